@@ -1,0 +1,45 @@
+# `make demo` and `make test` do all the set-up on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := compile,train,report,test,dev
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check bench tune venv peers system-deps clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/sr-tvm: setup.cfg constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[$(EXTRAS)]'
+	@touch $@
+venv: $(BIN)/sr-tvm ## make .venv with everything but the peer engines
+
+demo: venv ## once round the whole loop on this machine, into runs/demo
+	$(BIN)/sr-tvm demo -o runs/demo
+
+test: venv ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: venv ## ruff, types and the tests of seconds
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/tiny
+
+$(VENV)/.peers: $(BIN)/sr-tvm
+	$(PIP) -e '.[$(EXTRAS),peers]'
+	@touch $@
+peers: $(VENV)/.peers ## add the engines that we are compared with
+
+bench: peers ## run one benchmark: make bench NAME=peers
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=$$(ls benchmarks/*.py | xargs -n1 basename | sed 's/\.py//' | tr '\n' '|')"; exit 2; }
+	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+tune: venv ## tune the shipped model: make tune TARGET=cpu
+	$(BIN)/sr-tvm tune models/wdsr_x2_37k.onnx --target $(or $(TARGET),cpu) $(ARGS)
+
+system-deps: ## what pip can't install (Debian): a C++ compiler for torch.compile in the peers benchmark
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++
+
+clean: ## remove what the build made
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The compiler passes, one per file, and the numbered list of phases that runs them."""

@@ -1,0 +1,3 @@
+from sr_tvm.cli.main import main
+
+main()

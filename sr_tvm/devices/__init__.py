@@ -1,0 +1,1 @@
+"""Where artifacts run. Every device answers run(artifact, inputs) and measure(artifact)."""

@@ -1,0 +1,1 @@
+"""Plain torch modules of the networks we compile."""

@@ -1,0 +1,1 @@
+"""What we compile for. One file per target: its TVM target, how it lowers, how it links."""

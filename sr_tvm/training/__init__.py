@@ -1,0 +1,1 @@
+"""Data, metrics and the training loop. Needs torch, not TVM."""

@@ -1,0 +1,1 @@
+"""Genetic auto-tuning on top of MetaSchedule."""

@@ -1,0 +1,1 @@
+"""The shipped tuning records, one folder per target and device, as package data."""
