@@ -1,0 +1,70 @@
+"""The command line itself: help is instant and complete, errors are one line, exit codes are 0, 1 and 2."""
+
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from sr_tvm.cli import main as cli_main
+from sr_tvm.errors import SrTvmError
+
+
+def _run(argv):
+    with pytest.raises(SystemExit) as stop:
+        cli_main.main(argv)
+    return stop.value.code
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    code = "import sys, sr_tvm.cli.main as m\ntry: m.main(['--help'])\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in cli_main.COMMANDS:
+        assert f"  {name} " in out
+    for heavy in ("tvm", "torch", "onnx", "matplotlib", "skimage", "numpy", "PIL", "rich"):
+        assert f"'{heavy}'" not in out
+
+
+@pytest.mark.parametrize("name", cli_main.COMMANDS)
+def test_every_command_has_help_with_an_example(name):
+    command = importlib.import_module(f"sr_tvm.cli.{name}").command
+    result = CliRunner().invoke(command, ["--help"])
+    assert result.exit_code == 0
+    assert f"sr-tvm {name}" in result.output
+
+
+def test_usage_errors_exit_with_2(capsys):
+    assert _run(["no-such-command"]) == 2
+    assert "no-such-command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (SrTvmError("x.onnx: empty file"), "error: x.onnx: empty file"),
+        (KeyboardInterrupt(), "interrupted"),
+        (ModuleNotFoundError("No module named 'tvm'", name="tvm"), "'tvm' is not installed"),
+    ],
+)
+def test_failures_are_one_line_and_exit_with_1(monkeypatch, capsys, raised, words):
+    @click.command()
+    def command():
+        raise raised
+
+    monkeypatch.setattr(cli_main.LazyGroup, "get_command", lambda self, ctx, name: command)
+    assert _run(["compile"]) == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    @click.command()
+    def command():
+        raise SrTvmError("deep")
+
+    monkeypatch.setattr(cli_main.LazyGroup, "get_command", lambda self, ctx, name: command)
+    with pytest.raises(SrTvmError, match="deep"):
+        cli_main.main(["--debug", "compile"])
