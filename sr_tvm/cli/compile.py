@@ -1,0 +1,62 @@
+"""``sr-tvm compile``: an ONNX file to an artifact for a target."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from sr_tvm.targets.registry import NAMES
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="The artifact's folder; replaced if there.")
+@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Fix a symbolic shape, or change a static one.")
+@click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
+@click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
+@click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
+def command(
+    model: str,
+    target: str,
+    output: str,
+    input_shape: str | None,
+    database: str | None,
+    no_shipped_log: bool,
+    as_json: bool,
+) -> None:
+    """Turn the ONNX file MODEL into an artifact: a folder with a library and all that is known about it.
+
+    \b
+    sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/ --input-shape 1x3x360x640
+    """
+    import time
+
+    from sr_tvm.compiler import compile_model
+    from sr_tvm.targets import registry
+
+    registry.check(target)
+    shapes = None
+    if input_shape is not None:
+        from sr_tvm.frontend.onnx_file import parse_input_shape
+
+        shapes = parse_input_shape(input_shape)
+    begin = time.perf_counter()
+    artifact = compile_model(model, target, output, shapes, database, use_shipped_log=not no_shipped_log)
+    seconds = time.perf_counter() - begin
+    if as_json:
+        from sr_tvm import files
+        from sr_tvm.artifact import MANIFEST, SCHEMA, VERSION
+
+        manifest = files.read_json(artifact.folder / MANIFEST, SCHEMA, VERSION)
+        click.echo(json.dumps({"folder": str(artifact.folder), "seconds": round(seconds, 3), **manifest}))
+        return
+    tuned = sum(k["schedule"] == "tuned" for k in artifact.kernels)
+    shape = "x".join(map(str, artifact.inputs[0].shape))
+    click.echo(f"{artifact.model} for {target}, input {shape}: {len(artifact.kernels)} kernels, {tuned} tuned")
+    for note in artifact.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"{artifact.library_path} ({artifact.library_path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
+    if registry.get(target).runs_here:
+        click.echo(f"next: sr-tvm bench {output}")

@@ -1,0 +1,210 @@
+"""From an ONNX file, or a Relax module, to an artifact folder for one target."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sr_tvm import __version__, files
+from sr_tvm.artifact import MANIFEST, Artifact, Tensor, sha256
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets import registry
+from sr_tvm.tvm_setup import import_tvm
+
+PASS_REPORT = "pass_report.json"
+TUNING = "tuning"  # inside the artifact: the records its kernels were built from
+ARCHITECTURE_KEY = "sr_tvm.architecture"
+
+
+def compile_model(
+    model_path: str | Path,
+    target_name: str,
+    out: str | Path,
+    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    database_dir: str | Path | None = None,
+    use_shipped_log: bool = True,
+) -> Artifact:
+    """Compile an ONNX file for a target and write the artifact into the folder ``out``, whole or not at all.
+
+    ``input_shapes`` fixes symbolic or changes static input shapes. ``database_dir`` is a folder of tuning records;
+    without it, the records shipped for the target are used unless ``use_shipped_log`` is false.
+
+    Raises:
+        SrTvmError: unknown target, bad model, bad shape, no such database, or ``out`` cannot be written.
+    """
+    registry.check(target_name)
+    check_output(out, database_dir)
+    try:
+        from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+
+        model = load_onnx(model_path)
+        shapes = resolve_inputs(model, input_shapes)
+        import_tvm()
+        from sr_tvm.frontend.to_relax import import_onnx
+
+        mod = import_onnx(model, shapes)
+    except ImportError:
+        from sr_tvm.targets import stock
+
+        model, mod = stock.import_onnx(model_path, input_shapes)
+
+    return compile_module(
+        mod,
+        target_name,
+        out,
+        model=Path(model_path).name,
+        model_sha256=sha256(model_path),
+        output_names=[value.name for value in model.graph.output],
+        architecture=_architecture(model, model_path),
+        database_dir=database_dir,
+        use_shipped_log=use_shipped_log,
+    )
+
+
+def compile_module(
+    mod: Any,
+    target_name: str,
+    out: str | Path,
+    *,
+    model: str = "module",
+    model_sha256: str = "",
+    output_names: Sequence[str] = (),
+    architecture: dict[str, Any] | None = None,
+    database_dir: str | Path | None = None,
+    use_shipped_log: bool = True,
+) -> Artifact:
+    """Like :func:`compile_model` for a Relax module of high-level operators with static shapes (``import_onnx``'s)."""
+    registry.check(target_name)
+    check_output(out, database_dir)
+    import_tvm()
+    try:
+        from sr_tvm.passes.pipeline import optimize
+    except ImportError:
+        from sr_tvm.targets.stock import optimize
+
+    target = registry.get(target_name)
+    database, source = _open_database(target_name, database_dir, use_shipped_log)
+    with files.atomic_folder(out) as folder:
+        mod, report = optimize(mod, target.tvm_target())
+        mod = target.schedule(mod, database)
+        kernels = target.kernels(mod)
+        inputs, outputs = _signature(mod, output_names)
+        library = target.build(mod, folder)
+        tuned = sum(k["schedule"] == "tuned" for k in kernels)
+        notes = list(target.notes)
+        if source is not None:
+            notes.append(f"{tuned} of {len(kernels)} kernels from the tuning records {source.name}")
+            if tuned:
+                _keep_records(source, folder / TUNING)
+        files.write_json(folder / PASS_REPORT, report.to_json())
+        Artifact(
+            folder=folder,
+            model=model,
+            model_sha256=model_sha256,
+            target=target_name,
+            tvm_target=_plain(target.tvm_target().export()),
+            library=library,
+            library_sha256=sha256(folder / library),
+            inputs=inputs,
+            outputs=outputs,
+            schedule="tuned" if tuned else "default",
+            kernels=kernels,
+            notes=tuple(notes),
+            versions=_versions(),
+            architecture=architecture,
+        ).save()
+    return Artifact.load(out)
+
+
+def check_output(out: str | Path, database_dir: str | Path | None = None) -> None:
+    """Refuse, before minutes of work, an output folder whose replacement would destroy what is not an artifact.
+
+    Raises:
+        SrTvmError: ``out`` holds other things, or holds the tuning records that the build is to read.
+    """
+    out = Path(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise SrTvmError(f"cannot write {out}: the folder holds other files; name a new folder, or an artifact's")
+    if out.exists() and not out.is_dir():
+        raise SrTvmError(f"cannot write {out}: a file of that name is there; name a folder")
+    if database_dir is not None:
+        records, whole = Path(database_dir).resolve(), out.resolve()
+        if whole in (records, *records.parents) and records != whole / TUNING:
+            raise SrTvmError(f"the tuning records {database_dir} lie in the output folder {out}, which is replaced")
+
+
+def _open_database(name: str, folder: str | Path | None, use_shipped: bool) -> tuple[Any, Path | None]:
+    if folder is None and not use_shipped:
+        return None, None
+    try:
+        from sr_tvm.tuning import database
+    except ImportError:
+        return None, None
+
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise SrTvmError(f"{folder}: no such folder of tuning records; make one with 'sr-tvm tune'")
+        return database.open_database(folder), Path(folder)
+    shipped = database.shipped_database(name)
+    return (None, None) if shipped is None else (database.open_database(shipped), Path(shipped))
+
+
+def _keep_records(source: Path, into: Path) -> None:
+    into.mkdir()
+    for path in sorted(source.glob("*.json")):
+        shutil.copyfile(path, into / path.name)
+
+
+def _signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    from tvm.relax import TupleType
+
+    main = mod["main"]
+    result = main.ret_ty
+    outputs = list(result.fields) if isinstance(result, TupleType) else [result]
+    names = list(output_names) or [f"output{i}" if i else "y" for i in range(len(outputs))]
+    return (
+        tuple(_tensor(p.name, p.ty) for p in main.params),
+        tuple(_tensor(name, kind) for name, kind in zip(names, outputs, strict=True)),
+    )
+
+
+def _tensor(name: str, kind: Any) -> Tensor:
+    return Tensor(name, tuple(int(n) for n in kind.shape), str(kind.dtype))
+
+
+def _architecture(model: Any, path: str | Path) -> dict[str, Any] | None:
+    for entry in model.metadata_props:
+        if entry.key == ARCHITECTURE_KEY:
+            try:
+                value = json.loads(entry.value)
+            except (ValueError, RecursionError):
+                value = None
+            if not isinstance(value, dict):
+                raise SrTvmError(f"{path}: its metadata {ARCHITECTURE_KEY} is not a JSON object; export it again")
+            return value
+    return None
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    found = {"sr_tvm": __version__}
+    for key, package in (("tvm", "apache-tvm"), ("ffi", "apache-tvm-ffi"), ("numpy", "numpy"), ("onnx", "onnx")):
+        found[key] = version(package)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """TVM's containers as plain JSON values."""
+    if isinstance(value, (str, bool)) or value is None:
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, (int, float)):
+        return value
+    if hasattr(value, "items"):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if hasattr(value, "__iter__"):
+        return [_plain(v) for v in value]
+    return str(value)

@@ -1,0 +1,28 @@
+"""Linking with the LLD inside ziglang: one linker for every machine, and none of the system's."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from sr_tvm.errors import SrTvmError
+
+
+def shared(output: Path, objects: list[Path], *options: str) -> None:
+    """Link ELF objects of any machine to the shared library ``output``.
+
+    No C library is named: what the kernels need of it (memcpy, expf) is found in the process that loads them.
+
+    Raises:
+        SrTvmError: ziglang is not installed, or the linker refuses; the message holds its first line.
+    """
+    if importlib.util.find_spec("ziglang") is None:
+        raise SrTvmError("the linker is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')")
+    command = [sys.executable, "-m", "ziglang", "ld.lld", "-shared", "--hash-style=both", "--build-id=none"]
+    command += [*options, "-o", str(output), *map(str, objects)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0 or not output.is_file():
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        raise SrTvmError(f"cannot link {output.name}: {lines[0] if lines else f'ld.lld exits {done.returncode}'}")
