@@ -1,0 +1,80 @@
+"""Where tiles lie so that tiling cannot be seen. Pure geometry: no pictures, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_tvm.errors import SrTvmError
+
+
+@dataclass(frozen=True)
+class Rect:
+    """Half-open: rows ``top`` to ``bottom``, columns ``left`` to ``right``, in input pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    def scaled(self, scale: int) -> Rect:
+        return Rect(self.top * scale, self.left * scale, self.bottom * scale, self.right * scale)
+
+    def within(self, outer: Rect) -> Rect:
+        """This rectangle in the coordinates of ``outer``, which must hold it."""
+        return Rect(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
+    """Cover one axis: a list of (tile start, tile end, kept start, kept end), in order.
+
+    All tiles are ``min(tile, length)`` long, since a compiled network has one shape. The kept parts cover the axis
+    exactly once, and lie at least ``halo`` from an end of their tile that is not an end of the picture: there the
+    network pads with zeros as it would on the whole picture, anywhere else it must see real neighbours. So the last
+    tile is shifted back to end where the picture ends.
+
+    Raises:
+        SrTvmError: the axis needs several tiles and a tile has nothing left between its two halos.
+    """
+    if length < 1 or tile < 1 or halo < 0:
+        raise ValueError(f"length {length} and tile {tile} must be at least 1, halo {halo} at least 0")
+    if length <= tile:
+        return [(0, length, 0, length)]
+    if tile <= 2 * halo:
+        raise SrTvmError(
+            f"tiles of {tile} pixels are too small: this network looks {halo} pixels to each side; "
+            f"use tiles of {2 * halo + 1} or more (128 or more is efficient)"
+        )
+    result = []
+    kept = 0
+    while kept < length:
+        start = min(max(0, kept - halo), length - tile)
+        end = start + tile
+        upto = length if end == length else end - halo
+        result.append((start, end, kept, upto))
+        kept = upto
+    return result
+
+
+def plan(height: int, width: int, tile: int, halo: int) -> list[tuple[Rect, Rect]]:
+    """Tiles of a ``height`` x ``width`` picture, row by row: (what the network reads, what is kept of it).
+
+    Every tile is min(tile, height) x min(tile, width). See :func:`spans` for the rule and the error.
+    """
+    columns = spans(width, tile, halo)
+    return [
+        (Rect(top, left, bottom, right), Rect(y0, x0, y1, x1))
+        for top, bottom, y0, y1 in spans(height, tile, halo)
+        for left, right, x0, x1 in columns
+    ]
