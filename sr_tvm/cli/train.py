@@ -1,0 +1,122 @@
+"""sr-tvm train"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sr_tvm.errors import SrTvmError
+
+if TYPE_CHECKING:
+    from sr_tvm.architecture import Architecture
+
+
+def architecture(text: str, scale: int | None) -> Architecture:
+    """``wdsr-3x24`` (blocks x channels) or an architecture's JSON file."""
+    from sr_tvm.architecture import Architecture
+
+    named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
+    if named:
+        return Architecture.uniform(scale or 2, int(named[1]), int(named[2]))
+    if not Path(text).suffix and not Path(text).exists():
+        raise SrTvmError(f"architecture {text!r} is not known; name one as wdsr-3x24 (blocks x channels) or a JSON file")
+    found = Architecture.load(text)
+    if scale not in (None, found.scale):
+        raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
+    return found
+
+
+@click.command("train")
+@click.option("--arch", required=True, help="wdsr-3x24 (blocks x channels), or an architecture's JSON file.")
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Of a named architecture; 2 if not given.")
+@click.option("--data", required=True, multiple=True, help="Folder of training pictures; may be given again.")
+@click.option("--validate", required=True, help="Folder of pictures to score on while training.")
+@click.option("-o", "--output", required=True, help="Folder for the checkpoint and the results.")
+@click.option("--steps", type=int, default=12000, show_default=True)
+@click.option("--batch", type=int, default=16, show_default=True)
+@click.option("--patch", type=int, default=48, show_default=True, help="In low-resolution pixels.")
+@click.option("--lr", type=float, default=2e-3, show_default=True, help="At the start of the cosine.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
+@click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--cache", help="Folder for prepared low resolution; the user's cache folder if not given.")
+def command(
+    arch: str,
+    scale: str | None,
+    data: tuple[str, ...],
+    validate: str,
+    output: str,
+    threads: int | None,
+    device: str,
+    cache: str | None,
+    **numbers: Any,
+) -> None:
+    """Train a WDSR network on folders of pictures.
+
+    Ctrl-C stops it after a checkpoint; the same command goes on from there, with the same result as if it had never
+    stopped. Low resolution is MATLAB-style bicubic.
+
+    \b
+    sr-tvm train --arch wdsr-3x24 --scale 2 --data DIV2K/train --validate Set5 -o runs/mine
+    """
+    # Asked for wrongly, it should fail before PyTorch is loaded.
+    from sr_tvm.training.settings import Settings
+
+    settings = Settings(architecture(arch, int(scale) if scale else None), **numbers)
+    from sr_tvm.training.session import prepare
+
+    folder, again = Path(output), f"sr-tvm {shlex.join(sys.argv[1:])}"
+    from sr_tvm.cli._bars import bar, note
+
+    with bar("preparing pictures") as tick:
+        trainer = prepare(settings, data, validate, device, threads, cache, note, tick)
+    from sr_tvm.training.loop import train
+
+    with _Bar(settings.steps) as shown:
+        try:
+            train(trainer, folder, shown.report)
+        except KeyboardInterrupt:
+            note(f"stopped at step {trainer.step} of {settings.steps}; go on with:  {again}")
+            raise
+    weights = folder / "weights.safetensors"
+    last = trainer.history[-1]["psnr"]
+    click.echo(f"trained {settings.steps} steps, {last:.2f} dB on {validate}: {weights}", err=True)
+    click.echo(
+        f"next:  sr-tvm evaluate {weights} --data {validate} --scale {settings.architecture.scale}\n"
+        f"       sr-tvm export {weights} -o {folder / 'model.onnx'}",
+        err=True,
+    )
+
+
+class _Bar:
+    """Steps, ETA, loss and the latest validation; each validation is also a line of its own."""
+
+    def __init__(self, steps: int) -> None:
+        from sr_tvm.cli._bars import make
+
+        self.bar = make("{task.fields[told]}")
+        self.task = self.bar.add_task("training", total=steps, told="")
+        self.started: int | None = None
+        self.psnr = ""
+
+    def __enter__(self) -> _Bar:
+        self.bar.__enter__()
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self.bar.__exit__(*reason)
+
+    def report(self, now: Any) -> None:
+        if self.started is None:  # of a resumed run, only the new steps tell its speed
+            self.started = now.step
+            self.bar.reset(self.task, completed=now.step)
+        if now.psnr is not None:
+            self.psnr = f" {now.psnr:.2f} dB"
+            self.bar.console.print(f"step {now.step}/{now.steps}  loss {now.loss:.5f} {self.psnr}", highlight=False)
+        self.bar.update(self.task, completed=now.step, told=f"loss {now.loss:.4f}{self.psnr}")

@@ -1,0 +1,111 @@
+"""Weights files: safetensors that carry their own architecture. Data only; nothing in them is ever run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sr_tvm import files
+from sr_tvm.architecture import SCHEMA, VERSION, Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+
+MAX_JSON = 1 << 20  # characters of architecture JSON; 256 blocks need about 10,000
+
+
+def fold(model: WDSR) -> WDSR:
+    """A copy in eval mode whose convolutions are plain: each weight is g v / |v|, so the output is the same."""
+    plain = WDSR(model.architecture, normed=False)
+    source = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    with torch.no_grad():
+        for name, conv in plain.named_modules():
+            if isinstance(conv, nn.Conv2d):
+                bias, other = conv.bias, source[name].bias
+                assert bias is not None and other is not None
+                conv.weight.copy_(source[name].weight)
+                bias.copy_(other)
+    return plain.eval()
+
+
+def save_weights(model: WDSR, path: str | Path) -> None:
+    """Write ``model``, folded, as a weights file, atomically.
+
+    Raises:
+        SrTvmError: the place cannot be written, or a weight is not finite.
+    """
+    state = {k: v.detach().cpu().contiguous() for k, v in fold(model).state_dict().items()}
+    _finite(state, str(path))
+    metadata = {"format": "pt", "architecture": json.dumps(model.architecture.to_json())}
+    with files.atomic_file(path) as partial:
+        partial.write_bytes(save(state, metadata=metadata))
+
+
+def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Every key of a weights file and its shape: (out, in, k, k) for a weight, (out,) for a bias."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, cin, cout, kernel in architecture.convolutions:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (cout, cin, kernel, kernel), (cout,)
+    return shapes
+
+
+def load_weights(path: str | Path) -> WDSR:
+    """Read a weights file into a plain network in eval mode, of the widths that the file itself tells.
+
+    Raises:
+        SrTvmError: the file is missing, cut off, not safetensors, without or with a bad architecture, or its tensors
+            are not those of that architecture (name, shape, float32, finite).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SrTvmError(f"{path}: no such file" if not path.exists() else f"{path}: a folder; name a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            architecture = _architecture(handle.metadata() or {}, str(path))
+            # Shapes come from the header: nothing is allocated before they are known to fit the architecture.
+            _check_header(handle, expected_shapes(architecture), str(path))
+            state = {key: handle.get_tensor(key) for key in expected_shapes(architecture)}
+    except (SafetensorError, OSError) as error:
+        raise SrTvmError(f"{path}: not a safetensors file, or cut off ({str(error)[:120]})") from None
+    _finite(state, str(path))
+    model = WDSR(architecture, normed=False)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _architecture(metadata: dict[str, str], where: str) -> Architecture:
+    text = metadata.get("architecture")
+    if text is None:
+        raise SrTvmError(f'{where}: its metadata has no "architecture"; a file written by sr-tvm train is needed')
+    try:
+        value: Any = json.loads(text) if len(text) <= MAX_JSON else None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA or value.get("version") != VERSION:
+        raise SrTvmError(f'{where}: the "architecture" in its metadata is not {SCHEMA} version {VERSION}')
+    if type(value.get("scale")) is not int:
+        raise SrTvmError(f"{where}: architecture field scale is {str(value.get('scale'))[:40]}; 2, 3 or 4 is allowed")
+    return Architecture.from_json(value, where)
+
+
+def _check_header(handle: Any, shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    keys = set(handle.keys())
+    for word, names in (("lacks", shapes.keys() - keys), ("has the unknown", keys - shapes.keys())):
+        if names:
+            raise SrTvmError(f"{where}: {word} tensor {min(names)[:80]!r}; its architecture says otherwise")
+    for key, shape in shapes.items():
+        part = handle.get_slice(key)
+        found, kind = tuple(part.get_shape()), part.get_dtype()
+        if found != shape or kind != "F32":
+            raise SrTvmError(f"{where}: tensor {key!r} is {kind} of {found}; its architecture needs F32 of {shape}")
+
+
+def _finite(state: dict[str, Tensor], where: str) -> None:
+    for key, value in state.items():
+        if not torch.isfinite(value).all():
+            raise SrTvmError(f"{where}: tensor {key!r} holds a value that is not finite")

@@ -1,0 +1,78 @@
+"""Checkpoints: one safetensors file with every tensor of a run, its counters and settings as JSON in the metadata.
+
+One file, written atomically, so that weights, optimizer and counters are always of the same step. Data, never code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+
+SCHEMA, VERSION = "sr-tvm/training-checkpoint", 1
+HINT = "delete it to start again, or name another output"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``step`` steps are done. ``run`` is what the run was asked to do, ``state`` its counters; both are JSON."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    run: dict[str, Any]
+    state: dict[str, Any]
+
+    def write(self, path: Path) -> None:
+        told = {"schema": SCHEMA, "version": VERSION, "step": self.step, "run": self.run, "state": self.state}
+        blob = save(
+            {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()},
+            metadata={"format": "pt", "training": json.dumps(told, allow_nan=False)},
+        )
+        with files.atomic_file(path) as partial:
+            partial.write_bytes(blob)
+
+    @classmethod
+    def read(cls, path: Path, shapes: dict[str, tuple[int, ...]]) -> Checkpoint:
+        """Read a checkpoint whose tensors must have ``shapes``; see :func:`peek` for its settings alone."""
+        told = peek(path)
+        try:
+            with safe_open(path, framework="pt") as handle:
+                found = {k: tuple(handle.get_slice(k).get_shape()) for k in handle.keys()}  # noqa: SIM118
+                if found != shapes:
+                    wrong = min(k for k in found.keys() | shapes.keys() if found.get(k) != shapes.get(k))
+                    raise SrTvmError(f"{path}: tensor {wrong[:80]!r} does not fit the network; {HINT}")
+                tensors = {k: handle.get_tensor(k) for k in shapes}
+        except (SafetensorError, OSError) as error:
+            raise SrTvmError(f"{path}: a damaged checkpoint ({str(error)[:120]}); {HINT}") from None
+        for key, value in tensors.items():
+            if value.dtype != torch.float32 or not torch.isfinite(value).all():
+                raise SrTvmError(f"{path}: tensor {key!r} is not of finite float32 numbers; {HINT}")
+        return cls(told["step"], tensors, told["run"], told["state"])
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """The JSON of a checkpoint: ``step``, ``run`` and ``state``.
+
+    Raises:
+        SrTvmError: it is not a checkpoint of this version, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as handle:
+            told = json.loads((handle.metadata() or {}).get("training", "null"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise SrTvmError(f"{path}: a damaged checkpoint ({str(error)[:120]}); {HINT}") from None
+    if not isinstance(told, dict) or (told.get("schema"), told.get("version")) != (SCHEMA, VERSION):
+        raise SrTvmError(f"{path}: not a {SCHEMA} version {VERSION}; {HINT}")
+    step, run, state = told.get("step"), told.get("run"), told.get("state")
+    if type(step) is not int or step < 0 or not isinstance(run, dict) or not isinstance(state, dict):
+        raise SrTvmError(f"{path}: a damaged checkpoint (step, run or state); {HINT}")
+    return told

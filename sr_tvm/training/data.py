@@ -1,0 +1,198 @@
+"""Training pairs: high-resolution pictures and their bicubic low resolution, made once and cached, cut into patches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+from sr_tvm.training import pictures, resize
+
+SCHEMA, VERSION = "sr-tvm/training-pairs", 1
+PIXELS, INDEX = "pixels.bin", "index.json"
+CHUNK = 1 << 24
+
+Warn = Callable[[str], None]
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture: ``high`` (scale h, scale w, 3) and ``low`` (h, w, 3), uint8, mapped from the cache file."""
+
+    name: str
+    digest: str
+    high: NDArray[np.uint8]
+    low: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``low`` (N, 3, p, p) and ``high`` (N, 3, scale p, scale p), float32 in 0..1, in channels-last memory order."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+
+class Pairs:
+    """All pairs of one training run. A batch depends on the seed and the step alone, so that a resumed run draws
+    what an uninterrupted one would have drawn."""
+
+    def __init__(self, pairs: Sequence[Pair], scale: int) -> None:
+        self.pairs, self.scale = tuple(pairs), scale
+
+    @property
+    def digest(self) -> str:
+        """Tells two training sets apart by their pixels and order."""
+        return hashlib.sha256("".join(p.digest for p in self.pairs).encode()).hexdigest()
+
+    def large_enough(self, patch: int, warn: Warn) -> Pairs:
+        """Without the pictures that are smaller than a patch of ``patch`` low-resolution pixels; each is warned of.
+
+        Raises:
+            SrTvmError: no picture is large enough.
+        """
+        small = [p for p in self.pairs if min(p.low.shape[:2]) < patch]
+        if len(small) == len(self.pairs):
+            raise SrTvmError(
+                f"every picture is smaller than a patch: {patch} low-resolution pixels are {patch * self.scale} pixels "
+                "of a picture; choose a smaller --patch or larger pictures"
+            )
+        for pair in small:
+            height, width = pair.high.shape[:2]
+            warn(f"{pair.name}: {width}x{height} is smaller than a patch of {patch * self.scale}; left out")
+        return Pairs([p for p in self.pairs if p not in small], self.scale) if small else self
+
+    def batch(self, seed: int, step: int, size: int, patch: int) -> Batch:
+        """Draw ``size`` patches of ``patch`` low-resolution pixels, turned and mirrored in one of the 8 ways."""
+        rng = np.random.default_rng([seed, step])
+        s = self.scale
+        low = np.empty((size, patch, patch, 3), np.uint8)
+        high = np.empty((size, patch * s, patch * s, 3), np.uint8)
+        for i in range(size):
+            pair = self.pairs[rng.integers(len(self.pairs))]
+            y, x = (int(rng.integers(n - patch + 1)) for n in pair.low.shape[:2])
+            way = int(rng.integers(8))
+            low[i] = _turn(pair.low[y : y + patch, x : x + patch], way)
+            high[i] = _turn(pair.high[y * s : (y + patch) * s, x * s : (x + patch) * s], way)
+        return Batch(_channels_first(low), _channels_first(high))
+
+
+def _turn(image: NDArray[np.uint8], way: int) -> NDArray[np.uint8]:
+    image = np.rot90(image, way % 4)
+    return image[:, ::-1] if way >= 4 else image
+
+
+def _channels_first(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return (image.astype(np.float32) / np.float32(255)).transpose(0, 3, 1, 2)
+
+
+def default_cache() -> Path:
+    return Path(platformdirs.user_cache_dir("sr-tvm")) / "training"
+
+
+def load_pairs(
+    folders: Sequence[str | Path],
+    scale: int,
+    cache: str | Path | None = None,
+    warn: Warn = lambda _: None,
+    tick: Tick = lambda done, total: None,
+) -> Pairs:
+    """Read the pictures of ``folders``, and make or take from the cache their low resolution.
+
+    The cache entry is named after the content of all the files, is written atomically, and is made again when it is
+    damaged. A picture that is there twice counts once.
+
+    Args:
+        cache: where pairs are kept; the user's cache folder by default.
+        warn: told each picture that is left out, with its name and why.
+        tick: told (files done, files in all) while the pairs are made.
+    Raises:
+        SrTvmError: a folder is missing or empty, or none of its pictures can be read, or the cache cannot be written.
+    """
+    paths = [path for folder in folders for path in pictures.list_pictures(folder)]
+    hashes = {pictures.file_digest(path): path for path in reversed(paths)}
+    chosen = sorted(hashes.items(), key=lambda item: paths.index(item[1]))
+    key = hashlib.sha256(f"{SCHEMA} {VERSION} x{scale} {[h for h, _ in chosen]}".encode()).hexdigest()[:32]
+    place = Path(cache or default_cache()) / key
+    pairs = _open(place, scale, [str(path) for _, path in chosen], warn)
+    if pairs is None:
+        with files.atomic_folder(place) as partial:
+            _make(partial, [path for _, path in chosen], scale, tick)
+        pairs = _open(place, scale, [str(path) for _, path in chosen], warn)
+    if pairs is None:
+        raise SrTvmError(f"{place}: the cache just written cannot be read back; is the disk full?")
+    if not pairs:
+        raise SrTvmError(f"no picture of {', '.join(map(str, folders))} can be read; see the warnings above")
+    return Pairs(pairs, scale)
+
+
+def _make(place: Path, paths: Sequence[Path], scale: int, tick: Tick) -> None:
+    rows: list[dict[str, Any]] = []
+    check = 0
+    try:
+        with (place / PIXELS).open("wb") as out:
+            for i, path in enumerate(paths):
+                tick(i, len(paths))
+                try:
+                    high = resize.modcrop(pictures.as_rgb(pictures.read_picture(path)), scale)
+                    if 0 in high.shape:
+                        raise SrTvmError(f"{path}: smaller than {scale} pixels")
+                except SrTvmError as error:
+                    rows.append({"refused": str(error).removeprefix(f"{path}: ")})
+                    continue
+                high = np.ascontiguousarray(high)
+                rows.append({"height": high.shape[0], "width": high.shape[1], "digest": pictures.pixel_digest(high)})
+                for block in (high, resize.low_resolution(high, scale)):
+                    out.write(block.tobytes())
+                    check = zlib.crc32(block.tobytes(), check)
+        index = {"schema": SCHEMA, "version": VERSION, "scale": scale, "crc32": check, "pictures": rows}
+        (place / INDEX).write_text(json.dumps(index))
+    except OSError as error:
+        raise SrTvmError(f"{place.parent}: the training cache cannot be written: {error.strerror or error}") from error
+    tick(len(paths), len(paths))
+
+
+def _crc(path: Path) -> int:
+    check = 0
+    with path.open("rb") as handle:
+        while block := handle.read(CHUNK):
+            check = zlib.crc32(block, check)
+    return check
+
+
+def _open(place: Path, scale: int, names: Sequence[str], warn: Warn) -> list[Pair] | None:
+    """The pairs of a cache entry, or None when it is not there or damaged."""
+    try:
+        index = files.read_json(place / INDEX, SCHEMA, VERSION)
+        rows = index["pictures"]
+        if len(rows) != len(names) or index["crc32"] != _crc(place / PIXELS):
+            return None
+        blob = np.memmap(place / PIXELS, np.uint8, "r") if any("height" in row for row in rows) else None
+        pairs, at, refused = [], 0, []
+        for name, row in zip(names, rows, strict=True):
+            if "refused" in row:
+                refused.append(f"{name}: {row['refused']}; left out")
+                continue
+            assert blob is not None
+            height, width = int(row["height"]), int(row["width"])
+            planes = []
+            for h, w in ((height, width), (height // scale, width // scale)):
+                planes.append(blob[at : at + h * w * 3].reshape(h, w, 3))
+                at += h * w * 3
+            pairs.append(Pair(name, str(row["digest"]), *planes))
+    except (SrTvmError, OSError, KeyError, TypeError, ValueError):
+        return None
+    for message in refused:
+        warn(message)
+    return pairs

@@ -1,0 +1,65 @@
+"""Score an upscaler on a folder of pictures by the protocol of the super-resolution papers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_tvm.architecture import SCALES
+from sr_tvm.errors import SrTvmError
+from sr_tvm.training import metrics, pictures, resize
+
+Upscale = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+
+
+def evaluate(
+    upscale: Upscale,
+    folder: str | Path,
+    scale: int,
+    warn: Callable[[str], None] = lambda _: None,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Mean PSNR-Y and SSIM-Y of ``upscale`` over the pictures of ``folder``.
+
+    Each picture is cut to a multiple of ``scale``, shrunk by MATLAB-style bicubic in uint8 RGB, given to ``upscale``
+    as (h, w, 3) uint8 and compared on the BT.601 luma with ``scale`` border pixels shaved; a grey picture is its own Y.
+
+    Returns:
+        ``psnr_y`` (dB; infinite if some output is perfect), ``ssim_y``, ``images`` (how many) and ``rows``, one
+        {name, psnr_y, ssim_y} each.
+    Raises:
+        SrTvmError: the scale is unknown, the folder has no readable picture, or an output has the wrong size.
+    """
+    if scale not in SCALES:
+        raise SrTvmError(f"scale is {scale}; one of {', '.join(map(str, SCALES))} is allowed")
+    paths = pictures.list_pictures(folder)
+    rows = []
+    for i, path in enumerate(paths):
+        tick(i, len(paths))
+        try:
+            high = resize.modcrop(pictures.read_picture(path), scale)
+            if min(high.shape[:2]) < metrics.SSIM_WINDOW + 2 * scale:
+                raise SrTvmError(f"{path}: too small to compare; {metrics.SSIM_WINDOW + 2 * scale} pixels are needed")
+        except SrTvmError as error:
+            warn(f"{error}; left out")
+            continue
+        output = upscale(pictures.as_rgb(resize.low_resolution(high, scale)))
+        try:
+            psnr, ssim = metrics.psnr_y(high, output, scale), metrics.ssim_y(high, output, scale)
+        except SrTvmError as error:
+            raise SrTvmError(f"{path}: {error}") from error
+        rows.append({"name": path.name, "psnr_y": psnr, "ssim_y": ssim})
+    tick(len(paths), len(paths))
+    if not rows:
+        raise SrTvmError(f"{folder}: none of its {len(paths)} pictures can be used; see the warnings above")
+    return {
+        "psnr_y": math.fsum(r["psnr_y"] for r in rows) / len(rows),
+        "ssim_y": math.fsum(r["ssim_y"] for r in rows) / len(rows),
+        "images": len(rows),
+        "rows": rows,
+    }

@@ -1,0 +1,68 @@
+"""PSNR and SSIM of the luma, as super-resolution papers report them; scikit-image does the sums."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from sr_tvm.errors import SrTvmError
+
+SSIM_WINDOW = 11  # what sigma 1.5 truncated at 3.5 sigma spans
+# ITU-R BT.601, RGB 0..255 to Y: studio range 16..235 for colour; full range 0..255 for a grey picture's counterpart.
+STUDIO = np.array([65.481, 128.553, 24.966]) / 255
+FULL = np.array([0.299, 0.587, 0.114])
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Y in 16..235 of uint8 RGB (H, W, 3), not rounded; a grey picture (H, W) is its own Y."""
+    pixels = image.astype(np.float64)
+    return pixels if image.ndim == 2 else 16 + pixels @ STUDIO
+
+
+def _planes(
+    reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if reference.shape[:2] != output.shape[:2]:
+        raise SrTvmError(f"the output is {output.shape[:2]} pixels (height, width), the reference {reference.shape[:2]}")
+    if reference.ndim == 2 and output.ndim == 3:
+        a, b = luma(reference), output.astype(np.float64) @ FULL
+    else:
+        a, b = luma(reference), luma(output)
+    inside = slice(border, -border or None)
+    a, b = a[inside, inside], b[inside, inside]
+    if a.size == 0:
+        raise SrTvmError(f"a picture of {reference.shape[:2]} pixels has nothing left inside a border of {border}")
+    return a, b
+
+
+def psnr_y(reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int) -> float:
+    """PSNR in dB of the luma inside ``border`` pixels; infinite for equal pictures.
+
+    Both are uint8, (H, W, 3) or (H, W). A grey reference is compared as Y itself, with the grey of an RGB output.
+
+    Raises:
+        SrTvmError: the sizes differ, or the border leaves nothing.
+    """
+    a, b = _planes(reference, output, border)
+    if np.array_equal(a, b):
+        return math.inf
+    return float(peak_signal_noise_ratio(a, b, data_range=255))
+
+
+def ssim_y(reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int) -> float:
+    """SSIM (Wang et al. 2004: Gaussian window, sigma 1.5, population variance) of the luma inside ``border`` pixels.
+
+    Raises:
+        SrTvmError: the sizes differ, or fewer than 11 x 11 pixels are left inside the border.
+    """
+    a, b = _planes(reference, output, border)
+    if min(a.shape) < SSIM_WINDOW:
+        raise SrTvmError(
+            f"SSIM needs {SSIM_WINDOW} x {SSIM_WINDOW} pixels inside the border of {border}; here are {a.shape}"
+        )
+    return float(
+        structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    )

@@ -1,0 +1,64 @@
+"""From folders to a `Trainer`: pairs, validation, device, and the check that the two sets of pictures are disjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.training import pictures, resize
+from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
+from sr_tvm.training.evaluate import evaluate
+from sr_tvm.training.loop import Trainer
+from sr_tvm.training.settings import Settings
+from sr_tvm.training.upscalers import network, pick_device
+
+
+def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
+    """Raise when a training picture is also a validation picture, told by their pixels.
+
+    Raises:
+        SrTvmError: naming both files.
+    """
+    known = {pair.digest: pair.name for pair in pairs.pairs}
+    for path in pictures.list_pictures(validate):
+        try:
+            image = pictures.as_rgb(resize.modcrop(pictures.read_picture(path), pairs.scale))
+        except SrTvmError:
+            continue  # what cannot be read is told of by the validation itself
+        name = known.get(pictures.pixel_digest(image))
+        if name:
+            raise SrTvmError(f"{name} is the validation picture {path}; training on it would make the score worthless")
+
+
+def prepare(
+    settings: Settings,
+    data: Sequence[str | Path],
+    validate: str | Path,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: str | Path | None = None,
+    warn: Warn = lambda _: None,
+    tick: Tick = lambda done, total: None,
+) -> Trainer:
+    """Everything that a run needs, checked before the first step.
+
+    Raises:
+        SrTvmError: a folder is missing or empty, training holds a validation picture, or the device is not there.
+    """
+    place = pick_device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    scale = settings.architecture.scale
+    pictures.list_pictures(validate)
+    pairs = load_pairs(data, scale, cache, warn, tick)
+    refuse_leak(pairs, validate)
+    pairs = pairs.large_enough(settings.patch, warn)
+
+    def score(model: WDSR) -> float:
+        return float(evaluate(network(model.to(place), place), validate, scale, warn)["psnr_y"])
+
+    return Trainer(settings, pairs, score, place)

@@ -1,0 +1,45 @@
+"""Upscalers to score: bicubic and a PyTorch network. Each takes (h, w, 3) uint8 and returns (s h, s w, 3) uint8."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.training import resize
+from sr_tvm.training.evaluate import Upscale
+
+
+def pick_device(name: str) -> torch.device:
+    """``cpu``, ``cuda``, or ``auto``: CUDA where PyTorch sees a GPU.
+
+    Raises:
+        SrTvmError: CUDA is asked for and PyTorch sees none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise SrTvmError("device is cuda, but PyTorch sees no CUDA GPU; use --device cpu or auto")
+    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+
+
+def bicubic(scale: int) -> Upscale:
+    """MATLAB-style bicubic."""
+    return lambda low: resize.imresize(low, scale)
+
+
+def to_uint8(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(3, H, W) float 0..1 to (H, W, 3) uint8, rounded to nearest. What is not a number becomes black."""
+    return np.floor(np.nan_to_num(pixels).clip(0, 1).transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+
+
+def network(model: WDSR, device: torch.device) -> Upscale:
+    """A network in float32 on ``device``, on the whole picture at once."""
+
+    def upscale(low: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        x = torch.from_numpy(low.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)).to(device)
+        with torch.inference_mode():
+            return to_uint8(model(x.contiguous(memory_format=torch.channels_last))[0].float().cpu().numpy())
+
+    return upscale
