@@ -1,0 +1,163 @@
+"""Decide which kernel calls become one kernel, by the table of mapping.py, and make them one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import tvm
+from tvm import relax
+
+from sr_tvm.passes import mapping
+from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.mapping import Decision, Mapping
+from sr_tvm.passes.outline import outline
+
+# A reshape of a whole tensor is a view in TVM's build, so it is no kernel and is never fused.
+VIEWS = frozenset({"reshape", "flatten", "squeeze", "expand_dims"})
+
+
+@dataclass
+class Group:
+    """Kernel calls that become one kernel: ``type`` is that of the whole, ``rules`` say why each joined."""
+
+    vars: list[relax.Var]
+    type: Mapping | None
+    rules: list[str] = field(default_factory=list)
+
+
+def is_kernel(value: relax.Expr) -> bool:
+    """Whether a binding is a call of a TIR function that does work."""
+    called = isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.call_tir")
+    return called and mapping.operator_name(value.args[0].name_hint) not in VIEWS
+
+
+def operator(graph: Graph, var: relax.Var) -> str:
+    """The operator's name of a kernel call: ``conv2d``."""
+    return mapping.operator_name(graph.values[var].args[0].name_hint)
+
+
+class Grouping:
+    """Groups of one function, grown from single calls until no rule allows another merge.
+
+    Two groups merge when the table allows their types and everything that reads the first lies in the second. The second
+    condition keeps one output a group, and makes cycles impossible: a path out of the pair and back would need a reader
+    outside. Followers (bias, activation, residual, the shuffle of the last store) join before first loads, so that an
+    activation goes with the convolution that makes its input.
+    """
+
+    def __init__(self, mod: tvm.IRModule, main: str = "main") -> None:
+        self.mod, self.graph = mod, Graph(mod[main])
+        self.of = {v: Group([v], self._type(v)) for v, value in self.graph.values.items() if is_kernel(value)}
+        self._sweep(first_loads=False)
+        self._sweep(first_loads=True)
+        self._recompute_first_loads()
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups in the order in which their outputs appear."""
+        return list({id(group): group for group in self.of.values()}.values())
+
+    def _type(self, var: relax.Var) -> Mapping | None:
+        func = self.mod[self.graph.values[var].args[0]]
+        pattern = func.attrs.get("op_pattern") if func.attrs else None
+        return mapping.mapping_type(operator(self.graph, var), None if pattern is None else int(pattern))
+
+    def producers(self, var: relax.Var) -> list[relax.Var]:
+        """The variables that a kernel call reads, constants left out."""
+        return [a for a in self.graph.values[var].args[1].fields if isinstance(a, relax.Var)]
+
+    def _edge_type(self, producer: relax.Var, var: relax.Var) -> Mapping | None:
+        kind = self._type(var)
+        if kind == Mapping.ONE_TO_ONE and operator(self.graph, var) not in ("concatenate", "concat", "split", "strided_slice"):
+            out = self.graph.values[var].ty
+            same = isinstance(out, relax.TensorType) and list(producer.ty.shape) == list(out.shape)
+            return kind if same else Mapping.ONE_TO_MANY
+        return kind
+
+    def judge(self, producer: relax.Var, var: relax.Var) -> tuple[bool, str]:
+        """Whether the group of ``producer`` may merge into that of ``var``, and the rule or the reason against."""
+        first, second = self.of[producer], self.of[var]
+        if first.type is None or second.type is None:
+            unknown = producer if first.type is None else var
+            return False, f"{operator(self.graph, unknown)} has no known mapping type"
+        edge = self._edge_type(producer, var)
+        kind = edge if edge == Mapping.ONE_TO_MANY and second.type == Mapping.ONE_TO_ONE else second.type
+        words = mapping.rule(first.type, kind)
+        decision, _ = mapping.combine(first.type, kind)
+        if decision == Decision.NEVER:
+            return False, words
+        if decision == Decision.PROFILE and operator(self.graph, second.vars[0]) not in mapping.ADDRESS_ARITHMETIC:
+            return False, f"{words}: no profile says that it pays"
+        if operator(self.graph, var) in ("concatenate", "concat") and first.type != Mapping.ONE_TO_ONE:
+            return False, f"{words}, but a concat has a store for each of its inputs"
+        outside = {r for v in first.vars for r in self.graph.readers.get(v, [])} - set(first.vars) - set(second.vars)
+        if outside:
+            return False, f"{words}, but its output has {len(outside)} more reader{'s' * (len(outside) > 1)}"
+        return True, words
+
+    def _merge(self, producer: relax.Var, var: relax.Var, words: str) -> None:
+        first, second = self.of[producer], self.of[var]
+        assert first.type is not None and second.type is not None
+        kind = mapping.combine(first.type, second.type)[1]
+        merged = Group(first.vars + second.vars, kind, [*first.rules, *second.rules, words])
+        for member in merged.vars:
+            self.of[member] = merged
+
+    def _sweep(self, first_loads: bool) -> None:
+        """Try every edge in order until none merges. A first load is anything in front of a many-to-many operator."""
+        changed = True
+        while changed:
+            changed = False
+            for var in list(self.of):
+                for producer in reversed(self.producers(var)):
+                    if producer not in self.of or self.of[producer] is self.of[var]:
+                        continue
+                    if first_loads != (self.of[var].type == Mapping.MANY_TO_MANY):
+                        continue
+                    allowed, words = self.judge(producer, var)
+                    if allowed and first_loads and not self._cheap(self.of[producer]):
+                        continue
+                    if allowed:
+                        self._merge(producer, var, words)
+                        changed = True
+
+    def _cheap(self, group: Group) -> bool:
+        """Whether recomputing a group at each load reads no more memory than its result would: one tensor comes in."""
+        inputs = {p for v in group.vars for p in self.producers(v) if p not in group.vars}
+        return group.type == Mapping.ONE_TO_ONE and len(inputs) == 1
+
+    def _recompute_first_loads(self) -> None:
+        """One-to-one arithmetic on one tensor that only many-to-many kernels read goes into each of their first loads."""
+        for group in self.groups:
+            last = group.vars[-1]
+            readers = self.graph.readers.get(last, [])
+            if len(readers) < 2 or not self._cheap(group) or not all(r in self.of for r in readers):
+                continue
+            targets = {id(self.of[r]): self.of[r] for r in readers}
+            if not all(t.type == Mapping.MANY_TO_MANY for t in targets.values()):
+                continue
+            for target in targets.values():
+                target.vars = group.vars + target.vars
+                target.rules.append(f"{mapping.rule(Mapping.ONE_TO_ONE, Mapping.MANY_TO_MANY)}, recomputed by each reader")
+            for var in group.vars:
+                del self.of[var]
+
+    def refusals(self) -> list[dict[str, str]]:
+        """Why each pair of neighbouring kernels stayed two: ``{where, reason}``."""
+        rows = []
+        for var in self.of:
+            for producer in dict.fromkeys(self.producers(var)):
+                if producer in self.of and self.of[producer] is not self.of[var]:
+                    allowed, words = self.judge(producer, var)
+                    where = f"{operator(self.graph, producer)} ({producer.name}) | {operator(self.graph, var)} ({var.name})"
+                    reason = f"{words}, but it would read more than one tensor at each load" if allowed else words
+                    rows.append({"where": where, "reason": reason})
+        return rows
+
+
+@tvm.transform.module_pass(opt_level=0, name="FuseElementwise")
+class FuseElementwise:
+    """Make each group of kernel calls that the mapping table allows one private ``Primitive`` function."""
+
+    def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        return outline(mod, [group.vars for group in Grouping(mod).groups])
