@@ -7,6 +7,7 @@ import os
 import tvm
 from tvm.target import codegen
 
+from sr_tvm.targets.default_schedule import default_schedules
 from sr_tvm.targets.preset import Target
 
 
@@ -21,3 +22,6 @@ class Cpu(Target):
     def tvm_target(self) -> tvm.target.Target:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": cores})
+
+    def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
+        return default_schedules(mod, codegen.llvm_get_vector_width(self.tvm_target()) // 8)

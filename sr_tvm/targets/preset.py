@@ -1,4 +1,4 @@
-"""What a target is: a TVM target, a way to schedule, a way to link. One file per target derives from :class:`Target`."""
+"""What a target is: a TVM target, a way to schedule, a way to link. One file per target derives from Target."""
 
 from __future__ import annotations
 
