@@ -1,0 +1,140 @@
+"""The sections of the page that tell of numbers. Each takes the summary and its folder, and gives HTML or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.measurement import Measurement
+from sr_tvm.report import figures
+from sr_tvm.report.architecture_figure import architecture_svg
+from sr_tvm.report.html_parts import Markup, amount, ms, para, section, table, text
+
+
+def _wide(drawing: str) -> str:
+    return f'<div class="wide">{drawing}</div>'
+
+
+def architecture(summary: dict[str, Any], folder: Path) -> str:
+    if not summary.get("architecture"):
+        return ""
+    a = Architecture.from_json(summary["architecture"], f"{folder}: field architecture")
+    depth = f"{len(a.blocks)} block{'s' * (len(a.blocks) != 1)}"
+    words = f"WDSR-B, x{a.scale}, {depth} of {a.channels} channels, {a.params:,} parameters."
+    return section(
+        "The network", para(words), _wide(architecture_svg(a)),
+        para("Numbers are output channels, and boxes are as high as their layer is wide. The arcs are the residual "
+             "connections of the blocks.", note=True),
+    )  # fmt: skip
+
+
+def parity(summary: dict[str, Any], folder: Path) -> str:
+    rows = summary.get("parity")
+    if not rows:
+        return ""
+    ok, off = Markup("equal"), Markup('<span class="bad">off</span>')
+    body = [(r["name"], f"{float(r['max_abs_err']):.1e}", f"{float(r['tolerance']):.0e}", ok if r["ok"] else off)
+            for r in rows]  # fmt: skip
+    return section(
+        "The same result at every step",
+        para("The largest difference of any output value from PyTorch's, for the same input."),
+        table(("step", "largest difference", "allowed", ""), body, {1, 2}),
+    )
+
+
+def passes(summary: dict[str, Any], folder: Path) -> str:
+    p = summary.get("passes")
+    if not p:
+        return ""
+    counts = [("kernels", str(int(p["kernels_before"])), str(int(p["kernels_after"])))]
+    if p.get("intermediate_bytes_before") is not None:
+        before, after = int(p["intermediate_bytes_before"]), int(p["intermediate_bytes_after"])
+        counts.append(("bytes written between kernels", f"{before:,}", f"{after:,}"))
+    parts = [table(("", "before", "after"), counts, {1, 2})]
+    fusions = p.get("fusions") or []
+    if fusions:
+        rows = []
+        for f in fusions[:60]:
+            operators = f["operators"]
+            words = " → ".join(map(str, operators)) if isinstance(operators, list) else operators
+            rows.append((Markup(f"<code>{text(f['kernel'])}</code>"), words, f.get("rule", "")))
+        parts += ["<h3>Which operators became one kernel</h3>", table(("kernel", "operators", "rule"), rows, set())]
+    return section("What the passes did", *parts)
+
+
+def operators(summary: dict[str, Any], folder: Path) -> str:
+    rows = summary.get("per_operator")
+    if not rows:
+        return ""
+    note = summary.get("per_operator_note", "")
+    return section("Time by operator", _wide(figures.operator_bars(rows)), para(note, note=True) if note else "")
+
+
+def tuning(summary: dict[str, Any], folder: Path) -> str:
+    t = summary.get("tuning")
+    if not t:
+        return ""
+    words = f"{int(t['trials'])} candidates measured by the genetic tuner (seed {int(t['seed'])})."
+    if t.get("default_ms") and t.get("tuned_ms"):
+        faster = float(t["default_ms"]) / float(t["tuned_ms"])
+        words += (f" The network took {ms(float(t['default_ms']))} with default schedules and "
+                  f"{ms(float(t['tuned_ms']))} with the best ones found, {faster:.2f} times as fast.")  # fmt: skip
+    history = t.get("history") or []
+    drawing = _wide(figures.tuning_curve(history)) if history else ""
+    note = ("A dot is a candidate, a line the best so far of one kernel. " + str(t.get("note", ""))) if history else ""
+    return section("Tuning", para(words), drawing, para(note, note=True) if note else "")
+
+
+def speed(summary: dict[str, Any], folder: Path) -> str:
+    s = summary.get("speed")
+    if not s or not s.get("rows"):
+        return ""
+    rows, body = s["rows"], []
+    for r in rows:
+        measured, predicted = float(r["measured"]), float(r["predicted"])
+        body.append((r["name"], ms(measured), ms(predicted), f"{100 * (predicted - measured) / measured:+.1f} %"))
+    strong = {i for i, r in enumerate(rows) if r.get("this")}
+    return section(
+        "Predicted against measured", *(para(str(w)) for w in s.get("method", [])),
+        _wide(figures.predicted_scatter(rows)),
+        table(("architecture", "measured", "predicted", "error"), body, {1, 2, 3}, strong),
+    )  # fmt: skip
+
+
+def how(summary: dict[str, Any], folder: Path) -> str:
+    parts = [para(str(line)) for line in summary.get("method", [])]
+    if summary.get("measurement"):
+        m = Measurement.from_json(summary["measurement"])
+        low, high = m.interval
+        conditions = ", ".join(f"{k} {v}" for k, v in sorted(m.conditions.items()))
+        parts.append(para(f"{m.device}, target {m.target}, input {'x'.join(map(str, m.input_shape))}: median of "
+                          f"{len(m.samples)} runs {m.median:.2f} {m.unit}, middle half {low:.2f} to {high:.2f}. "
+                          f"Conditions: {conditions or 'none given'}."))  # fmt: skip
+    for title, field in (("Machine", "machine"), ("Versions", "versions")):
+        if summary.get(field):
+            parts += [f"<h3>{title}</h3>", table(("", ""), list(summary[field].items()), set())]
+    if summary.get("steps"):
+        rows = [(s["name"], f"{float(s['seconds']):.1f} s") for s in summary["steps"]]
+        parts += ["<h3>Time of each step</h3>", table(("step", "seconds"), rows, {1})]
+    return section("How it was measured", *parts) if parts else ""
+
+
+def headline(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The figures at the top of the page, as far as the run has them."""
+    items = []
+    if summary.get("measurement"):
+        m = Measurement.from_json(summary["measurement"])
+        items.append(("time", f"{m.median:.3g} {m.unit}", "x".join(map(str, m.input_shape)) + " input"))
+    compare = (summary.get("pictures") or {}).get("compare") or {}
+    if compare.get("psnr_ours") is not None:
+        gain = float(compare["psnr_ours"]) - float(compare["psnr_bicubic"])
+        items.append(("PSNR-Y", f"{float(compare['psnr_ours']):.2f} dB", f"{gain:+.2f} dB against bicubic"))
+    model = summary.get("model") or {}
+    if model.get("params"):
+        macs = f"{amount(float(model['macs']))}MAC at that input" if model.get("macs") else ""
+        items.append(("parameters", amount(float(model["params"])), macs))
+    if summary.get("passes"):
+        p = summary["passes"]
+        items.append(("kernels", str(int(p["kernels_after"])), f"from {int(p['kernels_before'])}"))
+    return items
