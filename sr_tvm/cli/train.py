@@ -24,7 +24,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
     if named:
         return Architecture.uniform(scale or 2, int(named[1]), int(named[2]))
     if not Path(text).suffix and not Path(text).exists():
-        raise SrTvmError(f"architecture {text!r} is not known; name one as wdsr-3x24 (blocks x channels) or a JSON file")
+        raise SrTvmError(f"architecture {text!r} is not known; try wdsr-3x24 (blocks x channels), or name a JSON file")
     found = Architecture.load(text)
     if scale not in (None, found.scale):
         raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
@@ -69,15 +69,15 @@ def command(
     from sr_tvm.training.settings import Settings
 
     settings = Settings(architecture(arch, int(scale) if scale else None), **numbers)
+    from sr_tvm.cli._bars import bar, note
+    from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare
 
     folder, again = Path(output), f"sr-tvm {shlex.join(sys.argv[1:])}"
-    from sr_tvm.cli._bars import bar, note
-
+    look_ahead(settings, folder)
     with bar("preparing pictures") as tick:
-        trainer = prepare(settings, data, validate, device, threads, cache, note, tick)
-    from sr_tvm.training.loop import train
-
+        trainer, baseline = prepare(settings, data, validate, device, threads, cache, note, tick)
+    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device}; bicubic is {baseline:.2f} dB", err=True)
     with _Bar(settings.steps) as shown:
         try:
             train(trainer, folder, shown.report)

@@ -63,7 +63,7 @@ def load_weights(path: str | Path) -> WDSR:
     """
     path = Path(path)
     if not path.is_file():
-        raise SrTvmError(f"{path}: no such file" if not path.exists() else f"{path}: a folder; name a .safetensors file")
+        raise SrTvmError(f"{path}: {'not a file' if path.exists() else 'no such file'}; name a .safetensors file")
     try:
         with safe_open(path, framework="pt") as handle:
             architecture = _architecture(handle.metadata() or {}, str(path))

@@ -62,16 +62,17 @@ class Pairs:
         Raises:
             SrTvmError: no picture is large enough.
         """
-        small = [p for p in self.pairs if min(p.low.shape[:2]) < patch]
-        if len(small) == len(self.pairs):
+        large = [p for p in self.pairs if min(p.low.shape[:2]) >= patch]
+        if not large:
             raise SrTvmError(
                 f"every picture is smaller than a patch: {patch} low-resolution pixels are {patch * self.scale} pixels "
                 "of a picture; choose a smaller --patch or larger pictures"
             )
-        for pair in small:
-            height, width = pair.high.shape[:2]
-            warn(f"{pair.name}: {width}x{height} is smaller than a patch of {patch * self.scale}; left out")
-        return Pairs([p for p in self.pairs if p not in small], self.scale) if small else self
+        for pair in self.pairs:
+            height, width = pair.low.shape[:2]
+            if min(height, width) < patch:
+                warn(f"{pair.name}: {height}x{width} low-resolution pixels, a patch is {patch}; left out")
+        return Pairs(large, self.scale)
 
     def batch(self, seed: int, step: int, size: int, patch: int) -> Batch:
         """Draw ``size`` patches of ``patch`` low-resolution pixels, turned and mirrored in one of the 8 ways."""
@@ -121,15 +122,16 @@ def load_pairs(
         SrTvmError: a folder is missing or empty, or none of its pictures can be read, or the cache cannot be written.
     """
     paths = [path for folder in folders for path in pictures.list_pictures(folder)]
-    hashes = {pictures.file_digest(path): path for path in reversed(paths)}
-    chosen = sorted(hashes.items(), key=lambda item: paths.index(item[1]))
-    key = hashlib.sha256(f"{SCHEMA} {VERSION} x{scale} {[h for h, _ in chosen]}".encode()).hexdigest()[:32]
-    place = Path(cache or default_cache()) / key
-    pairs = _open(place, scale, [str(path) for _, path in chosen], warn)
+    chosen: dict[str, Path] = {}
+    for path in paths:
+        chosen.setdefault(pictures.file_digest(path), path)
+    key = hashlib.sha256(f"{SCHEMA} {VERSION} x{scale} {list(chosen)}".encode()).hexdigest()[:32]
+    place, names = Path(cache or default_cache()) / key, [str(path) for path in chosen.values()]
+    pairs = _open(place, scale, names, warn)
     if pairs is None:
         with files.atomic_folder(place) as partial:
-            _make(partial, [path for _, path in chosen], scale, tick)
-        pairs = _open(place, scale, [str(path) for _, path in chosen], warn)
+            _make(partial, list(chosen.values()), scale, tick)
+        pairs = _open(place, scale, names, warn)
     if pairs is None:
         raise SrTvmError(f"{place}: the cache just written cannot be read back; is the disk full?")
     if not pairs:
@@ -153,9 +155,9 @@ def _make(place: Path, paths: Sequence[Path], scale: int, tick: Tick) -> None:
                     continue
                 high = np.ascontiguousarray(high)
                 rows.append({"height": high.shape[0], "width": high.shape[1], "digest": pictures.pixel_digest(high)})
-                for block in (high, resize.low_resolution(high, scale)):
-                    out.write(block.tobytes())
-                    check = zlib.crc32(block.tobytes(), check)
+                for plane in (high, resize.low_resolution(high, scale)):
+                    out.write(plane.data)
+                    check = zlib.crc32(plane.data, check)
         index = {"schema": SCHEMA, "version": VERSION, "scale": scale, "crc32": check, "pictures": rows}
         (place / INDEX).write_text(json.dumps(index))
     except OSError as error:

@@ -38,7 +38,7 @@ def evaluate(
     if scale not in SCALES:
         raise SrTvmError(f"scale is {scale}; one of {', '.join(map(str, SCALES))} is allowed")
     paths = pictures.list_pictures(folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, path in enumerate(paths):
         tick(i, len(paths))
         try:

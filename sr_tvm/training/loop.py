@@ -1,4 +1,4 @@
-"""The training loop: L1, Adam, cosine, an average of the weights; stopped at any step, it goes on as if it never was."""
+"""The training loop: L1, Adam, cosine, averaged weights. Stopped at any step, it goes on as if it never was."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from torch.nn import functional
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.nets.weights import fold, save_weights
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.nets.weights import fold, save_weights
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.settings import Settings
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
+MOMENTS = ("exp_avg", "exp_avg_sq")
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 
 
@@ -55,7 +56,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = WDSR(settings.architecture)
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WDSR(settings.architecture).to(device)
         self.average.load_state_dict(self.model.state_dict())
         # One fused update instead of a loop over 40 small tensors: worth 10 % of a step of a net of this size.
@@ -70,11 +71,11 @@ class Trainer:
         return self.settings.to_json() | {"data": self.pairs.digest}
 
     def _tensors(self) -> dict[str, Tensor]:
-        out = {}
+        out: dict[str, Tensor] = {}
         for (name, weight), mean in zip(self.model.named_parameters(), self.average.parameters(), strict=True):
-            moments = self.adam.state.get(weight) or {k: torch.zeros_like(weight) for k in ("exp_avg", "exp_avg_sq")}
+            moments = self.adam.state.get(weight) or {k: torch.zeros_like(weight) for k in MOMENTS}
             out |= {f"model.{name}": weight, f"average.{name}": mean}
-            out |= {f"{k}.{name}": moments[k] for k in ("exp_avg", "exp_avg_sq")}
+            out |= {f"{k}.{name}": moments[k] for k in MOMENTS}
         return out
 
     def save(self, path: Path) -> None:
@@ -92,7 +93,7 @@ class Trainer:
         if saved.step > self.settings.steps:
             raise SrTvmError(f"{path}: a damaged checkpoint (step {saved.step}); {HINT}")
         for name, weight in self.model.named_parameters():
-            moments = {k: torch.empty_like(weight).copy_(saved.tensors[f"{k}.{name}"]) for k in ("exp_avg", "exp_avg_sq")}
+            moments = {k: torch.empty_like(weight).copy_(saved.tensors[f"{k}.{name}"]) for k in MOMENTS}
             # Fused Adam keeps its counter as a float32 tensor on the parameter's device.
             counter = torch.tensor(float(saved.step), dtype=torch.float32, device=self.device)
             self.adam.state[weight] = {"step": counter, **moments}
@@ -183,6 +184,21 @@ def _interruptions() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def look_ahead(settings: Settings, folder: Path) -> None:
+    """Find out what would stop a run there before pictures are prepared for it.
+
+    Raises:
+        SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SrTvmError(f"cannot write {folder}: {error.strerror or error}; name a folder") from error
+    path = folder / CHECKPOINT
+    if path.exists():
+        check_same(peek(path)["run"], settings.to_json(), path)
 
 
 def train(trainer: Trainer, folder: Path, report: Callable[[Progress], None]) -> None:

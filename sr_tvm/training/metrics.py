@@ -26,7 +26,7 @@ def _planes(
     reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if reference.shape[:2] != output.shape[:2]:
-        raise SrTvmError(f"the output is {output.shape[:2]} pixels (height, width), the reference {reference.shape[:2]}")
+        raise SrTvmError(f"the output is {output.shape[:2]} (height, width), but the reference {reference.shape[:2]}")
     if reference.ndim == 2 and output.ndim == 3:
         a, b = luma(reference), output.astype(np.float64) @ FULL
     else:

@@ -14,7 +14,7 @@ from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
 from sr_tvm.training.evaluate import evaluate
 from sr_tvm.training.loop import Trainer
 from sr_tvm.training.settings import Settings
-from sr_tvm.training.upscalers import network, pick_device
+from sr_tvm.training.upscalers import bicubic, network, pick_device
 
 
 def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
@@ -43,9 +43,11 @@ def prepare(
     cache: str | Path | None = None,
     warn: Warn = lambda _: None,
     tick: Tick = lambda done, total: None,
-) -> Trainer:
+) -> tuple[Trainer, float]:
     """Everything that a run needs, checked before the first step.
 
+    Returns:
+        The trainer, and bicubic's PSNR-Y in dB on the validation pictures.
     Raises:
         SrTvmError: a folder is missing or empty, training holds a validation picture, or the device is not there.
     """
@@ -53,12 +55,12 @@ def prepare(
     if threads:
         torch.set_num_threads(threads)
     scale = settings.architecture.scale
-    pictures.list_pictures(validate)
+    baseline = float(evaluate(bicubic(scale), validate, scale, warn)["psnr_y"])
     pairs = load_pairs(data, scale, cache, warn, tick)
     refuse_leak(pairs, validate)
     pairs = pairs.large_enough(settings.patch, warn)
 
     def score(model: WDSR) -> float:
-        return float(evaluate(network(model.to(place), place), validate, scale, warn)["psnr_y"])
+        return float(evaluate(network(model.to(place), place), validate, scale)["psnr_y"])
 
-    return Trainer(settings, pairs, score, place)
+    return Trainer(settings, pairs, score, place), baseline
