@@ -67,14 +67,16 @@ def spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
     return result
 
 
-def plan(height: int, width: int, tile: int, halo: int) -> list[tuple[Rect, Rect]]:
+def plan(height: int, width: int, tile: int | tuple[int, int], halo: int) -> list[tuple[Rect, Rect]]:
     """Tiles of a ``height`` x ``width`` picture, row by row: (what the network reads, what is kept of it).
 
-    Every tile is min(tile, height) x min(tile, width). See :func:`spans` for the rule and the error.
+    ``tile`` is the side of square tiles or (height, width). Every tile is min(tile, picture) long on each axis.
+    See :func:`spans` for the rule and the error.
     """
-    columns = spans(width, tile, halo)
+    tall, wide = (tile, tile) if isinstance(tile, int) else tile
+    columns = spans(width, wide, halo)
     return [
         (Rect(top, left, bottom, right), Rect(y0, x0, y1, x1))
-        for top, bottom, y0, y1 in spans(height, tile, halo)
+        for top, bottom, y0, y1 in spans(height, tall, halo)
         for left, right, x0, x1 in columns
     ]

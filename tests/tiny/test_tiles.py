@@ -83,3 +83,9 @@ def test_nonsense_sizes_are_a_bug_of_the_caller():
 
 def test_scaled():
     assert Rect(1, 2, 3, 5).scaled(3) == Rect(3, 6, 9, 15)
+
+
+def test_tiles_need_not_be_square():
+    tiles = plan(30, 50, (10, 20), 2)
+    assert {(read.height, read.width) for read, _ in tiles} == {(10, 20)}
+    assert sum(kept.height * kept.width for _, kept in tiles) == 30 * 50

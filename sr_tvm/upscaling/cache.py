@@ -1,0 +1,110 @@
+"""Compiled networks kept between runs, in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from sr_tvm import __version__
+from sr_tvm.artifact import Artifact
+from sr_tvm.errors import SrTvmError
+from sr_tvm.upscaling.model import Model
+
+TARGET = "cpu"
+# What decides the code that is generated, beside the model: a change in any of these makes a new entry.
+COMPILER = ("frontend", "passes", "targets", "compiler.py")
+
+
+def cache_folder() -> Path:
+    """Where compiled networks are kept. It can be deleted at any time."""
+    return Path(platformdirs.user_cache_dir("sr-tvm")) / "artifacts"
+
+
+def compiled(model: Model, tile: tuple[int, int], folder: Path | None = None) -> tuple[Artifact, bool]:
+    """The artifact of ``model`` for input tiles of (height, width), and whether it was in the cache.
+
+    Two processes may build the same entry at once: each builds beside it, and the first to finish names it. An entry
+    that is damaged is built again.
+
+    Raises:
+        SrTvmError: the model cannot be compiled, or the cache folder cannot be written.
+    """
+    if model.artifact is not None:
+        return model.artifact, True
+    folder = cache_folder() if folder is None else folder
+    shape = (1, model.channels, *tile)
+    entry = folder / _key(model, shape)
+    artifact = _load(entry)
+    if artifact is not None:
+        return artifact, True
+    from sr_tvm.compiler import compile_model
+
+    own = folder / f"{entry.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        compile_model(model.path, TARGET, own, {model.input_name: shape})
+        if _load(entry) is None:  # still absent, or damaged
+            shutil.rmtree(entry, ignore_errors=True)
+            try:
+                os.rename(own, entry)
+            except OSError as error:
+                if _load(entry) is None:
+                    raise SrTvmError(f"cannot write {entry}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+    return Artifact.load(entry), False
+
+
+def _load(entry: Path) -> Artifact | None:
+    try:
+        return Artifact.load(entry)
+    except SrTvmError:
+        return None
+
+
+def _key(model: Model, shape: tuple[int, ...]) -> str:
+    from importlib.metadata import version
+
+    from sr_tvm.targets import registry
+
+    facts: dict[str, Any] = {
+        "model": model.sha256,
+        "shape": shape,
+        "input": model.input_name,
+        "target": str(registry.get(TARGET).tvm_target()),
+        "sr_tvm": __version__,
+        "tvm": version("apache-tvm"),
+        "compiler": _digest("sr_tvm", COMPILER),
+        "tuning_log": _digest("sr_tvm.tuning_logs", (TARGET,)),
+    }
+    text = json.dumps(facts, sort_keys=True)
+    name = "x".join(map(str, shape[2:]))
+    return f"{model.path.stem[:40]}-{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+
+
+def _digest(package: str, names: tuple[str, ...]) -> str:
+    """A hash of the source or data files under ``names`` of a package, "" for none."""
+    digest = hashlib.sha256()
+    for name in names:
+        # passes is laid out beside the package and mapped into it, so ask the import system where it is.
+        root = Path(str(resources.files(f"{package}.{name}" if _is_package(package, name) else package)))
+        path = root if _is_package(package, name) else root / name
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".py", ".json"))
+        for file in files:
+            digest.update(f"{file.relative_to(root)}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _is_package(package: str, name: str) -> bool:
+    from importlib.util import find_spec
+
+    spec = None if "." in name else find_spec(f"{package}.{name}")
+    return spec is not None and spec.submodule_search_locations is not None and spec.origin is not None

@@ -1,0 +1,137 @@
+"""What must be known of a model before a picture can go through it in tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.artifact import MANIFEST, Artifact, sha256
+from sr_tvm.errors import SrTvmError
+
+DEFAULT = "wdsr_x2_37k.onnx"
+CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX file, or an artifact that was compiled from one.
+
+    ``channels`` is 3 (RGB) or 1 (luma). ``halo`` is how many input pixels to each side an output pixel depends on;
+    None if that is not known, and then only a picture of exactly the ``fixed`` size can go through. ``fixed`` is
+    (height, width) where the file allows no other. ``input_name`` names its only input.
+    """
+
+    path: Path
+    sha256: str
+    channels: int
+    scale: int
+    halo: int | None
+    input_name: str
+    fixed: tuple[int, int] | None = None
+    artifact: Artifact | None = None
+
+    def tile(self, height: int, width: int, wanted: int) -> tuple[int, int]:
+        """The (height, width) to compile for and to tile a picture of ``height`` x ``width`` with.
+
+        Raises:
+            SrTvmError: the model is fixed to a size that this picture cannot be covered with.
+        """
+        if self.fixed is None:
+            return min(wanted, height), min(wanted, width)
+        tall, wide = self.fixed
+        if (self.halo is None and (height, width) != self.fixed) or tall > height or wide > width:
+            why = "takes no smaller picture" if self.halo is not None else "does not say how far its network looks"
+            raise SrTvmError(
+                f"{self.path}: is made for {wide}x{tall} pixels and {why}; this one is {width}x{height}: "
+                "give an ONNX file with symbolic height and width"
+            )
+        return self.fixed
+
+
+def default_model() -> Path:
+    """The ONNX file that comes with sr-tvm."""
+    path = Path(str(resources.files("sr_tvm.models") / DEFAULT))
+    if not path.is_file():
+        raise SrTvmError(f"the shipped model {path} is missing; name one with --model, or install sr-tvm again")
+    return path
+
+
+def open_model(path: str | Path | None = None) -> Model:
+    """Read what a model is: an ONNX file, an artifact folder, or the shipped model if None.
+
+    Raises:
+        SrTvmError: no such file, not a model, or not one that maps a picture to a larger one tile by tile.
+    """
+    path = default_model() if path is None else Path(path)
+    return _from_artifact(path) if path.is_dir() else _from_onnx(path)
+
+
+def _from_onnx(path: Path) -> Model:
+    from sr_tvm.frontend.onnx_file import load_onnx
+
+    model = load_onnx(path)
+    weights = {t.name for t in model.graph.initializer}
+    inputs = [v for v in model.graph.input if v.name not in weights]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise SrTvmError(
+            f"{path}: has {len(inputs)} inputs and {len(model.graph.output)} outputs; a network that enlarges pictures "
+            "has one of each"
+        )
+    dims = [d.dim_value if d.HasField("dim_value") else None for d in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) != 4 or dims[0] not in (None, 1) or dims[1] not in CHANNELS:
+        needed = "1x3xHxW (RGB) or 1x1xHxW (luma) is needed"
+        raise SrTvmError(f"{path}: input {inputs[0].name!r} is {_text(dims)}; {needed}")
+    if (dims[2] is None) != (dims[3] is None):
+        raise SrTvmError(f"{path}: input {inputs[0].name!r} is {_text(dims)}; fix both height and width or neither")
+    from sr_tvm.frontend.receptive_field import receptive_field
+
+    field = receptive_field(model)
+    fixed = None if dims[2] is None or dims[3] is None else (dims[2], dims[3])
+    return Model(path, sha256(path), dims[1] or 0, field.scale, field.halo, inputs[0].name, fixed)
+
+
+def _from_artifact(path: Path) -> Model:
+    if not (path / MANIFEST).is_file():
+        raise SrTvmError(f"{path}: is a folder without {MANIFEST}; name an ONNX file or an artifact's folder")
+    artifact = Artifact.load(path)
+    if len(artifact.inputs) != 1 or len(artifact.outputs) != 1:
+        raise SrTvmError(f"{path}: has not one input and one output; it does not enlarge pictures")
+    given, made = artifact.inputs[0].shape, artifact.outputs[0].shape
+    check_shapes(path, given, made)
+    halo = None
+    if artifact.architecture is not None:
+        halo = wdsr_halo(Architecture.from_json(artifact.architecture, str(path / MANIFEST)))
+    return Model(
+        path,
+        artifact.model_sha256,
+        given[1],
+        made[2] // given[2],
+        halo,
+        artifact.inputs[0].name,
+        (given[2], given[3]),
+        artifact,
+    )
+
+
+def check_shapes(where: Path, given: tuple[int, ...], made: tuple[int, ...]) -> None:
+    """Refuse a compiled network whose output is not its input enlarged by a whole factor."""
+    good = len(given) == len(made) == 4 and given[:2] == made[:2] and given[0] == 1 and given[1] in CHANNELS
+    scale = made[2] // given[2] if good else 0
+    if not good or scale < 1 or made[2:] != (given[2] * scale, given[3] * scale):
+        raise SrTvmError(
+            f"{where}: maps {_text(given)} to {_text(made)}; a network that enlarges pictures maps 1x3xHxW, "
+            "or 1x1xHxW, to the same enlarged by a whole factor"
+        )
+
+
+def wdsr_halo(architecture: Architecture) -> int:
+    """How far a WDSR looks: the sum of the reaches of the convolutions on its deepest path, or of its skip."""
+    reach = {name: kernel // 2 for name, _, _, kernel in architecture.convolutions}
+    skip = reach.pop("skip")
+    return max(skip, sum(reach.values()))
+
+
+def _text(shape: tuple[int, ...] | list[int | None]) -> str:
+    return "x".join("?" if n is None else str(n) for n in shape) or "of unknown shape"

@@ -1,0 +1,160 @@
+"""A picture file to a larger picture file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.files import atomic_file
+from sr_tvm.upscaling import cache, enlarge, writing
+from sr_tvm.upscaling.images import MAX_MEGAPIXELS, Picture, read_picture
+from sr_tvm.upscaling.model import Model, open_model
+from sr_tvm.upscaling.tiles import plan
+
+TILE = 256
+# stage ("compiling", "enlarging", "writing"), done, total; compiling has total 0.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """What was done. Sizes are (width, height) in pixels, ``seconds`` of wall time by stage."""
+
+    input: str
+    output: str
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    channels: int
+    bits: int
+    model: str
+    scale: int
+    tile: tuple[int, int]
+    halo: int | None
+    tiles: int
+    threads: int
+    cached: bool
+    seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def upscale_file(
+    src: str | Path,
+    dst: str | Path,
+    model: str | Path | None = None,
+    tile: int = TILE,
+    threads: int | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: Progress | None = None,
+) -> Upscaled:
+    """Enlarge the picture ``src`` into ``dst``, whose extension gives the format; whole or not at all.
+
+    ``model`` is an ONNX file, an artifact folder or None for the shipped network; the first run with a model and a
+    tile size compiles it, and keeps that in the user's cache. ``tile`` is in input pixels. ``threads`` is all cores by
+    default.
+
+    Raises:
+        SrTvmError: a bad picture, model or output name; see read_picture, open_model and check_fits.
+    """
+    src, dst = Path(src), Path(dst)
+    if tile < 1:
+        raise SrTvmError(f"tile is {tile}; at least 1 is needed, and 128 or more is efficient")
+    _check_output(src, dst)
+    report = progress or (lambda stage, done, total: None)
+    seconds: dict[str, float] = {}
+    clock = _Stages(seconds)
+    picture = read_picture(src, max_megapixels)
+    height, width, _ = picture.pixels.shape
+    clock.done("read")
+    network_file = open_model(model)
+    scale = network_file.scale
+    kind = writing.output_format(dst)
+    if not kind.alpha:
+        picture = _without_opaque_alpha(picture)
+    writing.check_fits(dst, width * scale, height * scale, picture.has_alpha)
+    shape = network_file.tile(height, width, tile)
+    # Checks the tile's size too, before anything is compiled. An unknown halo means one tile, which has no inner edge.
+    halo = network_file.halo or 0
+    tiles = len(plan(height, width, shape, enlarge.reach(halo)))
+    dtype = np.uint16 if picture.bits == 16 and 16 in kind.bits else np.uint8
+    with atomic_file(dst) as partial:  # made first, so that a place that cannot be written is known at once
+        report("compiling", 0, 0)
+        network, cached = _network(network_file, shape, threads)
+        clock.done("compile")
+        pixels = enlarge.enlarge(
+            picture.pixels,
+            network,
+            network_file.channels,
+            scale,
+            halo,
+            shape,
+            dtype,
+            lambda done, total: report("enlarging", done, total),
+        )
+        clock.done("enlarge")
+        result = replace(picture, pixels=pixels)
+        try:
+            writing.write_picture(partial, result, kind, lambda done, total: report("writing", done, total))
+        except SrTvmError as error:
+            raise SrTvmError(str(error).replace(str(partial), str(dst))) from error
+        clock.done("write")
+    return Upscaled(
+        input=str(src),
+        output=str(dst),
+        input_size=(width, height),
+        output_size=(pixels.shape[1], pixels.shape[0]),
+        channels=pixels.shape[2],
+        bits=result.bits,
+        model=str(network_file.path),
+        scale=scale,
+        tile=shape,
+        halo=network_file.halo,
+        tiles=tiles,
+        threads=network.threads,
+        cached=cached,
+        seconds=seconds,
+        notes=picture.notes,
+    )
+
+
+class _Stages:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def done(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self.last = round(now - self.last, 3), now
+
+
+def _check_output(src: Path, dst: Path) -> None:
+    writing.output_format(dst)
+    if dst.is_dir():
+        raise SrTvmError(f"cannot write {dst}: it is a folder; name a file")
+    if dst.exists() and src.exists() and dst.samefile(src):
+        raise SrTvmError(f"cannot write {dst}: it is the input picture; name another file")
+
+
+def _without_opaque_alpha(picture: Picture) -> Picture:
+    """For a format without transparency: an alpha plane that hides nothing is no loss."""
+    pixels = picture.pixels
+    if not picture.has_alpha or (pixels[..., -1] < np.iinfo(pixels.dtype).max).any():
+        return picture
+    return replace(picture, pixels=np.ascontiguousarray(pixels[..., :-1]))
+
+
+def _network(model: Model, tile: tuple[int, int], threads: int | None) -> tuple[Any, bool]:
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()
+    from sr_tvm.upscaling.network import Network
+
+    artifact, cached = cache.compiled(model, tile)
+    return Network(artifact, threads), cached
