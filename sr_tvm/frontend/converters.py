@@ -1,0 +1,49 @@
+"""Converters that replace TVM's: same meaning, but high-level Relax operators, which the passes can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tvm import relax
+
+Converter = Callable[[relax.BlockBuilder, list[Any], dict[str, Any]], relax.Expr]
+
+
+def _clip(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
+    """TVM emits two TIR functions. A NaN bound is no bound, as in ONNX Runtime."""
+    result, bounds = inputs[0], []
+    for index, none in ((1, -np.inf), (2, np.inf)):
+        bound = inputs[index] if index < len(inputs) else None
+        value = none if bound is None else float(bound.value.numpy())
+        bounds.append(none if np.isnan(value) else value)
+    low, high = bounds
+    if np.isfinite(low) and np.isfinite(high):
+        return relax.op.clip(result, low, high)
+    if np.isfinite(low):
+        result = relax.op.maximum(result, relax.const(low, "float32"))
+    if np.isfinite(high):
+        result = relax.op.minimum(result, relax.const(high, "float32"))
+    return result
+
+
+def _pad(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
+    """TVM emits a TIR function; ``relax.op.nn.pad`` says the same and fuses."""
+    before, after = np.split(inputs[1].value.numpy(), 2)
+    mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "replicate", b"wrap": "circular"}[attrs["mode"]]
+    width = [int(n) for pair in zip(before, after, strict=True) for n in pair]
+    return relax.op.nn.pad(inputs[0], width, mode, float(inputs[2].value.numpy()))
+
+
+def _pairwise(op: Callable) -> Converter:
+    """TVM stacks the inputs of Max and Min along a new axis and reduces; two inputs need no copy."""
+    return lambda bb, inputs, attrs: op(inputs[0], inputs[1])
+
+
+CONVERTERS: dict[str, Converter] = {
+    "Clip": _clip,
+    "Pad": _pad,
+    "Max": _pairwise(relax.op.maximum),
+    "Min": _pairwise(relax.op.minimum),
+}

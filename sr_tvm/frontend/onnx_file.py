@@ -1,0 +1,148 @@
+"""Read an ONNX file that may come from anyone: everything is checked before anything large is allocated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend import external_data
+from sr_tvm.frontend.input_shapes import parse_input_shape, resolve_inputs
+from sr_tvm.frontend.operators import KNOWN, MIN_OPSET, QUANTISED, STANDARD_DOMAINS
+from sr_tvm.frontend.tensors import check_tensor, type_name
+
+__all__ = ["load_onnx", "parse_input_shape", "resolve_inputs", "tensors"]
+MAX_BYTES = 2**31 - 1
+MAX_NODES = 20_000
+
+
+def load_onnx(path: str | Path) -> onnx.ModelProto:
+    """The model in ``path``, checked: well formed, self-contained in memory, of operators and types we compile.
+
+    Local functions are inlined and external data is read in, so the result needs no other file.
+
+    Raises:
+        SrTvmError: no such file, not ONNX, damaged, over 2 GB, external data outside the model's folder, an operator,
+            opset or element type that is not supported; the message names the file and the culprit.
+    """
+    path = Path(path)
+    model = _parse(path)
+    _check_header(model, path)
+    model = _inline(model, path)
+    nodes = model.graph.node
+    if len(nodes) > MAX_NODES:
+        raise SrTvmError(f"{path}: the graph has {len(nodes)} nodes; {MAX_NODES} at most are supported")
+    for node in nodes:
+        _check_operator(node, path)
+    for tensor in tensors(model):
+        check_tensor(tensor, path)
+        if external_data.is_external(tensor):
+            external_data.read_into(tensor, path)
+    if model.graph.sparse_initializer:
+        raise SrTvmError(f"{path}: sparse initializers are not supported; export dense weights")
+    _run_checker(model, path)
+    _check_types(model, path)
+    return model
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor a model holds: initializers, and constants in attributes."""
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    try:
+        if path.is_dir():
+            raise SrTvmError(f"{path}: is a folder; name the ONNX file in it")
+        size = os.stat(path).st_size
+        if size == 0:
+            raise SrTvmError(f"{path}: is empty; an ONNX file was expected")
+        if size > MAX_BYTES:
+            raise SrTvmError(f"{path}: {size / 1e9:.1f} GB; an ONNX file holds at most 2 GB")
+        if not path.is_file():
+            raise SrTvmError(f"{path}: is not a plain file; name an ONNX file")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise SrTvmError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SrTvmError(f"{path}: cannot be read: {error.strerror or error}") from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RuntimeError, ValueError):
+        raise SrTvmError(f"{path}: not an ONNX file, or a truncated one") from None
+    return model
+
+
+def _check_header(model: onnx.ModelProto, path: Path) -> None:
+    if not model.ir_version or not model.HasField("graph"):
+        raise SrTvmError(f"{path}: not an ONNX file, or a truncated one (no graph in it)")
+    versions = [o.version for o in model.opset_import if o.domain in STANDARD_DOMAINS]
+    if not versions:
+        raise SrTvmError(f"{path}: not a whole ONNX model (it imports no standard operator set), or a truncated one")
+    latest = onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= max(versions) <= latest:
+        raise SrTvmError(f"{path}: opset {max(versions)}; opset {MIN_OPSET} to {latest} is supported")
+    if not model.graph.node:
+        raise SrTvmError(f"{path}: the graph has no nodes; there is nothing to compile")
+    if not model.graph.output:
+        raise SrTvmError(f"{path}: the graph has no output")
+
+
+def _inline(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Put the bodies of local functions in place of their calls."""
+    if not model.functions:
+        return model
+    import onnx.inliner
+
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:
+        raise SrTvmError(f"{path}: its local functions cannot be inlined: {one_line(error)}") from error
+
+
+def _check_operator(node: onnx.NodeProto, path: Path) -> None:
+    where = f"{path}: operator {node.op_type} (node {node.name or '->' + ','.join(node.output)!r})"
+    if node.domain not in STANDARD_DOMAINS:
+        raise SrTvmError(f"{where} is of domain {node.domain!r}; only standard ONNX operators are supported")
+    if node.op_type in QUANTISED:
+        raise SrTvmError(f"{where}: quantised models are not supported; give the float32 model")
+    if node.op_type not in KNOWN:
+        raise SrTvmError(f"{where} is not supported; see docs/onnx_import.md for those that are")
+
+
+def _run_checker(model: onnx.ModelProto, path: Path) -> None:
+    if model.ByteSize() > MAX_BYTES:
+        raise SrTvmError(f"{path}: {model.ByteSize() / 1e9:.1f} GB with its external data; at most 2 GB is supported")
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise SrTvmError(f"{path}: not a valid ONNX model: {one_line(error)}") from None
+
+
+def _check_types(model: onnx.ModelProto, path: Path) -> None:
+    constants = {t.name for t in model.graph.initializer}
+    for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            if value.name in constants:
+                continue
+            if not value.type.HasField("tensor_type"):
+                raise SrTvmError(f"{path}: {kind} {value.name!r} is not a tensor; only float32 tensors are supported")
+            element = value.type.tensor_type.elem_type
+            if element != onnx.TensorProto.FLOAT:
+                raise SrTvmError(f"{path}: {kind} {value.name!r} is {type_name(element)}; only float32 is supported")
+
+
+def one_line(error: BaseException, limit: int = 240) -> str:
+    """The gist of a library's many-line message."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."

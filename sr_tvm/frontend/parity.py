@@ -1,0 +1,75 @@
+"""Parity: how far the outputs of one step are from those of the step before."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest absolute difference, and whether it is within ``tolerance`` x max(1, peak of the reference)."""
+
+    name: str
+    max_abs_err: float
+    tolerance: float
+    ok: bool
+    peak: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def require(self) -> Parity:
+        """Itself, if the outputs agree.
+
+        Raises:
+            SrTvmError: they do not.
+        """
+        if not self.ok:
+            raise SrTvmError(
+                f"{self.name}: outputs differ by {self.max_abs_err:.3g} at a peak of {self.peak:.3g}; "
+                f"{self.tolerance:g} of the peak is allowed"
+            )
+        return self
+
+
+def compare(name: str, reference: np.ndarray, output: np.ndarray, tolerance: float = TOLERANCE) -> Parity:
+    """Compare ``output`` with ``reference``; ``tolerance`` is relative to max(1, peak of the reference).
+
+    NaN or infinity where the reference has none, and the other way round, never passes.
+
+    Raises:
+        SrTvmError: the shapes differ.
+    """
+    if reference.shape != output.shape:
+        raise SrTvmError(f"{name}: the output has shape {output.shape}, the reference {reference.shape}")
+    a, b = reference.astype(np.float64), output.astype(np.float64)
+    finite = np.isfinite(a)
+    same = bool(np.array_equal(a[~finite], b[~finite], equal_nan=True) and np.isfinite(b[finite]).all())
+    peak = float(np.abs(a[finite]).max(initial=0.0))
+    error = float(np.abs(a[finite] - b[finite]).max(initial=0.0)) if same else float("inf")
+    return Parity(name, error, tolerance, error <= tolerance * max(1.0, peak), peak)
+
+
+def run_relax(mod: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Build ``mod`` for this CPU with TVM's default pipeline and run ``main`` once. Slow code; for comparing only."""
+    import tvm
+    from tvm import relax
+
+    executable = tvm.compile(mod, target=tvm.target.Target({"kind": "llvm"}))
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    result = machine["main"](*[tvm.runtime.tensor(np.ascontiguousarray(x)) for x in inputs])
+    single = isinstance(result, tvm.runtime.Tensor)
+    return [result.numpy()] if single else [r.numpy() for r in result]
+
+
+def random_inputs(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
+    """Pictures of noise in 0..1, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}

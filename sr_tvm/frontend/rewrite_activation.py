@@ -1,0 +1,83 @@
+"""Activations in one form: Clip with inputs, PRelu with a slope per channel, two-input Min and Max."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from sr_tvm.frontend.graph import Graph, attributes, make_node
+
+Nodes = list[onnx.NodeProto] | None
+
+
+def clip(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """Before opset 11 the bounds were attributes. An absent or infinite bound is dropped."""
+    if opset >= 11:
+        return None
+    attrs = attributes(node)
+    bounds = []
+    for key in ("min", "max"):
+        value = attrs.get(key)
+        # The old defaults are the extreme floats, that is, no bound.
+        absent = value is None or abs(value) >= np.finfo(np.float32).max
+        bounds.append("" if absent else graph.constant(np.array(value, np.float32), key))
+    return [make_node(node, "Clip", [node.input[0], *bounds], node.output)]
+
+
+def prelu(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """A constant slope of one element is a LeakyRelu."""
+    slope = graph.constants.get(node.input[1])
+    if slope is None or slope.size != 1 or node.input[0] in graph.constants:
+        return None
+    if slope.ndim > len(graph.shape(node.input[0])):
+        return None
+    return [make_node(node, "LeakyRelu", [node.input[0]], node.output, alpha=float(slope.reshape(())))]
+
+
+def pairwise(op_type: str) -> Callable[[onnx.NodeProto, Graph, int], Nodes]:
+    """Sum, Max and Min of many inputs become a chain of two-input operators."""
+    pair = {"Sum": "Add"}.get(op_type, op_type)
+
+    def rewrite(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+        names = list(node.input)
+        if len(names) == 1:
+            return [make_node(node, "Identity", names, node.output)]
+        if len(names) == 2 and pair == op_type:
+            return None
+        result, nodes = names[0], []
+        for i, name in enumerate(names[1:]):
+            out = node.output[0] if i == len(names) - 2 else graph.fresh(node.output[0])
+            nodes.append(make_node(node, pair, [result, name], [out]))
+            result = out
+        return nodes
+
+    return rewrite
+
+
+def softmax(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """Before opset 13 the axes from ``axis`` on were flattened into one (default 1)."""
+    if opset >= 13:
+        return None
+    shape = graph.shape(node.input[0])
+    axis = attributes(node).get("axis", 1) % max(len(shape), 1)
+    flat, done = graph.fresh(node.output[0]), graph.fresh(node.output[0])
+    rows = int(np.prod(shape[:axis], dtype=np.int64))
+    to_flat = graph.constant(np.array([rows, -1], np.int64), "shape")
+    back = graph.constant(np.array(shape, np.int64), "shape")
+    return [
+        make_node(node, "Reshape", [node.input[0], to_flat], [flat]),
+        make_node(node, "Softmax", [flat], [done], axis=1),
+        make_node(node, "Reshape", [done, back], node.output),
+    ]
+
+
+REWRITES = {
+    "Clip": clip,
+    "PRelu": prelu,
+    "Sum": pairwise("Sum"),
+    "Max": pairwise("Max"),
+    "Min": pairwise("Min"),
+    "Softmax": softmax,
+}

@@ -1,0 +1,58 @@
+"""Gemm as MatMul plus Add, with transposes and factors folded into constant weights; BatchNormalization checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.graph import Graph, attributes, describe, input_name, make_node
+
+Nodes = list[onnx.NodeProto] | None
+
+
+def gemm(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """alpha * A' B' + beta * C."""
+    attrs = attributes(node)
+    nodes: list[onnx.NodeProto] = []
+    a, b = (_operand(node, graph, i, attrs.get(f"trans{'AB'[i]}", 0), nodes) for i in (0, 1))
+    result = node.output[0]
+    last = _scaled(node, graph, input_name(node, 2), attrs.get("beta", 1.0), nodes)
+    product = graph.fresh(result) if last else result
+    if attrs.get("alpha", 1.0) != 1.0:
+        b = _scaled(node, graph, b, attrs["alpha"], nodes)
+    nodes.append(make_node(node, "MatMul", [a, b], [product]))
+    if last:
+        nodes.append(make_node(node, "Add", [product, last], [result]))
+    return nodes
+
+
+def _operand(node: onnx.NodeProto, graph: Graph, index: int, transposed: int, nodes: list) -> str:
+    name = node.input[index]
+    if not transposed:
+        return name
+    if name in graph.constants:
+        return graph.constant(graph.constants[name].T, name)
+    turned = graph.fresh(name)
+    nodes.append(make_node(node, "Transpose", [name], [turned], perm=[1, 0]))
+    return turned
+
+
+def _scaled(node: onnx.NodeProto, graph: Graph, name: str, factor: float, nodes: list) -> str:
+    if not name or factor == 1.0:
+        return name
+    if name in graph.constants:
+        return graph.constant(graph.constants[name] * np.float32(factor), name)
+    scaled = graph.fresh(name)
+    nodes.append(make_node(node, "Mul", [name, graph.constant(np.array(factor, np.float32))], [scaled]))
+    return scaled
+
+
+def batch_normalization(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """Inference form only: one output."""
+    if attributes(node).get("training_mode", 0) or len([o for o in node.output if o]) > 1:
+        raise SrTvmError(f"{describe(node)} is in training mode; export the model for inference")
+    return None
+
+
+REWRITES = {"Gemm": gemm, "BatchNormalization": batch_normalization}
