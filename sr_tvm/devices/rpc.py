@@ -1,0 +1,161 @@
+"""A device behind a TVM RPC tracker: a phone, or a server on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.artifact import Artifact
+from sr_tvm.devices import base, machine, tracker_client, wire
+from sr_tvm.errors import SrTvmError
+from sr_tvm.measurement import Measurement
+
+START_SECONDS = 120.0
+# How long a server may stay busy before we say so.
+BUSY_SECONDS = 5.0
+
+
+class RpcDevice:
+    """Runs artifacts on a server of kind ``key`` behind ``tracker`` ("HOST:PORT").
+
+    Calls are made by a child process, since TVM's client waits for ever on a server that went silent: one that
+    has not finished within ``deadline`` seconds (connecting, uploading and running together) is killed. Close
+    the device, or use it in a ``with`` block.
+
+    Raises:
+        SrTvmError: from any method: the tracker or the server does not answer in time, no server has the key, all are
+            busy, the library is for another architecture, TVM's versions differ, or the run failed over there.
+    """
+
+    def __init__(self, tracker: str, key: str, deadline: float = 60.0, threads: int = 1) -> None:
+        tracker_client.parse_address(tracker)
+        if not deadline > 0:
+            raise SrTvmError(f"deadline is {deadline}; seconds above 0 are allowed")
+        if threads < 1:
+            raise SrTvmError(f"threads is {threads}; 1 or more is allowed")
+        self.name = key
+        self.tracker, self.key, self.deadline, self.threads = tracker, key, float(deadline), threads
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> RpcDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def info(self) -> dict[str, Any]:
+        """What the server says of itself: tvm, machine, cpu; None where it can't tell."""
+        return self._call({"operation": "info"})[0]["server"]
+
+    def run(self, artifact: Artifact, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return self._artifact("run", artifact, base.check_inputs(artifact, inputs))[1]
+
+    def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
+        base.check_repeats(repeats)
+        answer, _ = self._artifact("measure", artifact, base.random_inputs(artifact, seed), repeats=repeats)
+        server = {name: value for name, value in answer["server"].items() if value is not None}
+        conditions = {
+            "threads": self.threads,
+            "clock": "wall",
+            "repeats": repeats,
+            "runs_per_sample": answer["runs_per_sample"],
+            "method": "rpc time_evaluator",
+            **server,
+        }
+        return base.measurement(self.name, artifact, answer["samples"], conditions)
+
+    def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
+        base.check_repeats(repeats)
+        tensors = json.dumps([{"shape": t.shape, "dtype": t.dtype} for t in artifact.inputs])
+        inputs = base.random_inputs(artifact)
+        return self._artifact("per_operator", artifact, inputs, repeats=repeats, tensors=tensors)[0]["rows"]
+
+    def close(self) -> None:
+        """End the child process. The device can be used again: the next call starts another."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._worker.pid, signal.SIGKILL)
+            self._worker.wait()
+        self._worker = self._socket = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_worker", None) is not None:
+            self.close()
+
+    def _artifact(
+        self, operation: str, artifact: Artifact, inputs: list[np.ndarray], **extra: Any
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        request = {
+            "operation": operation,
+            "library": str(artifact.library_path.resolve()),
+            "machine": machine.library_machine(artifact.library_path),
+            "target": artifact.target,
+            **extra,
+        }
+        return self._call(request, inputs)
+
+    def _call(
+        self, request: dict[str, Any], inputs: list[np.ndarray] | None = None
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        # First without TVM, so that an absent tracker or an unknown key is told at once.
+        tracker_client.wait_for_free(self.tracker, self.key, BUSY_SECONDS)
+        sock = self._connected()
+        until = time.monotonic() + self.deadline
+        request = {
+            **request, "tracker": self.tracker, "key": self.key, "seconds": self.deadline, "threads": self.threads
+        }  # fmt: skip
+        try:
+            sock.settimeout(self.deadline)
+            wire.send(sock, request, inputs)
+            answer, arrays = wire.receive(sock, until)
+        except TimeoutError:
+            self.close()
+            raise SrTvmError(
+                f"{self.key} at tracker {self.tracker}: {request['operation']} did not finish within "
+                f"{self.deadline:g} s; the server hangs, or needs a longer deadline"
+            ) from None
+        except OSError:
+            self.close()
+            raise SrTvmError(f"{self.key} at tracker {self.tracker}: the RPC client crashed") from None
+        except BaseException:  # Ctrl-C: the call's answer must not be taken for the next one's
+            self.close()
+            raise
+        if "error" in answer:
+            self.close()
+            where = f"{self.key} at tracker {self.tracker}: " if answer.get("remote") else ""
+            raise SrTvmError(where + answer["error"])
+        return answer, arrays
+
+    def _connected(self) -> socket.socket:
+        if self._socket is not None and self._worker is not None and self._worker.poll() is None:
+            return self._socket
+        self.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "sr_tvm.devices.worker", str(os.getpid()), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+            )  # fmt: skip
+        self._socket = ours
+        try:
+            wire.receive(ours, time.monotonic() + START_SECONDS)
+        except (TimeoutError, OSError):
+            self.close()
+            raise SrTvmError("the RPC client process did not start; see 'sr-tvm doctor'") from None
+        except BaseException:
+            self.close()
+            raise
+        return ours

@@ -1,0 +1,82 @@
+"""Driving TVM's Relax virtual machine: the same few steps here, in a server and over RPC."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from sr_tvm.tvm_setup import import_tvm
+
+import_tvm()
+FUNCTION = "main"
+# Bookkeeping of the virtual machine (allocation, shape checks), reported as one line.
+BUILTIN = "vm.builtin."
+OVERHEAD = "(virtual machine)"
+
+
+def load(path: str | Path) -> relax.VirtualMachine:
+    """The virtual machine of a library in this process, on its CPU."""
+    return relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu(0))
+
+
+def set_inputs(machine: relax.VirtualMachine, inputs: Sequence[np.ndarray], device: Any) -> None:
+    machine.set_input(FUNCTION, *(tvm.runtime.tensor(value, device) for value in inputs))
+
+
+def outputs(machine: relax.VirtualMachine) -> list[np.ndarray]:
+    """The results of the last call, a tuple flattened. Indexing the result itself fails over RPC; this does not."""
+    result = machine.get_outputs(FUNCTION)
+    flat = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, tuple):
+            for item in value:
+                walk(item)
+        else:
+            flat.append(value.numpy())
+
+    walk(result)
+    return flat
+
+
+def per_kernel(machine: relax.VirtualMachine, repeats: int, threads: int) -> list[dict[str, Any]]:
+    """Time of each kernel in one inference; inputs must be set. Sorted, slowest first.
+
+    Timed around every call of the virtual machine, so each includes a few microseconds of the clock. Thread CPU
+    time with one thread, wall time with more: the median over ``repeats`` inferences.
+    """
+    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    spent: dict[str, int] = defaultdict(int)
+    calls: dict[str, int] = defaultdict(int)
+
+    def instrument(_function: Any, symbol: str, before: bool, _result: Any, *_args: Any) -> int:
+        name = OVERHEAD if symbol.startswith(BUILTIN) else symbol
+        if before:
+            calls[name] += 1
+            spent[name] -= clock()
+        else:
+            spent[name] += clock()
+        return 0  # VMInstrumentReturnKind.NO_OP
+
+    machine.invoke_stateful(FUNCTION)
+    machine.set_instrument(instrument)
+    totals: dict[str, list[float]] = defaultdict(list)
+    try:
+        for _ in range(repeats):
+            spent.clear()
+            calls.clear()
+            machine.invoke_stateful(FUNCTION)
+            for name, nanoseconds in spent.items():
+                totals[name].append(nanoseconds / 1e6)
+    finally:
+        machine.set_instrument(None)
+    rows = [{"kernel": name, "ms": statistics.median(ms), "calls": calls[name]} for name, ms in totals.items()]
+    return sorted(rows, key=lambda row: -row["ms"])
