@@ -43,7 +43,17 @@ def save_weights(model: WDSR, path: str | Path) -> None:
     _finite(state, str(path))
     metadata = {"format": "pt", "architecture": json.dumps(model.architecture.to_json())}
     with files.atomic_file(path) as partial:
-        partial.write_bytes(save(state, metadata=metadata))
+        partial.write_bytes(_sorted(save(state, metadata=metadata)))
+
+
+def _sorted(blob: bytes) -> bytes:
+    """The same file, its header in one order: safetensors shuffles the metadata; equal weights make equal files."""
+    length = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().rstrip()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + blob[8 + length :]
 
 
 def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,90 @@
+"""The two commands as a user types them, in processes of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.nets.weights import load_weights, save_weights
+
+ENV = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def sr_tvm(*args, **more):
+    line = [sys.executable, "-m", "sr_tvm", *map(str, args)]
+    return subprocess.run(line, capture_output=True, text=True, env=ENV, timeout=120, **more)
+
+
+def arguments(folders, tmp_path, *more):
+    return [
+        *("train", "--arch", "wdsr-1x4", "--data", folders[0], "--validate", folders[1], "-o", tmp_path / "run"),
+        *("--batch", 2, "--patch", 16, "--threads", 1, "--device", "cpu", "--cache", tmp_path / "cache", *more),
+    ]
+
+
+def test_ctrl_c_then_the_same_command_goes_on(folders, tmp_path):
+    line = [sys.executable, "-m", "sr_tvm", *map(str, arguments(folders, tmp_path, "--steps", 400))]
+    line += ["--validate-every", "20"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=ENV) as process:
+        told = ""
+        for text in process.stderr:  # the first validation says that training is under way
+            told += text
+            if text.startswith("step 20/400"):
+                process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 1
+    stopped = re.search(r"stopped at step (\d+) of 400; go on with:  sr-tvm train --arch wdsr-1x4", told)
+    assert stopped and 20 <= int(stopped[1]) < 400, told
+    assert "interrupted" in told and "Traceback" not in told
+    again = subprocess.run(line, capture_output=True, text=True, env=ENV, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert "sr-tvm evaluate" in again.stderr and "step 20/400" not in again.stderr
+    history = json.loads((tmp_path / "run/history.json").read_text())
+    assert [row["step"] for row in history["rows"]] == list(range(20, 401, 20))
+    assert load_weights(tmp_path / "run/weights.safetensors").architecture == Architecture.uniform(2, 1, 4)
+    other = sr_tvm(*arguments(folders, tmp_path, "--steps", 500, "--validate-every", 20))
+    assert other.returncode == 1 and "resume with 400" in other.stderr and other.stderr.count("\n") == 1
+
+
+def test_evaluate_prints_one_json_object(folders, tmp_path):
+    architecture = Architecture.uniform(2, 1, 4)
+    path = tmp_path / "w.safetensors"
+    save_weights(WDSR(architecture), path)
+    done = sr_tvm("evaluate", path, "--data", folders[1], "--scale", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["params"] == architecture.params
+    assert told["macs_input"] == {"height": 360, "width": 640} and told["macs"] == architecture.macs(360, 640)
+    assert told["images"] == 2 and told["scale"] == 2 and told["model"] == str(path)
+    assert 0 < told["psnr_y"] < 60 and -1 <= told["ssim_y"] <= 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["evaluate", "bicubic", "--data", "nowhere"], "nowhere: no such folder"),
+        (["evaluate", "missing.safetensors", "--data", "{validate}"], "no such file"),
+        (["evaluate", "missing.onnx", "--data", "{validate}"], "no such file"),
+        (["evaluate", "model.pth", "--data", "{validate}"], "bicubic"),
+        (["train", "--arch", "resnet", "--data", "a", "--validate", "b", "-o", "{tmp}/o"], "wdsr-3x24"),
+        (["train", "--arch", "wdsr-3x0", "--data", "a", "--validate", "b", "-o", "{tmp}/o"], "linear|expand|channels"),
+        (["train", "--arch", "no.json", "--data", "a", "--validate", "b", "-o", "{tmp}/o"], "no such file"),
+        (["train", "--arch", "wdsr-1x4", "--data", "nowhere", "--validate", "{validate}", "-o", "{tmp}/o"], "nowhere"),
+        (["train", "--arch", "wdsr-1x4", "--data", "{train}", "--validate", "{train}", "-o", "{tmp}/o"], "worthless"),
+        (["train", "--arch", "wdsr-1x4", "--data", "a", "--validate", "b", "-o", "/dev/null/o"], "cannot write"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(folders, tmp_path, monkeypatch, capsys, arguments, message):
+    from sr_tvm.cli.main import main
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names = {"validate": folders[1], "train": folders[0], "tmp": tmp_path}
+    with pytest.raises(SystemExit) as stop:
+        main([a.format(**names) for a in arguments])
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stop.value.code == 1 and len(told) == 1 and re.search(message, told[0])

@@ -1,0 +1,191 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.weights import load_weights
+from sr_tvm.training import loop
+from sr_tvm.training.loop import CHECKPOINT, look_ahead, train
+from sr_tvm.training.session import prepare
+from sr_tvm.training.settings import Settings
+
+SMALL = dict(architecture=Architecture.uniform(2, 1, 4), steps=9, batch=2, patch=16, validate_every=4)
+
+
+@pytest.fixture
+def begin(folders, tmp_path):
+    def make(**changed):
+        settings = Settings(**SMALL | changed)
+        return prepare(settings, [folders[0]], folders[1], "cpu", 1, tmp_path / "cache")[0]
+
+    return make
+
+
+def stop_at(step):
+    def report(now):
+        if now.step == step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def ignore(now):
+    pass
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_a_resumed_run_equals_an_uninterrupted_one(begin, tmp_path, monkeypatch, stop):
+    train(begin(), tmp_path / "whole", ignore)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)  # after every step
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(), tmp_path / "parts", stop_at(stop + 1))
+    resumed = begin()
+    resumed.restore(tmp_path / "parts" / CHECKPOINT)
+    assert resumed.step == stop
+    train(begin(), tmp_path / "parts", ignore)
+    for name in ("weights.safetensors", CHECKPOINT):
+        whole, parts = (load_file(tmp_path / where / name) for where in ("whole", "parts"))
+        assert whole.keys() == parts.keys()
+        assert all(torch.equal(whole[k], parts[k]) for k in whole)
+    assert (tmp_path / "whole/history.json").read_text() == (tmp_path / "parts/history.json").read_text()
+
+
+def test_results(begin, tmp_path):
+    trainer = begin()
+    train(trainer, tmp_path, ignore)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [row["step"] for row in history["rows"]] == [4, 8, 9]
+    assert all(row["loss"] > 0 and 5 < row["psnr"] < 60 for row in history["rows"])
+    assert Architecture.load(tmp_path / "architecture.json") == SMALL["architecture"]
+    assert trainer.validate(load_weights(tmp_path / "weights.safetensors")) == history["rows"][-1]["psnr"]
+
+
+def test_it_learns(begin):
+    trainer = begin(steps=60, lr=5e-3, ema=0.9, validate_every=10)
+    losses = [trainer.advance().loss for _ in range(60)]
+    assert losses[-1] < losses[5] / 1.5
+    assert trainer.history[-1]["psnr"] > trainer.history[0]["psnr"] + 1
+
+
+def test_another_seed_is_another_run(begin):
+    a, b, c = begin(), begin(seed=1), begin()
+    assert a.advance().loss != b.advance().loss
+    c.advance()
+    assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), c.model.parameters(), strict=True))
+
+
+def test_a_finished_run_writes_its_results_again(begin, tmp_path):
+    train(begin(), tmp_path, ignore)
+    first = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").unlink()
+    train(begin(), tmp_path, ignore)
+    assert (tmp_path / "weights.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        (dict(lr=1e-3), "lr 0.002"),
+        (dict(seed=7), "seed 0"),
+        (dict(steps=10), "steps 9"),
+        (dict(architecture=Architecture.uniform(2, 1, 5)), "another architecture"),
+    ],
+)
+def test_a_resume_with_other_settings_is_refused(begin, tmp_path, changed, message):
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(), tmp_path, stop_at(1))
+    with pytest.raises(SrTvmError, match=message):
+        look_ahead(Settings(**SMALL | changed), tmp_path)
+    with pytest.raises(SrTvmError, match=message):
+        train(begin(**changed), tmp_path, ignore)
+
+
+def test_a_resume_on_other_pictures_is_refused(begin, folders, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(), tmp_path, stop_at(1))
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    (fewer / "0.png").write_bytes((folders[0] / "0.png").read_bytes())
+    other = prepare(Settings(**SMALL), [fewer], folders[1], "cpu", 1, tmp_path / "cache")[0]
+    with pytest.raises(SrTvmError, match="other training pictures"):
+        train(other, tmp_path, ignore)
+
+
+def tamper(path, change):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as handle:
+        told = json.loads(handle.metadata()["training"])
+    state = load_file(path)
+    change(state, told)
+    save_file(state, path, {"training": json.dumps(told)})
+
+
+DAMAGES = {
+    "missing tensor": lambda s, t: s.pop("model.head.bias"),
+    "wrong shape": lambda s, t: s.update({"exp_avg.head.bias": torch.zeros(5)}),
+    "not a number": lambda s, t: s["average.head.bias"].fill_(float("nan")),
+    "integers": lambda s, t: s.update({"model.head.bias": s["model.head.bias"].int()}),
+    "step too high": lambda s, t: t.update(step=10),
+    "step true": lambda s, t: t.update(step=True),
+    "no counters": lambda s, t: t.update(state={}),
+    "bad history": lambda s, t: t["state"].update(history=[3]),
+    "another version": lambda s, t: t.update(version=2),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGES.values(), ids=DAMAGES.keys())
+def test_damaged_checkpoints_are_refused(begin, tmp_path, change):
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(), tmp_path, stop_at(1))
+    tamper(tmp_path / CHECKPOINT, change)
+    with pytest.raises(SrTvmError, match="delete it to start again"):
+        train(begin(), tmp_path, ignore)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02}q\x00.", b"\x02\0\0\0\0\0\0\0{}"])
+def test_foreign_checkpoints_are_refused(begin, tmp_path, content):
+    (tmp_path / CHECKPOINT).write_bytes(content)
+    with pytest.raises(SrTvmError, match="delete it to start again"):
+        look_ahead(Settings(**SMALL), tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(begin):
+    trainer = begin()
+    with torch.no_grad():
+        trainer.model.head.bias.fill_(float("inf"))
+    with pytest.raises(SrTvmError, match="smaller --lr"):
+        trainer.advance()
+
+
+def test_never_on_validation_pictures(folders, tmp_path):
+    """Told by pixels: another name and another file format do not hide a picture."""
+    from PIL import Image
+
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    Image.open(folders[0] / "0.png").save(mixed / "0.png")
+    Image.open(folders[1] / "colour.png").save(mixed / "harmless.bmp")
+    with pytest.raises(SrTvmError, match=r"harmless\.bmp is the validation picture .*colour\.png"):
+        prepare(Settings(**SMALL), [mixed], folders[1], "cpu", 1, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("steps", 0), ("batch", 0), ("patch", 4), ("lr", 0.0), ("lr", float("nan")), ("ema", 1.0), ("seed", -1)],
+)
+def test_numbers_out_of_range(name, value):
+    with pytest.raises(SrTvmError, match=f"{name} is {value}"):
+        Settings(**SMALL | {name: value})
+
+
+def test_no_gpu_is_told(begin, monkeypatch):
+    from sr_tvm.training.upscalers import pick_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(SrTvmError, match="no CUDA GPU"):
+        pick_device("cuda")
