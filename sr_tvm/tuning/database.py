@@ -1,0 +1,133 @@
+"""MetaSchedule databases on disk: opened safely after a crash, merged, and trimmed for shipping."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from tvm.s_tir.meta_schedule.database import JSONDatabase, OrderedUnionDatabase
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+
+WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
+log = logging.getLogger(__name__)
+
+
+def open_database(folder: str | Path, create: bool = True) -> Any:
+    """The JSONDatabase in ``folder``; lines that a crash left half-written are dropped, with a warning.
+
+    Raises:
+        SrTvmError: the folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
+    """
+    folder = Path(folder)
+    if not create and not (folder / WORKLOADS).is_file():
+        raise SrTvmError(f"{folder}: no tuning database there ({WORKLOADS} is missing); make one with 'sr-tvm tune'")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        workloads = _repair(folder / WORKLOADS, _is_workload)
+        # Records name workloads by line: past the last whole one they hang in the air.
+        _repair(folder / RECORDS, lambda v: _is_record(v, workloads))
+        if create and not os.access(folder, os.W_OK):
+            raise PermissionError(None, "permission denied")
+    except OSError as error:
+        reason = error.strerror or error
+        raise SrTvmError(f"cannot use {folder} for tuning records: {reason}; name a folder of your own") from None
+    try:
+        return JSONDatabase(work_dir=str(folder))
+    except Exception as error:
+        reason = str(error).splitlines()[-1][:120]
+        raise SrTvmError(f"{folder}: not a MetaSchedule database of this TVM ({reason})") from None
+
+
+def _is_workload(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+
+
+def _is_record(value: Any, workloads: int) -> bool:
+    if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], int) and isinstance(value[1], list)):
+        return False
+    return 0 <= value[0] < workloads and len(value[1]) == 4
+
+
+def _repair(path: Path, whole: Any) -> int:
+    """Keep a file's whole lines; returns how many. Of workloads only those before the first broken one may stay."""
+    if not path.exists():
+        return 0
+    lines = path.read_bytes().split(b"\n")
+    good = []
+    for line in lines:
+        try:
+            fine = bool(line.strip()) and whole(json.loads(line))
+        except (ValueError, RecursionError):
+            fine = False
+        if fine:
+            good.append(line)
+        elif line.strip() and path.name == WORKLOADS:
+            break
+    text = b"".join(line + b"\n" for line in good)
+    if text != b"\n".join(lines):
+        dropped = sum(bool(line.strip()) for line in lines) - len(good)
+        if dropped:
+            log.warning("%s: dropped %d half-written line(s), left by an interrupted run", path, dropped)
+        with files.atomic_file(path) as partial:
+            partial.write_bytes(text)
+    return len(good)
+
+
+def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
+    """The folders of records that are shipped for a target, in order of name."""
+    if root is None:
+        import sr_tvm.tuning_logs
+
+        root = Path(next(iter(sr_tvm.tuning_logs.__path__)))
+    return tuple(sorted(p.parent for p in (Path(root) / target_name).glob(f"*/{WORKLOADS}")))
+
+
+def shipped_database(target_name: str, root: str | Path | None = None) -> Any:
+    """All databases that are shipped for a target as one (a kernel in several: the first folder's); None without any.
+
+    For reading only.
+    """
+    databases = [JSONDatabase(work_dir=str(folder)) for folder in shipped_folders(target_name, root)]
+    return OrderedUnionDatabase(*databases) if databases else None
+
+
+def export_best(database_dir: str | Path, out_dir: str | Path, top: int = 1, meta: dict[str, Any] | None = None) -> int:
+    """Write a database with the ``top`` fastest records of each task, its JSON without white space; returns how many.
+
+    ``meta`` (device, command, date, versions) goes to meta.json beside it.
+    """
+    source = open_database(database_dir, create=False)
+    with files.atomic_folder(out_dir) as partial:
+        target = JSONDatabase(work_dir=str(partial))
+        seen: list[Any] = []
+        count = 0
+        for record in source.get_all_tuning_records():
+            if any(record.workload.same_as(w) for w in seen):
+                continue
+            seen.append(record.workload)
+            for best in source.get_top_k(record.workload, top):
+                target.commit_workload(best.workload.mod)
+                target.commit_tuning_record(best)
+                count += 1
+        if not count:
+            raise SrTvmError(f"{database_dir}: no finished records to export; run 'sr-tvm tune' first")
+        workloads = partial / WORKLOADS
+        packed = [_pack(line) for line in workloads.read_text(encoding="utf-8").splitlines()]
+        workloads.write_text("".join(packed), encoding="utf-8")
+        files.write_json(partial / "meta.json", {"schema": "sr-tvm/tuning-log", "version": 1, **(meta or {})})
+    return count
+
+
+def _pack(line: str) -> str:
+    """A workload is base64 of a length and indented JSON; without the indentation it is a third of the size."""
+    key, text = json.loads(line)
+    raw = base64.b64decode(text)
+    body = json.dumps(json.loads(raw[8:]), separators=(",", ":")).encode()
+    packed = base64.b64encode(len(body).to_bytes(8, "little") + body).decode()
+    return json.dumps([key, packed], separators=(",", ":")) + "\n"

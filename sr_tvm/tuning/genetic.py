@@ -1,0 +1,181 @@
+"""The genetic core: it knows populations and costs, not what a genome is. No TVM here.
+
+Survival is by age with elitism: the best ``elite`` ever measured, and the most recent others (regularized evolution,
+Real et al. 2019), so that a candidate that was lucky in one noisy measurement does not rule for ever. Everything a
+generation does follows from (seed, stream, generation number, results so far): a run that was stopped goes on with
+the very candidates it would have had.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import Any, Generic, Protocol, TypeVar
+
+from sr_tvm.errors import SrTvmError
+
+G = TypeVar("G")
+# Attempts at a new candidate before a generation settles for fewer: small spaces run dry.
+ATTEMPTS = 12
+
+
+class Space(Protocol[G]):
+    """What can be searched. Each operator may return None: no feasible genome came out, try again."""
+
+    def random(self, rng: Random) -> G | None: ...
+
+    def crossover(self, a: G, b: G, rng: Random) -> G | None: ...
+
+    def mutate(self, genome: G, rng: Random) -> G | None: ...
+
+    def key(self, genome: G) -> str:
+        """Equal keys mean the same program: it is never measured twice."""
+        ...
+
+
+@dataclass(frozen=True)
+class GeneticSettings:
+    """Options of the search.
+
+    ``population`` parents at most, of which ``elite`` are the best ever; ``tournament`` parents compete to reproduce.
+    A child is random with ``p_random``, else a parent crossed with another with ``p_crossover`` and mutated with
+    ``p_mutation``.
+
+    Raises:
+        SrTvmError: a field is out of range; the message names it and says what is allowed.
+    """
+
+    population: int = 32
+    elite: int = 8
+    tournament: int = 3
+    p_crossover: float = 0.7
+    p_mutation: float = 0.9
+    p_random: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._whole("population", 2, 10_000)
+        self._whole("elite", 0, self.population)
+        self._whole("tournament", 1, self.population)
+        self._whole("seed", 0, 2**31 - 1)
+        for name in ("p_crossover", "p_mutation", "p_random"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise SrTvmError(f"genetic setting {name} is {value!r}; a probability from 0 to 1 is allowed")
+
+    def _whole(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise SrTvmError(f"genetic setting {name} is {value!r}; a whole number from {low} to {high} is allowed")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Individual(Generic[G]):
+    """A genome with what is known of it. ``cost`` is None until told, infinite for one that failed."""
+
+    key: str
+    genome: G | None
+    generation: int
+    order: int = 0
+    cost: float | None = None
+
+    @property
+    def fitness(self) -> tuple[float, int, int]:
+        return (math.inf if self.cost is None else self.cost, self.generation, self.order)
+
+
+class GeneticSearch(Generic[G]):
+    """Ask for a generation, tell the costs, ask again.
+
+    ``stream`` separates searches that share a seed (one per tuning task).
+    """
+
+    def __init__(self, space: Space[G], settings: GeneticSettings, stream: str = "") -> None:
+        self.space, self.settings, self.stream = space, settings, stream
+        self.generation = 0
+        self.individuals: dict[str, Individual[G]] = {}
+        self.exhausted = False
+        self.size = 0  # of the last generation, those measured in an earlier run included
+
+    def restore(self, individuals: Iterable[Individual[G]]) -> None:
+        """Take in what earlier runs measured, before the first :meth:`ask`.
+
+        The last generation among them may be unfinished: the next ask makes it again and returns what is missing.
+        """
+        for individual in individuals:
+            self.individuals[individual.key] = individual
+            self.generation = max(self.generation, individual.generation)
+
+    def ask(self, count: int) -> list[Individual[G]]:
+        """The next generation: up to ``count`` individuals never measured before.
+
+        Empty when a restored generation turns out to be complete, or when nothing new was found (``exhausted``).
+        """
+        rng = Random(f"{self.settings.seed}/{self.stream}/{self.generation}")
+        parents = self._parents()
+        made: list[Individual[G]] = []
+        earlier = {k for k, i in self.individuals.items() if i.generation < self.generation}
+        for _ in range(ATTEMPTS * count):
+            if len(made) == count:
+                break
+            genome = self._child(parents, rng)
+            if genome is None:
+                continue
+            key = self.space.key(genome)
+            if key in earlier or any(key == other.key for other in made):
+                continue
+            individual = self.individuals.get(key) or Individual(key, genome, self.generation)
+            individual.order = len(made)
+            made.append(individual)
+        self.exhausted, self.size = not made, len(made)
+        self.generation += 1
+        new = [i for i in made if i.cost is None]
+        self.individuals.update((i.key, i) for i in new)
+        return new
+
+    def tell(self, key: str, cost: float | None) -> None:
+        """The cost of an asked individual, lower is better; None or not finite for one that failed."""
+        self.individuals[key].cost = cost if cost is not None and math.isfinite(cost) else math.inf
+
+    @property
+    def best(self) -> Individual[G] | None:
+        good = [i for i in self.individuals.values() if i.cost is not None and math.isfinite(i.cost)]
+        return min(good, key=lambda i: i.fitness) if good else None
+
+    def _parents(self) -> list[Individual[G]]:
+        """The population: the elite and the youngest others, of the generations before this one."""
+        good = [
+            i
+            for i in self.individuals.values()
+            if i.generation < self.generation and i.genome is not None and i.cost is not None and math.isfinite(i.cost)
+        ]
+        good.sort(key=lambda i: i.fitness)
+        elite, others = good[: self.settings.elite], good[self.settings.elite :]
+        others.sort(key=lambda i: (i.generation, i.order), reverse=True)
+        return elite + others[: self.settings.population - len(elite)]
+
+    def _child(self, parents: list[Individual[G]], rng: Random) -> G | None:
+        if len(parents) < 2 or rng.random() < self.settings.p_random:
+            return self.space.random(rng)
+        parent = self._tournament(parents, rng)
+        genome = _genome(parent)
+        if rng.random() < self.settings.p_crossover:
+            mate = self._tournament([p for p in parents if p is not parent], rng)
+            genome = self.space.crossover(genome, _genome(mate), rng) or genome
+        if rng.random() < self.settings.p_mutation:
+            return self.space.mutate(genome, rng)
+        return None if genome is parent.genome else genome
+
+    def _tournament(self, parents: list[Individual[G]], rng: Random) -> Individual[G]:
+        chosen = rng.sample(parents, min(self.settings.tournament, len(parents)))
+        return min(chosen, key=lambda i: i.fitness)
+
+
+def _genome(parent: Individual[G]) -> G:
+    assert parent.genome is not None  # _parents left out those without
+    return parent.genome

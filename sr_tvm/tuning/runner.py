@@ -1,0 +1,197 @@
+"""Building and measuring candidates behind a small seam: here, in a worker process; elsewhere, another Measurer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.tuning.worker import HEADER, write_message
+
+START_DEADLINE_S = 120.0  # importing TVM on a busy machine
+BASELINE_DEADLINE_S = 300.0  # an unscheduled convolution of a large picture
+RESTARTS = 3  # workers in a row that don't even start
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one candidate, or the error that it died of."""
+
+    seconds: float | None = None
+    error: str | None = None
+    build_s: float = 0.0
+    run_s: float = 0.0
+
+
+class Measurer(Protocol):
+    """Builds and measures the candidates of one task at a time. Modules hold one function, "main"."""
+
+    clock: str
+
+    def open_task(self, mod: Any, baseline: Any = None) -> Timing:
+        """From now on candidates must compute what this unscheduled module does. Measure ``baseline``, if given."""
+        ...
+
+    def measure(self, mod: Any, cutoff: float | None) -> Timing:
+        """One candidate. Slower than ``cutoff`` seconds, it needn't be measured well."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class WorkerMeasurer:
+    """A :class:`Measurer` in one long-lived process on this machine.
+
+    A candidate that crashes the worker or exceeds ``deadline`` seconds costs that process, and gets an error. With
+    one thread the time is thread CPU time (minimum), which other processes disturb least; with more it is wall time
+    (median).
+    """
+
+    def __init__(self, target: Any, threads: int = 1, deadline: float = 30.0) -> None:
+        import tvm
+
+        self._save = tvm.ir.save_json
+        self.target, self.threads, self.deadline = str(tvm.target.Target(target)), threads, deadline
+        self.clock = "thread-cpu" if threads == 1 else "wall"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._task: dict[str, Any] | None = None
+        self._task_open = False
+        self._stderr: Any = None
+        self.starts = 0
+
+    def open_task(self, mod: Any, baseline: Any = None) -> Timing:
+        self._task = {
+            "op": "task",
+            "mod": self._save(mod),
+            "target": self.target,
+            "threads": self.threads,
+        }
+        if baseline is not None:
+            self._task["baseline"] = self._save(baseline)
+        timing = self._ask(self._task, BASELINE_DEADLINE_S)
+        self._task.pop("baseline", None)
+        self._task_open = timing.error is None
+        return timing
+
+    def measure(self, mod: Any, cutoff: float | None = None) -> Timing:
+        if self._process is None and self._task is not None:
+            self._task_open = False
+        if not self._task_open:
+            if self._task is None:
+                raise RuntimeError("open_task comes first")
+            timing = self._ask(self._task, BASELINE_DEADLINE_S)
+            if timing.error is not None:
+                return timing
+            self._task_open = True
+        return self._ask({"op": "measure", "mod": self._save(mod), "cutoff": cutoff}, self.deadline)
+
+    def close(self) -> None:
+        """Kill the worker. Nothing of worth is in it."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    if stream is not None:
+                        stream.close()
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def __enter__(self) -> WorkerMeasurer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, message: dict[str, Any], deadline: float) -> Timing:
+        process = self._process or self._start()
+        whole = False
+        try:
+            assert process.stdin is not None
+            try:
+                write_message(process.stdin, message)
+                reply = self._read(process, deadline)
+            except (BrokenPipeError, TimeoutError) as error:
+                return Timing(error=self._obituary(process, error))
+            whole = True
+        finally:
+            if not whole:  # also on Ctrl-C: a late reply must not be taken for the next candidate's
+                self.close()
+        known = ("seconds", "error", "build_s", "run_s")
+        return Timing(**{k: reply[k] for k in known if k in reply})
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = dict(os.environ, TVM_NUM_THREADS=str(self.threads), OMP_NUM_THREADS=str(self.threads))
+        for attempt in range(RESTARTS):
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the worker
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-m", "sr_tvm.tuning.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for us; we then kill it
+            )
+            self.starts += 1
+            try:
+                self._read(process, START_DEADLINE_S)
+                return process
+            except (BrokenPipeError, TimeoutError) as error:
+                reason = self._obituary(process, error)
+                self.close()
+                if attempt + 1 == RESTARTS:
+                    raise SrTvmError(f"the tuning worker does not start: {reason}") from None
+            except BaseException:
+                self.close()
+                raise
+        raise AssertionError("unreachable")
+
+    def _read(self, process: subprocess.Popen[bytes], deadline: float) -> dict[str, Any]:
+        until = time.monotonic() + deadline
+        size = int.from_bytes(self._bytes(process, HEADER, until), "big")
+        return json.loads(self._bytes(process, size, until))
+
+    @staticmethod
+    def _bytes(process: subprocess.Popen[bytes], count: int, until: float) -> bytes:
+        assert process.stdout is not None
+        data = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while len(data) < count:
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    raise TimeoutError
+                chunk = os.read(process.stdout.fileno(), count - len(data))
+                if not chunk:
+                    raise BrokenPipeError
+                data += chunk
+        return data
+
+    def _obituary(self, process: subprocess.Popen[bytes], error: BaseException) -> str:
+        if isinstance(error, TimeoutError):
+            return "too slow: no result within the deadline"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        code = process.returncode
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        last = ""
+        if self._stderr is not None:
+            self._stderr.seek(0)
+            lines = self._stderr.read()[-4000:].decode(errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"crashed: {how}" + (f" ({last[:200]})" if last else "")
+
+
+MakeMeasurer = Callable[[Any, int], Measurer]

@@ -1,0 +1,103 @@
+"""MetaSchedule traces as genomes: what to sample is the design space's, what was sampled is the genome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm.s_tir import Schedule, ScheduleError
+from tvm.s_tir.meta_schedule import _ffi_api as meta_schedule_ffi
+from tvm.s_tir.schedule import Trace
+
+MAX_SEED = 2**31 - 2
+
+
+@dataclass(frozen=True)
+class TraceGenome:
+    """A trace without post-processing, all its decisions made; ``schedule`` is the program that came of it.
+
+    ``schedule`` is None for a genome reloaded from a database: parents need only their trace.
+    """
+
+    trace: Any
+    schedule: Any = None
+
+    @property
+    def structure(self) -> tuple[str, ...]:
+        """Equal for traces of one design space: the kinds of their instructions in order."""
+        return tuple(str(i.kind.name) for i in self.trace.insts)
+
+
+def structural_key(mod: tvm.IRModule) -> str:
+    """A module's structural hash as text: names and addresses don't count, everything else does."""
+    return f"{tvm_ffi.structural_hash(mod) & (2**64 - 1):016x}"
+
+
+class TraceSpace:
+    """The genomes of one task: random, crossed and mutated traces, each applied and post-processed.
+
+    ``spaces`` are the schedules that the space generator made; ``mutators`` are (mutator, probability).
+    """
+
+    def __init__(
+        self, mod: tvm.IRModule, spaces: Iterable[Any], postprocs: Iterable[Any], mutators: Iterable[tuple[Any, float]]
+    ) -> None:
+        self.mod = mod
+        self.traces = [space.trace.simplified(True) for space in spaces]
+        self.postprocs = list(postprocs)
+        # A map's order follows addresses: sorted, or the same seed gives other candidates.
+        pairs = sorted(((m, float(p)) for m, p in mutators), key=lambda pair: str(pair[0]))
+        self.mutators, self.weights = [m for m, _ in pairs], [p for _, p in pairs]
+
+    def random(self, rng: Random) -> TraceGenome | None:
+        return self._apply(Trace(rng.choice(self.traces).insts, {}), rng)
+
+    def crossover(self, a: TraceGenome, b: TraceGenome, rng: Random) -> TraceGenome | None:
+        """Uniform crossover: each sampling decision from either parent. None between different design spaces."""
+        if a.structure != b.structure:
+            return None
+        decisions = {}
+        for of_a, of_b in zip(a.trace.insts, b.trace.insts, strict=True):
+            first, second = a.trace.get_decision(of_a), b.trace.get_decision(of_b)
+            if first is not None and second is not None:
+                decisions[of_a] = first if rng.random() < 0.5 else second
+        return self._apply(Trace(a.trace.insts, decisions), rng)
+
+    def mutate(self, genome: TraceGenome, rng: Random) -> TraceGenome | None:
+        if not self.mutators:
+            return None
+        mutator = rng.choices(self.mutators, self.weights)[0]
+        # Mutator.apply draws its own seed; the function underneath takes ours.
+        trace = meta_schedule_ffi.MutatorApply(mutator, genome.trace, rng.randint(1, MAX_SEED))
+        return None if trace is None else self._apply(trace, rng)
+
+    def key(self, genome: TraceGenome) -> str:
+        return structural_key(genome.schedule.mod)
+
+    def reload(self, trace: Any) -> tuple[str, TraceGenome] | None:
+        """Key and genome of a recorded trace, post-processing included; None if it doesn't fit this task any more."""
+        schedule = self._schedule(1)
+        try:
+            trace.apply_to_schedule(schedule, remove_postproc=False)
+        except (ScheduleError, ValueError, RuntimeError):
+            return None
+        return structural_key(schedule.mod), TraceGenome(trace.simplified(True))
+
+    def _schedule(self, seed: int) -> Any:
+        return Schedule(self.mod, seed=seed, debug_mask=0, error_render_level="none")
+
+    def _apply(self, trace: Any, rng: Random) -> TraceGenome | None:
+        schedule = self._schedule(rng.randint(1, MAX_SEED))
+        try:
+            trace.apply_to_schedule(schedule, remove_postproc=True)
+            sampled = schedule.trace.simplified(True)
+            schedule.enter_postproc()
+            if not all(postproc.apply(schedule) for postproc in self.postprocs):
+                return None
+        except (ScheduleError, ValueError, RuntimeError):  # ScheduleError is one: decisions that don't fit
+            return None
+        return TraceGenome(sampled, schedule)

@@ -1,0 +1,240 @@
+"""Tuning a module: tasks, generations of candidates, records. Interrupt it when you like; the same call goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.tuning.allocation import next_task
+from sr_tvm.tuning.database import open_database
+from sr_tvm.tuning.genetic import GeneticSettings
+from sr_tvm.tuning.history import History
+from sr_tvm.tuning.runner import Measurer, WorkerMeasurer
+from sr_tvm.tuning.task_run import TaskRun
+from sr_tvm.tuning.tasks import find_tasks
+
+GENERATION = 8  # children of one generation: small, so that short runs get beyond random search
+
+
+@dataclass(frozen=True)
+class Event:
+    """Told after every trial: which, of how many, and how the whole model stands now (milliseconds)."""
+
+    task: str
+    trial: int
+    trials: int
+    ms: float | None
+    best_ms: float
+    total_ms: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One kernel: milliseconds of one call before (default schedule) and after tuning, candidates tried and failed."""
+
+    name: str
+    workload: str
+    weight: int
+    flops: float
+    before_ms: float
+    best_ms: float
+    trials: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What :func:`tune` leaves. Sums are over the kernels of one inference, each times its number of calls."""
+
+    database: Path
+    tasks: tuple[TaskResult, ...]
+    trials: int
+    new_trials: int
+    before_ms: float
+    after_ms: float
+    seconds: float
+    clock: str
+    history: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "database": str(self.database), "history": list(self.history)}
+
+
+def tune(
+    mod: tvm.IRModule,
+    target: Any,
+    database_dir: str | Path,
+    trials: int = 200,
+    seed: int = 0,
+    population: int | None = None,
+    progress: Callable[[Event], None] | None = None,
+    threads: int = 1,
+    settings: GeneticSettings | None = None,
+    measurer: Measurer | None = None,
+    per_generation: int = GENERATION,
+    max_seconds: float | None = None,
+) -> TuningResult:
+    """Search schedules for the unscheduled kernels of a fused Relax module.
+
+    ``target`` is a TVM target or one of our presets. ``trials`` counts what earlier runs in ``database_dir`` did:
+    the same call resumes. Every finished candidate is on disk before the next one begins, so Ctrl-C or a crash loses at
+    most one. Kernel times come from ``measurer``, by default a worker process on this machine: thread CPU time for
+    one thread, wall time for more.
+
+    Raises:
+        SrTvmError: nothing to tune, a setting out of range, or a folder that is not writable or belongs to another
+            target or number of threads.
+        KeyboardInterrupt: after everything done is saved.
+    """
+    started = time.monotonic()
+    if settings is None:
+        settings = GeneticSettings(seed=seed, **_sized(population))
+    for name, value in (("trials", trials), ("threads", threads), ("per_generation", per_generation)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SrTvmError(f"tuning option {name} is {value!r}; a whole number from 1 is allowed")
+    # What a kernel without a record gets, and a record must beat: our target's default schedule.
+    default_schedule = getattr(target, "default_schedule", lambda mod: mod)
+    target = target.tvm_target() if hasattr(target, "tvm_target") else tvm.target.Target(target)
+    tasks = find_tasks(mod, target)
+    database = open_database(database_dir)
+    history = History.open(database_dir)
+    _same_conditions(history, target, threads)
+    own = measurer is None
+    measurer = measurer or WorkerMeasurer(target, threads)
+    history.target, history.threads, history.clock = _describe(target), threads, measurer.clock
+    history.seed, history.settings = settings.seed, {**settings.to_json(), "per_generation": per_generation}
+    runs: list[TaskRun] = []
+    before = sum(len(history.of(t.key)) for t in tasks)
+    try:
+        for task in tasks:
+            run = TaskRun(task, target, settings, per_generation, database, history)
+            runs.append(run)
+            _baseline(run, measurer, history, default_schedule)
+        problems = [t["error"] for t in history.tasks.values() if t["error"]]
+        if problems and all(run.progress.exhausted for run in runs):
+            raise SrTvmError(f"no kernel of the model runs unscheduled, so none can be tuned: {problems[0]}")
+        adopted = sum(len(history.of(t.key)) for t in tasks)
+        _loop(runs, measurer, history, adopted, trials, progress, max_seconds and started + max_seconds)
+    finally:
+        history.save()
+        for run in runs:
+            run.close()
+        if own:
+            measurer.close()
+    return _result(Path(database_dir), runs, history, before, time.monotonic() - started)
+
+
+def _sized(population: int | None) -> dict[str, int]:
+    """A small population has a small elite, and at most itself in a tournament."""
+    if population is None:
+        return {}
+    plain = GeneticSettings()
+    small = isinstance(population, int) and population >= 1
+    return {
+        "population": population,
+        "elite": min(plain.elite, population // 4) if small else plain.elite,
+        "tournament": min(plain.tournament, population) if small else plain.tournament,
+    }
+
+
+def _describe(target: Any) -> str:
+    """The target as JSON, without the number of cores: that changes with the machine's load limits."""
+    value = {k: v for k, v in json.loads(str(target)).items() if k != "num-cores"}
+    return json.dumps(value, sort_keys=True)
+
+
+def _same_conditions(history: History, target: Any, threads: int) -> None:
+    """Times under other conditions must not compete in one database."""
+    if not history.target:
+        return
+    if history.target != _describe(target):
+        raise SrTvmError(
+            f"{history.path} was tuned for {history.target}, this is {_describe(target)}; give another folder"
+        )
+    if history.threads != threads:
+        was = f"{history.path} was tuned with {history.threads} thread(s), not {threads}"
+        raise SrTvmError(f"{was}; give another folder")
+
+
+def _baseline(run: TaskRun, measurer: Measurer, history: History, default_schedule: Callable[[Any], Any]) -> None:
+    """The time of the kernel with its default schedule, measured once in the life of a database."""
+    entry = history.tasks.get(run.task.key)
+    if entry is None:
+        timing = measurer.open_task(run.task.mod, default_schedule(tvm.IRModule(dict(run.task.mod.functions_items()))))
+        entry = {
+            "task": run.task.name,
+            "workload": run.task.key,
+            "weight": run.task.weight,
+            "flops": run.task.flops,
+            "before_ms": None if timing.seconds is None else timing.seconds * 1e3,
+            "error": timing.error,
+        }
+        history.tasks[run.task.key] = entry
+    entry["weight"] = run.task.weight
+    if entry["before_ms"] is None:  # nothing to compare a candidate with: leave it alone
+        run.begin(0.0)
+        run.progress.exhausted = True
+    else:
+        run.begin(entry["before_ms"] / 1e3)
+
+
+def _loop(
+    runs: list[TaskRun],
+    measurer: Measurer,
+    history: History,
+    done: int,
+    trials: int,
+    progress: Callable[[Event], None] | None,
+    until: float | None,
+) -> None:
+    total = sum(r.task.weight * r.best for r in runs)
+    while done < trials:
+        unfinished = next((i for i, r in enumerate(runs) if r.unfinished), None)
+        chosen = next_task([r.progress for r in runs]) if unfinished is None else unfinished
+        if chosen is None:
+            return
+        run = runs[chosen]
+        others = total - run.task.weight * run.best
+        if measurer.open_task(run.task.mod).error is not None:
+            run.progress.exhausted, run.unfinished = True, False
+            continue
+        best = run.best
+        for row in run.generation(measurer):
+            done += 1
+            best = best if row["ms"] is None else min(best, row["ms"] / 1e3)
+            total = others + run.task.weight * best
+            row |= {"best_ms": best * 1e3, "total_ms": total * 1e3}
+            history.save(now=False)
+            if progress is not None:
+                progress(Event(run.task.name, done, trials, row["ms"], best * 1e3, total * 1e3, row["error"]))
+            if done >= trials or (until is not None and time.monotonic() >= until):
+                return
+
+
+def _result(folder: Path, runs: list[TaskRun], history: History, before: int, seconds: float) -> TuningResult:
+    results = []
+    for run in runs:
+        rows = history.of(run.task.key)
+        failed = sum(row["ms"] is None for row in rows)
+        times = (run.task.flops, run.before * 1e3, run.best * 1e3)
+        results.append(TaskResult(run.task.name, run.task.key, run.task.weight, *times, len(rows), failed))
+    count = sum(r.trials for r in results)
+    return TuningResult(
+        database=folder,
+        tasks=tuple(results),
+        trials=count,
+        new_trials=count - before,
+        before_ms=sum(r.weight * r.before_ms for r in results),
+        after_ms=sum(r.weight * r.best_ms for r in results),
+        seconds=seconds,
+        clock=history.clock,
+        history=tuple(history.trials),
+    )
