@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,22 +36,15 @@ def compile_model(
     """
     registry.check(target_name)
     check_output(out, database_dir)
-    try:
-        from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
 
-        model = load_onnx(model_path)
-        shapes = resolve_inputs(model, input_shapes)
-        import_tvm()
-        from sr_tvm.frontend.to_relax import import_onnx
-
-        mod = import_onnx(model, shapes)
-    except ImportError:
-        from sr_tvm.targets import stock
-
-        model, mod = stock.import_onnx(model_path, input_shapes)
+    model = load_onnx(model_path)
+    shapes = resolve_inputs(model, input_shapes)
+    import_tvm()
+    from sr_tvm.frontend.to_relax import import_onnx
 
     return compile_module(
-        mod,
+        import_onnx(model, shapes),
         target_name,
         out,
         model=Path(model_path).name,
@@ -80,25 +72,27 @@ def compile_module(
     registry.check(target_name)
     check_output(out, database_dir)
     import_tvm()
-    try:
-        from sr_tvm.passes.pipeline import optimize
-    except ImportError:
-        from sr_tvm.targets.stock import optimize
+    from sr_tvm.passes.pipeline import optimize
+
+    from sr_tvm.targets.replay import keep_records
 
     target = registry.get(target_name)
-    database, source = _open_database(target_name, database_dir, use_shipped_log)
+    database = _open_database(target_name, database_dir, use_shipped_log)
     with files.atomic_folder(out) as folder:
         mod, report = optimize(mod, target.tvm_target())
+        if database is not None:
+            keep_records(mod, database, target.tvm_target(), folder / TUNING)
         mod = target.schedule(mod, database)
         kernels = target.kernels(mod)
         inputs, outputs = _signature(mod, output_names)
         library = target.build(mod, folder)
         tuned = sum(k["schedule"] == "tuned" for k in kernels)
         notes = list(target.notes)
-        if source is not None:
-            notes.append(f"{tuned} of {len(kernels)} kernels from the tuning records {source.name}")
-            if tuned:
-                _keep_records(source, folder / TUNING)
+        if database is not None:
+            source = (
+                "the shipped tuning log" if database_dir is None else f"the tuning records {Path(database_dir).name}"
+            )
+            notes.append(f"{tuned} of {len(kernels)} kernels scheduled by {source}")
         files.write_json(folder / PASS_REPORT, report.to_json())
         Artifact(
             folder=folder,
@@ -132,30 +126,25 @@ def check_output(out: str | Path, database_dir: str | Path | None = None) -> Non
         raise SrTvmError(f"cannot write {out}: a file of that name is there; name a folder")
     if database_dir is not None:
         records, whole = Path(database_dir).resolve(), out.resolve()
-        if whole in (records, *records.parents) and records != whole / TUNING:
+        if whole in (records, *records.parents):
             raise SrTvmError(f"the tuning records {database_dir} lie in the output folder {out}, which is replaced")
 
 
-def _open_database(name: str, folder: str | Path | None, use_shipped: bool) -> tuple[Any, Path | None]:
-    if folder is None and not use_shipped:
-        return None, None
-    try:
+def _open_database(name: str, folder: str | Path | None, use_shipped: bool) -> Any:
+    """The named records first, then the shipped ones; None when there are neither."""
+    found = []
+    if folder is not None or use_shipped:
         from sr_tvm.tuning import database
-    except ImportError:
-        return None, None
 
-    if folder is not None:
-        if not Path(folder).is_dir():
-            raise SrTvmError(f"{folder}: no such folder of tuning records; make one with 'sr-tvm tune'")
-        return database.open_database(folder), Path(folder)
-    shipped = database.shipped_database(name)
-    return (None, None) if shipped is None else (database.open_database(shipped), Path(shipped))
+        if folder is not None:
+            found.append(database.open_database(folder, create=False))
+        if use_shipped and (shipped := database.shipped_database(name)) is not None:
+            found.append(shipped)
+    if len(found) < 2:
+        return found[0] if found else None
+    from tvm.s_tir.meta_schedule.database import OrderedUnionDatabase
 
-
-def _keep_records(source: Path, into: Path) -> None:
-    into.mkdir()
-    for path in sorted(source.glob("*.json")):
-        shutil.copyfile(path, into / path.name)
+    return OrderedUnionDatabase(*found)
 
 
 def _signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -104,7 +104,7 @@ class _Kernel:
         return max(1, self.vector_bytes * 8 // bits)
 
     def _reduction(self, block: Any) -> str:
-        """Tile the block's one consumer by channels and pixels, and reduce in registers inside a tile; returns its name."""
+        """Tile the one consumer by channels and pixels, reduce in registers inside it; returns the tile's name."""
         sch = self.sch
         spatial = [v for v in sch.get(block).iter_vars if v.iter_type == SPATIAL]
         reads = [_used(region, spatial) for region in sch.get(block).reads]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import tvm
 from tvm import relax
+from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 SCHEDULED = "tirx.is_scheduled"
 
@@ -22,3 +24,24 @@ def replay(mod: tvm.IRModule, database: Any, target: tvm.target.Target) -> tuple
     with target, database, tvm.transform.PassContext(opt_level=3):
         mod = relax.transform.MetaScheduleApplyDatabase()(mod)
     return mod, {var.name_hint for var, function in mod.functions_items() if scheduled(function)} - before
+
+
+def keep_records(mod: tvm.IRModule, database: Any, target: tvm.target.Target, folder: Path) -> int:
+    """Copy the records that :func:`replay` would use on ``mod`` into a database in ``folder``; returns how many.
+
+    Where there is none, no folder is made.
+    """
+    normalize = tvm.get_global_func("tvm.s_tir.meta_schedule.normalize_mod")
+    found = []
+    for var, function in mod.functions_items():
+        if isinstance(function, tvm.tirx.PrimFunc) and not scheduled(function):
+            record = database.query_tuning_record(normalize(function), target, var.name_hint)
+            if record is not None:
+                found.append(record)
+    if found:
+        folder.mkdir()
+        kept = JSONDatabase(work_dir=str(folder))
+        for record in found:
+            kept.commit_workload(record.workload.mod)
+            kept.commit_tuning_record(record)
+    return len(found)
