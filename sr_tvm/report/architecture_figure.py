@@ -15,7 +15,7 @@ from matplotlib.path import Path
 from sr_tvm.architecture import COLOURS, Architecture
 from sr_tvm.report import svg
 
-PER_ROW = 8
+PER_ROW = 6
 BOX, GAP, STEP = 0.2, 0.055, 0.3  # width of a box, between the boxes of a block, between blocks
 TALL, LEAST = 1.25, 0.09  # height of the widest layer, of a layer of one channel
 LEFT, ROW_GAP, LANE = 0.55, 0.85, 0.62

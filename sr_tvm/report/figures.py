@@ -65,10 +65,13 @@ def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
             if best:
                 axes.step(*zip(*best, strict=True), where="post", color=colour, linestyle=dash, linewidth=1.8,
                           label=svg.clean(task, 44))  # fmt: skip
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        times = [v for t in shown for _, ms, best in tasks[t] for v in (ms, best) if v is not None]
+        values = [v for v in times if 0 < v < math.inf]
+        if values and max(values) > 4 * min(values):  # on less than that a log scale has hardly a tick
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _number(v)))
-        axes.yaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("candidates measured", color=svg.MUTED)
         axes.set_ylabel("ms", color=svg.MUTED)

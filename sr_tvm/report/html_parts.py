@@ -44,7 +44,8 @@ def table(
     for r, row in enumerate(rows):
         this = ' class="this"' if strong and r in strong else ""
         body.append(f"<tr{this}>" + "".join(cell("td", i, v) for i, v in enumerate(row)) + "</tr>")
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    top = f"<thead><tr>{head}</tr></thead>" if any(heads) else ""
+    return f'<div class="wide"><table>{top}<tbody>{"".join(body)}</tbody></table></div>'
 
 
 class Markup(str):
