@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tvm
 from tvm import relax
-from tvm.relax.expr_functor import PyExprVisitor, visitor
 
 from sr_tvm.errors import SrTvmError
 
-
-@visitor
-class _Vars(PyExprVisitor):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[relax.Var] = []
-
-    def visit_var_(self, op: relax.Var) -> None:
-        self.found.append(op)
-
-    def visit_dataflow_var_(self, op: relax.DataflowVar) -> None:
-        self.found.append(op)
-
-
-def variables(expr: relax.Expr) -> list[relax.Var]:
-    """The variables that ``expr`` reads, in order, with repeats."""
-    visit = _Vars()
-    visit.visit_expr(expr)
-    return visit.found
+if TYPE_CHECKING:
+    from sr_tvm.passes.convolution import Convolution
 
 
 class Graph:
@@ -41,22 +24,26 @@ class Graph:
 
     def __init__(self, func: relax.Function) -> None:
         self.func = func
+        self._fresh = 0
         self.values: dict[relax.Var, relax.Expr] = {}
         for block in func.body.blocks:
             for binding in block.bindings:
                 if not isinstance(binding, relax.VarBinding) or isinstance(binding.value, relax.If):
-                    raise SrTvmError(f"cannot optimise {binding.var.name}: control flow and match_cast are not supported")
+                    raise SrTvmError(f"cannot optimise {binding.var.name}: control flow or a cast of shapes")
                 self.values[binding.var] = binding.value
         self._index()
 
     def _index(self) -> None:
-        self.readers: dict[relax.Var, list[relax.Var | None]] = {}
-        for var, value in self.values.items():
-            for read in dict.fromkeys(variables(value)):
-                self.readers.setdefault(read, []).append(var)
-        self.outputs = dict.fromkeys(variables(self.func.body.body))
-        for read in self.outputs:
-            self.readers.setdefault(read, []).append(None)  # None: the caller of the function
+        """Find every variable's readers, and drop bindings without any: a dead reader must not forbid a rewrite."""
+        self.outputs = set(relax.analysis.free_vars(self.func.body.body))
+        self.readers: dict[relax.Var, list[relax.Var | None]] = {var: [None] for var in self.outputs}  # None: the caller
+        for var, value in reversed(list(self.values.items())):
+            if var not in self.readers:
+                del self.values[var]
+                continue
+            for read in relax.analysis.free_vars(value):
+                self.readers.setdefault(read, []).insert(0, var)
+        self.var_to_value = tvm.runtime.convert(self.values)
 
     def value(self, expr: relax.Expr) -> relax.Expr:
         """What ``expr`` is bound to, or itself where it is no bound variable."""
@@ -67,26 +54,118 @@ class Graph:
         return self.readers.get(var, []) == [reader]
 
     def replace(self, var: relax.Var, value: relax.Expr) -> None:
-        """Bind ``var`` to another value, which may nest calls: :meth:`function` normalises."""
-        self.values[var] = value
+        """Bind ``var`` to another value. Calls nested in it get bindings of their own, in front."""
+        values: dict[relax.Var, relax.Expr] = {}
+        for name, old in self.values.items():
+            if not name.same_as(var):
+                values[name] = old
+                continue
+            values[name] = self._flat(value, values)
+        self.values = values
         self._index()
 
+    def _flat(self, value: relax.Expr, values: dict[relax.Var, relax.Expr]) -> relax.Expr:
+        if not isinstance(value, relax.Call):
+            return value
+        args = []
+        for arg in value.args:
+            if isinstance(arg, relax.Tuple):  # the arguments of a call_tir
+                arg = relax.Tuple([self._bound(field, values) for field in arg.fields])
+            args.append(self._bound(arg, values))
+        return relax.BlockBuilder().normalize(relax.Call(value.op, args, value.attrs, value.ty_args))
+
+    def _bound(self, value: relax.Expr, values: dict[relax.Var, relax.Expr]) -> relax.Expr:
+        """``value``, or where it is a call a new variable that is bound to it."""
+        if not isinstance(value, relax.Call):
+            return value
+        flat = self._flat(value, values)
+        self._fresh += 1
+        var = relax.DataflowVar(f"folded{self._fresh}", flat.ty)
+        values[var] = flat
+        return var
+
+    def biased_convolution(self, expr: relax.Expr) -> tuple[Convolution, np.ndarray | None, list[relax.Var]] | None:
+        """The convolution, the bias of one axis and the variables from convolution to bias, where ``expr`` is that."""
+        from sr_tvm.passes.convolution import Convolution
+
+        conv = Convolution.of(self.value(expr))
+        if conv is not None:
+            return conv, None, [expr]
+        add = self.affine(expr, "add")
+        conv = Convolution.of(self.value(add[0])) if add else None
+        if add is None or conv is None or not isinstance(add[0], relax.Var):
+            return None
+        return conv, add[1], [add[0], expr]
+
+    def affine(self, expr: relax.Expr, name: str) -> tuple[relax.Expr, np.ndarray] | None:
+        """The tensor and the numbers, one for each channel, where ``expr`` is ``add`` or ``multiply`` by such a constant.
+
+        A subtraction is an addition of the negative, a division a multiplication by the inverse.
+        """
+        call = self.value(expr)
+        if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op) or len(call.args) != 2:
+            return None
+        inverse = {"add": "subtract", "multiply": "divide"}[name]
+        kind = call.op.name.removeprefix("relax.")
+        if kind not in (name, inverse) or not isinstance(call.ty, relax.TensorType):
+            return None
+        for data, other in ((0, 1), (1, 0)):
+            numbers = per_channel(call.args[other], call.args[data])
+            if numbers is None or (data == 1 and kind == inverse):
+                continue
+            if kind == inverse:
+                if name == "multiply" and np.any(numbers == 0):
+                    return None
+                numbers = -numbers if name == "add" else 1.0 / numbers
+            return call.args[data], numbers
+        return None
+
     def function(self) -> relax.Function:
-        """The function of the bindings as they are now, in administrative normal form, dead bindings left in."""
+        """The function of the bindings as they are now, dead bindings left in."""
         bindings = [relax.VarBinding(var, value) for var, value in self.values.items()]
         body = relax.SeqExpr([relax.DataflowBlock(bindings)], self.func.body.body)
         return relax.Function(self.func.params, body, self.func.ret_ty, self.func.is_pure, self.func.attrs)
 
+    def update(self, mod: tvm.IRModule, main: str = "main") -> tvm.IRModule:
+        """A copy of ``mod`` whose function is this one, without what nobody reads any more."""
+        mod = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
+        mod[mod.get_global_var(main)] = self.function()
+        return relax.transform.DeadCodeElimination([main])(relax.transform.Normalize()(mod))
+
 
 def array(expr: relax.Expr) -> np.ndarray | None:
     """The numbers of a floating-point constant as float64, so that folding rounds once; None for anything else."""
-    if not isinstance(expr, relax.Constant) or not expr.data.dtype.startswith("float"):
+    if not isinstance(expr, tvm.ir.GenericConst) or not str(expr.value.dtype).startswith("float"):
         return None
-    return expr.data.numpy().astype("float64")
+    return expr.value.numpy().astype("float64")
+
+
+def per_channel(expr: relax.Expr, data: relax.Expr) -> np.ndarray | None:
+    """A scalar or (1, C, 1, 1) constant beside an NCHW tensor as an array of C numbers; None for anything else."""
+    numbers = array(expr)
+    if numbers is None or not isinstance(data.ty, relax.TensorType) or data.ty.shape is None or len(data.ty.shape) != 4:
+        return None
+    channels = int(data.ty.shape[1])
+    shape = (1,) * (4 - numbers.ndim) + numbers.shape
+    if len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, channels):
+        return None
+    return np.broadcast_to(numbers.reshape(-1), (channels,)).copy()
+
+
+def constant(numbers: np.ndarray, like: relax.Expr) -> relax.Expr:
+    """``numbers`` as a constant of the element type of the tensor ``like``."""
+    return relax.const(np.ascontiguousarray(numbers), str(like.ty.dtype))
+
+
+def channel_constant(numbers: np.ndarray, like: relax.Expr, axis: int = 1, rank: int = 4) -> relax.Expr:
+    """One number for each channel, shaped to broadcast along ``axis`` of a tensor of that rank."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return constant(numbers.reshape(shape), like)
 
 
 def tensor_bytes(ty: tvm.ir.Type) -> int:
     """Bytes of a tensor, or of all tensors of a tuple, of static shape."""
     if isinstance(ty, relax.TupleType):
         return sum(tensor_bytes(field) for field in ty.fields)
-    return prod(int(n) for n in ty.shape) * (tvm.runtime.DataType(ty.dtype).itemsize)
+    return prod(int(n) for n in ty.shape) * tvm.runtime.DataType(str(ty.dtype)).itemsize

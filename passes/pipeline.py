@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import tvm
+from sr_tvm.passes import accounting
+from sr_tvm.passes.fold_batch_norm import FoldBatchNorm
+from sr_tvm.passes.fold_mean_shift import FoldMeanShift
+from sr_tvm.passes.fold_pixel_shuffle import FoldPixelShuffle
+from sr_tvm.passes.fuse_elementwise import FuseElementwise, Grouping
+from sr_tvm.passes.inline_blocks import InlineBlocks
+from sr_tvm.passes.log import Log
+from sr_tvm.passes.report import PassReport
 from tvm.relax import transform as relax_passes
 
-from sr_tvm.passes import accounting
-from sr_tvm.passes.fuse_elementwise import FuseElementwise, Grouping
-from sr_tvm.passes.report import PassReport
+from sr_tvm import files
 
 
 class Phase(NamedTuple):
-    """One line of the list: ``run`` is a TVM pass."""
+    """One line of the list. ``make`` gives the TVM pass, which tells the log what it did where it is one of ours."""
 
     number: int
     name: str
     what: str
-    run: tvm.ir.transform.Pass
+    make: Callable[[Log], tvm.ir.transform.Pass]
 
 
+GROUPING = "fuse-elementwise"
 PHASES: tuple[Phase, ...] = (
-    Phase(1, "fold-constants", "evaluate what depends on weights alone", relax_passes.FoldConstant()),
-    Phase(2, "legalize", "one TIR kernel for each operator", relax_passes.LegalizeOps()),
-    Phase(3, "annotate", "let TIR say how each kernel maps inputs to outputs", relax_passes.AnnotateTIROpPattern()),
-    Phase(4, "drop-dead", "remove what nobody reads", relax_passes.DeadCodeElimination()),
-    Phase(5, "fuse-elementwise", "group kernels by the mapping table", FuseElementwise()),
-    Phase(6, "fuse-tir", "one TIR function for each group", relax_passes.FuseTIR()),
-    Phase(7, "drop-dead-kernels", "remove kernels that nobody calls", relax_passes.DeadCodeElimination()),
+    Phase(1, "fold-constants", "evaluate what depends on weights alone", lambda _: relax_passes.FoldConstant()),
+    Phase(2, "fold-batch-norm", "batch_norm into weights and biases", FoldBatchNorm),
+    Phase(3, "fold-pixel-shuffle", "reshape, permute, reshape into one store pattern", FoldPixelShuffle),
+    Phase(4, "fold-mean-shift", "per-channel constants into weights and biases", FoldMeanShift),
+    Phase(5, "legalize", "one TIR kernel for each operator", lambda _: relax_passes.LegalizeOps()),
+    Phase(6, "annotate", "TIR says how unknown kernels map inputs to outputs", lambda _: relax_passes.AnnotateTIROpPattern()),
+    Phase(7, GROUPING, "group kernels by the mapping table", lambda _: FuseElementwise()),
+    Phase(8, "fuse-tir", "one TIR function for each group", lambda _: relax_passes.FuseTIR()),
+    Phase(9, "inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
+    Phase(10, "drop-dead", "remove kernels that nobody calls", lambda _: relax_passes.DeadCodeElimination()),
 )
 
 
@@ -43,20 +54,18 @@ def optimize(
     ``01-fold-constants.py`` and so on.
     """
     before = accounting.unfused(mod, tvm_target)
-    grouping = None
-    phases = []
+    log, grouping, phases = Log(), None, []
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         for phase in PHASES:
-            if phase.name == "fuse-elementwise":
+            if phase.name == GROUPING:
                 grouping = Grouping(mod)
             start = time.perf_counter()
-            mod = phase.run(mod)
+            mod = phase.make(log)(mod)
             ms = (time.perf_counter() - start) * 1e3
             phases.append({"number": phase.number, "name": phase.name, "what": phase.what, "ms": round(ms, 3)})
             if dump_dir is not None:
-                path = Path(dump_dir) / f"{phase.number:02d}-{phase.name}.py"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(mod.script(show_meta=False), encoding="utf-8")
+                with files.atomic_file(Path(dump_dir) / f"{phase.number:02d}-{phase.name}.py") as path:
+                    path.write_text(mod.script(show_meta=False), encoding="utf-8")
     assert grouping is not None
     kernels, traffic = accounting.kernels(mod)
     return mod, PassReport(
@@ -65,6 +74,7 @@ def optimize(
         intermediate_bytes_before=before[1],
         intermediate_bytes_after=traffic,
         fusions=tuple(accounting.fusions(mod, grouping)),
-        refusals=tuple(grouping.refusals()),
+        rewrites=tuple(log.rewrites),
+        refusals=(*log.refusals, *grouping.refusals()),
         phases=tuple(phases),
     )

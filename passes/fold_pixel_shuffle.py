@@ -1,0 +1,130 @@
+"""Turn depth-to-space into one TIR kernel whose store index is the shuffle, so that it can be the last store of a fused kernel.
+
+ONNX importers give it as reshape, permute_dims, reshape over six axes, in one of two orders of the input channel (r the scale):
+CRD, PyTorch's: c r^2 + i r + j. DCR, ONNX's default: i r C + j C + c. Channel c, row h r + i, column w r + j come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tvm
+from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.log import Log
+from tvm import relax
+from tvm.relax.dpl import is_op, wildcard
+from tvm.script import tirx as T
+
+_DATA = wildcard()
+_SPLIT = is_op("relax.reshape")(_DATA, wildcard())
+_PERMUTE = is_op("relax.permute_dims")(_SPLIT)
+PATTERN = is_op("relax.reshape")(_PERMUTE, wildcard())
+BUILTIN = is_op("relax.nn.pixel_shuffle")(_DATA)
+
+# Where the input's channel axis splits into (channel, row, column), and which permutation puts rows and columns in place.
+ORDERS = {"CRD": ((1, 2, 3), (0, 1, 4, 2, 5, 3)), "DCR": ((3, 1, 2), (0, 3, 4, 1, 5, 2))}
+NAME = "pixel_shuffle"
+# On the TIR function: the scale and the order, as "x2 CRD".
+ATTRIBUTE = "sr_tvm.pixel_shuffle"
+
+
+@tvm.transform.module_pass(opt_level=0, name="FoldPixelShuffle")
+class FoldPixelShuffle:
+    """Replace reshape, permute, reshape by one call of a kernel that stores at (h r + i, w r + j)."""
+
+    def __init__(self, log: Log | None = None) -> None:
+        self.log = log or Log()
+
+    def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        graph = Graph(mod["main"])
+        builder = relax.BlockBuilder(mod)
+        for var, value in list(graph.values.items()):
+            found = recognise(graph, value)
+            if found is None:
+                continue
+            data, scale, order = found
+            shape = [int(n) for n in data.ty.shape]
+            func = store_pattern(shape, str(data.ty.dtype), scale, order).with_attr(ATTRIBUTE, f"x{scale} {order}")
+            kernel = builder.add_func(func, NAME)
+            graph.replace(var, relax.call_tir(kernel, relax.Tuple([data]), out_ty=value.ty))
+            rule = f"x{scale} in {order} order: address arithmetic of one store"
+            self.log.rewrite("FoldPixelShuffle", f"{NAME} ({var.name})", rule)
+        return graph.update(builder.finalize())
+
+
+def recognise(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, int, str] | None:
+    """The tensor, the scale and the channel order where ``value`` is a depth-to-space, else None."""
+    found = BUILTIN.extract_matched_expr(value, graph.var_to_value)
+    if found is not None:
+        return value.args[0], int(value.attrs.upscale_factor), "CRD"
+    if PATTERN.extract_matched_expr(value, graph.var_to_value) is None:
+        return None
+    permute = graph.value(value.args[0])
+    split = graph.value(permute.args[0])
+    data = split.args[0]
+    shapes = [_shape(e) for e in (data, split, value)]
+    if any(s is None for s in shapes) or [len(s or ()) for s in shapes] != [4, 6, 4]:
+        return None
+    whole, parts, out = (s or () for s in shapes)
+    for order, ((c, i, j), axes) in ORDERS.items():
+        scale = parts[i]
+        split_as_expected = parts[j] == scale and parts[0] == whole[0] and parts[4:] == whole[2:]
+        merged = (whole[0], parts[c], whole[2] * scale, whole[3] * scale)
+        if split_as_expected and tuple(int(a) for a in permute.attrs.axes) == axes and out == merged:
+            return data, scale, order
+    return None
+
+
+def _shape(expr: relax.Expr) -> tuple[int, ...] | None:
+    shape = expr.ty.shape
+    if shape is None or not all(isinstance(n, tvm.tirx.IntImm | int) for n in shape):
+        return None
+    return tuple(int(n) for n in shape)
+
+
+def store_pattern(shape: list[int], dtype: str, scale: int, order: str) -> tvm.tirx.PrimFunc:
+    """A kernel that reads (N, C r^2, H, W) in order and stores each element where the shuffle puts it."""
+    batch, deep, height, width = shape
+    whole = [T.int64(n) for n in shape]
+    merged = [T.int64(n) for n in (batch, deep // scale**2, height * scale, width * scale)]
+    channel, row, column = _places(deep, scale, order)
+
+    @T.prim_func(private=True, s_tir=True)
+    def shuffle(a: T.handle, b: T.handle):
+        T.func_attr({"tirx.noalias": True})
+        source = T.match_buffer(a, whole, dtype)
+        out = T.match_buffer(b, merged, dtype)
+        for n, k, h, w in T.grid(*whole):
+            with T.sblock("pixel_shuffle"):
+                vn, vk, vh, vw = T.axis.remap("SSSS", [n, k, h, w])
+                out[vn, channel(vk), vh * scale + row(vk), vw * scale + column(vk)] = source[vn, vk, vh, vw]
+
+    return shuffle
+
+
+def _places(deep: int, scale: int, order: str) -> tuple[Callable[[Any], Any], ...]:
+    """From an input channel: the output channel, and the row and column inside the r by r cell. For numbers and TIR alike."""
+    area, channels = scale**2, deep // scale**2
+    if order == "CRD":
+        return lambda k: k // area, lambda k: k % area // scale, lambda k: k % scale
+    return lambda k: k % channels, lambda k: k // (channels * scale), lambda k: k // channels % scale
+
+
+def before_shuffle(numbers: np.ndarray, scale: int, order: str) -> np.ndarray:
+    """One number for each output channel as one for each input channel: what to add before to have it added after."""
+    deep = len(numbers) * scale**2
+    channel = _places(deep, scale, order)[0]
+    return np.array([numbers[channel(k)] for k in range(deep)])
+
+
+def scale_and_order(mod: tvm.IRModule, value: relax.Expr) -> tuple[int, str] | None:
+    """The scale and the order where ``value`` calls a kernel that this pass made, else None."""
+    if not isinstance(value, relax.Call) or value.op != tvm.ir.Op.get("relax.call_tir"):
+        return None
+    said = (mod[value.args[0]].attrs or {}).get(ATTRIBUTE)
+    if said is None:
+        return None
+    scale, order = str(said).removeprefix("x").split()
+    return int(scale), order

@@ -1,0 +1,62 @@
+"""Inside each fused kernel, make one block of each run of elementwise blocks: one first load, one reduction, one last store."""
+
+from __future__ import annotations
+
+import tvm
+from tvm.s_tir import Schedule, ScheduleError
+from tvm.s_tir.schedule import SBlockRV
+from tvm.s_tir.stmt import SBlockRealize
+
+ROOT = "root"
+
+
+@tvm.transform.module_pass(opt_level=0, name="InlineBlocks")
+class InlineBlocks:
+    """Inline elementwise blocks into the elementwise block that follows, so that their intermediate buffers are gone.
+
+    Arithmetic before a convolution goes into its padding block, which loads the input; bias, activation, residual and the
+    shuffled store after it become one block. A reduction is never touched, so every target can still schedule it.
+    """
+
+    def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        mod = mod.clone()
+        for gvar, func in mod.functions_items():
+            if isinstance(func, tvm.tirx.PrimFunc) and _has_blocks(func):
+                mod.update_func(gvar, inline(func))
+        return mod
+
+
+def inline(func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """``func`` with fewer blocks. What TIR's own checks do not allow to inline stays as it is."""
+    schedule = Schedule(tvm.IRModule({"main": func}))
+    for block in _blocks(schedule):
+        consumers = schedule.get_consumers(block)
+        if _spatial(schedule, block) and consumers and all(_spatial(schedule, c) for c in consumers):
+            _attempt(schedule.compute_inline, block)
+    # A block whose store is an address calculation, as the pixel shuffle's, cannot be inlined forward: take what follows into it.
+    for block in reversed(_blocks(schedule)):
+        producers = schedule.get_producers(block)
+        if _spatial(schedule, block) and len(producers) == 1 and _spatial(schedule, producers[0]):
+            _attempt(schedule.reverse_compute_inline, block)
+    return schedule.mod["main"]
+
+
+def _attempt(primitive, block: SBlockRV) -> None:
+    try:
+        primitive(block)
+    except ScheduleError:
+        return
+
+
+def _blocks(schedule: Schedule) -> list[SBlockRV]:
+    return list(schedule.get_child_blocks(schedule.get_sblock(ROOT)))
+
+
+def _has_blocks(func: tvm.tirx.PrimFunc) -> bool:
+    """Whether this is a TIR function made of schedulable blocks, as LegalizeOps makes them."""
+    return isinstance(func.body, SBlockRealize) and func.body.block.name_hint == ROOT
+
+
+def _spatial(schedule: Schedule, block: SBlockRV) -> bool:
+    """Whether every axis of the block is data parallel: it computes each element once, without accumulating."""
+    return all(axis.iter_type == tvm.tirx.IterVar.DataPar for axis in schedule.get(block).iter_vars)
