@@ -11,7 +11,7 @@ from tvm import relax
 
 
 def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
-    """The kernel calls of ``main`` that depend on its inputs, and the bytes of their outputs less main's own outputs."""
+    """The kernel calls of ``main`` that depend on its inputs, and the bytes of their outputs less main's own."""
     graph = Graph(mod["main"])
     live = set(graph.func.params)
     calls = []

@@ -1,4 +1,4 @@
-"""A convolution of constant weights, standard or transposed and of any groups, seen as a linear map that can take in a scale."""
+"""A convolution of constant weights, standard or transposed, of any groups: a linear map that can take in a scale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Convolution:
 
     @classmethod
     def of(cls, value: relax.Expr) -> Convolution | None:
-        """The convolution that ``value`` is, or None: another operator, another layout, or weights that are no constant."""
+        """The convolution that ``value`` is. None for other operators, layouts, and weights that are no constant."""
         if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op) or value.op.name not in _LAYOUTS:
             return None
         attrs = value.attrs
@@ -50,7 +50,7 @@ class Convolution:
     def adds_borders(self) -> bool:
         """Whether some output pixels see fewer input pixels than others, so that a shift before is no constant after.
 
-        Zero padding does it. So does every transposed convolution but the 1x1 of stride 1: its outputs overlap unevenly.
+        Zero padding does it. So does any transposed convolution but the 1x1 of stride 1: outputs overlap unevenly.
         """
         attrs = self.call.attrs
         if self.transposed:
@@ -66,14 +66,14 @@ class Convolution:
         return self._with(grouped.reshape(self.weight.shape))
 
     def scale_input(self, scale: np.ndarray) -> Convolution:
-        """Take in a multiplication of input channel i by ``scale[i]``. Zero padding stays zero, so it is always exact."""
+        """Take in a multiplication of input channel i by ``scale[i]``. Always exact: zero padding stays zero."""
         if self.transposed:
             return self._with(self.weight * scale[:, None, None, None])
         grouped = self._by_group(self.weight) * scale.reshape(self.groups, 1, -1, 1, 1)
         return self._with(grouped.reshape(self.weight.shape))
 
     def shifted_by(self, shift: np.ndarray) -> np.ndarray:
-        """What adding ``shift[i]`` to input channel i adds to each output channel. Only without :attr:`adds_borders`."""
+        """What adding ``shift[i]`` to input channel i adds to each output. Only without :attr:`adds_borders`."""
         assert not self.adds_borders
         taps = self._by_group(self.weight.sum(axis=(2, 3)))
         by_group = shift.reshape(self.groups, -1)

@@ -13,6 +13,7 @@ from tvm.relax.dpl import is_const, is_op, is_tuple_get_item, wildcard
 _DATA = wildcard()
 _NORM = is_op("relax.nn.batch_norm")(_DATA, is_const(), is_const(), is_const(), is_const())
 PATTERN = is_tuple_get_item(_NORM, 0)
+INTO = "scale into the weights, shift into the bias of the convolution {}"
 
 
 @tvm.transform.module_pass(opt_level=0, name="FoldBatchNorm")
@@ -39,11 +40,11 @@ class FoldBatchNorm:
             return
         reason = self._into_previous(graph, var, norm, scale, shift)
         if reason is None:
-            self.log.rewrite("FoldBatchNorm", where, "scale into the weights, shift into the bias of the convolution before")
+            self.log.rewrite("FoldBatchNorm", where, INTO.format("before"))
             return
         later = self._into_next(graph, var, norm, scale, shift)
         if later is None:
-            self.log.rewrite("FoldBatchNorm", where, "scale into the weights, shift into the bias of the convolution after")
+            self.log.rewrite("FoldBatchNorm", where, INTO.format("after"))
             return
         self.log.refuse(where, f"{reason}; {later}; kept as a multiply and an add")
         axis, rank = int(norm.attrs.axis), len(norm.args[0].ty.shape)

@@ -1,7 +1,7 @@
 """Move per-channel constants, added or multiplied, into the weights and biases of convolutions, where that is exact.
 
-Super-resolution networks subtract the mean colour first and add it last; importers leave biases of two branches to be added
-apart. The rules, each applied until none fits (s, t, u per-channel constants; every inner value read only where it is moved):
+Super-resolution networks subtract the mean colour first and add it last; importers leave biases of two branches to be
+added apart. The rules, each applied until none fits (s, t, u per-channel constants; inner values read nowhere else):
 
 - conv(x) * s, conv(x) + t, (x + t) + u, (x + t) * s: into the weights, or into one bias.
 - shuffle(x) + t, shuffle(x) * s: before the shuffle, each number repeated for the r^2 channels that make its channel.
@@ -150,7 +150,7 @@ class _Folder:
         return None
 
     def _on_convolution(self, left: relax.Expr, right: relax.Expr, total: relax.Expr) -> relax.Expr:
-        """The sum of three with the constant beside a convolution, where there is one: the later, which can end the kernel."""
+        """The sum of three, the constant beside the convolution, if any: the later, which can end the kernel."""
         if Convolution.of(self.graph.value(right)) is not None:
             return add(left, add(right, total))
         return add(add(left, total), right)

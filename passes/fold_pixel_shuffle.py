@@ -1,7 +1,8 @@
-"""Turn depth-to-space into one TIR kernel whose store index is the shuffle, so that it can be the last store of a fused kernel.
+"""Turn depth-to-space into one TIR kernel whose store index is the shuffle: it can be a fused kernel's last store.
 
-ONNX importers give it as reshape, permute_dims, reshape over six axes, in one of two orders of the input channel (r the scale):
-CRD, PyTorch's: c r^2 + i r + j. DCR, ONNX's default: i r C + j C + c. Channel c, row h r + i, column w r + j come out.
+ONNX importers give it as reshape, permute_dims, reshape over six axes. The input channel that goes to output channel c,
+row h r + i and column w r + j (r the scale, C output channels) is c r^2 + i r + j in CRD order, PyTorch's, and
+i r C + j C + c in DCR order, ONNX's default.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _PERMUTE = is_op("relax.permute_dims")(_SPLIT)
 PATTERN = is_op("relax.reshape")(_PERMUTE, wildcard())
 BUILTIN = is_op("relax.nn.pixel_shuffle")(_DATA)
 
-# Where the input's channel axis splits into (channel, row, column), and which permutation puts rows and columns in place.
+# Which axes of the split are channel, row and column, and the permutation that puts rows and columns in place.
 ORDERS = {"CRD": ((1, 2, 3), (0, 1, 4, 2, 5, 3)), "DCR": ((3, 1, 2), (0, 3, 4, 1, 5, 2))}
 NAME = "pixel_shuffle"
 # On the TIR function: the scale and the order, as "x2 CRD".
@@ -105,7 +106,7 @@ def store_pattern(shape: list[int], dtype: str, scale: int, order: str) -> tvm.t
 
 
 def _places(deep: int, scale: int, order: str) -> tuple[Callable[[Any], Any], ...]:
-    """From an input channel: the output channel, and the row and column inside the r by r cell. For numbers and TIR alike."""
+    """From an input channel: the output channel, and the row and column in the r by r cell. For numbers and TIR."""
     area, channels = scale**2, deep // scale**2
     if order == "CRD":
         return lambda k: k // area, lambda k: k % area // scale, lambda k: k % scale

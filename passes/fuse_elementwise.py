@@ -13,6 +13,9 @@ from tvm import relax
 
 # A reshape of a whole tensor is a view in TVM's build, so it is no kernel and is never fused.
 VIEWS = frozenset({"reshape", "flatten", "squeeze", "expand_dims"})
+# One-to-one operators whose output is not of their input's shape, without broadcasting.
+PARTIAL = frozenset({"concatenate", "concat", "split", "slice", "strided_slice"})
+FIRST_LOAD = f"{mapping.rule(Mapping.ONE_TO_ONE, Mapping.MANY_TO_MANY)}, recomputed by each reader"
 
 
 @dataclass
@@ -38,8 +41,8 @@ def operator(graph: Graph, var: relax.Var) -> str:
 class Grouping:
     """Groups of one function, grown from single calls until no rule allows another merge.
 
-    Two groups merge when the table allows their types and everything that reads the first lies in the second. The second
-    condition keeps one output a group, and makes cycles impossible: a path out of the pair and back would need a reader
+    Two groups merge when the table allows their types and everything that reads the first lies in the second. The
+    latter keeps one output a group, and makes cycles impossible: a path out of the pair and back would need a reader
     outside. Followers (bias, activation, residual, the shuffle of the last store) join before first loads, so that an
     activation goes with the convolution that makes its input.
     """
@@ -65,13 +68,10 @@ class Grouping:
         """The variables that a kernel call reads, constants left out."""
         return [a for a in self.graph.values[var].args[1].fields if isinstance(a, relax.Var)]
 
-    def _edge_type(self, producer: relax.Var, var: relax.Var) -> Mapping | None:
-        kind = self._type(var)
-        if kind == Mapping.ONE_TO_ONE and operator(self.graph, var) not in ("concatenate", "concat", "split", "strided_slice"):
-            out = self.graph.values[var].ty
-            same = isinstance(out, relax.TensorType) and list(producer.ty.shape) == list(out.shape)
-            return kind if same else Mapping.ONE_TO_MANY
-        return kind
+    def _broadcasts(self, producer: relax.Var, var: relax.Var) -> bool:
+        if self._type(var) != Mapping.ONE_TO_ONE or operator(self.graph, var) in PARTIAL:
+            return False
+        return [int(n) for n in producer.ty.shape] != [int(n) for n in var.ty.shape]
 
     def judge(self, producer: relax.Var, var: relax.Var) -> tuple[bool, str]:
         """Whether the group of ``producer`` may merge into that of ``var``, and the rule or the reason against."""
@@ -79,8 +79,9 @@ class Grouping:
         if first.type is None or second.type is None:
             unknown = producer if first.type is None else var
             return False, f"{operator(self.graph, unknown)} has no known mapping type"
-        edge = self._edge_type(producer, var)
-        kind = edge if edge == Mapping.ONE_TO_MANY and second.type == Mapping.ONE_TO_ONE else second.type
+        if isinstance(producer.ty, relax.TupleType) or isinstance(var.ty, relax.TupleType):
+            return False, "a kernel of several outputs stays alone"
+        kind = self._kind(producer, var)
         words = mapping.rule(first.type, kind)
         decision, _ = mapping.combine(first.type, kind)
         if decision == Decision.NEVER:
@@ -94,10 +95,16 @@ class Grouping:
             return False, f"{words}, but its output has {len(outside)} more reader{'s' * (len(outside) > 1)}"
         return True, words
 
+    def _kind(self, producer: relax.Var, var: relax.Var) -> Mapping:
+        """The type of ``var``'s group as ``producer`` sees it: arithmetic that broadcasts its input is one-to-many."""
+        kind = self.of[var].type
+        assert kind is not None
+        return Mapping.ONE_TO_MANY if kind == Mapping.ONE_TO_ONE and self._broadcasts(producer, var) else kind
+
     def _merge(self, producer: relax.Var, var: relax.Var, words: str) -> None:
         first, second = self.of[producer], self.of[var]
-        assert first.type is not None and second.type is not None
-        kind = mapping.combine(first.type, second.type)[1]
+        assert first.type is not None
+        kind = mapping.combine(first.type, self._kind(producer, var))[1]
         merged = Group(first.vars + second.vars, kind, [*first.rules, *second.rules, words])
         for member in merged.vars:
             self.of[member] = merged
@@ -114,30 +121,31 @@ class Grouping:
                     if first_loads != (self.of[var].type == Mapping.MANY_TO_MANY):
                         continue
                     allowed, words = self.judge(producer, var)
-                    if allowed and first_loads and not self._cheap(self.of[producer]):
+                    if allowed and first_loads and not self._cheap(producer, var):
                         continue
                     if allowed:
                         self._merge(producer, var, words)
                         changed = True
 
-    def _cheap(self, group: Group) -> bool:
-        """Whether recomputing a group at each load reads no more memory than its result would: one tensor comes in."""
+    def _cheap(self, producer: relax.Var, reader: relax.Var) -> bool:
+        """Whether a group computed at each load of ``reader`` reads no more memory than its result: one tensor in."""
+        group = self.of[producer]
         inputs = {p for v in group.vars for p in self.producers(v) if p not in group.vars}
-        return group.type == Mapping.ONE_TO_ONE and len(inputs) == 1
+        return group.type == Mapping.ONE_TO_ONE and len(inputs) == 1 and not self._broadcasts(producer, reader)
 
     def _recompute_first_loads(self) -> None:
-        """One-to-one arithmetic on one tensor that only many-to-many kernels read goes into each of their first loads."""
+        """One-to-one arithmetic on one tensor that only many-to-many kernels read goes into their first loads."""
         for group in self.groups:
             last = group.vars[-1]
             readers = self.graph.readers.get(last, [])
-            if len(readers) < 2 or not self._cheap(group) or not all(r in self.of for r in readers):
+            if len(readers) < 2 or not all(r in self.of and self._cheap(last, r) for r in readers):
                 continue
             targets = {id(self.of[r]): self.of[r] for r in readers}
             if not all(t.type == Mapping.MANY_TO_MANY for t in targets.values()):
                 continue
             for target in targets.values():
                 target.vars = group.vars + target.vars
-                target.rules.append(f"{mapping.rule(Mapping.ONE_TO_ONE, Mapping.MANY_TO_MANY)}, recomputed by each reader")
+                target.rules.append(FIRST_LOAD)
             for var in group.vars:
                 del self.of[var]
 
@@ -148,9 +156,9 @@ class Grouping:
             for producer in dict.fromkeys(self.producers(var)):
                 if producer in self.of and self.of[producer] is not self.of[var]:
                     allowed, words = self.judge(producer, var)
-                    where = f"{operator(self.graph, producer)} ({producer.name}) | {operator(self.graph, var)} ({var.name})"
+                    names = [f"{operator(self.graph, v)} ({v.name})" for v in (producer, var)]
                     reason = f"{words}, but it would read more than one tensor at each load" if allowed else words
-                    rows.append({"where": where, "reason": reason})
+                    rows.append({"where": " | ".join(names), "reason": reason})
         return rows
 
 

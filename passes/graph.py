@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,6 @@ class Graph:
 
     def __init__(self, func: relax.Function) -> None:
         self.func = func
-        self._fresh = 0
         self.values: dict[relax.Var, relax.Expr] = {}
         for block in func.body.blocks:
             for binding in block.bindings:
@@ -34,9 +34,12 @@ class Graph:
         self._index()
 
     def _index(self) -> None:
-        """Find every variable's readers, and drop bindings without any: a dead reader must not forbid a rewrite."""
+        """Find every variable's readers, and drop bindings without any: a dead reader must not forbid a rewrite.
+
+        The reader None is the caller of the function.
+        """
         self.outputs = set(relax.analysis.free_vars(self.func.body.body))
-        self.readers: dict[relax.Var, list[relax.Var | None]] = {var: [None] for var in self.outputs}  # None: the caller
+        self.readers: dict[relax.Var, list[relax.Var | None]] = {var: [None] for var in self.outputs}
         for var, value in reversed(list(self.values.items())):
             if var not in self.readers:
                 del self.values[var]
@@ -79,8 +82,9 @@ class Graph:
         if not isinstance(value, relax.Call):
             return value
         flat = self._flat(value, values)
-        self._fresh += 1
-        var = relax.DataflowVar(f"folded{self._fresh}", flat.ty)
+        names = {var.name for var in (*self.values, *values)}
+        fresh = next(name for i in count() if (name := f"folded{i}") not in names)
+        var = relax.DataflowVar(fresh, flat.ty)
         values[var] = flat
         return var
 
@@ -98,7 +102,7 @@ class Graph:
         return conv, add[1], [add[0], expr]
 
     def affine(self, expr: relax.Expr, name: str) -> tuple[relax.Expr, np.ndarray] | None:
-        """The tensor and the numbers, one for each channel, where ``expr`` is ``add`` or ``multiply`` by such a constant.
+        """The tensor and the numbers, one a channel, where ``expr`` is the ``add`` or ``multiply`` of such a constant.
 
         A subtraction is an addition of the negative, a division a multiplication by the inverse.
         """

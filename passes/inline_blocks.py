@@ -1,4 +1,4 @@
-"""Inside each fused kernel, make one block of each run of elementwise blocks: one first load, one reduction, one last store."""
+"""Inside each fused kernel, make each run of elementwise blocks one block: a first load, a reduction, a last store."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = "root"
 class InlineBlocks:
     """Inline elementwise blocks into the elementwise block that follows, so that their intermediate buffers are gone.
 
-    Arithmetic before a convolution goes into its padding block, which loads the input; bias, activation, residual and the
-    shuffled store after it become one block. A reduction is never touched, so every target can still schedule it.
+    Arithmetic before a convolution goes into its padding block, which loads the input; bias, activation, residual and
+    the shuffled store after it become one block. Reductions are never touched, so every target can still schedule them.
     """
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
@@ -33,7 +33,7 @@ def inline(func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
         consumers = schedule.get_consumers(block)
         if _spatial(schedule, block) and consumers and all(_spatial(schedule, c) for c in consumers):
             _attempt(schedule.compute_inline, block)
-    # A block whose store is an address calculation, as the pixel shuffle's, cannot be inlined forward: take what follows into it.
+    # The pixel shuffle stores at computed addresses and cannot be inlined forward: take what follows into it.
     for block in reversed(_blocks(schedule)):
         producers = schedule.get_producers(block)
         if _spatial(schedule, block) and len(producers) == 1 and _spatial(schedule, producers[0]):

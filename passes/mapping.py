@@ -1,6 +1,6 @@
 """How operators map inputs to outputs, and which pairs may become one kernel: DNNFusion's rules as two tables of data.
 
-The five types and the pair table are those of DNNFusion (Niu et al., PLDI 2021, tables 2 and 3). Rows produce, columns consume.
+The five types and the pair table are those of DNNFusion (Niu et al., PLDI 2021, tables 2 and 3).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Mapping(StrEnum):
 
 
 class Decision(StrEnum):
-    """What the table says of a pair. D is settled by a profile; without one it is refused, except ADDRESS_ARITHMETIC."""
+    """What the table says of a pair. A profile settles D; without one it is refused (but see ADDRESS_ARITHMETIC)."""
 
     ALWAYS = "T"
     PROFILE = "D"
@@ -31,10 +31,10 @@ _T, _D, _X = Decision
 
 OPERATORS: dict[Mapping, tuple[str, ...]] = {
     _O: (
-        "add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "negative", "abs", "clip", "relu", "relu6",
-        "leaky_relu", "leakyrelu", "prelu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "square", "erf", "gelu", "silu",
-        "hardsigmoid", "hardswish", "where", "cast", "astype", "batch_norm", "concat", "concatenate", "split", "slice",
-        "strided_slice",
+        "add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "negative", "abs", "clip",
+        "relu", "relu6", "leaky_relu", "leakyrelu", "prelu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "square",
+        "erf", "gelu", "silu", "hardsigmoid", "hardswish", "where", "cast", "astype", "batch_norm",
+        "concat", "concatenate", "split", "slice", "strided_slice",
     ),
     _E: ("broadcast_to", "expand", "repeat", "tile", "take", "gather", "resize2d", "resize", "upsampling"),
     _M: (
@@ -46,7 +46,7 @@ OPERATORS: dict[Mapping, tuple[str, ...]] = {
     _S: ("permute_dims", "transpose", "depth_to_space", "space_to_depth", "pixel_shuffle"),
 }  # fmt: skip
 
-# (first, second) -> what to do, and the type of the fused operator.
+# (first that produces, second that consumes) -> what to do, and the type of the fused operator.
 TABLE: dict[tuple[Mapping, Mapping], tuple[Decision, Mapping | None]] = {
     (_O, _O): (_T, _O), (_O, _E): (_T, _E), (_O, _M): (_T, _M), (_O, _R): (_T, _R), (_O, _S): (_T, _S),
     (_E, _O): (_T, _E), (_E, _E): (_D, _E), (_E, _M): (_X, None), (_E, _R): (_D, _E), (_E, _S): (_D, _E),
@@ -55,8 +55,8 @@ TABLE: dict[tuple[Mapping, Mapping], tuple[Decision, Mapping | None]] = {
     (_S, _O): (_T, _S), (_S, _E): (_D, _E), (_S, _M): (_D, _M), (_S, _R): (_T, _R), (_S, _S): (_T, _S),
 }  # fmt: skip
 
-# Operators that are nothing but the index of the last store: fusing them after anything removes a tensor and adds no work,
-# so a D with one of these as the consumer needs no profile.
+# Operators that are nothing but the index of the last store: fusing them after anything removes a tensor and adds no
+# work, so a D with one of these as the consumer needs no profile.
 ADDRESS_ARITHMETIC = frozenset({"pixel_shuffle"})
 
 _TYPES = {name: kind for kind, names in OPERATORS.items() for name in names}

@@ -57,6 +57,6 @@ def _function(builder: relax.BlockBuilder, graph: Graph, group: list[relax.Var])
             for var, call in zip(group, calls, strict=True):
                 args = relax.Tuple([inner[arg] for arg in call.args[1].fields])
                 emit = builder.emit_output if var is group[-1] else builder.emit
-                inner[var] = emit(relax.call_tir(call.args[0], args, out_ty=call.ty_args[0]))
+                inner[var] = emit(relax.Call(call.op, [call.args[0], args], call.attrs, call.ty_args))
         made = builder.emit_func_output(inner[group[-1]])
     return relax.Call(made, list(params))

@@ -37,7 +37,7 @@ PHASES: tuple[Phase, ...] = (
     Phase(3, "fold-pixel-shuffle", "reshape, permute, reshape into one store pattern", FoldPixelShuffle),
     Phase(4, "fold-mean-shift", "per-channel constants into weights and biases", FoldMeanShift),
     Phase(5, "legalize", "one TIR kernel for each operator", lambda _: relax_passes.LegalizeOps()),
-    Phase(6, "annotate", "TIR says how unknown kernels map inputs to outputs", lambda _: relax_passes.AnnotateTIROpPattern()),
+    Phase(6, "annotate", "TIR types kernels of unknown name", lambda _: relax_passes.AnnotateTIROpPattern()),
     Phase(7, GROUPING, "group kernels by the mapping table", lambda _: FuseElementwise()),
     Phase(8, "fuse-tir", "one TIR function for each group", lambda _: relax_passes.FuseTIR()),
     Phase(9, "inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
@@ -50,8 +50,8 @@ def optimize(
 ) -> tuple[tvm.IRModule, PassReport]:
     """Run :data:`PHASES` on the high-level Relax of an imported network.
 
-    Returns the module of fused, unscheduled TIR kernels, and the report. ``dump_dir`` gets the module after each phase as
-    ``01-fold-constants.py`` and so on.
+    Returns the module of fused, unscheduled TIR kernels, and the report. ``dump_dir`` gets the module after each phase,
+    as ``01-fold-constants.py`` and so on.
     """
     before = accounting.unfused(mod, tvm_target)
     log, grouping, phases = Log(), None, []

@@ -26,11 +26,11 @@ class PassReport:
     """Kernels and memory traffic before and after the passes, and the rule behind each change.
 
     ``kernels_before`` is one kernel for each operator that depends on the network's input, with constants folded and no
-    fusion. A plain reshape is counted nowhere: TVM's build turns it into a view. ``intermediate_bytes_*`` is the sum of the
-    sizes of those kernels' outputs, less the network's own outputs.
+    fusion. A plain reshape is counted nowhere: TVM's build turns it into a view. ``intermediate_bytes_*`` is the sum of
+    the sizes of those kernels' outputs, less the network's own outputs.
 
-    ``fusions``: every kernel that is left, ``{kernel, operators, rule, output_bytes}``. ``rewrites``: ``{pass, where, rule}``
-    for operators folded away. ``refusals``: ``{where, reason}``. ``phases``: ``{number, name, what, ms}``, wall time.
+    ``fusions``: every kernel that is left, ``{kernel, operators, rule, output_bytes}``. ``rewrites``: operators folded
+    away, ``{pass, where, rule}``. ``refusals``: ``{where, reason}``. ``phases``: ``{number, name, what, ms}``.
     """
 
     kernels_before: int
@@ -66,7 +66,8 @@ class PassReport:
             rows = value.get(name)
             if not isinstance(rows, list) or not all(isinstance(row, dict) and keys <= row.keys() for row in rows):
                 raise SrTvmError(f"{source}: field {name} must be a list of objects with {', '.join(sorted(keys))}")
-        return cls(*(value[name] for name in _COUNTS), **{name: tuple(value[name]) for name in _LISTS})
+        fields: dict[str, Any] = {name: value[name] for name in _COUNTS}
+        return cls(**fields | {name: tuple(value[name]) for name in _LISTS})
 
     def save(self, path: str | Path) -> None:
         files.write_json(path, self.to_json())
