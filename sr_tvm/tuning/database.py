@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tvm.s_tir.meta_schedule.database import JSONDatabase, OrderedUnionDatabase
 
@@ -15,6 +15,7 @@ from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
+POPULATION = "population"
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +43,30 @@ def open_database(folder: str | Path, create: bool = True) -> Any:
     except Exception as error:
         reason = str(error).splitlines()[-1][:120]
         raise SrTvmError(f"{folder}: not a MetaSchedule database of this TVM ({reason})") from None
+
+
+class Tables(NamedTuple):
+    """``records`` are what a build replays: only what beat the default schedule, so that a replay never makes a kernel
+    slower. ``population`` holds every candidate that ran: the search goes on from it."""
+
+    records: Any
+    population: Any
+
+
+def open_tables(folder: str | Path) -> Tables:
+    """The records in ``folder`` and the population beside them; a population that is missing starts from the records.
+
+    Raises:
+        SrTvmError: as :func:`open_database`.
+    """
+    records = open_database(folder)
+    fresh = not (Path(folder) / POPULATION / RECORDS).exists()
+    population = open_database(Path(folder) / POPULATION)
+    if fresh:
+        for record in records.get_all_tuning_records():
+            population.commit_workload(record.workload.mod)
+            population.commit_tuning_record(record)
+    return Tables(records, population)
 
 
 def _is_workload(value: Any) -> bool:

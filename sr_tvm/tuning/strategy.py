@@ -13,9 +13,10 @@ from tvm.ir.utils import derived_object
 from tvm.s_tir.meta_schedule import TuneContext
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate, PySearchStrategy
-from tvm.s_tir.meta_schedule.space_generator import PostOrderApply
+from tvm.s_tir.meta_schedule.space_generator import PostOrderApply, ScheduleFn, SpaceGeneratorUnion
 
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings, Individual
+from sr_tvm.tuning.register_tiles import register_tile_spaces
 from sr_tvm.tuning.trace_genome import TraceGenome, TraceSpace, structural_key
 
 INTRINSICS = "tvm.s_tir.tensor_intrin"
@@ -121,9 +122,12 @@ class GeneticStrategy(PySearchStrategy):
 def make_context(
     mod: tvm.IRModule, target: tvm.target.Target, strategy: Any, name: str = "main", seed: int = 0
 ) -> TuneContext:
-    """A tune context over TVM's design space for plain LLVM: no intrinsics, so records replay on any processor."""
+    """A tune context over MetaSchedule's spaces for plain LLVM (no intrinsics: records replay on any processor) and
+    our register tiles."""
     kind = "llvm"
-    space = PostOrderApply(sch_rules=kind, postprocs=kind, mutator_probs=kind)
+    general = PostOrderApply(sch_rules=kind, postprocs=kind, mutator_probs=kind)
+    tiles = ScheduleFn(register_tile_spaces, sch_rules=[], postprocs=[], mutator_probs={})
+    space = SpaceGeneratorUnion([general, tiles], sch_rules=[], postprocs=kind, mutator_probs=kind)
     with without_tensor_intrinsics():
         # One thread: TVM's random streams are per thread. TVM's seeds start at 1.
         return TuneContext(

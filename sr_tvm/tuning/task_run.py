@@ -13,6 +13,7 @@ from tvm.s_tir.meta_schedule.database import TuningRecord
 from tvm.s_tir.meta_schedule.runner import RunnerResult
 
 from sr_tvm.tuning.allocation import Progress
+from sr_tvm.tuning.database import Tables
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
 from sr_tvm.tuning.runner import Measurer, Timing
@@ -45,13 +46,13 @@ class TaskRun:
     """Generations of one task, on top of what the database and the history hold of it."""
 
     def __init__(
-        self, task: Task, target: Any, settings: GeneticSettings, per_generation: int, database: Any, history: History
+        self, task: Task, target: Any, settings: GeneticSettings, per_generation: int, tables: Tables, history: History
     ) -> None:
-        self.task, self.target, self.database, self.history = task, target, database, history
+        self.task, self.target, self.tables, self.history = task, target, tables, history
         rows = history.of(task.key)
         self.strategy = GeneticStrategy(settings, {t["key"]: t["generation"] for t in rows})
         self.context = make_context(task.mod, target, self.strategy, task.name, settings.seed)
-        self.context.pre_tuning(ENDLESS, per_generation, database=database)
+        self.context.pre_tuning(ENDLESS, per_generation, database=tables.population)
         self._adopt({t["key"] for t in rows})
         self.progress = Progress(task.weight)
         self.before = math.inf
@@ -93,14 +94,14 @@ class TaskRun:
         best, results = self.best, []
         for key, candidate in zip(keys, candidates, strict=True):
             timing = measurer.measure(candidate.sch.mod, best * CUTOFF)
-            # Slower than the default schedule is no record: a replay must never make a kernel slower.
-            kept = timing.seconds is not None and timing.seconds < self.before
+            seconds = timing.seconds
             with interrupts_deferred():
-                if kept:
-                    assert timing.seconds is not None
-                    self._record(candidate, timing.seconds)
-                    best = min(best, timing.seconds)
-                results.append(RunnerResult([timing.seconds] if kept else None, None if kept else "no record"))
+                if seconds is not None:
+                    self._record(self.tables.population, candidate, seconds)
+                    if seconds < self.before:
+                        self._record(self.tables.records, candidate, seconds)
+                    best = min(best, seconds)
+                results.append(RunnerResult(None if seconds is None else [seconds], timing.error))
                 row = self._note(key, search.individuals[key].generation, of, timing)
             yield row
         with interrupts_deferred():
@@ -108,10 +109,10 @@ class TaskRun:
             self.progress.bests.append(best)
             self.unfinished = False
 
-    def _record(self, candidate: Any, seconds: float) -> None:
-        workload = self.database.commit_workload(self.task.mod)
+    def _record(self, database: Any, candidate: Any, seconds: float) -> None:
+        workload = database.commit_workload(self.task.mod)
         record = TuningRecord(candidate.sch.trace, workload, [seconds], self.target, candidate.args_info)
-        self.database.commit_tuning_record(record)
+        database.commit_tuning_record(record)
 
     def _note(self, key: str, generation: int, of: int, timing: Timing) -> dict[str, Any]:
         row = {

@@ -13,7 +13,10 @@ from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.meta_schedule import _ffi_api as meta_schedule_ffi
 from tvm.s_tir.schedule import Trace
 
+from sr_tvm.tuning.register_tiles import fits_registers
+
 MAX_SEED = 2**31 - 2
+P_RESAMPLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,14 @@ class TraceSpace:
         return self._apply(Trace(a.trace.insts, decisions), rng)
 
     def mutate(self, genome: TraceGenome, rng: Random) -> TraceGenome | None:
-        if not self.mutators:
-            return None
+        """Draw one decision anew, or let one of MetaSchedule's mutators nudge one."""
+        if not self.mutators or rng.random() < P_RESAMPLE:
+            decided = [(i, genome.trace.get_decision(i)) for i in genome.trace.insts]
+            decisions = {i: d for i, d in decided if d is not None}
+            if not decisions:
+                return None
+            del decisions[rng.choice(list(decisions))]
+            return self._apply(Trace(genome.trace.insts, decisions), rng)
         mutator = rng.choices(self.mutators, self.weights)[0]
         # Mutator.apply draws its own seed; the function underneath takes ours.
         trace = meta_schedule_ffi.MutatorApply(mutator, genome.trace, rng.randint(1, MAX_SEED))
@@ -95,6 +104,8 @@ class TraceSpace:
         try:
             trace.apply_to_schedule(schedule, remove_postproc=True)
             sampled = schedule.trace.simplified(True)
+            if not fits_registers(sampled):
+                return None
             schedule.enter_postproc()
             if not all(postproc.apply(schedule) for postproc in self.postprocs):
                 return None

@@ -13,7 +13,7 @@ import tvm
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.tuning.allocation import next_task
-from sr_tvm.tuning.database import open_database
+from sr_tvm.tuning.database import open_tables
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
 from sr_tvm.tuning.runner import Measurer, WorkerMeasurer
@@ -104,7 +104,7 @@ def tune(
     default_schedule = getattr(target, "default_schedule", lambda mod: mod)
     target = target.tvm_target() if hasattr(target, "tvm_target") else tvm.target.Target(target)
     tasks = find_tasks(mod, target)
-    database = open_database(database_dir)
+    tables = open_tables(database_dir)
     history = History.open(database_dir)
     _same_conditions(history, target, threads)
     own = measurer is None
@@ -115,7 +115,7 @@ def tune(
     before = sum(len(history.of(t.key)) for t in tasks)
     try:
         for task in tasks:
-            run = TaskRun(task, target, settings, per_generation, database, history)
+            run = TaskRun(task, target, settings, per_generation, tables, history)
             runs.append(run)
             _baseline(run, measurer, history, default_schedule)
         problems = [t["error"] for t in history.tasks.values() if t["error"]]

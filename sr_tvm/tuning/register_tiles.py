@@ -1,0 +1,183 @@
+"""Design spaces of our own: reductions in register tiles, with the tile's shape and the loops around it to be sampled.
+
+MetaSchedule's own spaces keep sums in caches of any size; TVM leaves those above 1 KB in memory, and a convolution then
+runs at a third of the speed. Here the sums of a tile of channels x rows x pixels stay in vector registers, pixels in
+the lanes, weights broadcast (the register tiles of GotoBLAS, and of every convolution library since).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule, ScheduleError
+from tvm.s_tir.dlight.analysis import collect_vars_used_in_prim_expr
+
+MARK = "sr_tvm.register_tile"  # on the reduction block: how many of the first tile decisions make up its tile
+# TVM keeps local buffers below 1 KB on the stack, where LLVM finds registers for them; with a quarter of that the
+# loads outweigh the products.
+REGISTER_BYTES = range(256, 1024)
+ELEMENT_BYTES = 4  # sums are float32
+MAX_LANES, MAX_CHANNELS, MAX_ROWS, MAX_UNROLL, MAX_WINDOW = 64, 16, 4, 16, 16
+SPATIAL = tirx.IterVar.DataPar
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One design space: the order of the loops around the tile, and whether each row of tiles pads for itself."""
+
+    order: str
+    pad_inside: bool
+
+
+PLANS = tuple(Plan(*p) for p in (("hwc", False), ("hwc", True), ("hcw", False), ("hcw", True), ("chw", False)))
+
+
+def register_tile_spaces(sch: Schedule) -> list[Schedule]:
+    """MetaSchedule's ScheduleFn: the spaces that apply to this kernel, perhaps none."""
+    spaces = []
+    for plan in PLANS:
+        copy = sch.copy()
+        try:
+            if _Kernel(copy).apply(plan):
+                spaces.append(copy)
+        except (ScheduleError, ValueError, TypeError):  # not a plain nest: the general spaces have it to themselves
+            continue
+    return spaces
+
+
+def fits_registers(trace: Any) -> bool:
+    """Whether the sums of a trace's tile just fill the registers; True for traces of other spaces."""
+    count = 0
+    for inst in trace.insts:
+        if str(inst.kind.name) == "Annotate" and str(inst.attrs[0]) == MARK:
+            count = int(inst.inputs[1])
+    if not count:
+        return True
+    elements = 1
+    tiles = [i for i in trace.insts if str(i.kind.name) == "SamplePerfectTile"][:count]
+    for inst in tiles:
+        decision = trace.get_decision(inst)
+        elements *= int(decision[-1]) if decision is not None else 1
+    return elements * ELEMENT_BYTES in REGISTER_BYTES
+
+
+class _Kernel:
+    def __init__(self, sch: Schedule) -> None:
+        self.sch = sch
+        self.root = sch.get_sblock("root")
+
+    def apply(self, plan: Plan) -> bool:
+        """Schedule in place. False if the plan is another plan's twin here, or there is no single reduction."""
+        sch = self.sch
+        pads = self._inline()
+        blocks = sch.get_child_blocks(self.root)
+        reductions = [b for b in blocks if self._reduces(b)]
+        if len(reductions) != 1 or (plan.pad_inside and not pads):
+            return False
+        block = reductions[0]
+        consumers = sch.get_consumers(block)
+        tile = consumers[0] if len(consumers) == 1 else sch.cache_write(block, 0, "global")
+        axes = self._axes(block)
+        loops = sch.get_loops(tile)
+        if axes is None or len(loops) != axes.dims:
+            return False
+        outer, inner = self._tile(loops, axes, plan.order)
+        self._reduce(block, outer[-1], len(inner))
+        for loop in inner[:-1]:
+            sch.unroll(loop)
+        sch.vectorize(inner[-1])
+        for pad in pads:
+            if plan.pad_inside:
+                sch.compute_at(pad, outer[0], preserve_unit_loops=True)
+            else:
+                self._rows(pad)
+        sch.parallel(outer[0])
+        others = [tile, block, *pads]
+        for rest in sch.get_child_blocks(self.root):
+            if not any(sch.get(rest).same_as(sch.get(o)) for o in others):
+                self._rows(rest)
+        sch.annotate(block, MARK, len(inner))
+        return True
+
+    def _inline(self) -> list[Any]:
+        """Inline elementwise producers; returns the paddings, which a reduction must not test at every product."""
+        sch, pads = self.sch, []
+        for block in sch.get_child_blocks(self.root):
+            consumers = sch.get_consumers(block)
+            if self._reduces(block) or not consumers:
+                continue
+            if self._reduces(consumers[0]):
+                pads.append(block)
+            else:
+                sch.compute_inline(block)
+        return pads
+
+    def _reduces(self, block: Any) -> bool:
+        return any(v.iter_type != SPATIAL for v in self.sch.get(block).iter_vars)
+
+    def _axes(self, block: Any) -> _Axes | None:
+        """The lane axis is the last; the channel axis is one that the operand read along the lanes doesn't have."""
+        stmt = self.sch.get(block)
+        spatial = [v.var for v in stmt.iter_vars if v.iter_type == SPATIAL]
+        reads = [{i for i, v in enumerate(spatial) if any(v.same_as(u) for u in _used(r))} for r in stmt.reads]
+        last = len(spatial) - 1
+        pixels = [used for used in reads if last in used]
+        for axis in range(last):
+            if any(axis in used for used in reads) and not any(axis in used for used in pixels):
+                return _Axes(len(spatial), axis)
+        return None
+
+    def _tile(self, loops: list[Any], axes: _Axes, order: str) -> tuple[list[Any], list[Any]]:
+        sch = self.sch
+        most = {axes.channels: MAX_CHANNELS, axes.dims - 1: MAX_LANES}
+        coarse: dict[int, Any] = {}
+        fine: dict[int, Any] = {}
+        for axis, loop in enumerate(loops):
+            if axis == 0 and axes.channels != 0:  # the batch is no part of a tile
+                coarse[axis] = loop
+                continue
+            factors = sch.sample_perfect_tile(loop, n=2, max_innermost_factor=most.get(axis, MAX_ROWS))
+            coarse[axis], fine[axis] = sch.split(loop, factors)
+        channels = coarse.pop(axes.channels)
+        outer = list(coarse.values())
+        place = {"hwc": len(outer), "hcw": len(outer) - 1, "chw": min(1, len(outer))}[order]
+        outer.insert(place, channels)
+        lanes = fine.pop(axes.dims - 1)
+        inner = [*fine.values(), lanes]
+        sch.reorder(*outer, *inner)
+        if axes.channels != 0 and len(outer) > 1:
+            outer[:2] = [sch.fuse(*outer[:2])]
+        return outer, inner
+
+    def _reduce(self, block: Any, at: Any, tile: int) -> None:
+        """The block inside the tile: products outside, the tile inside, a small window unrolled."""
+        sch = self.sch
+        sch.compute_at(block, at, preserve_unit_loops=True)
+        kinds = [v.iter_type for v in sch.get(block).iter_vars]
+        loops = sch.get_loops(block)[-len(kinds) :]
+        window = [lp for lp, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
+        space = [lp for lp, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
+        first, *small = window
+        factors = sch.sample_perfect_tile(first, n=2, max_innermost_factor=MAX_UNROLL)
+        first, unrolled = sch.split(first, factors)
+        sch.reorder(first, *small, unrolled, *space)
+        for loop in [lp for lp in small if int(sch.get(lp).extent) <= MAX_WINDOW] + [unrolled, *space[:-1]]:
+            sch.unroll(loop)
+        sch.vectorize(space[-1])
+
+    def _rows(self, block: Any) -> None:
+        """A block of its own: rows in parallel; LLVM vectorizes what is innermost."""
+        loops = self.sch.get_loops(block)
+        self.sch.parallel(self.sch.fuse(*loops[:-1]) if len(loops) > 1 else loops[0])
+
+
+@dataclass(frozen=True)
+class _Axes:
+    dims: int
+    channels: int
+
+
+def _used(region: Any) -> set[Any]:
+    return {v for axis in region.region for v in collect_vars_used_in_prim_expr(axis.min)}
