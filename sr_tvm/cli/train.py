@@ -26,6 +26,8 @@ def architecture(text: str, scale: int | None) -> Architecture:
     if not Path(text).suffix and not Path(text).exists():
         raise SrTvmError(f"architecture {text!r} is not known; try wdsr-3x24 (blocks x channels), or name a JSON file")
     found = Architecture.load(text)
+    if type(found.scale) is not int:
+        raise SrTvmError(f"{text}: architecture field scale is {found.scale!r}; 2, 3 or 4 is allowed")
     if scale not in (None, found.scale):
         raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
     return found

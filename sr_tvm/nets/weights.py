@@ -42,8 +42,20 @@ def save_weights(model: WDSR, path: str | Path) -> None:
     state = {k: v.detach().cpu().contiguous() for k, v in fold(model).state_dict().items()}
     _finite(state, str(path))
     metadata = {"format": "pt", "architecture": json.dumps(model.architecture.to_json())}
-    with files.atomic_file(path) as partial:
-        partial.write_bytes(_sorted(save(state, metadata=metadata)))
+    write_blob(path, _sorted(save(state, metadata=metadata)))
+
+
+def write_blob(path: str | Path, blob: bytes) -> None:
+    """Write a file atomically.
+
+    Raises:
+        SrTvmError: the place cannot be written, or its disk is full.
+    """
+    try:
+        with files.atomic_file(path) as partial:
+            partial.write_bytes(blob)
+    except OSError as error:
+        raise SrTvmError(f"cannot write {path}: {error.strerror or error}; the file there is as it was") from error
 
 
 def _sorted(blob: bytes) -> bytes:

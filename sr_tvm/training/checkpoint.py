@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.weights import write_blob
 
 SCHEMA, VERSION = "sr-tvm/training-checkpoint", 1
 HINT = "delete it to start again, or name another output"
@@ -37,8 +37,7 @@ class Checkpoint:
             {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()},
             metadata={"format": "pt", "training": json.dumps(told, allow_nan=False)},
         )
-        with files.atomic_file(path) as partial:
-            partial.write_bytes(blob)
+        write_blob(path, blob)
 
     @classmethod
     def read(cls, path: Path, shapes: dict[str, tuple[int, ...]]) -> Checkpoint:

@@ -16,9 +16,12 @@ from sr_tvm.training.loop import Trainer
 from sr_tvm.training.settings import Settings
 from sr_tvm.training.upscalers import bicubic, network, pick_device
 
+# dB that a flawless validation counts as: the history is JSON, which has no infinity.
+PERFECT = 100.0
+
 
 def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
-    """Raise when a training picture is also a validation picture, told by their pixels.
+    """Raise an error when a training picture is also a validation picture, told by their pixels.
 
     Raises:
         SrTvmError: naming both files.
@@ -61,6 +64,7 @@ def prepare(
     pairs = pairs.large_enough(settings.patch, warn)
 
     def score(model: WDSR) -> float:
-        return float(evaluate(network(model.to(place), place), validate, scale)["psnr_y"])
+        found = float(evaluate(network(model.to(place), place), validate, scale)["psnr_y"])
+        return min(found, PERFECT)
 
     return Trainer(settings, pairs, score, place), baseline

@@ -2,8 +2,10 @@ import json
 import math
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 from PIL import Image
 
 from sr_tvm.architecture import Architecture
@@ -14,9 +16,6 @@ from sr_tvm.training.evaluate import evaluate
 from sr_tvm.training.metrics import psnr_y
 from sr_tvm.training.resize import imresize, low_resolution, modcrop
 from sr_tvm.training.upscalers import bicubic, network, to_uint8
-
-onnx = pytest.importorskip("onnx")  # in the same extra as torch
-from onnx import TensorProto, helper  # noqa: E402
 
 
 def test_protocol_on_odd_sizes_and_grey(folders):

@@ -133,6 +133,7 @@ DAMAGES = {
     "step true": lambda s, t: t.update(step=True),
     "no counters": lambda s, t: t.update(state={}),
     "bad history": lambda s, t: t["state"].update(history=[3]),
+    "history not a number": lambda s, t: t["state"].update(history=[{"step": 1, "loss": 1e999, "psnr": 1}]),
     "another version": lambda s, t: t.update(version=2),
 }
 
