@@ -1,0 +1,157 @@
+"""The paper's kind of speed model: a small network from a block's widths to its latency; a network's is the sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+from sr_tvm.speed.sample import Sample
+
+KIND = "mlp"
+HIDDEN = 64
+STEPS, RATE = 3000, 5e-3
+CHANNELS = 16.0  # brings channels to about 1
+MIN_SAMPLES = 8
+
+
+class Mlp:
+    """Latency = sum over blocks of exp(net(log widths)), plus a price for head, tail and skip that grows with channels.
+
+    Knows one input size; predicting for another raises SrTvmError.
+    """
+
+    def __init__(self, size: tuple[int, int], seed: int = 0) -> None:
+        self.size = size
+        generator = torch.Generator().manual_seed(seed)
+        self.net = nn.Sequential(
+            nn.Linear(3, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1)
+        )
+        for layer in self.net:
+            if isinstance(layer, nn.Linear):
+                bound = 1 / math.sqrt(layer.in_features)
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                nn.init.zeros_(layer.bias)
+        self.ends = nn.Parameter(torch.zeros(2))
+        # Set by fit: middle and spread of the log widths, the typical latency of a block.
+        self.middle, self.spread, self.unit = torch.zeros(3), torch.ones(3), torch.ones(1)
+
+    def _forward(self, widths: Tensor, owner: Tensor, channels: Tensor, whole: Tensor) -> Tensor:
+        blocks = torch.exp(self.net((widths.log() - self.middle) / self.spread).squeeze(1))
+        total = torch.zeros(len(channels)).index_add(0, owner, blocks)
+        price = nn.functional.softplus(self.ends)
+        return self.unit * (total + whole * (price[0] + price[1] * channels / CHANNELS))
+
+    def predict(self, samples: Sequence[Sample]) -> list[float]:
+        """Latencies; the samples' own are not looked at."""
+        for sample in samples:
+            if (sample.height, sample.width) != self.size:
+                raise SrTvmError(
+                    f"this model knows inputs of {self.size[0]}x{self.size[1]} pixels only, "
+                    f"{sample.height}x{sample.width} was asked for; a physical model takes any size"
+                )
+        with torch.no_grad():
+            return [float(x) for x in self._forward(*_tensors(samples))]
+
+    def save(self, path: str | Path) -> None:
+        state = {f"net.{name}": value.contiguous() for name, value in self.net.state_dict().items()}
+        state |= {name: getattr(self, name).detach() for name in ("ends", "middle", "spread", "unit")}
+        with files.atomic_file(path) as partial:
+            save_file(state, partial)
+
+    @classmethod
+    def load(cls, path: str | Path, size: tuple[int, int]) -> Mlp:
+        """Read the weights that :meth:`save` wrote.
+
+        Raises:
+            SrTvmError: no such file, or it holds something else.
+        """
+        model = cls(size)
+        try:
+            state = load_file(path)
+            for name in ("middle", "spread", "unit"):
+                if state[name].shape != getattr(model, name).shape:
+                    raise ValueError(f"{name} has shape {tuple(state[name].shape)}")
+                setattr(model, name, state.pop(name))
+            model.ends = nn.Parameter(state.pop("ends"))
+            model.net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise SrTvmError(f"{path}: not the weights of a speed model ({str(error).splitlines()[0][:150]})") from None
+        return model
+
+
+def _tensors(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    blocks = [
+        (float(s.architecture.channels), float(b.expand), float(b.linear), i)
+        for i, s in enumerate(samples)
+        for b in s.architecture.blocks
+    ]
+    table = torch.tensor(blocks).reshape(-1, 4)
+    channels = torch.tensor([float(s.architecture.channels) for s in samples])
+    whole = torch.tensor([float(s.whole) for s in samples])
+    return table[:, :3], table[:, 3].long(), channels, whole
+
+
+def fit(
+    samples: Sequence[Sample], seed: int = 0, steps: int = STEPS, progress: Callable[[int, int], None] | None = None
+) -> Mlp:
+    """Fit by Adam on squared log ratios, seeded. All samples must be of one input size.
+
+    Raises:
+        SrTvmError: fewer than MIN_SAMPLES samples, or several input sizes.
+    """
+    if len(samples) < MIN_SAMPLES:
+        raise SrTvmError(
+            f"{len(samples)} different networks are too few for an MLP; {MIN_SAMPLES} at least, or physical"
+        )
+    sizes = {(s.height, s.width) for s in samples}
+    if len(sizes) != 1:
+        raise SrTvmError("an MLP is fitted to one input size; the samples have several")
+    model = Mlp(sizes.pop(), seed)
+    tensors = _tensors(samples)
+    measured = torch.tensor([s.latency for s in samples])
+    logs = tensors[0].log()
+    if len(logs):
+        model.middle, model.spread = logs.mean(0), logs.std(0, correction=0).clamp(min=1e-3)
+    per_block = measured / torch.tensor([max(1.0, len(s.architecture.blocks)) for s in samples])
+    model.unit = per_block.median().reshape(1)
+    # So little work a step is slower on several threads, and far slower where others want the cores too.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _train(model, tensors, measured, steps, progress)
+    finally:
+        torch.set_num_threads(threads)
+    return model
+
+
+def _train(
+    model: Mlp,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor],
+    measured: Tensor,
+    steps: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    optimizer = torch.optim.Adam([*model.net.parameters(), model.ends], lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = (model._forward(*tensors) / measured).log().square().mean()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if progress and (step + 1) % 50 == 0:
+            progress(step + 1, steps)
+
+
+def describe(model: Mlp) -> dict[str, Any]:
+    """The JSON part of a saved model; its weights lie beside it."""
+    return {"hidden": HIDDEN, "height": model.size[0], "width": model.size[1]}

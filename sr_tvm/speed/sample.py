@@ -1,0 +1,116 @@
+"""What a speed model learns from: widths, an input size and a latency."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from sr_tvm.architecture import Architecture, Block
+from sr_tvm.errors import SrTvmError
+
+# The published block latencies are for this input.
+CSV_HEIGHT, CSV_WIDTH = 360, 640
+_WIDTHS = ("channels", "expand", "linear")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``latency`` (ms, or packets) of a network, or of one block alone when ``whole`` is false, on height x width."""
+
+    architecture: Architecture
+    height: int
+    width: int
+    latency: float
+    whole: bool = True
+
+    @property
+    def convolutions(self) -> tuple[tuple[str, int, int, int], ...]:
+        """The convolutions that ``latency`` is for: (name, in channels, out channels, square kernel)."""
+        layers = self.architecture.convolutions
+        return layers if self.whole else tuple(layer for layer in layers if layer[0].startswith("blocks."))
+
+    @property
+    def name(self) -> str:
+        a = self.architecture
+        widths = " ".join(f"{b.expand}/{b.linear}" for b in a.blocks[:3])
+        return f"{len(a.blocks)}x{a.channels} [{widths}{' ...' if len(a.blocks) > 3 else ''}]"
+
+
+def block(channels: int, expand: int, linear: int, latency: float) -> Sample:
+    """One block alone on the input of the published latencies."""
+    return Sample(Architecture(2, channels, (Block(expand, linear),)), CSV_HEIGHT, CSV_WIDTH, latency, whole=False)
+
+
+def csv_columns(path: str | Path) -> list[str]:
+    """The devices of a block latency CSV: its columns <device>_ms without the ending.
+
+    Raises:
+        SrTvmError: the file cannot be read or has other columns.
+    """
+    return [name.removesuffix("_ms") for name in _header(path) if name.endswith("_ms")]
+
+
+def _header(path: str | Path) -> list[str]:
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            header = next(csv.reader(handle), [])
+    except FileNotFoundError:
+        raise SrTvmError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SrTvmError(f"{path}: cannot be read as CSV: {error}") from None
+    if tuple(header[:3]) != _WIDTHS or not any(name.endswith("_ms") for name in header):
+        raise SrTvmError(f"{path}: its columns must be channels,expand,linear and one or more <device>_ms")
+    return header
+
+
+def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sample]]:
+    """The device and samples of a block latency CSV; ``device`` may be left out where there is only one.
+
+    Raises:
+        SrTvmError: no such device (those there are listed), or a row is wrong; the message names the line.
+    """
+    known = csv_columns(path)
+    if device is None and len(known) == 1:
+        device = known[0]
+    if device not in known:
+        asked = f"has no device {device!r}" if device else "has several devices"
+        raise SrTvmError(f"{path} {asked}; choose one with --device: {', '.join(known)}")
+    samples = []
+    with open(path, newline="", encoding="utf-8") as handle:
+        for number, row in enumerate(csv.DictReader(handle), 2):
+            try:
+                latency = float(row[f"{device}_ms"])
+                if not (math.isfinite(latency) and latency > 0):
+                    raise ValueError(f"latency {latency}")
+                channels, expand, linear = (int(row[name]) for name in _WIDTHS)
+                samples.append(block(channels, expand, linear, latency))
+            except (ValueError, TypeError, SrTvmError) as error:
+                raise SrTvmError(f"{path}, line {number}: {error}") from None
+    if not samples:
+        raise SrTvmError(f"{path}: no rows")
+    return device, samples
+
+
+def features(sample: Sample) -> dict[str, float]:
+    """What the latency is made of: multiply-accumulates by kind of layer, bytes moved, kernels, one inference.
+
+    Bytes: every convolution reads its input and weights and writes its output once, in float32.
+    """
+    pixels = sample.height * sample.width
+    found = dict.fromkeys(FEATURES, 0.0)
+    for name, cin, cout, kernel in sample.convolutions:
+        found[f"macs_{_kind(name)}"] += pixels * cin * cout * kernel**2
+        found["bytes"] += 4 * (pixels * (cin + cout) + cin * cout * kernel**2 + cout)
+        found["kernels"] += 1
+    found["inference"] = 1.0 if sample.whole else 0.0
+    return found
+
+
+def _kind(name: str) -> str:
+    return {"head": "ends", "tail": "ends", "skip": "ends"}.get(name) or name.rsplit(".", 1)[-1]
+
+
+FEATURES = ("macs_expand", "macs_linear", "macs_project", "macs_ends", "bytes", "kernels", "inference")
+MACS = tuple(name for name in FEATURES if name.startswith("macs_"))

@@ -1,0 +1,123 @@
+"""The speed dataset keeps every whole record, whatever happens in the middle of a write."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.measurement import Measurement
+from sr_tvm.speed.dataset import append, load
+
+
+def record(n):
+    return Measurement("cpu", "cpu", f"net{n}.onnx", "0" * 64, (1, 3, 8, 8), (float(n + 1), float(n + 2)))
+
+
+def test_what_goes_in_comes_out(tmp_path):
+    path = tmp_path / "deep" / "speed.jsonl"
+    for n in range(3):
+        append(path, record(n))
+    assert load(path) == [record(n) for n in range(3)]
+
+
+@pytest.mark.parametrize("keep", [1, 20, 100, -1])
+def test_half_a_line_is_dropped_and_then_repaired(tmp_path, keep):
+    path = tmp_path / "speed.jsonl"
+    append(path, record(0))
+    whole = path.read_bytes()
+    line = json.dumps(record(1).to_json()).encode()
+    path.write_bytes(whole + (line[:keep]))
+    with pytest.warns(UserWarning, match="left out"):
+        assert load(path) == [record(0)]
+    with pytest.warns(UserWarning, match="cut off"):
+        append(path, record(2))
+    assert load(path) == [record(0), record(2)]
+
+
+def test_a_last_line_that_only_lacks_its_newline_is_kept(tmp_path):
+    path = tmp_path / "speed.jsonl"
+    path.write_bytes(json.dumps(record(0).to_json()).encode())
+    assert load(path) == [record(0)]
+    append(path, record(1))
+    assert load(path) == [record(0), record(1)]
+
+
+def test_half_of_the_very_first_line(tmp_path):
+    path = tmp_path / "speed.jsonl"
+    path.write_bytes(b'{"schema": "sr-')
+    with pytest.warns(UserWarning):
+        assert load(path) == []
+    with pytest.warns(UserWarning):
+        append(path, record(0))
+    assert load(path) == [record(0)]
+
+
+@pytest.mark.parametrize(
+    "bad", [b"{}", b"[1]", b"null", b"not json", b"", b'{"schema": "sr-tvm/measurement"}', b"\xff"]
+)
+def test_a_bad_line_is_named_not_skipped(tmp_path, bad):
+    path = tmp_path / "speed.jsonl"
+    append(path, record(0))
+    path.write_bytes(path.read_bytes() + bad + b"\n")
+    append(path, record(1))
+    with pytest.raises(SrTvmError, match="line 2"):
+        load(path)
+
+
+def test_a_record_that_is_longer_than_one_read(tmp_path):
+    path = tmp_path / "speed.jsonl"
+    long = Measurement("cpu", "cpu", "n", "0" * 64, (1,), tuple(float(i) for i in range(40_000)))
+    append(path, long)
+    data = path.read_bytes()
+    path.write_bytes(data + data[: len(data) // 2])
+    with pytest.warns(UserWarning, match="cut off"):
+        append(path, record(0))
+    assert load(path) == [long, record(0)]
+
+
+def test_no_such_file_and_no_such_place(tmp_path):
+    with pytest.raises(SrTvmError, match="no such file"):
+        load(tmp_path / "none.jsonl")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SrTvmError, match="cannot be written"):
+        append(tmp_path / "file" / "speed.jsonl", record(0))
+
+
+def _write(path, start):
+    for n in range(start, start + 25):
+        append(path, record(n))
+
+
+def test_several_writers(tmp_path):
+    path = tmp_path / "speed.jsonl"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write, args=(path, 100 * i)) for i in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert {m.model for m in load(path)} == {f"net{100 * i + n}.onnx" for i in range(4) for n in range(25)}
+
+
+@pytest.mark.filterwarnings("ignore:.*half a line")
+def test_a_killed_writer(tmp_path):
+    path = tmp_path / "speed.jsonl"
+
+    def write_for_ever():
+        n = 0
+        while True:
+            append(path, record(n))
+            n += 1
+
+    writer = multiprocessing.get_context("fork").Process(target=write_for_ever)
+    writer.start()
+    while not path.exists() or path.stat().st_size < 5000:
+        assert writer.is_alive()
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    append(path, record(0))
+    found = load(path)
+    assert len(found) > 3 and [m.model for m in found[:3]] == [record(n).model for n in range(3)]
