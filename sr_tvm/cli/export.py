@@ -60,9 +60,7 @@ def command(
 
         module, example = load_weights(source), (1, 3, 24, 20)
     else:
-        raise SrTvmError(
-            f"{source}: no such weights file, and no network of that name; {', '.join(registry.NAMES)} are"
-        )
+        raise SrTvmError(f"{source}: no such file, and no network of that name; {', '.join(registry.NAMES)} are")
     fixed = source == "vgg16"
     shape: tuple[int, ...] = example
     if input_shape:

@@ -31,7 +31,9 @@ def _clip(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> r
 def _pad(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
     """TVM emits a TIR function; ``relax.op.nn.pad`` says the same and fuses."""
     before, after = np.split(inputs[1].value.numpy(), 2)
-    mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "replicate", b"wrap": "circular"}[attrs["mode"]]
+    mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "replicate", b"wrap": "circular"}[
+        attrs.get("mode", b"constant")
+    ]
     width = [int(n) for pair in zip(before, after, strict=True) for n in pair]
     return relax.op.nn.pad(inputs[0], width, mode, float(inputs[2].value.numpy()))
 
@@ -41,8 +43,14 @@ def _pairwise(op: Callable) -> Converter:
     return lambda bb, inputs, attrs: op(inputs[0], inputs[1])
 
 
+def _gather(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
+    """TVM chooses the mode that warns of out-of-range indices at each build; ours were checked."""
+    return relax.op.take(inputs[0], inputs[1], attrs.get("axis", 0), mode="clip")
+
+
 CONVERTERS: dict[str, Converter] = {
     "Clip": _clip,
+    "Gather": _gather,
     "Pad": _pad,
     "Max": _pairwise(relax.op.maximum),
     "Min": _pairwise(relax.op.minimum),

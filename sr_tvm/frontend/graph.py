@@ -56,7 +56,7 @@ class Graph:
     def constant(self, value: np.ndarray, hint: str = "constant") -> str:
         """Name a new constant."""
         name = self.fresh(hint)
-        self.constants[name] = np.ascontiguousarray(value)
+        self.constants[name] = np.asarray(value, order="C")
         return name
 
     def infer(self, node: onnx.NodeProto, opset: int = CANONICAL_OPSET) -> dict[str, TypeProto]:

@@ -123,10 +123,17 @@ def _check_operator(node: onnx.NodeProto, path: Path) -> None:
 def _run_checker(model: onnx.ModelProto, path: Path) -> None:
     if model.ByteSize() > MAX_BYTES:
         raise SrTvmError(f"{path}: {model.ByteSize() / 1e9:.1f} GB with its external data; at most 2 GB is supported")
+    # The checker wants a shape on every input and output, which engines do not, and we neither.
+    bare = [v.type.tensor_type for v in (*model.graph.input, *model.graph.output) if v.type.HasField("tensor_type")]
+    bare = [t for t in bare if not t.HasField("shape")]
+    for tensor_type in bare:
+        tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise SrTvmError(f"{path}: not a valid ONNX model: {one_line(error)}") from None
+    for tensor_type in bare:
+        tensor_type.ClearField("shape")
 
 
 def _check_types(model: onnx.ModelProto, path: Path) -> None:

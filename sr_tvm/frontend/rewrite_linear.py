@@ -55,4 +55,22 @@ def batch_normalization(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes
     return None
 
 
-REWRITES = {"Gemm": gemm, "BatchNormalization": batch_normalization}
+def power(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """Squares and cubes as products, square roots as Sqrt; any other constant exponent as float32."""
+    exponent = graph.constants.get(node.input[1])
+    if exponent is None:
+        return None
+    base, result = node.input[0], node.output
+    scalar = exponent.size == 1 and base in graph.types and exponent.ndim <= len(graph.shape(base))
+    if scalar and float(exponent.reshape(())) in (2.0, 3.0):
+        square = result[0] if float(exponent.reshape(())) == 2.0 else graph.fresh(result[0])
+        nodes = [make_node(node, "Mul", [base, base], [square])]
+        return nodes if square == result[0] else [*nodes, make_node(node, "Mul", [square, base], result)]
+    if scalar and float(exponent.reshape(())) == 0.5:
+        return [make_node(node, "Sqrt", [base], result)]
+    if exponent.dtype == np.float32:
+        return None
+    return [make_node(node, "Pow", [base, graph.constant(exponent.astype(np.float32))], result)]
+
+
+REWRITES = {"Pow": power, "Gemm": gemm, "BatchNormalization": batch_normalization}

@@ -49,8 +49,9 @@ def pad(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
         pads, value, axes = np.array(attrs["pads"], np.int64), attrs.get("value", 0.0), None
     else:
         pads, given, axes = graph.value(node, 1), graph.value(node, 2), graph.value(node, 3)
+        assert pads is not None
         value = 0.0 if given is None else float(given.reshape(-1)[0])
-        if input_name(node, 2) and axes is None:
+        if input_name(node, 2) and axes is None and "mode" in attrs and (pads >= 0).all():
             return None
     assert pads is not None
     full = np.zeros((2, rank), np.int64)
@@ -58,8 +59,14 @@ def pad(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     if pads.size != 2 * chosen.size:
         raise SrTvmError(f"{describe(node)} has {pads.size} pads for {chosen.size} axes; it needs two for each")
     full[:, chosen] = pads.reshape(2, -1)
-    inputs = [node.input[0], graph.constant(full.reshape(-1), "pads"), graph.constant(np.array(value, np.float32))]
-    return [make_node(node, "Pad", inputs, node.output, mode=attrs.get("mode", "constant"))]
+    source, nodes = node.input[0], []
+    if (full < 0).any():  # a negative pad crops, and crops first: Slice says so
+        source = graph.fresh(source)
+        begins, ends = np.maximum(-full[0], 0), graph.shape(node.input[0]) - np.maximum(-full[1], 0)
+        names = [graph.constant(v.astype(np.int64)) for v in (begins, ends, np.arange(rank), np.ones(rank))]
+        nodes.append(make_node(node, "Slice", [node.input[0], *names], [source]))
+    inputs = [source, graph.constant(np.maximum(full, 0).reshape(-1), "pads"), graph.constant(np.float32(value))]
+    return [*nodes, make_node(node, "Pad", inputs, node.output, mode=attrs.get("mode", "constant"))]
 
 
 REWRITES = {"MaxPool": auto_pad, "AveragePool": auto_pad, "Pad": pad}

@@ -94,7 +94,22 @@ def reduce(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, node.op_type, [node.input[0], name], node.output, keepdims=attrs.get("keepdims", 1))]
 
 
+def gather(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    """Gather from pixels by constant indices, none of them negative."""
+    index = graph.value(node, 1)
+    assert index is not None
+    axis = attributes(node).get("axis", 0) % max(len(graph.shape(node.input[0])), 1)
+    size = graph.shape(node.input[0])[axis]
+    if index.size and not -size <= index.min() <= index.max() < size:
+        raise SrTvmError(f"{describe(node)} takes element {index.min()} or {index.max()} of {size}")
+    if (index >= 0).all():
+        return None
+    name = graph.constant(index % size, "index")
+    return [make_node(node, "Gather", [node.input[0], name], node.output, axis=axis)]
+
+
 REWRITES = {
+    "Gather": gather,
     **dict.fromkeys(("Flatten", "Squeeze", "Unsqueeze", "Reshape"), to_reshape),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), reduce),
     "Slice": slice_,
