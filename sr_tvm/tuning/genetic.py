@@ -24,6 +24,10 @@ ATTEMPTS = 12
 class Space(Protocol[G]):
     """What can be searched. Each operator may return None: no feasible genome came out, try again."""
 
+    def seeds(self) -> Iterable[G]:
+        """Good guesses to begin with; none is fine."""
+        ...
+
     def random(self, rng: Random) -> G | None: ...
 
     def crossover(self, a: G, b: G, rng: Random) -> G | None: ...
@@ -120,10 +124,11 @@ class GeneticSearch(Generic[G]):
         parents = self._parents()
         made: list[Individual[G]] = []
         earlier = {k for k, i in self.individuals.items() if i.generation < self.generation}
-        for _ in range(ATTEMPTS * count):
+        seeds = list(self.space.seeds()) if self.generation == 0 else []
+        for attempt in range(len(seeds) + ATTEMPTS * count):
             if len(made) == count:
                 break
-            genome = self._child(parents, rng)
+            genome = seeds[attempt] if attempt < len(seeds) else self._child(parents, rng)
             if genome is None:
                 continue
             key = self.space.key(genome)

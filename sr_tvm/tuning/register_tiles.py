@@ -7,6 +7,7 @@ the lanes, weights broadcast (the register tiles of GotoBLAS, and of every convo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,43 +30,57 @@ class Plan:
 
     order: str
     pad_inside: bool
+    guess: tuple[int, int]  # channels and vectors of the tile that the search starts from
 
 
-PLANS = tuple(Plan(*p) for p in (("hwc", False), ("hwc", True), ("hcw", False), ("hcw", True), ("chw", False)))
+PLANS = (
+    Plan("hwc", False, (12, 1)),
+    Plan("hwc", True, (12, 1)),
+    Plan("hcw", False, (12, 1)),
+    Plan("hcw", True, (6, 2)),
+    Plan("chw", False, (6, 2)),
+)
 
 
-def register_tile_spaces(sch: Schedule) -> list[Schedule]:
-    """MetaSchedule's ScheduleFn: the spaces that apply to this kernel, perhaps none."""
+def register_tile_spaces(sch: Schedule, vector: int = 16) -> list[Schedule]:
+    """MetaSchedule's ScheduleFn: the spaces that apply to this kernel, perhaps none.
+
+    Each comes with decisions that fill the registers of a processor with vectors of ``vector`` floats.
+    """
     spaces = []
     for plan in PLANS:
         copy = sch.copy()
         try:
-            if _Kernel(copy).apply(plan):
+            if _Kernel(copy, vector).apply(plan):
                 spaces.append(copy)
         except (ScheduleError, ValueError, TypeError):  # not a plain nest: the general spaces have it to themselves
             continue
     return spaces
 
 
+def is_register_tile(trace: Any) -> bool:
+    """Whether a trace is of one of these spaces."""
+    return _tile_decisions(trace) > 0
+
+
 def fits_registers(trace: Any) -> bool:
     """Whether the sums of a trace's tile just fill the registers; True for traces of other spaces."""
-    count = 0
-    for inst in trace.insts:
-        if str(inst.kind.name) == "Annotate" and str(inst.attrs[0]) == MARK:
-            count = int(inst.inputs[1])
+    count = _tile_decisions(trace)
     if not count:
         return True
-    elements = 1
     tiles = [i for i in trace.insts if str(i.kind.name) == "SamplePerfectTile"][:count]
-    for inst in tiles:
-        decision = trace.get_decision(inst)
-        elements *= int(decision[-1]) if decision is not None else 1
+    elements = math.prod(int(trace.get_decision(inst)[-1]) for inst in tiles)
     return elements * ELEMENT_BYTES in REGISTER_BYTES
 
 
+def _tile_decisions(trace: Any) -> int:
+    marks = (i for i in trace.insts if str(i.kind.name) == "Annotate" and str(i.attrs[0]) == MARK)
+    return next((int(i.inputs[1]) for i in marks), 0)
+
+
 class _Kernel:
-    def __init__(self, sch: Schedule) -> None:
-        self.sch = sch
+    def __init__(self, sch: Schedule, vector: int) -> None:
+        self.sch, self.vector = sch, vector
         self.root = sch.get_sblock("root")
 
     def apply(self, plan: Plan) -> bool:
@@ -83,7 +98,7 @@ class _Kernel:
         loops = sch.get_loops(tile)
         if axes is None or len(loops) != axes.dims:
             return False
-        outer, inner = self._tile(loops, axes, plan.order)
+        outer, inner = self._tile(loops, axes, plan)
         self._reduce(block, outer[-1], len(inner))
         for loop in inner[:-1]:
             sch.unroll(loop)
@@ -129,21 +144,25 @@ class _Kernel:
                 return _Axes(len(spatial), axis)
         return None
 
-    def _tile(self, loops: list[Any], axes: _Axes, order: str) -> tuple[list[Any], list[Any]]:
+    def _tile(self, loops: list[Any], axes: _Axes, plan: Plan) -> tuple[list[Any], list[Any]]:
         sch = self.sch
         most = {axes.channels: MAX_CHANNELS, axes.dims - 1: MAX_LANES}
+        channels, vectors = plan.guess
+        guess = {axes.channels: channels, axes.dims - 1: vectors * self.vector}
         coarse: dict[int, Any] = {}
         fine: dict[int, Any] = {}
         for axis, loop in enumerate(loops):
             if axis == 0 and axes.channels != 0:  # the batch is no part of a tile
                 coarse[axis] = loop
                 continue
-            factors = sch.sample_perfect_tile(loop, n=2, max_innermost_factor=most.get(axis, MAX_ROWS))
+            extent = int(sch.get(loop).extent)
+            fit = max(d for d in range(1, guess.get(axis, 1) + 1) if extent % d == 0)
+            factors = sch.sample_perfect_tile(loop, 2, most.get(axis, MAX_ROWS), decision=[extent // fit, fit])
             coarse[axis], fine[axis] = sch.split(loop, factors)
-        channels = coarse.pop(axes.channels)
+        blocks = coarse.pop(axes.channels)
         outer = list(coarse.values())
-        place = {"hwc": len(outer), "hcw": len(outer) - 1, "chw": min(1, len(outer))}[order]
-        outer.insert(place, channels)
+        place = {"hwc": len(outer), "hcw": len(outer) - 1, "chw": min(1, len(outer))}[plan.order]
+        outer.insert(place, blocks)
         lanes = fine.pop(axes.dims - 1)
         inner = [*fine.values(), lanes]
         sch.reorder(*outer, *inner)
@@ -160,7 +179,8 @@ class _Kernel:
         window = [lp for lp, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
         space = [lp for lp, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
         first, *small = window
-        factors = sch.sample_perfect_tile(first, n=2, max_innermost_factor=MAX_UNROLL)
+        extent = int(sch.get(first).extent)
+        factors = sch.sample_perfect_tile(first, 2, MAX_UNROLL, decision=[extent, 1])
         first, unrolled = sch.split(first, factors)
         sch.reorder(first, *small, unrolled, *space)
         for loop in [lp for lp in small if int(sch.get(lp).extent) <= MAX_WINDOW] + [unrolled, *space[:-1]]:

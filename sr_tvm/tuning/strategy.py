@@ -14,6 +14,7 @@ from tvm.s_tir.meta_schedule import TuneContext
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate, PySearchStrategy
 from tvm.s_tir.meta_schedule.space_generator import PostOrderApply, ScheduleFn, SpaceGeneratorUnion
+from tvm.target import codegen
 
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings, Individual
 from sr_tvm.tuning.register_tiles import register_tile_spaces
@@ -126,7 +127,8 @@ def make_context(
     our register tiles."""
     kind = "llvm"
     general = PostOrderApply(sch_rules=kind, postprocs=kind, mutator_probs=kind)
-    tiles = ScheduleFn(register_tile_spaces, sch_rules=[], postprocs=[], mutator_probs={})
+    floats = max(1, int(codegen.llvm_get_vector_width(target)) // 32) if str(target.kind.name) == "llvm" else 4
+    tiles = ScheduleFn(lambda sch: register_tile_spaces(sch, floats), sch_rules=[], postprocs=[], mutator_probs={})
     space = SpaceGeneratorUnion([general, tiles], sch_rules=[], postprocs=kind, mutator_probs=kind)
     with without_tensor_intrinsics():
         # One thread: TVM's random streams are per thread. TVM's seeds start at 1.

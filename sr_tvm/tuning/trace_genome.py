@@ -13,7 +13,7 @@ from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.meta_schedule import _ffi_api as meta_schedule_ffi
 from tvm.s_tir.schedule import Trace
 
-from sr_tvm.tuning.register_tiles import fits_registers
+from sr_tvm.tuning.register_tiles import fits_registers, is_register_tile
 
 MAX_SEED = 2**31 - 2
 P_RESAMPLE = 0.5
@@ -51,10 +51,16 @@ class TraceSpace:
     ) -> None:
         self.mod = mod
         self.traces = [space.trace.simplified(True) for space in spaces]
+        self.guesses = [trace for trace in self.traces if is_register_tile(trace)]
         self.postprocs = list(postprocs)
         # A map's order follows addresses: sorted, or the same seed gives other candidates.
         pairs = sorted(((m, float(p)) for m, p in mutators), key=lambda pair: str(pair[0]))
         self.mutators, self.weights = [m for m, _ in pairs], [p for _, p in pairs]
+
+    def seeds(self) -> list[TraceGenome]:
+        """The register tiles' own decisions. Those of MetaSchedule's spaces are drawn by chance: no guesses."""
+        made = (self._apply(trace, Random(0)) for trace in self.guesses)
+        return [genome for genome in made if genome is not None]
 
     def random(self, rng: Random) -> TraceGenome | None:
         return self._apply(Trace(rng.choice(self.traces).insts, {}), rng)

@@ -14,6 +14,9 @@ GENES, VALUES = 12, 6
 class Tiles:
     """A genome of GENES decisions out of VALUES each, as tuples."""
 
+    def seeds(self):
+        return []
+
     def random(self, rng):
         return tuple(rng.randrange(VALUES) for _ in range(GENES))
 
@@ -83,6 +86,16 @@ def test_exhausts_a_small_space():
     assert sorted(run(search, sum, 1)) == ["0", "1"]
     assert not search.exhausted
     assert search.ask(8) == [] and search.exhausted
+
+
+def test_seeds_come_first_and_once():
+    class Informed(Tiles):
+        def seeds(self):
+            return [(1,) * GENES, (2,) * GENES, (1,) * GENES]
+
+    search = GeneticSearch(Informed(), GeneticSettings())
+    keys = run(search, deceptive, 4, size=4)
+    assert keys[:2] == ["1" * GENES, "2" * GENES] and len(set(keys)) == 16
 
 
 def test_infeasible_children_are_no_candidates():

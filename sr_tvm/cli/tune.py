@@ -1,0 +1,163 @@
+"""``sr-tvm tune``: search fast schedules for a model's kernels with the genetic tuner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets.registry import NAMES
+
+if TYPE_CHECKING:
+    from sr_tvm.tuning.tune import TuningResult
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
+@click.option("-o", "--output", type=click.Path(), metavar="DIR", help="The records; default tuning/<model>-<target>.")
+@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Default of a symbolic size: the tile of 'upscale'.")
+@click.option("--trials", default=200, show_default=True, type=click.IntRange(1), help="Earlier runs' count too.")
+@click.option("--population", default=32, show_default=True, type=click.IntRange(2), help="Parents at most.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same first candidates.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="That the kernels run on.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
+@click.option("--tracker", metavar="HOST:PORT", help="Measure on a device of this tracker.")
+@click.option("--key", help="The device's key at the tracker.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def command(
+    model: str,
+    target: str,
+    output: str | None,
+    input_shape: str | None,
+    trials: int,
+    population: int,
+    seed: int,
+    threads: int,
+    max_minutes: float | None,
+    tracker: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Search schedules for the kernels of the ONNX file MODEL.
+
+    Every candidate is built, checked against the unscheduled kernel and timed. Ctrl-C at any time: what was measured
+    is kept, and the same command goes on from there.
+
+    \b
+    sr-tvm tune models/wdsr_x2_37k.onnx --target cpu -o tuning/wdsr --input-shape 1x3x360x640 --trials 300
+    """
+    from sr_tvm.targets import registry
+
+    registry.check(target)
+    _check_device(target, tracker, key)
+    folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
+
+    from sr_tvm.frontend.input_shapes import parse_input_shape
+    from sr_tvm.frontend.onnx_file import load_onnx
+
+    loaded = load_onnx(model)
+    shapes = _shapes(loaded, parse_input_shape(input_shape) if input_shape else None)
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()
+    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.passes.pipeline import optimize
+    from sr_tvm.tuning.tune import tune
+
+    preset = registry.get(target)
+    fused, _ = optimize(import_onnx(loaded, shapes), preset.tvm_target())
+    with _bar(trials) as tick:
+        result = tune(
+            fused,
+            preset,
+            folder,
+            trials,
+            seed,
+            population,
+            tick,
+            threads,
+            max_seconds=max_minutes * 60 if max_minutes else None,
+        )
+    if as_json:
+        click.echo(json.dumps({"model": model, "target": target, "inputs": shapes, **result.to_json()}))
+    else:
+        _tell(model, target, shapes, result)
+
+
+def _check_device(target: str, tracker: str | None, key: str | None) -> None:
+    if (tracker is None) != (key is None):
+        raise click.UsageError("--tracker and --key go together: HOST:PORT, and the key the device registered with")
+    if tracker is not None or target != "cpu":
+        what = f"--target {target}" if target != "cpu" else "--tracker"
+        raise SrTvmError(f"{what}: tuning over RPC comes with the device targets; --target cpu tunes on this machine")
+
+
+def _shapes(model: Any, given: dict[str, tuple[int, ...]] | None) -> dict[str, tuple[int, ...]]:
+    """Inputs by name. A network whose height and width are open is tuned for the tiles that ``upscale`` runs it on."""
+    from sr_tvm.frontend.input_shapes import resolve_inputs
+    from sr_tvm.upscaling.upscale import TILE
+
+    names = {i.name for i in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in names]
+    dims = inputs[0].type.tensor_type.shape.dim if len(inputs) == 1 else []
+    fixed = [d.dim_value if d.HasField("dim_value") else 0 for d in dims]
+    if given is None and len(fixed) == 4 and fixed[1] > 0 and not fixed[2] and not fixed[3]:
+        given = {inputs[0].name: (fixed[0] or 1, fixed[1], TILE, TILE)}
+        shape = "x".join(map(str, given[inputs[0].name]))
+        click.echo(f"note: no --input-shape: tuning for {shape}, the tile of 'sr-tvm upscale'", err=True)
+    return resolve_inputs(model, given)
+
+
+def _bar(trials: int) -> Any:
+    """A context that yields a function for tune's events; the bar begins with what earlier runs did."""
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextlib.contextmanager
+    def running() -> Any:
+        columns = (
+            TextColumn("tuning"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
+            bar = progress.add_task("finding the kernels' default times", total=trials)
+
+            def tick(event: Any) -> None:
+                # Trials of earlier runs come as one jump, which is no speed: begin there.
+                if progress.tasks[bar].completed == 0 and event.trial > 1:
+                    progress.reset(bar, total=event.trials, completed=event.trial - 1)
+                failed = f", {event.error}" if event.error else ""
+                text = f"model {event.total_ms:.2f} ms, {event.task} {event.best_ms:.3f} ms{failed}"
+                progress.update(bar, completed=event.trial, description=text[:100])
+
+            yield tick
+
+    return running()
+
+
+def _tell(model: str, target: str, shapes: dict[str, tuple[int, ...]], result: TuningResult) -> None:
+    clock = "thread CPU time" if result.clock == "thread-cpu" else "wall time"
+    click.echo(
+        f"{'kernel':<44} {'calls':>5} {'default ms':>10} {'tuned ms':>9} {'gain':>6} {'trials':>6} {'failed':>6}"
+    )
+    for task in sorted(result.tasks, key=lambda t: -t.weight * t.before_ms):
+        gain = f"{task.before_ms / task.best_ms:.2f}x" if task.best_ms else "-"
+        numbers = f"{task.weight:>5} {task.before_ms:>10.3f} {task.best_ms:>9.3f} {gain:>6}"
+        click.echo(f"{task.name[:44]:<44} {numbers} {task.trials:>6} {task.failed:>6}")
+    rate = f", {result.new_trials / result.seconds * 60:.0f} a minute" if result.new_trials else ""
+    click.echo(
+        f"all kernels: {result.before_ms:.2f} ms with default schedules, {result.after_ms:.2f} ms tuned "
+        f"({clock}); {result.trials} trials, {result.new_trials} of them now{rate}"
+    )
+    shape = "".join(f" --input-shape {name}:{'x'.join(map(str, dims))}" for name, dims in shapes.items())
+    click.echo(f"records: {result.database}")
+    click.echo(f"next: sr-tvm compile {model} --target {target}{shape} --database {result.database} -o out/")
