@@ -1,0 +1,97 @@
+"""``sr-tvm bench``: measure an artifact here or over RPC."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sr_tvm.measurement import Measurement
+
+DATASET = "runs/speed.jsonl"
+
+
+@click.command()
+@click.argument("artifact", type=click.Path())
+@click.option("--tracker", metavar="HOST:PORT", help="Measure on a server of this RPC tracker.")
+@click.option("--key", help="Which kind of server; 'sr-tvm devices --tracker ...' lists them.")
+@click.option("--deadline", type=click.FloatRange(min=1), default=300, show_default=True, help="Seconds for a call.")
+@click.option("--repeats", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Samples to take.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--append", "dataset", type=click.Path(), metavar="FILE", help="Add it to this speed dataset.")
+@click.option("--per-operator", is_flag=True, help="Time each kernel as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    artifact: str,
+    tracker: str | None,
+    key: str | None,
+    deadline: float,
+    repeats: int,
+    threads: int,
+    dataset: str | None,
+    per_operator: bool,
+    as_json: bool,
+) -> None:
+    """Measure the artifact in the folder ARTIFACT: on this machine's CPU, or on a device behind an RPC tracker.
+
+    \b
+    sr-tvm bench out/ --append runs/speed.jsonl
+    sr-tvm bench out/ --tracker 127.0.0.1:9190 --key galaxy-s21 --per-operator
+    """
+    if (tracker is None) != (key is None):
+        raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
+    from sr_tvm.artifact import Artifact
+
+    loaded = Artifact.load(artifact)
+    device: Any
+    if tracker is not None and key is not None:
+        from sr_tvm.devices.rpc import RpcDevice
+
+        device = RpcDevice(tracker, key, deadline, threads)
+    else:
+        from sr_tvm.devices.local import LocalDevice
+
+        device = LocalDevice(threads)
+    try:
+        if sys.stderr.isatty():
+            click.echo(f"measuring {loaded.model} on {device.name} ...", err=True)
+        result = device.measure(loaded, repeats)
+        rows = device.per_operator(loaded) if per_operator else []
+    finally:
+        if tracker is not None:
+            device.close()
+    if dataset is not None:
+        from sr_tvm.cli._speed import notes_of_warnings
+        from sr_tvm.speed.dataset import append
+
+        with notes_of_warnings():
+            append(dataset, result)
+    if as_json:
+        value: dict[str, Any] = {"measurement": result.to_json(), "appended_to": dataset}
+        click.echo(json.dumps({**value, "per_operator": rows} if per_operator else value))
+        return
+    _print(result, rows)
+    if dataset is not None:
+        click.echo(f"added to {dataset}; next: sr-tvm speed fit {dataset} -o runs/speed-model.json")
+    else:
+        click.echo(f"next: the same with --append {DATASET} feeds the speed model")
+
+
+def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
+    low, high = result.interval
+    c = result.conditions
+    shape = "x".join(map(str, result.input_shape))
+    click.echo(f"{result.model}, {result.target}, input {shape}, on {result.device}")
+    click.echo(f"{result.median:.3f} {result.unit} (middle half {low:.3f} to {high:.3f})")
+    click.echo(
+        f"median of {c['repeats']} samples of {c['runs_per_sample']} run(s), {c['threads']} thread(s), "
+        f"{c['clock']} time, {c['schedule']} schedules, {c['method']}"
+    )
+    if rows:
+        total = sum(row["ms"] for row in rows)
+        click.echo(f"\n{'kernel':<60} {'calls':>5} {'ms':>9} {'share':>6}")
+        for row in rows:
+            click.echo(f"{row['kernel'][:60]:<60} {row['calls']:>5} {row['ms']:>9.3f} {row['ms'] / total:>6.1%}")

@@ -1,0 +1,226 @@
+"""``sr-tvm speed``: collect, fit, evaluate, predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sr_tvm.cli._speed import InputShape, notes_of_warnings, print_rows
+
+if TYPE_CHECKING:
+    from sr_tvm.speed.feedback import Group, Row
+    from sr_tvm.speed.model import SpeedModel
+    from sr_tvm.speed.sample import Sample
+
+KINDS = click.Choice(["physical", "mlp"])
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_device = click.option("--device", help="Which device of the file, where it holds several.")
+
+
+@click.group()
+def command() -> None:
+    """The speed model: measure random networks, fit a model to them, see how well it predicts, predict.
+
+    \b
+    sr-tvm speed collect --count 8 --input-shape 1x3x90x160 -o runs/speed.jsonl
+    sr-tvm speed fit runs/speed.jsonl -o runs/speed-model.json
+    """
+
+
+@command.command()
+@click.option("--device", default="local", show_default=True, help="'local', or a key of the tracker.")
+@click.option("--tracker", metavar="HOST:PORT", help="The RPC tracker of a device that is not local.")
+@click.option("--target", default="cpu", show_default=True, help="What to compile for.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=8, show_default=True, help="How many networks.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--scale", type=click.Choice(["2", "3", "4"]), default="2", show_default=True)
+@click.option("--input-shape", type=InputShape(), default="1x3x90x160", show_default=True)
+@click.option("--repeats", type=click.IntRange(1, 100_000), default=20, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("-o", "--output", required=True, type=click.Path(), help="The speed dataset; added to.")
+@_json
+def collect(
+    device: str,
+    tracker: str | None,
+    target: str,
+    count: int,
+    seed: int,
+    scale: str,
+    input_shape: tuple[int, int, int, int],
+    repeats: int,
+    threads: int,
+    output: str,
+    as_json: bool,
+) -> None:
+    """Measure COUNT random networks. Run again, it leaves out what the dataset has already.
+
+    \b
+    sr-tvm speed collect --device local --count 8 --seed 0 --input-shape 1x3x90x160 -o runs/speed.jsonl
+    """
+    if (device == "local") == (tracker is not None):
+        raise click.UsageError("--tracker HOST:PORT goes with a --device that is a key of that tracker, and only then")
+    from sr_tvm.cli._bars import bar
+    from sr_tvm.cli._collect import Collector, measured_already
+    from sr_tvm.speed.dataset import append
+    from sr_tvm.speed.sampling import random_architectures
+
+    collector = Collector(device, tracker, target, input_shape, repeats, threads)
+    with notes_of_warnings():
+        have = measured_already(Path(output), collector)
+    wanted = [a for a in random_architectures(count, seed, int(scale)) if json.dumps(a.to_json(), sort_keys=True) not in have]
+    try:
+        with bar("networks") as tick:
+            for done, architecture in enumerate(wanted):
+                tick(done, len(wanted))
+                append(output, collector.measure(architecture))
+            tick(len(wanted), max(1, len(wanted)))
+    finally:
+        collector.close()
+    if as_json:
+        click.echo(json.dumps({"dataset": output, "measured": len(wanted), "there_already": count - len(wanted)}))
+        return
+    click.echo(f"{output}: {len(wanted)} networks measured, {count - len(wanted)} were there already")
+    click.echo(f"next: sr-tvm speed fit {output} -o runs/speed-model.json")
+
+
+@command.command()
+@click.argument("data", type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(), help="The model, a .json file.")
+@click.option("--kind", type=KINDS, default="physical", show_default=True)
+@_device
+@_json
+def fit(data: str, output: str, kind: str, device: str | None, as_json: bool) -> None:
+    """Fit a model to DATA: a speed dataset (.jsonl), or a CSV of block latencies, which stands in for a device.
+
+    \b
+    sr-tvm speed fit runs/speed.jsonl -o runs/speed-model.json
+    sr-tvm speed fit blocks.csv --device s21_gpu_x2 --kind mlp -o runs/s21.json
+    """
+    if Path(output).suffix != ".json":
+        raise click.UsageError(f"-o {output}: name a .json file")
+    model, rows, where = _fitted(data, kind, device)
+    model.save(output)
+    if as_json:
+        click.echo(json.dumps({"model": output, **_facts(model, rows)}))
+        return
+    _print_table(model, rows, where)
+    click.echo(f"{output} written; next: sr-tvm speed predict ARCH.json --model {output} --input-shape 1x3x360x640")
+
+
+@command.command()
+@click.argument("data", type=click.Path())
+@click.option("--kind", type=KINDS, default="physical", show_default=True)
+@click.option("--model", "model_path", type=click.Path(), help="Judge this model instead of fitting afresh.")
+@_device
+@_json
+def evaluate(data: str, kind: str, model_path: str | None, device: str | None, as_json: bool) -> None:
+    """How well a model predicts DATA: each network by a model that has not seen it, or all by a given model.
+
+    \b
+    sr-tvm speed evaluate runs/speed.jsonl --kind physical
+    """
+    if model_path is None:
+        model, rows, where = _fitted(data, kind, device)
+    else:
+        from dataclasses import replace
+
+        from sr_tvm.speed.feedback import Row, error_of
+        from sr_tvm.speed.model import SpeedModel
+
+        where, samples = _samples(data, device)[:2]
+        model = SpeedModel.load(model_path)
+        predicted = model.predict(samples)
+        rows = [Row(s.name, s.latency, p) for s, p in zip(samples, predicted, strict=True)]
+        model = replace(model, error=error_of(rows))
+    if as_json:
+        click.echo(json.dumps({**_facts(model, rows), "rows": [row.to_json() for row in rows]}))
+        return
+    _print_table(model, rows, where)
+
+
+@command.command()
+@click.argument("architecture", type=click.Path())
+@click.option("--model", "model_path", required=True, type=click.Path(), help="From 'sr-tvm speed fit'.")
+@click.option("--input-shape", type=InputShape(), required=True)
+@_json
+def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int, int], as_json: bool) -> None:
+    """The latency of a network that has not been measured; ARCHITECTURE is its .json file.
+
+    \b
+    sr-tvm speed predict models/wdsr_x2_37k.json --model runs/speed-model.json --input-shape 1x3x360x640
+    """
+    from sr_tvm.architecture import Architecture
+    from sr_tvm.speed.model import STAND_IN, SpeedModel
+    from sr_tvm.speed.sample import Sample
+
+    model = SpeedModel.load(model_path)
+    network = Architecture.load(architecture)
+    (value,) = model.predict([Sample(network, input_shape[2], input_shape[3], 1.0)])
+    if as_json:
+        facts = {"source": model.source, "fitted_to": model.fitted_to, "error": model.error}
+        click.echo(json.dumps({"predicted": value, "unit": model.unit, **facts}))
+        return
+    doubt = f", typically off by {model.error:.1%}" if model.error is not None else ""
+    click.echo(f"{value:.3f} {model.unit} on {model.fitted_to.get('device', 'an unknown device')}{doubt}")
+    if model.source == STAND_IN:
+        click.echo("note: fitted to a stand-in, latencies that another model predicted for single blocks", err=True)
+
+
+def _samples(data: str, device: str | None) -> tuple[Group | str, list[Sample], bool]:
+    """(what they are of, samples, whether they are a stand-in's)."""
+    from sr_tvm.errors import SrTvmError
+    from sr_tvm.speed import feedback
+    from sr_tvm.speed.dataset import load
+    from sr_tvm.speed.sample import read_csv
+
+    if Path(data).suffix == ".csv":
+        name, samples = read_csv(data, device)
+        return name, samples, True
+    with notes_of_warnings():
+        groups, other = feedback.group(load(data))
+    if other:
+        click.echo(f"note: {other} measurements in {data} are of networks that are no WDSR; left out", err=True)
+    if device is not None:
+        groups = {g: s for g, s in groups.items() if g.device == device}
+    if not groups:
+        raise SrTvmError(f"{data}: no measurements of WDSR networks{f' on device {device!r}' if device else ''}")
+    where = max(groups, key=lambda g: len(groups[g]))
+    for g in groups:
+        if g != where:
+            click.echo(f"note: left out {len(groups[g])} network(s) measured otherwise: {g}", err=True)
+    return where, groups[where], False
+
+
+def _fitted(data: str, kind: str, device: str | None) -> tuple[SpeedModel, list[Row], Group | str]:
+    from sr_tvm.speed import feedback
+    from sr_tvm.speed.model import STAND_IN, SpeedModel, fitter
+
+    where, samples, stand_in = _samples(data, device)
+    if not stand_in:
+        assert isinstance(where, feedback.Group)
+        model, rows = feedback.refit(where, samples, kind)
+        return model, rows, where
+    rows = feedback.held_out(samples, kind)
+    shape = [1, 3, samples[0].height, samples[0].width]
+    facts: dict[str, Any] = {"device": where, "input_shape": shape, "file": Path(data).name}
+    predictor = fitter(kind)(samples)
+    return SpeedModel(kind, predictor, STAND_IN, "ms", facts, len(samples), feedback.error_of(rows)), rows, where
+
+
+def _facts(model: SpeedModel, rows: list[Row]) -> dict[str, Any]:
+    facts = {"kind": model.kind, "source": model.source, "unit": model.unit, "fitted_to": model.fitted_to}
+    return {**facts, "samples": model.samples, "median_relative_error": model.error, "judged_on": len(rows)}
+
+
+def _print_table(model: SpeedModel, rows: list[Row], where: Group | str) -> None:
+    click.echo(f"{model.kind} model, {model.source}: {where}")
+    print_rows(rows if len(rows) <= 30 else rows[:10], model.unit)
+    if len(rows) > 30:
+        click.echo(f"... and {len(rows) - 10} more")
+    if model.error is None:
+        click.echo("too few networks to leave one out: the errors above are of the fit itself")
+    else:
+        click.echo(f"median relative error {model.error:.1%} on {len(rows)} networks")
