@@ -73,7 +73,6 @@ def compile_module(
     check_output(out, database_dir)
     import_tvm()
     from sr_tvm.passes.pipeline import optimize
-
     from sr_tvm.targets.replay import keep_records
 
     target = registry.get(target_name)

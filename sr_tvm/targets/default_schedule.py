@@ -15,7 +15,9 @@ from tvm.s_tir.dlight.analysis import collect_vars_used_in_prim_expr
 
 from sr_tvm.targets.replay import SCHEDULED, scheduled
 
-PARALLEL, UNROLL_LIMIT = 256, 16  # tasks enough for any phone's cores; longest window that is unrolled
+PARALLEL = 256  # tasks: enough for any phone's cores
+MAX_ROWS, ODD_ROWS = 12, 4  # channels of a register tile; of a tile that is a whole row, which LLVM vectorises
+MAX_UNROLLED = 128  # products written out; more only makes code that takes long to compile
 STACK_BYTES = 1024  # TVM puts local buffers below this on the stack, and LLVM then keeps them in registers
 SPATIAL = tirx.IterVar.DataPar
 
@@ -83,7 +85,7 @@ class _Kernel:
         *outer, last = loops
         extent = int(self.sch.get(last).extent)
         lanes = _lanes(extent, self._vector(block))
-        if lanes > 1:
+        if lanes is not None and not _branches(self.sch.get(block)):
             rest, vector = self.sch.split(last, [None, lanes])
             self.sch.vectorize(vector)
             outer.append(rest)
@@ -120,27 +122,27 @@ class _Kernel:
         vector = self._vector(block)
         register = _register_axis(reads, len(spatial))
         lanes = _lanes(width, 2 * vector if register is None else vector)
-        room = (STACK_BYTES - 1) * vector // self.vector_bytes // lanes
-        rows = _rows_of(int(sch.get(loops[register]).extent), min(room, 12)) if register is not None else 1
+        most = ODD_ROWS if lanes is None else min(MAX_ROWS, (STACK_BYTES - 1) * vector // self.vector_bytes // lanes)
+        rows = 1 if register is None else _rows_of(int(sch.get(loops[register]).extent), most)
         outer, inner = loops[:-1], []
         if register is not None:
-            coarse, fine = sch.split(loops[register], [None, rows])
-            outer[register] = coarse
+            outer[register], fine = sch.split(loops[register], [None, rows])
             inner.append(fine)
-        coarse, fine = sch.split(loops[-1], [None, lanes])
-        inner.append(fine)
+        coarse, fine = sch.split(loops[-1], [None, width if lanes is None else lanes])
         outer.append(coarse)
+        inner.append(fine)
         sch.reorder(*outer, *inner)
-        window = self._reduce_in(block, outer[-1])
+        window = self._reduce_in(block, outer[-1], rows, lanes is not None)
         for loop in inner[:-1]:
             sch.unroll(loop)
-        sch.vectorize(inner[-1])
+        if lanes is not None:
+            sch.vectorize(inner[-1])
         sch.parallel(sch.fuse(*self._enough(outer)))
         if window is not None:  # last: no loop of a decomposed reduction can be vectorised
             sch.decompose_reduction(block, window)
         return self._name(tile)
 
-    def _reduce_in(self, block: Any, loop: Any) -> Any:
+    def _reduce_in(self, block: Any, loop: Any, rows: int, vectors: bool) -> Any:
         """Compute the block inside a tile's loop, products outside and pixels inside; returns the first of those."""
         sch = self.sch
         sch.compute_at(block, loop, preserve_unit_loops=True)
@@ -149,12 +151,16 @@ class _Kernel:
         space = [lp for lp, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
         window = [lp for lp, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
         sch.reorder(*window, *space)
-        sch.vectorize(space[-1])
+        if vectors:
+            sch.vectorize(space[-1])
         for lp in space[:-1]:
             sch.unroll(lp)
-        for lp in window[1:]:
-            if int(sch.get(lp).extent) <= UNROLL_LIMIT:
-                sch.unroll(lp)
+        products = rows
+        for lp in reversed(window[1:]):
+            products *= int(sch.get(lp).extent)
+            if products > MAX_UNROLLED:
+                break
+            sch.unroll(lp)
         return window[0] if window else None
 
     def _same_domain(self, block: Any, consumer: Any, dims: int) -> bool:
@@ -191,12 +197,15 @@ def _register_axis(reads: list[set[int]], dims: int) -> int | None:
     return None
 
 
-def _lanes(extent: int, vector: int) -> int:
-    """Lanes of one step along an axis: a whole number of steps where there is a good one."""
+def _lanes(extent: int, vector: int) -> int | None:
+    """Lanes of one step along an axis, dividing it; None where no good number does, as for a prime.
+
+    A remainder would be tested lane by lane, which LLVM takes minutes to compile and does slowly.
+    """
     if extent <= 2 * vector:
         return extent
     best = max((d for d in range(1, 2 * vector + 1) if extent % d == 0), key=lambda d: d / math.ceil(d / vector))
-    return best if best * 2 >= vector else vector
+    return best if best * 2 >= vector else None
 
 
 def _rows_of(extent: int, most: int) -> int:

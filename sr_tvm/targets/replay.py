@@ -15,7 +15,7 @@ SCHEDULED = "tirx.is_scheduled"
 def scheduled(function: Any) -> bool:
     """Whether a function is a kernel that already has its schedule."""
     attrs = getattr(function, "attrs", None)
-    return isinstance(function, tvm.tirx.PrimFunc) and bool(attrs) and bool(attrs.get(SCHEDULED, False))
+    return isinstance(function, tvm.tirx.PrimFunc) and attrs is not None and bool(attrs.get(SCHEDULED, False))
 
 
 def replay(mod: tvm.IRModule, database: Any, target: tvm.target.Target) -> tuple[tvm.IRModule, set[str]]:

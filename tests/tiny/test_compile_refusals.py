@@ -1,0 +1,59 @@
+"""What `sr-tvm compile` refuses before any heavy import."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sr_tvm import compiler
+from sr_tvm.cli.compile import command
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets import registry
+
+
+def test_names_cost_no_import_of_tvm() -> None:
+    assert registry.NAMES == ("cpu", "android-cpu", "adreno", "mali", "hexagon")
+    done = CliRunner().invoke(command, ["--help"])
+    assert done.exit_code == 0 and all(name in done.stdout for name in registry.NAMES)
+    assert "tvm" not in sys.modules
+
+
+def test_unknown_target_lists_the_known(tmp_path: Path) -> None:
+    with pytest.raises(SrTvmError, match="unknown target 'gpu'; known are cpu, android-cpu, adreno, mali, hexagon"):
+        compiler.compile_model(tmp_path / "absent.onnx", "gpu", tmp_path / "out")
+
+
+def test_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SrTvmError, match="name a folder"):
+        compiler.check_output(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_folder_of_other_things_is_not_replaced(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_text("mine")
+    with pytest.raises(SrTvmError, match="holds other files"):
+        compiler.check_output(tmp_path)
+    assert photo.exists()
+    (tmp_path / "artifact.json").write_text("{}")
+    compiler.check_output(tmp_path)
+
+
+def test_empty_and_new_folders_are_fine(tmp_path: Path) -> None:
+    compiler.check_output(tmp_path)
+    compiler.check_output(tmp_path / "new" / "folder")
+
+
+@pytest.mark.parametrize("records", ["out", "out/tuning", "out/../out/deep/er"])
+def test_records_inside_the_output_are_not_destroyed(tmp_path: Path, records: str) -> None:
+    with pytest.raises(SrTvmError, match="is replaced"):
+        compiler.check_output(tmp_path / "out", tmp_path / records)
+    compiler.check_output(tmp_path / "out", tmp_path / "outside")
+
+
+def test_missing_option_is_a_usage_error() -> None:
+    assert CliRunner().invoke(command, ["model.onnx", "--target", "cpu"]).exit_code == 2
