@@ -70,7 +70,9 @@ def collect(
     collector = Collector(device, tracker, target, input_shape, repeats, threads)
     with notes_of_warnings():
         have = measured_already(Path(output), collector)
-    wanted = [a for a in random_architectures(count, seed, int(scale)) if json.dumps(a.to_json(), sort_keys=True) not in have]
+    wanted = [
+        a for a in random_architectures(count, seed, int(scale)) if json.dumps(a.to_json(), sort_keys=True) not in have
+    ]
     try:
         with bar("networks") as tick:
             for done, architecture in enumerate(wanted):

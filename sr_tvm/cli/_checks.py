@@ -1,0 +1,219 @@
+"""The checks of ``sr-tvm doctor``, one function each."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+INSTALL = "pip install -c constraints.txt -e '.[{}]'   (or: make venv)"
+MIN_PYTHON = (3, 11)
+MIN_DISK_GB, MIN_MEMORY_GB = 2.0, 2.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a check went: ``state`` is ok, warn or fail, ``remedy`` what to type."""
+
+    what: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+Check = Callable[[], Result]
+
+
+def run(check: Check) -> Result:
+    """The result of ``check``; one that breaks down itself has failed."""
+    try:
+        return check()
+    except Exception as error:  # a broken installation can break anything, and saying so is the task here
+        text = (str(error).strip().splitlines() or [""])[-1][:200]
+        what = (check.__doc__ or check.__name__).split("\n")[0].rstrip(".")
+        return Result(what, FAIL, f"{type(error).__name__}: {text}", INSTALL.format("compile,train,report"))
+
+
+def python() -> Result:
+    """Python."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= MIN_PYTHON:
+        return Result("Python", OK, f"{found}, {sys.executable}")
+    return Result("Python", FAIL, found, "install Python 3.11 or later, then: make venv PYTHON=python3.11")
+
+
+def _extras() -> dict[str, list[str]]:
+    """Our requirements by extra, as the installed package states them."""
+    found: dict[str, list[str]] = {"": []}
+    for line in requires("sr-tvm") or []:
+        requirement, _, marker = line.partition(";")
+        extra = marker.partition("extra == ")[2].strip(" \"'") if "extra ==" in marker else ""
+        found.setdefault(extra, []).append(requirement.strip())
+    return found
+
+
+def _unmet(requirement: str) -> str | None:
+    """What is wrong with an installed package, None if nothing is."""
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    try:
+        have = version(wanted.name)
+    except PackageNotFoundError:
+        return f"{wanted.name} is missing"
+    return (
+        None if wanted.specifier.contains(have, prereleases=True) else f"{wanted.name} {have}, not {wanted.specifier}"
+    )
+
+
+def _packages(extra: str, what: str, state: str) -> Check:
+    def check() -> Result:
+        if importlib.util.find_spec("packaging") is None:
+            return Result(what, WARN, "not checked: the package 'packaging' is missing", "pip install packaging")
+        wanted = _extras().get(extra, [])
+        wrong = [problem for requirement in wanted if (problem := _unmet(requirement))]
+        if wrong:
+            return Result(what, state, "; ".join(wrong), INSTALL.format(extra or "compile"))
+        return Result(what, OK, f"{len(wanted)} packages")
+
+    check.__doc__ = f"{what}."
+    return check
+
+
+def tvm_ffi_pin() -> Result:
+    """TVM's ffi."""
+    from packaging.requirements import Requirement
+
+    pins = [Requirement(r) for r in _extras().get("compile", []) if r.startswith("apache-tvm-ffi")]
+    have = version("apache-tvm-ffi")
+    if pins and not pins[0].specifier.contains(have):
+        # 0.1.15 crashes in save_json, which tuning and layout conversion need.
+        remedy = f"pip install 'apache-tvm-ffi{pins[0].specifier}'"
+        return Result("TVM's ffi", FAIL, f"{have} crashes with this TVM", remedy)
+    return Result("TVM's ffi", OK, have)
+
+
+def tvm_runs() -> Result:
+    """TVM and LLVM."""
+    # In a process of its own: a broken TVM can crash, and its messages stay out of ours.
+    code = (
+        "import tvm; from tvm.target import codegen as c; "
+        "print(tvm.__version__, c.llvm_version_major(), c.llvm_get_system_triple(), c.llvm_get_system_cpu()); "
+        "tvm.ir.save_json(tvm.ir.IRModule({}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    words = done.stdout.split()
+    if done.returncode != 0 or len(words) < 4:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Result("TVM and LLVM", FAIL, last[:200], INSTALL.format("compile"))
+    return Result("TVM and LLVM", OK, f"TVM {words[0]}, LLVM {words[1]}, this CPU is {words[3]} ({words[2]})")
+
+
+def linker() -> Result:
+    """Linker."""
+    if importlib.util.find_spec("ziglang") is None:
+        return Result("linker", FAIL, "ziglang is missing", INSTALL.format("compile"))
+    command = [sys.executable, "-m", "ziglang", "ld.lld", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        return Result(
+            "linker", FAIL, f"ziglang's ld.lld exits with {done.returncode}", "pip install --force-reinstall ziglang"
+        )
+    return Result("linker", OK, f"ziglang {version('ziglang')}, {done.stdout.split('(')[0].strip()}")
+
+
+def rpc_tracker() -> Result:
+    """RPC tracker."""
+    if importlib.util.find_spec("tornado") is None:
+        return Result("RPC tracker", WARN, "tornado is missing: no tracker can be started here", "pip install tornado")
+    return Result("RPC tracker", OK, f"tornado {version('tornado')}")
+
+
+def disk() -> Result:
+    """Disk."""
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free / 1e9
+    state = OK if free >= MIN_DISK_GB else WARN
+    return Result(
+        "disk", state, f"{free:.1f} GB free in {here}", f"free {MIN_DISK_GB:.0f} GB, or work in another folder"
+    )
+
+
+def memory() -> Result:
+    """Memory."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    with open("/proc/meminfo") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024 / 1e9
+    state = OK if available >= MIN_MEMORY_GB else WARN
+    return Result(
+        "memory", state, f"{available:.1f} GB available", f"close programs: {MIN_MEMORY_GB:.0f} GB are needed"
+    )
+
+
+def cache() -> Result:
+    """Cache folder."""
+    from platformdirs import user_cache_dir
+
+    folder = Path(user_cache_dir("sr-tvm"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        remedy = "make it writable, or: export XDG_CACHE_HOME=/a/folder/of/yours"
+        return Result("cache folder", FAIL, f"{folder}: {error.strerror or error}", remedy)
+    return Result("cache folder", OK, str(folder))
+
+
+def shipped_model() -> Result:
+    """Shipped model."""
+    import sr_tvm.models
+    from sr_tvm.architecture import Architecture
+    from sr_tvm.artifact import sha256
+
+    remedy = "install sr-tvm again: pip install --force-reinstall --no-deps -e ."
+    folder = Path(sr_tvm.models.__file__).parent
+    name = "wdsr_x2_37k"
+    missing = [f"{name}{end}" for end in (".json", ".safetensors", ".onnx") if not (folder / f"{name}{end}").is_file()]
+    if missing:
+        return Result("shipped model", FAIL, f"{folder} lacks {', '.join(missing)}", remedy)
+    architecture = Architecture.load(folder / f"{name}.json")
+    digest = sha256(folder / f"{name}.safetensors")
+    if importlib.util.find_spec("torch") is not None:
+        from sr_tvm.nets.weights import load_weights
+
+        if load_weights(folder / f"{name}.safetensors").architecture != architecture:
+            return Result("shipped model", FAIL, f"{name}.json and .safetensors differ in their widths", remedy)
+    if importlib.util.find_spec("onnx") is not None:
+        from sr_tvm.frontend.onnx_file import load_onnx
+
+        load_onnx(folder / f"{name}.onnx")
+    return Result("shipped model", OK, f"{name}, {architecture.params} parameters, weights sha256 {digest[:12]}")
+
+
+CHECKS: tuple[Check, ...] = (
+    python,
+    _packages("", "packages of the core", FAIL),
+    _packages("compile", "packages to compile and run", FAIL),
+    tvm_ffi_pin,
+    tvm_runs,
+    linker,
+    shipped_model,
+    cache,
+    disk,
+    memory,
+    rpc_tracker,
+    _packages("train", "packages to train and export", WARN),
+    _packages("report", "packages for reports", WARN),
+    _packages("peers", "engines to compare with", WARN),
+)
