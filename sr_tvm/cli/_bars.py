@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,12 +34,17 @@ def make(*columns: str) -> Progress:
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function told (done, total); the bar appears when it is first called."""
-    with make() as progress:
-        tasks: list[int] = []
+    progress = make()
+    tasks: list[Any] = []
 
-        def tick(done: int, total: int) -> None:
-            if not tasks:
-                tasks.append(progress.add_task(what, total=total))
-            progress.update(tasks[0], completed=done, total=total)  # type: ignore[arg-type]
+    def tick(done: int, total: int) -> None:
+        if not tasks:
+            progress.start()
+            tasks.append(progress.add_task(what, total=total))
+        progress.update(tasks[0], completed=done, total=total)
 
+    try:
         yield tick
+    finally:
+        if tasks:
+            progress.stop()

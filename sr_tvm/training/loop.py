@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
@@ -194,10 +195,9 @@ def look_ahead(settings: Settings, folder: Path) -> None:
     Raises:
         SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SrTvmError(f"cannot write {folder}: {error.strerror or error}; name a folder") from error
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise SrTvmError(f"cannot write {folder}: {place} is not a folder that can be written; name another output")
     path = folder / CHECKPOINT
     if path.exists():
         check_same(peek(path)["run"], settings.to_json(), path)

@@ -190,3 +190,12 @@ def test_no_gpu_is_told(begin, monkeypatch):
     assert pick_device("auto").type == "cpu"
     with pytest.raises(SrTvmError, match="no CUDA GPU"):
         pick_device("cuda")
+
+
+def test_looking_ahead_writes_nothing(tmp_path):
+    look_ahead(Settings(**SMALL), tmp_path / "a" / "b")
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "b"):
+        with pytest.raises(SrTvmError, match="cannot write"):
+            look_ahead(Settings(**SMALL), place)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
