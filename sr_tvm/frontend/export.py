@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import logging
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import atomic_file
 from sr_tvm.frontend.parity import Parity, compare
@@ -69,6 +71,9 @@ def export_onnx(
     model = _run_exporter(plain, example, dynamic, exporter, opset, input_name, output_name)
     if dynamic:
         _name_axes(model)
+    architecture = getattr(module, "architecture", None)
+    if isinstance(architecture, Architecture):
+        onnx.helper.set_model_props(model, {"sr_tvm.architecture": json.dumps(architecture.to_json())})
     with atomic_file(path) as partial:
         partial.write_bytes(model.SerializeToString())
         del model

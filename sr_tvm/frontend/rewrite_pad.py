@@ -65,7 +65,11 @@ def pad(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
         begins, ends = np.maximum(-full[0], 0), graph.shape(node.input[0]) - np.maximum(-full[1], 0)
         names = [graph.constant(v.astype(np.int64)) for v in (begins, ends, np.arange(rank), np.ones(rank))]
         nodes.append(make_node(node, "Slice", [node.input[0], *names], [source]))
-    inputs = [source, graph.constant(np.maximum(full, 0).reshape(-1), "pads"), graph.constant(np.float32(value))]
+    inputs = [
+        source,
+        graph.constant(np.maximum(full, 0).reshape(-1), "pads"),
+        graph.constant(np.array(value, np.float32)),
+    ]
     return [*nodes, make_node(node, "Pad", inputs, node.output, mode=attrs.get("mode", "constant"))]
 
 

@@ -6,6 +6,8 @@ also resizes height and width of 4-D tensors only.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 
@@ -23,6 +25,8 @@ def resize(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProt
     shape = graph.shape(node.input[0])
     mode = _mode(node, opset)
     sizes, scales = _target(node, graph, opset, shape)
+    if mode.nearest == "simple" and min(scales) >= 1:
+        mode = replace(mode, nearest="floor")
     axes = [a for a in range(len(shape)) if sizes[a] != shape[a] or scales[a] != 1]
     if not axes:
         return [make_node(node, "Identity", node.input[:1], node.output)]

@@ -213,7 +213,8 @@ RESIZES = [
     *(
         case(f"{mode} {coord} {'scales' if by else 'sizes'} {'fractional' if odd else 'whole'} {extra}", 13, "Resize",
              floats(), *(((floats(1, 1, 1.5, 1.7) if odd else floats(1, 1, 2, 3)),) if by else (None,
-             ints(1, 4, 9, 8) if odd else ints(1, 4, 12, 15))), mode=mode, coordinate_transformation_mode=coord, **extra)
+             ints(1, 4, 9, 8) if odd else ints(1, 4, 12, 15))), mode=mode, coordinate_transformation_mode=coord,
+             **extra)
         for mode, extras in (
             ("nearest", [{"nearest_mode": m} for m in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")]),
             ("linear", [{}]),
