@@ -9,6 +9,7 @@ from pathlib import Path
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import MANIFEST, Artifact, sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.upscaling.tiles import side
 
 DEFAULT = "wdsr_x2_37k.onnx"
 CHANNELS = (1, 3)
@@ -32,14 +33,16 @@ class Model:
     fixed: tuple[int, int] | None = None
     artifact: Artifact | None = None
 
-    def tile(self, height: int, width: int, wanted: int) -> tuple[int, int]:
+    def tile(self, height: int, width: int, wanted: int, halo: int) -> tuple[int, int]:
         """The (height, width) to compile for and to tile a picture of ``height`` x ``width`` with.
+
+        ``wanted`` is the side for large pictures; ``halo`` as in :func:`~sr_tvm.upscaling.tiles.plan`.
 
         Raises:
             SrTvmError: the model is fixed to a size that this picture cannot be covered with.
         """
         if self.fixed is None:
-            return min(wanted, height), min(wanted, width)
+            return side(height, wanted, halo), side(width, wanted, halo)
         tall, wide = self.fixed
         if (self.halo is None and (height, width) != self.fixed) or tall > height or wide > width:
             why = "takes no smaller picture" if self.halo is not None else "does not say how far its network looks"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from sr_tvm.errors import SrTvmError
 
+VECTOR = 16  # floats; a multiple of the vectors of every processor
+
 
 @dataclass(frozen=True)
 class Rect:
@@ -34,6 +36,20 @@ class Rect:
     @property
     def slices(self) -> tuple[slice, slice]:
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def side(length: int, wanted: int, halo: int) -> int:
+    """How long tiles should be along an axis of ``length``: ``wanted``, or less for a small picture.
+
+    A network compiled for an odd width compiles slowly, runs slowly and is of use to no other picture. So a side
+    below ``wanted`` that is not a whole number of vectors is covered by two shorter tiles that are, where it can be.
+    """
+    if length >= wanted:
+        return wanted
+    half = -(-(length // 2 + length % 2 + halo) // VECTOR) * VECTOR
+    if length <= 2 * VECTOR or length % VECTOR == 0 or half > length:
+        return length
+    return half
 
 
 def spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:

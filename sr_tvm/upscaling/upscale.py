@@ -80,15 +80,15 @@ def upscale_file(
     if not kind.alpha:
         picture = _without_opaque_alpha(picture)
     writing.check_fits(dst, width * scale, height * scale, picture.has_alpha)
-    shape = network_file.tile(height, width, tile)
-    # Checks the tile's size too, before anything is compiled. An unknown halo means one tile, which has no inner edge.
-    halo = network_file.halo or 0
+    halo = network_file.halo or 0  # not known: tile() then takes the picture only as one tile, with no inner edge
+    shape = network_file.tile(height, width, tile, enlarge.reach(halo))
+    # Counted now, as it also refuses tiles that are too small before anything is compiled.
     tiles = len(plan(height, width, shape, enlarge.reach(halo)))
     dtype = np.uint16 if picture.bits == 16 and 16 in kind.bits else np.uint8
     with atomic_file(dst) as partial:  # made first, so that a place that cannot be written is known at once
         report("compiling", 0, 0)
         network, cached = _network(network_file, shape, threads)
-        clock.done("compile")
+        clock.done("network")
         pixels = enlarge.enlarge(
             picture.pixels,
             network,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling.tiles import Rect, plan, spans
+from sr_tvm.upscaling.tiles import VECTOR, Rect, plan, side, spans
 
 sizes = st.integers(1, 90)
 
@@ -89,3 +89,21 @@ def test_tiles_need_not_be_square():
     tiles = plan(30, 50, (10, 20), 2)
     assert {(read.height, read.width) for read, _ in tiles} == {(10, 20)}
     assert sum(kept.height * kept.width for _, kept in tiles) == 30 * 50
+
+
+@given(st.integers(1, 600), st.integers(1, 300), st.integers(0, 40))
+def test_sides_of_tiles_are_whole_vectors_where_they_can_be(length, wanted, halo):
+    tile = side(length, wanted, halo)
+    assert 1 <= tile <= min(length, wanted)
+    if length >= wanted:
+        assert tile == wanted
+    elif tile != length:
+        assert tile % VECTOR == 0
+        assert len(spans(length, tile, halo)) == 2
+    else:
+        shorter = range(VECTOR, length, VECTOR)
+        assert length <= 2 * VECTOR or length % VECTOR == 0 or not any(2 * t >= length + 2 * halo for t in shorter)
+
+
+def test_small_pictures_share_compiled_shapes():
+    assert {side(length, 256, 5) for length in range(33, 256)} <= set(range(VECTOR, 257, VECTOR)) | {33, 34, 35, 36, 37}
