@@ -70,8 +70,12 @@ class WorkerMeasurer:
         self.starts = 0
 
     def open_task(self, mod: Any, baseline: Any = None) -> Timing:
+        from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+
+        infos = [info.as_json() for info in ArgInfo.from_entry_func(mod, True)]
         self._task = {
             "op": "task",
+            "arguments": [(str(dtype), [int(n) for n in shape]) for _, dtype, shape in infos],
             "mod": self._save(mod),
             "target": self.target,
             "threads": self.threads,

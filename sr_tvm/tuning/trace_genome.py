@@ -17,6 +17,8 @@ from sr_tvm.tuning.register_tiles import fits_registers, is_register_tile
 
 MAX_SEED = 2**31 - 2
 P_RESAMPLE = 0.5
+# MetaSchedule's goes through a map in the order of addresses: the same seed gives other tiles. Ours stands in.
+TILE_MUTATOR = "MutateTileSize"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,28 @@ class TraceGenome:
 def structural_key(mod: tvm.IRModule) -> str:
     """A module's structural hash as text: names and addresses don't count, everything else does."""
     return f"{tvm_ffi.structural_hash(mod) & (2**64 - 1):016x}"
+
+
+def move_factor(trace: Any, rng: Random) -> Any:
+    """A trace with a factor moved from one part of a tiled loop to another; None if no tile can change."""
+    tiles = [i for i in trace.insts if str(i.kind.name) == "SamplePerfectTile" and trace.get_decision(i) is not None]
+    moves = []
+    for inst in tiles:
+        factors, most = [int(f) for f in trace.get_decision(inst)], int(inst.attrs[1])
+        for source, factor in enumerate(factors):
+            for other in range(len(factors)):
+                room = most // factors[-1] if other == len(factors) - 1 else factor
+                if other != source:
+                    moves += [(inst, source, other, d) for d in range(2, min(factor, room) + 1) if factor % d == 0]
+    if not moves:
+        return None
+    # A loop with many divisors is not mutated more often for that: first the loop, then the move.
+    changed = rng.choice(list(dict.fromkeys(tiles.index(m[0]) for m in moves)))
+    inst, source, other, divisor = rng.choice([m for m in moves if m[0].same_as(tiles[changed])])
+    factors = [int(f) for f in trace.get_decision(inst)]
+    factors[source] //= divisor
+    factors[other] *= divisor
+    return trace.with_decision(inst, factors, True)
 
 
 class TraceSpace:
@@ -86,6 +110,9 @@ class TraceSpace:
             del decisions[rng.choice(list(decisions))]
             return self._apply(Trace(genome.trace.insts, decisions), rng)
         mutator = rng.choices(self.mutators, self.weights)[0]
+        if TILE_MUTATOR in str(mutator):
+            trace = move_factor(genome.trace, rng)
+            return None if trace is None else self._apply(trace, rng)
         # Mutator.apply draws its own seed; the function underneath takes ours.
         trace = meta_schedule_ffi.MutatorApply(mutator, genome.trace, rng.randint(1, MAX_SEED))
         return None if trace is None else self._apply(trace, rng)

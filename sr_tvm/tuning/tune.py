@@ -112,7 +112,7 @@ def tune(
     history.target, history.threads, history.clock = _describe(target), threads, measurer.clock
     history.seed, history.settings = settings.seed, {**settings.to_json(), "per_generation": per_generation}
     runs: list[TaskRun] = []
-    before = sum(len(history.of(t.key)) for t in tasks)
+    adopted = 0
     try:
         for task in tasks:
             run = TaskRun(task, target, settings, per_generation, tables, history)
@@ -129,7 +129,7 @@ def tune(
             run.close()
         if own:
             measurer.close()
-    return _result(Path(database_dir), runs, history, before, time.monotonic() - started)
+    return _result(Path(database_dir), runs, history, adopted, time.monotonic() - started)
 
 
 def _sized(population: int | None) -> dict[str, int]:

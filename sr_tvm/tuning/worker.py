@@ -51,11 +51,7 @@ class Bench:
         self.typical = min if message["threads"] == 1 else np.median
         mod = tvm.ir.load_json(message["mod"])
         rng = np.random.default_rng(0)
-        # Importing the class imports meta_schedule, which asks for tensor intrinsics only in TuneContext.
-        from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-
-        infos = [info.as_json() for info in ArgInfo.from_prim_func(mod["main"])]
-        self.initial = [_fill(rng, [int(n) for n in shape], str(dtype)) for _, dtype, shape in infos]
+        self.initial = [_fill(rng, shape, dtype) for dtype, shape in message["arguments"]]
         self.arguments = [tvm.runtime.tensor(a) for a in self.initial]
         self._call_once(self._build(mod))
         self.expected = [a.numpy().copy() for a in self.arguments]
@@ -144,6 +140,8 @@ def main() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a hung candidate must not outlive the tuner
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
+    sys.modules["torch"] = None  # type: ignore[assignment]
     import tvm  # after the streams are safe: it may print
 
     serve(tvm, sys.stdin.buffer, replies)

@@ -1,0 +1,119 @@
+"""Databases on disk: crashes, merging, shipping."""
+
+import json
+import logging
+
+import pytest
+from tuning_helpers import TARGET, FakeMeasurer, module
+from tvm.s_tir.meta_schedule.database import JSONDatabase
+from tvm.target import Target
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets.replay import replay
+from sr_tvm.tuning.database import (
+    RECORDS,
+    WORKLOADS,
+    export_best,
+    open_database,
+    shipped_database,
+    shipped_folders,
+)
+from sr_tvm.tuning.tasks import find_tasks
+from sr_tvm.tuning.tune import tune
+
+
+@pytest.fixture(scope="module")
+def mod():
+    return module()
+
+
+@pytest.fixture(scope="module")
+def tuned(mod, tmp_path_factory):
+    """Both tasks have records."""
+    folder = tmp_path_factory.mktemp("tuned")
+    tune(mod, TARGET, folder, 24, measurer=FakeMeasurer(), per_generation=4)
+    return folder
+
+
+def copied(tuned, folder):
+    for name in (WORKLOADS, RECORDS):
+        (folder / name).write_bytes((tuned / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_half_written_record_is_dropped_with_a_warning(tuned, tmp_path, caplog, cut):
+    whole = len(JSONDatabase(work_dir=str(tuned)).get_all_tuning_records())
+    path = copied(tuned, tmp_path) / RECORDS
+    path.write_bytes(path.read_bytes()[:-cut])
+    with caplog.at_level(logging.WARNING):
+        records = open_database(tmp_path).get_all_tuning_records()
+    lost = 0 if cut == 1 else 1  # only the newline is missing: the record is whole
+    assert len(records) == whole - lost
+    assert ("dropped 1 half-written" in caplog.text) == bool(lost)
+    caplog.clear()
+    assert len(open_database(tmp_path).get_all_tuning_records()) == whole - lost and not caplog.text
+
+
+def test_half_written_workload_takes_its_records_along(tuned, tmp_path):
+    path = copied(tuned, tmp_path) / WORKLOADS
+    path.write_bytes(path.read_bytes()[:-500])
+    records = open_database(tmp_path).get_all_tuning_records()
+    whole = JSONDatabase(work_dir=str(tuned)).get_all_tuning_records()
+    assert 0 < len(records) < len(whole)
+
+
+def test_appending_after_a_repair(mod, tuned, tmp_path):
+    path = copied(tuned, tmp_path) / RECORDS
+    path.write_bytes(path.read_bytes()[:-2])
+    tune(mod, TARGET, tmp_path, 40, measurer=FakeMeasurer(), per_generation=4)
+    for line in path.read_text().splitlines():
+        json.loads(line)
+
+
+def test_no_database_there(tmp_path):
+    with pytest.raises(SrTvmError, match="no tuning database there"):
+        open_database(tmp_path, create=False)
+
+
+def test_rubbish_is_refused_or_dropped(tmp_path):
+    (tmp_path / WORKLOADS).write_text('["1", "not a module"]\n')
+    with pytest.raises(SrTvmError, match="not a MetaSchedule database"):
+        open_database(tmp_path)
+
+
+def test_export_keeps_the_best_small_and_replayable(mod, tuned, tmp_path):
+    out = tmp_path / "logs" / "cpu" / "toy"
+    count = export_best(tuned, out, top=1, meta={"device": "none"})
+    tasks = find_tasks(mod, Target(TARGET))
+    assert count == len(tasks) == 2
+    assert (out / WORKLOADS).stat().st_size < 0.5 * (tuned / WORKLOADS).stat().st_size
+    meta = json.loads((out / "meta.json").read_text())
+    assert (meta["schema"], meta["device"]) == ("sr-tvm/tuning-log", "none")
+    before, after = open_database(tuned), shipped_database("cpu", tmp_path / "logs")
+    for task in tasks:
+        best = [d.query_tuning_record(task.mod, Target(TARGET), "main") for d in (before, after)]
+        assert float(best[0].run_secs[0]) == float(best[1].run_secs[0])
+        assert str(best[0].trace) == str(best[1].trace)
+    scheduled, names = replay(mod, after, Target(TARGET))
+    assert len(names) == 2
+
+
+def test_shipped_folders_merge(mod, tuned, tmp_path):
+    assert shipped_database("cpu", tmp_path) is None and shipped_folders("cpu", tmp_path) == ()
+    export_best(tuned, tmp_path / "cpu" / "b", top=1)
+    other = module(size=20)
+    tune(other, TARGET, tmp_path / "work", 24, measurer=FakeMeasurer(), per_generation=4)
+    export_best(tmp_path / "work", tmp_path / "cpu" / "a", top=2)
+    merged = shipped_database("cpu", tmp_path)
+    assert [p.name for p in shipped_folders("cpu", tmp_path)] == ["a", "b"]
+    for m in (mod, other):
+        assert len(replay(m, merged, Target(TARGET))[1]) == 2
+    assert shipped_database("mali", tmp_path) is None
+
+
+def test_export_of_nothing(tmp_path):
+    open_database(tmp_path / "empty")
+    with pytest.raises(SrTvmError, match="no finished records"):
+        export_best(tmp_path / "empty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
