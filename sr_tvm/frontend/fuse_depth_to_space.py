@@ -24,10 +24,9 @@ def fuse_depth_to_space(graph: Graph) -> None:
         first = makers.get(middle.input[0]) if middle is not None and middle.op_type == "Transpose" else None
         fused = None
         if first is not None and middle is not None and first.op_type == "Reshape":
-            if uses[first.output[0]] == uses[middle.output[0]] == 1:
-                fused = _match(graph, first, middle, last)
-        if fused is not None and first is not None and middle is not None:
-            gone |= {first.output[0], middle.output[0]}
+            parts = {first.output[0], middle.output[0]}
+            fused = _match(graph, first, middle, last) if all(uses[n] == 1 for n in parts) else None
+            gone |= parts if fused is not None else set()
         nodes.append(fused or last)
     graph.nodes = [n for n in nodes if n.output[0] not in gone]
 

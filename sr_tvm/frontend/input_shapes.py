@@ -76,7 +76,11 @@ def _resolve(
     where = f"input {value.name!r}"
     if given is None:
         if not known or any(isinstance(d, str) for d in declared):
-            raise SrTvmError(f"{where} has the shape {text}, not fixed; fix it, for example --input-shape {EXAMPLE}")
+            # What the file fixes stays; the rest as in the example of a picture.
+            usual = (1, 3, 360, 640) if len(declared) == 4 else (1,) * len(declared)
+            shown = "x".join(str(u if isinstance(d, str) else d) for d, u in zip(declared, usual, strict=True))
+            example = shown if known else EXAMPLE
+            raise SrTvmError(f"{where} has the shape {text}, not fixed; fix it, for example --input-shape {example}")
         given = tuple(int(d) for d in declared)
         check_shape(given, where)
         return given

@@ -35,7 +35,7 @@ class Axis:
         return block + self.low[phase], block + self.high[phase]
 
     def gather(self, scale: int, sources: Callable[[int], Iterable[int]]) -> Axis:
-        """The axis of a tensor of another ``scale`` whose pixel i is computed from pixels ``sources(i)`` of this one."""
+        """The axis of a tensor of that ``scale`` whose pixel i is computed from pixels ``sources(i)`` of this one."""
         low, high = [], []
         for i in range(scale):
             spans = [(a, b) for a, b in map(self.at, sources(i)) if a <= b]

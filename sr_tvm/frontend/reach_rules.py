@@ -172,8 +172,8 @@ def channels_only(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: in
     return _data(node, reaches, axis)
 
 
-_ELEMENTWISE = """Abs Add BatchNormalization Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Max
-    Min Mish Mul Neg PRelu Pow Reciprocal Relu Sigmoid Sign Softplus Sqrt Sub Tanh"""
+_ELEMENTWISE = """Abs Add BatchNormalization Ceil Clip Div Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log
+    Max Min Mish Mul Neg PRelu Pow Reciprocal Relu Sigmoid Sign Softplus Sqrt Sub Tanh"""
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE.split(), elementwise),
     **dict.fromkeys(("Conv", "MaxPool", "AveragePool"), convolution),

@@ -31,8 +31,8 @@ def receptive_field(model: onnx.ModelProto) -> Field:
     """The receptive field of a network with one picture in and one out, from its graph alone.
 
     Raises:
-        SrTvmError: the network cannot be tiled: an operator sees the whole picture (Gemm, global pooling, align_corners),
-            works at less than the input's resolution, or the output is not a whole multiple of the input.
+        SrTvmError: the network cannot be tiled: an operator sees the whole picture (Gemm, global pooling,
+            align_corners) or works below the input's resolution, or the output is no whole multiple of the input.
     """
     shapes = _probe_shapes(model)
     fields = {_analyse(normalize(model, shape)) for shape in shapes}
@@ -71,7 +71,5 @@ def _analyse(graph: Graph) -> Field:
     scale = rows.scale
     if len(made) != 4 or columns.scale != scale or made[2:] != (given[2] * scale, given[3] * scale):
         last = describe(graph.nodes[-1])
-        raise SrTvmError(
-            f"{last} makes {made[2:]} pixels of {given[2:]}: tiles need a whole factor, the same both ways"
-        )
+        raise SrTvmError(f"{last} makes {made[2:]} pixels of {given[2:]}: tiles need one whole factor")
     return Field(max(rows.halo, columns.halo), scale)

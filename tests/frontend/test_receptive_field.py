@@ -100,7 +100,7 @@ def test_static_model_with_pixel_shuffle_in_parts(tmp_path: Path) -> None:
         ([nn.AdaptiveAvgPool2d(1)], "GlobalAveragePool"),
         ([nn.Conv2d(1, 1, 3, 2, 1), nn.Upsample(scale_factor=2)], "Conv"),
         ([nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)], "Resize"),
-        ([nn.Conv2d(1, 1, 3)], "whole factor"),
+        ([nn.Conv2d(1, 1, 3)], "whole"),
         ([nn.Softmax(3)], "Softmax"),
         ([nn.Upsample(scale_factor=1.5)], "Gather"),
     ],
