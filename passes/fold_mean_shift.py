@@ -3,7 +3,7 @@
 Super-resolution networks subtract the mean colour first and add it last; importers leave biases of two branches to be
 added apart. The rules, each applied until none fits (s, t, u per-channel constants; inner values read nowhere else):
 
-- conv(x) * s, conv(x) + t, (x + t) + u, (x + t) * s: into the weights, or into one bias.
+- conv(x) * s, (conv(x) + t) * s, (x + t) + u, (x * s) * u: into the weights, or into one constant.
 - shuffle(x) + t, shuffle(x) * s: before the shuffle, each number repeated for the r^2 channels that make its channel.
 - (x + t) + (y + u), (x + y) + t: one constant, on the operand that is a convolution.
 - conv(x * s): into the weights. Zero padding stays zero.
@@ -84,7 +84,7 @@ class _Folder:
         return "multiplication after a convolution -> its weights"
 
     def _merge_constants(self, var: relax.Var) -> str | None:
-        """(x + t) + u, (x + t) * s, (x * s) * u"""
+        """(x + t) + u, (conv(x) + t) * s, (x * s) * u"""
         for outer in ("add", "multiply"):
             found = self.graph.affine(var, outer)
             if found is None or not self._alone(found[0], var):
@@ -95,6 +95,8 @@ class _Folder:
                 if outer == "add":
                     self.graph.replace(var, add(x, self._constant(t + found[1], var)))
                     return "two additions -> one"
+                if Convolution.of(self.graph.value(x)) is None:
+                    continue  # towards a convolution after it, the multiplication has to come last
                 scaled = multiply(x, self._constant(found[1], var))
                 self.graph.replace(var, add(scaled, self._constant(t * found[1], var)))
                 return "multiplication moved before an addition"
