@@ -43,14 +43,18 @@ def compile_model(
     import_tvm()
     from sr_tvm.frontend.to_relax import import_onnx
 
+    mod = import_onnx(model, shapes)
+    names = [value.name for value in model.graph.output]
+    architecture = _architecture(model, model_path)
+    del model  # its weights are in the module now, and there may be half a gigabyte of them
     return compile_module(
-        import_onnx(model, shapes),
+        mod,
         target_name,
         out,
         model=Path(model_path).name,
         model_sha256=sha256(model_path),
-        output_names=[value.name for value in model.graph.output],
-        architecture=_architecture(model, model_path),
+        output_names=names,
+        architecture=architecture,
         database_dir=database_dir,
         use_shipped_log=use_shipped_log,
     )

@@ -150,12 +150,14 @@ class _Kernel:
         loops = sch.get_loops(block)[-len(kinds) :]
         space = [lp for lp, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
         window = [lp for lp, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
-        sch.reorder(*window, *space)
+        *fixed, last = space
+        # A row that is left to LLVM goes outside the channels: one loop for it to look at, not one for each channel.
+        sch.reorder(*window, *((*fixed, last) if vectors else (last, *fixed)))
         if vectors:
-            sch.vectorize(space[-1])
-        for lp in space[:-1]:
+            sch.vectorize(last)
+        for lp in fixed:
             sch.unroll(lp)
-        products = rows
+        products = rows if vectors else MAX_UNROLLED + 1
         for lp in reversed(window[1:]):
             products *= int(sch.get(lp).extent)
             if products > MAX_UNROLLED:

@@ -86,6 +86,13 @@ def test_wrong_input_shape_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
     assert tree(tmp_path) == []
 
 
+def test_output_that_cannot_be_written_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SrTvmError, match="cannot write .*out"):
+        compile_model(tiny_onnx, "cpu", tmp_path / "file" / "out", use_shipped_log=False)
+    assert tree(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
+
+
 def test_missing_records_are_named(tiny_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(SrTvmError, match="nowhere"):
         compile_model(tiny_onnx, "cpu", tmp_path / "out", database_dir=tmp_path / "nowhere")
