@@ -31,6 +31,7 @@ class LocalDevice:
         self.threads = threads
         self.name = machine.cpu_name()
         self._loaded: tuple[tuple[str, str], Any] | None = None
+        self._stopped = False
 
     def run(self, artifact: Artifact, inputs: list[np.ndarray]) -> list[np.ndarray]:
         values = base.check_inputs(artifact, inputs)
@@ -56,6 +57,8 @@ class LocalDevice:
             number = base.runs_per_sample((clock() - start) * 1e3)
             samples = []
             for _ in range(repeats):
+                if self._stopped:
+                    break
                 start = clock()
                 for _ in range(number):
                     invoke(vm.FUNCTION)
@@ -91,8 +94,12 @@ class LocalDevice:
         return loaded
 
     def _do(self, work: Callable[[], Any]) -> Any:
+        self._stopped = False
         try:
             return threads.run_with_threads(self.threads, work)
+        except KeyboardInterrupt:
+            self._stopped = True  # else Python would wait at its exit until all repeats are done
+            raise
         except (RuntimeError, ValueError, AttributeError, tvm.error.InternalError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise SrTvmError(f"running the artifact failed: {lines[-1][:300]}") from error

@@ -22,6 +22,8 @@ from sr_tvm.measurement import Measurement
 START_SECONDS = 120.0
 # How long a server may stay busy before we say so.
 BUSY_SECONDS = 5.0
+# TVM's target kind -> the device that its kernels run on; every other kind runs on the CPU.
+DEVICE_KINDS = {"opencl": "opencl", "vulkan": "vulkan"}
 
 
 class RpcDevice:
@@ -102,6 +104,7 @@ class RpcDevice:
             "library": str(artifact.library_path.resolve()),
             "machine": machine.library_machine(artifact.library_path),
             "target": artifact.target,
+            "kind": DEVICE_KINDS.get(artifact.tvm_target.get("kind", "llvm"), "cpu"),
             **extra,
         }
         return self._call(request, inputs)

@@ -22,6 +22,12 @@ from sr_tvm.errors import SrTvmError
 Result = TypeVar("Result")
 _executors: dict[int, ThreadPoolExecutor] = {}
 _lock = threading.Lock()
+# Threads don't survive a fork: a child makes its own.
+os.register_at_fork(after_in_child=_executors.clear)
+
+
+def _name(threads: int) -> str:
+    return f"sr-tvm-{threads}-threads"
 
 
 @contextlib.contextmanager
@@ -50,9 +56,11 @@ def run_with_threads(threads: int, work: Callable[[], Result]) -> Result:
     Raises:
         SrTvmError: TVM will not use that many on this machine.
     """
+    if threading.current_thread().name.startswith(_name(threads)):  # a call from within: waiting would never end
+        return work()
     with _lock:
         if threads not in _executors:
-            executor = ThreadPoolExecutor(1, thread_name_prefix=f"tvm-{threads}")
+            executor = ThreadPoolExecutor(1, thread_name_prefix=_name(threads))
             got = executor.submit(start_pool, threads).result()
             if got != threads:
                 raise SrTvmError(f"{threads} threads were asked for; TVM uses {got} on this machine")

@@ -5,6 +5,7 @@ Run as ``python -m sr_tvm.devices.worker PARENT FD``. Answers one request at a t
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -70,10 +71,12 @@ class Session:
                 f"{request['library']}: made for {request['machine']} (target {request['target']}), but "
                 f"{self.where} is {there}; compile for a target that fits it"
             )
+        device = self.remote.device(request["kind"], 0)
+        if not device.exist:
+            raise SrTvmError(f"{self.where} has no {request['kind']} device, which target {request['target']} runs on")
         name = f"{uuid.uuid4().hex}.so"
         with open(request["library"], "rb") as handle:
             self.remote.upload(bytearray(handle.read()), name)
-        device = self.remote.cpu(0)
         return relax.VirtualMachine(self.remote.load_module(name), device), device, name
 
     def use_threads(self, count: int) -> int:
@@ -127,6 +130,8 @@ def measure(request: dict[str, Any], inputs: list[np.ndarray]) -> Answer:
 
 
 def per_operator(request: dict[str, Any], inputs: list[np.ndarray]) -> Answer:
+    if request["kind"] != "cpu":
+        raise SrTvmError(f"single kernels can be timed on a CPU only, not on {request['kind']}")
     session, _, _, name = _prepared(request, inputs)
     ask = session.function("sr_tvm.server.per_operator")
     if ask is None:
@@ -165,6 +170,8 @@ def main() -> None:
             answer, arrays = {"error": str(error)}, []
         except Exception as error:  # whatever TVM raises becomes one line in the parent
             answer, arrays = {"error": _plain(error), "remote": True}, []
+        # A session ends when its last reference goes; TVM's errors leave cycles that would keep the server busy.
+        gc.collect()
         wire.send(sock, answer, arrays)
 
 

@@ -258,3 +258,70 @@ def test_clean_stop():
     assert gone(pid)
     with pytest.raises(SrTvmError, match=tracker):
         list_devices(tracker)
+
+
+STOCK = (
+    "import os, sys\n"
+    "from sr_tvm.devices.lifeline import die_with_parent\n"
+    "die_with_parent(os.getppid())\n"
+    "from tvm.rpc.server import PopenRPCServerState\n"
+    "host, port = sys.argv[1].rsplit(':', 1)\n"
+    "PopenRPCServerState('127.0.0.1', 9300, 9800, tracker_addr=(host, int(port)), key='stock', silent=True)\n"
+)
+
+
+@pytest.fixture
+def stock_server(tracker):
+    """TVM's own Python server, which knows nothing of us."""
+    process = subprocess.Popen([sys.executable, "-c", STOCK, tracker], start_new_session=True)
+    try:
+        wait_until(lambda: any(s.key == "stock" and s.free for s in list_devices(tracker)), 120)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_stock_server(artifact, picture, tracker, stock_server):
+    with RpcDevice(tracker, "stock") as device:
+        (here,), (there,) = LocalDevice().run(artifact, [picture]), device.run(artifact, [picture])
+        np.testing.assert_allclose(there, here, atol=1e-6)
+        assert device.info() == {"tvm": None, "machine": os.uname().machine}
+        assert device.measure(artifact, repeats=2).median > 0
+        with pytest.raises(SrTvmError, match="can't time single kernels"):
+            device.per_operator(artifact)
+        no_gpu = dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali")
+        with pytest.raises(SrTvmError, match="mali|opencl"):
+            device.run(no_gpu, [picture])
+
+
+def test_another_version_of_tvm_is_refused():
+    import json
+
+    from sr_tvm.devices.worker import Session
+
+    session = Session.__new__(Session)
+    session.where = "the server"
+    session.function = lambda name: lambda: json.dumps({"tvm": "0.26.0.post3", "machine": "aarch64"})
+    with pytest.raises(SrTvmError, match=r"runs TVM 0\.26\.0\.post3, this machine 0\.27"):
+        session._handshake()
+
+
+def test_a_killed_parent_leaves_no_client_hanging_on_a_frozen_server(artifact, tmp_path, tracker, own_server):
+    script = (
+        "import os, signal, threading, time\n"
+        "from pathlib import Path\n"
+        "from sr_tvm.artifact import Artifact\n"
+        "from sr_tvm.devices.rpc import RpcDevice\n"
+        f"device = RpcDevice({tracker!r}, 'victim')\n"
+        "device.info()\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(device._worker.pid))\n"
+        "time.sleep(1)\n"
+        f"os.kill({own_server.pid}, signal.SIGSTOP)\n"
+        "threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()\n"
+        f"device.measure(Artifact.load({str(artifact.folder)!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: gone(pid))
