@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.speed.sample import Sample
+from sr_tvm.speed import physical
+from sr_tvm.speed.sample import FEATURES, Sample
 
 KIND = "mlp"
 HIDDEN = 64
@@ -26,6 +28,7 @@ MIN_SAMPLES = 8
 class Mlp:
     """Latency = sum over blocks of exp(net(log widths)), plus a price for head, tail and skip that grows with channels.
 
+    Fitted to blocks alone it can't know that price: the physical model of the same samples then gives it.
     Knows one input size; predicting for another raises SrTvmError.
     """
 
@@ -43,6 +46,8 @@ class Mlp:
         self.ends = nn.Parameter(torch.zeros(2))
         # Set by fit: middle and spread of the log widths, the typical latency of a block.
         self.middle, self.spread, self.unit = torch.zeros(3), torch.ones(3), torch.ones(1)
+        # The physical model's prices where only blocks were seen, else zeros.
+        self.prices = torch.zeros(len(FEATURES), dtype=torch.float64)
 
     def _forward(self, widths: Tensor, owner: Tensor, channels: Tensor, whole: Tensor) -> Tensor:
         blocks = torch.exp(self.net((widths.log() - self.middle) / self.spread).squeeze(1))
@@ -58,12 +63,20 @@ class Mlp:
                     f"this model knows inputs of {self.size[0]}x{self.size[1]} pixels only, "
                     f"{sample.height}x{sample.width} was asked for; a physical model takes any size"
                 )
+        widths, owner, channels, whole = _tensors(samples)
+        if not self.prices.any():
+            with torch.no_grad():
+                return [float(x) for x in self._forward(widths, owner, channels, whole)]
         with torch.no_grad():
-            return [float(x) for x in self._forward(*_tensors(samples))]
+            blocks = self._forward(widths, owner, channels, torch.zeros_like(whole))
+        priced = physical.Physical(tuple(self.prices.tolist()))
+        parts = priced.predict([replace(sample, whole=False) for sample in samples])
+        ends = (full - part for full, part in zip(priced.predict(samples), parts, strict=True))
+        return [float(b) + e for b, e in zip(blocks, ends, strict=True)]
 
     def save(self, path: str | Path) -> None:
         state = {f"net.{name}": value.contiguous() for name, value in self.net.state_dict().items()}
-        state |= {name: getattr(self, name).detach() for name in ("ends", "middle", "spread", "unit")}
+        state |= {name: getattr(self, name).detach() for name in ("ends", "middle", "spread", "unit", "prices")}
         with files.atomic_file(path) as partial:
             save_file(state, partial)
 
@@ -77,7 +90,7 @@ class Mlp:
         model = cls(size)
         try:
             state = load_file(path)
-            for name in ("middle", "spread", "unit"):
+            for name in ("middle", "spread", "unit", "prices"):
                 if state[name].shape != getattr(model, name).shape:
                     raise ValueError(f"{name} has shape {tuple(state[name].shape)}")
                 setattr(model, name, state.pop(name))
@@ -123,6 +136,8 @@ def fit(
         model.middle, model.spread = logs.mean(0), logs.std(0, correction=0).clamp(min=1e-3)
     per_block = measured / torch.tensor([max(1.0, len(s.architecture.blocks)) for s in samples])
     model.unit = per_block.median().reshape(1)
+    if not any(s.whole for s in samples):
+        model.prices = torch.tensor(physical.fit(samples).prices, dtype=torch.float64)
     # So little work a step is slower on several threads, and far slower where others want the cores too.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

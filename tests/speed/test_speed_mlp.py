@@ -8,7 +8,7 @@ import pytest
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.speed import mlp
+from sr_tvm.speed import mlp, physical
 from sr_tvm.speed.model import STAND_IN, SpeedModel
 from sr_tvm.speed.sample import Sample, read_csv
 
@@ -79,6 +79,14 @@ def test_a_network_is_the_sum_of_its_blocks(model, samples):
     one, three = (Sample(Architecture(2, 16, a.blocks * k), 360, 640, 1.0, whole=False) for k in (1, 3))
     first, third = model.predict([one, three])
     assert third == pytest.approx(3 * first, rel=1e-4)
+
+
+def test_blocks_alone_leave_the_ends_to_the_physical_model(model, samples):
+    a = Architecture.uniform(2, 3, 16)
+    whole, part = (Sample(a, 360, 640, 1.0, whole=w) for w in (True, False))
+    prices = physical.fit(samples[48:])
+    added = model.predict([whole])[0] - model.predict([part])[0]
+    assert added == pytest.approx(prices.predict([whole])[0] - prices.predict([part])[0], rel=1e-4) and added > 0
 
 
 def test_another_input_size_is_refused(model):
