@@ -8,6 +8,7 @@ architectures that were measured under the same conditions are not measured agai
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -238,17 +239,18 @@ def _measure(loop: Loop, architecture: Architecture) -> Any:
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.nets.wdsr import WDSR
 
-    place = loop.folder / "neighbour"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(loop.seed)
         module = WDSR(architecture)
-    export_onnx(module, place.with_suffix(".onnx"), (1, 3, HEIGHT, WIDTH), exporter="torchscript")
-    model = load_onnx(place.with_suffix(".onnx"))
-    artifact = compile_module(
-        import_onnx(model, resolve_inputs(model)), "cpu", place, model="random weights",
-        model_sha256=sha256(place.with_suffix(".onnx")), architecture=architecture.to_json(), use_shipped_log=False,
-    )  # fmt: skip
-    return loop.made["device"].measure(artifact, REPEATS)
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-demo-") as place:
+        path = Path(place) / "model.onnx"
+        export_onnx(module, path, (1, 3, HEIGHT, WIDTH), exporter="torchscript")
+        model = load_onnx(path)
+        artifact = compile_module(
+            import_onnx(model, resolve_inputs(model)), "cpu", Path(place) / "artifact", model="random weights",
+            model_sha256=sha256(path), architecture=architecture.to_json(), use_shipped_log=False,
+        )  # fmt: skip
+        return loop.made["device"].measure(artifact, REPEATS)
 
 
 def picture(loop: Loop) -> None:
@@ -285,7 +287,7 @@ AFTER = (("Enlarge a photograph", picture), ("Write the report", report))
 
 
 def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller) -> dict[str, Any]:
-    """All steps in order; gives the summary. Files are as in docs/demo.md, the page is ``folder``/report.html.
+    """All steps in order; gives the summary. The page is ``folder``/report.html.
 
     Raises:
         SrTvmError: a step failed; the message begins with its title.

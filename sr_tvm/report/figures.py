@@ -18,9 +18,14 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
+def _calls(row: dict[str, Any]) -> str:
+    calls = row.get("calls", 1)
+    return svg.clean(row["kernel"], 44) + (f" ×{int(calls)}" if calls != 1 and row["kernel"][:1] != "(" else "")
+
+
 def operator_bars(rows: Sequence[dict[str, Any]], limit: int = 16) -> str:
-    """Horizontal bars of {"kernel", "ms"}, in order of execution; beyond ``limit`` the smallest become one bar."""
-    rows = [{"kernel": r["kernel"], "ms": float(r["ms"])} for r in rows]
+    """Horizontal bars of {"kernel", "ms", "calls"} in the order given; beyond ``limit`` the smallest become one bar."""
+    rows = [{"kernel": _calls(r), "ms": float(r["ms"])} for r in rows]
     if len(rows) > limit:
         kept = sorted(range(len(rows)), key=lambda i: -rows[i]["ms"])[: limit - 1]
         rest = [r for i, r in enumerate(rows) if i not in kept]
@@ -34,7 +39,7 @@ def operator_bars(rows: Sequence[dict[str, Any]], limit: int = 16) -> str:
         for i, row in enumerate(rows):
             share = f"{_number(row['ms'])} ms · {row['ms'] / total:.0%}"
             axes.annotate(share, (row["ms"], i), (5, 0), textcoords="offset points", va="center", color=svg.MUTED)
-        axes.set_yticks(range(len(rows)), [svg.clean(r["kernel"], 34) for r in rows])
+        axes.set_yticks(range(len(rows)), [svg.clean(r["kernel"], 50) for r in rows])
         axes.set_xticks([])
         axes.set_xlim(0, 1.35 * max(r["ms"] for r in rows) or 1)
         axes.invert_yaxis()
@@ -43,9 +48,9 @@ def operator_bars(rows: Sequence[dict[str, Any]], limit: int = 16) -> str:
 
 
 def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
-    """Best time so far against measured trials, a line for each task; a dot for every candidate. Log scale.
+    """Best time so far against measured trials: of the whole network, and of its slowest kernels; a dot per candidate.
 
-    ``history`` is the tuner's: {"task", "trial", "ms", "best_ms"}; a failed candidate has no ``ms``.
+    ``history`` is the tuner's: {"task", "trial", "ms", "best_ms", "total_ms"}; a failed candidate has no ``ms``.
     """
     tasks: dict[str, list[tuple[int, float | None, float | None]]] = {}
     for i, row in enumerate(history):
@@ -56,6 +61,9 @@ def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
     with svg.settings():
         figure = Figure(figsize=(WIDTH, 3.1))
         axes = figure.add_subplot()
+        totals = [(i + 1, row["total_ms"]) for i, row in enumerate(history) if row.get("total_ms")]
+        if totals:
+            axes.step(*zip(*totals, strict=True), where="post", color=svg.INK, linewidth=2.2, label="all kernels")
         for i, task in enumerate(shown):
             colour, dash = svg.SERIES[i % 4], "-" if i < 4 else "--"
             dots = [(x, ms) for x, ms, _ in tasks[task] if ms is not None and 0 < ms < math.inf]
@@ -66,6 +74,7 @@ def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
                 axes.step(*zip(*best, strict=True), where="post", color=colour, linestyle=dash, linewidth=1.8,
                           label=svg.clean(task, 44))  # fmt: skip
         times = [v for t in shown for _, ms, best in tasks[t] for v in (ms, best) if v is not None]
+        times += [total for _, total in totals]
         values = [v for v in times if 0 < v < math.inf]
         if values and max(values) > 4 * min(values):  # on less than that a log scale has hardly a tick
             axes.set_yscale("log")

@@ -29,7 +29,7 @@ def machine() -> dict[str, str | int | float]:
         "cpu": _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": len(usable),
         "memory_gib": round(int(memory[0]) / 2**20, 1) if memory else 0.0,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
         "virtual": "hypervisor" in _field("/proc/cpuinfo", "flags").split(),
     }
 

@@ -54,12 +54,15 @@ def passes(summary: dict[str, Any], folder: Path) -> str:
     parts = [table(("", "before", "after"), counts, {1, 2})]
     fusions = p.get("fusions") or []
     if fusions:
-        rows = []
-        for f in fusions[:60]:
-            operators = f["operators"]
-            words = " → ".join(map(str, operators)) if isinstance(operators, list) else operators
-            rows.append((Markup(f"<code>{text(f['kernel'])}</code>"), words, f.get("rule", "")))
-        parts += ["<h3>Which operators became one kernel</h3>", table(("kernel", "operators", "rule"), rows, set())]
+        # Blocks repeat: equal kernels share a row.
+        count: dict[tuple[str, str, str], int] = {}
+        for f in fusions:
+            key = (str(f["kernel"]), " → ".join(map(str, f["operators"])), str(f.get("rule", "")))
+            count[key] = count.get(key, 0) + 1
+        shown = list(count.items())[:60]
+        rows = [(f"{n}×", Markup(f"<code>{text(name)}</code>"), ops, rule) for (name, ops, rule), n in shown]
+        heads = ("", "kernel", "operators", "rule")
+        parts += ["<h3>Which operators became one kernel</h3>", table(heads, rows, {0})]
     return section("What the passes did", *parts)
 
 
@@ -80,6 +83,8 @@ def tuning(summary: dict[str, Any], folder: Path) -> str:
         faster = float(t["default_ms"]) / float(t["tuned_ms"])
         words += (f" The network took {ms(float(t['default_ms']))} with default schedules and "
                   f"{ms(float(t['tuned_ms']))} with the best ones found, {faster:.2f} times as fast.")  # fmt: skip
+    elif t.get("kernels_default_ms") and float(t["kernels_best_ms"]) >= float(t["kernels_default_ms"]):
+        words += " None was faster than the default schedules, which the build then keeps."
     history = t.get("history") or []
     drawing = _wide(figures.tuning_curve(history)) if history else ""
     note = ("A dot is a candidate, a line the best so far of one kernel. " + str(t.get("note", ""))) if history else ""
