@@ -51,7 +51,9 @@ def command(
     from sr_tvm.frontend.input_shapes import parse_input_shape
     from sr_tvm.nets import registry
 
-    named = registry.is_name(source)
+    named, fixed = registry.is_name(source), source == "vgg16"
+    if dynamic and fixed:
+        raise SrTvmError("vgg16 takes pictures of 224 x 224 only; leave out --dynamic")
     if named:
         module = registry.build(source, scale)
         example = registry.input_shape(source, 24, 20)
@@ -61,15 +63,12 @@ def command(
         module, example = load_weights(source), (1, 3, 24, 20)
     else:
         raise SrTvmError(f"{source}: no such file, and no network of that name; {', '.join(registry.NAMES)} are")
-    fixed = source == "vgg16"
     shape: tuple[int, ...] = example
     if input_shape:
         ((name, shape),) = parse_input_shape(input_shape).items()
         if name not in ("", "x") or len(shape) != 4 or shape[1] != example[1] or (fixed and shape[2:] != example[2:]):
             takes = "x".join(map(str, example)) if fixed else f"Nx{example[1]}xHxW"
             raise SrTvmError(f"--input-shape {input_shape}: {source} takes {takes}, its input is named x")
-    if dynamic and fixed:
-        raise SrTvmError("vgg16 takes pictures of 224 x 224 only; leave out --dynamic")
     symbolic = not input_shape and not fixed
     parity = export_onnx(module, output, shape, symbolic, exporter, opset)
     if as_json:

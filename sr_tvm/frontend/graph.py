@@ -27,6 +27,7 @@ class Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     types: dict[str, TypeProto] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)  # every name of the file, and those made since
     _fresh: int = 0
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -50,8 +51,12 @@ class Graph:
 
     def fresh(self, hint: str) -> str:
         """A tensor name nobody has."""
-        self._fresh += 1
-        return f"{hint}/~{self._fresh}"  # unique: names of the file that hold "/~" are renamed on the way in
+        while True:
+            self._fresh += 1
+            name = f"{hint}/{self._fresh}"
+            if name not in self.taken:
+                self.taken.add(name)
+                return name
 
     def constant(self, value: np.ndarray, hint: str = "constant") -> str:
         """Name a new constant."""

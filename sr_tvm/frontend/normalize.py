@@ -44,6 +44,7 @@ def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Gra
         graph.types[name] = helper.make_tensor_type_proto(TensorProto.FLOAT, shape)
     for tensor in model.graph.initializer:
         graph.constants[tensor.name] = onnx.numpy_helper.to_array(tensor)
+    graph.taken = {name for node in model.graph.node for name in (*node.input, *node.output)} | set(shapes)
     walk = _Walk(graph)
     opset = max(o.version for o in model.opset_import if o.domain in STANDARD_DOMAINS)
     for node in model.graph.node:
@@ -82,6 +83,8 @@ class _Walk:
         if node.op_type not in COMPUTE:
             raise SrTvmError(f"{describe(node)} is supported for shape arithmetic only, and here it works on pixels")
         for name, inferred in self.graph.infer(node).items():
+            if any(d.dim_value == 0 for d in inferred.tensor_type.shape.dim):
+                raise SrTvmError(f"{describe(node)} makes an empty tensor; is the input too small for the network?")
             if inferred.tensor_type.elem_type != TensorProto.FLOAT:
                 raise SrTvmError(f"{describe(node)} makes {name!r}, which is not float32; only float32 is supported")
             self.graph.types[name] = inferred

@@ -11,9 +11,12 @@ LAYERS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 51
 
 
 class VGG16(nn.Module):
-    """Pictures of shape (N, 3, 224, 224) to (N, classes) scores. ``hidden`` smaller than 4096 makes a light twin."""
+    """Pictures of shape (N, 3, size, size) to (N, classes) scores.
 
-    def __init__(self, classes: int = 1000, hidden: int = 4096) -> None:
+    The published network has ``hidden`` 4096 and ``size`` 224; smaller ones make a light twin of the same layers.
+    """
+
+    def __init__(self, classes: int = 1000, hidden: int = 4096, size: int = 224) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -25,7 +28,7 @@ class VGG16(nn.Module):
                 channels = width
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            nn.Linear(channels * 7 * 7, hidden),
+            nn.Linear(channels * (size // 32) ** 2, hidden),
             nn.ReLU(),
             nn.Dropout(),
             nn.Linear(hidden, hidden),

@@ -1,5 +1,6 @@
 """Hostile and broken ONNX files: one clear error each, and nothing large is allocated."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -99,10 +100,8 @@ def test_flipped_bytes_never_escape_as_another_exception(tmp_path: Path) -> None
         broken = whole.copy()
         broken[at] ^= 0xFF
         path.write_bytes(broken)
-        try:
+        with contextlib.suppress(SrTvmError):
             load_onnx(path)
-        except SrTvmError:
-            pass
 
 
 def test_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
