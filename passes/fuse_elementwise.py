@@ -86,8 +86,10 @@ class Grouping:
         decision, _ = mapping.combine(first.type, kind)
         if decision == Decision.NEVER:
             return False, words
-        if decision == Decision.PROFILE and operator(self.graph, second.vars[0]) not in mapping.ADDRESS_ARITHMETIC:
-            return False, f"{words}: no profile says that it pays"
+        if decision == Decision.PROFILE:
+            if operator(self.graph, second.vars[0]) not in mapping.ADDRESS_ARITHMETIC:
+                return False, f"{words}: no profile says that it pays"
+            words += ", address arithmetic of the last store"
         if operator(self.graph, var) in ("concatenate", "concat") and first.type != Mapping.ONE_TO_ONE:
             return False, f"{words}, but a concat has a store for each of its inputs"
         outside = {r for v in first.vars for r in self.graph.readers.get(v, [])} - set(first.vars) - set(second.vars)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import tvm
 from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.schedule import SBlockRV
@@ -32,20 +34,9 @@ def inline(func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
     for block in _blocks(schedule):
         consumers = schedule.get_consumers(block)
         if _spatial(schedule, block) and consumers and all(_spatial(schedule, c) for c in consumers):
-            _attempt(schedule.compute_inline, block)
-    # The pixel shuffle stores at computed addresses and cannot be inlined forward: take what follows into it.
-    for block in reversed(_blocks(schedule)):
-        producers = schedule.get_producers(block)
-        if _spatial(schedule, block) and len(producers) == 1 and _spatial(schedule, producers[0]):
-            _attempt(schedule.reverse_compute_inline, block)
+            with contextlib.suppress(ScheduleError):
+                schedule.compute_inline(block)
     return schedule.mod["main"]
-
-
-def _attempt(primitive, block: SBlockRV) -> None:
-    try:
-        primitive(block)
-    except ScheduleError:
-        return
 
 
 def _blocks(schedule: Schedule) -> list[SBlockRV]:

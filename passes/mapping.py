@@ -66,7 +66,7 @@ _BY_PATTERN = {0: _O, 1: _O, 2: _S, 3: _M, 4: _M}
 
 def operator_name(kernel: str) -> str:
     """The operator's plain name: ``relax.nn.conv2d`` and the kernel ``conv2d3`` are both ``conv2d``."""
-    name = kernel.removeprefix("relax.").removeprefix("nn.").removeprefix("image.")
+    name = kernel.removeprefix("relax.").removeprefix("nn.").removeprefix("image.").removeprefix("tir_")
     return name if name in _TYPES else name.rstrip("0123456789").rstrip("_")
 
 

@@ -16,6 +16,7 @@ from sr_tvm.passes.fuse_elementwise import FuseElementwise, Grouping
 from sr_tvm.passes.inline_blocks import InlineBlocks
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.report import PassReport
+from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
 from tvm.relax import transform as relax_passes
 
 from sr_tvm import files
@@ -36,12 +37,13 @@ PHASES: tuple[Phase, ...] = (
     Phase(2, "fold-batch-norm", "batch_norm into weights and biases", FoldBatchNorm),
     Phase(3, "fold-pixel-shuffle", "reshape, permute, reshape into one store pattern", FoldPixelShuffle),
     Phase(4, "fold-mean-shift", "per-channel constants into weights and biases", FoldMeanShift),
-    Phase(5, "legalize", "one TIR kernel for each operator", lambda _: relax_passes.LegalizeOps()),
-    Phase(6, "annotate", "TIR types kernels of unknown name", lambda _: relax_passes.AnnotateTIROpPattern()),
-    Phase(7, GROUPING, "group kernels by the mapping table", lambda _: FuseElementwise()),
-    Phase(8, "fuse-tir", "one TIR function for each group", lambda _: relax_passes.FuseTIR()),
-    Phase(9, "inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
-    Phase(10, "drop-dead", "remove kernels that nobody calls", lambda _: relax_passes.DeadCodeElimination()),
+    Phase(5, "sink-pixel-shuffle", "arithmetic after the shuffle goes before it", SinkPixelShuffle),
+    Phase(6, "legalize", "one TIR kernel for each operator", lambda _: relax_passes.LegalizeOps()),
+    Phase(7, "annotate", "TIR types kernels of unknown name", lambda _: relax_passes.AnnotateTIROpPattern()),
+    Phase(8, GROUPING, "group kernels by the mapping table", lambda _: FuseElementwise()),
+    Phase(9, "fuse-tir", "one TIR function for each group", lambda _: relax_passes.FuseTIR()),
+    Phase(10, "inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
+    Phase(11, "drop-dead", "remove kernels that nobody calls", lambda _: relax_passes.DeadCodeElimination()),
 )
 
 

@@ -31,13 +31,11 @@ def transposed(x, weight, padding=0, groups=1, strides=1) -> relax.Expr:
 def norm(x, gamma, beta, mean, variance, epsilon=0.0, **flags) -> relax.Expr:
     """The first output of an inference batch_norm."""
     args = [const(a) for a in (gamma, beta, mean, variance)]
-    return relax.TupleGetItem(
-        relax.op.nn.batch_norm(x, *args, axis=1, epsilon=epsilon, training=False, **flags), 0
-    )
+    return relax.TupleGetItem(relax.op.nn.batch_norm(x, *args, axis=1, epsilon=epsilon, training=False, **flags), 0)
 
 
 def network(build: Callable, *shapes) -> tvm.IRModule:
-    """``main`` of inputs of these shapes. ``build(emit, x, ...)`` gives the output; ``emit`` binds what is read twice."""
+    """``main`` of inputs of these shapes. ``build(emit, x, ...)`` is the output; ``emit`` binds what is read twice."""
     builder = relax.BlockBuilder()
     xs = [relax.Var(f"x{i}", relax.TensorType(shape, "float32")) for i, shape in enumerate(shapes)]
     with builder.function("main", xs):

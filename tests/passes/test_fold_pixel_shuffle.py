@@ -1,4 +1,4 @@
-"""Pixel shuffle in both channel orders: found, stored in place by the kernel before it, and still open to scheduling."""
+"""Pixel shuffle in both channel orders: found, stored in place by the kernel before it, still open to scheduling."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,16 @@ from sr_tvm.passes.fold_pixel_shuffle import FoldPixelShuffle, store_pattern
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.pipeline import optimize
 from tvm import relax
+from tvm.s_tir import Schedule
+from tvm.s_tir.meta_schedule import TuneContext
+from tvm.s_tir.meta_schedule.space_generator import PostOrderApply
 from tvm.script import tirx as T
 
 PARTS = {"CRD": ((0, 1, 4, 2, 5, 3), lambda c, r: (c, r, r)), "DCR": ((0, 3, 4, 1, 5, 2), lambda c, r: (r, r, c))}
 
 
 def shuffled(x, shape, scale, order, axes=None):
-    """reshape, permute, reshape of ``x``, whose picture is of ``shape`` (N, C, H, W) with C channels after the shuffle."""
+    """reshape, permute, reshape of ``x``: ``shape`` is N, C, H, W with the C of after the shuffle, the H, W of before."""
     n, c, h, w = shape
     known, parts = PARTS[order]
     split = relax.op.reshape(x, (n, *parts(c, scale), h, w))
@@ -109,31 +112,51 @@ def test_it_is_the_last_store_of_the_convolution(order, scale, follower):
     after, report = optimize(before, CPU)
     assert report.kernels_after == 1 and report.intermediate_bytes_after == 0
     (name,) = ops(after)
-    assert name == "fused_conv2d_add_add_pixel_shuffle" + ("_clip" if follower else "")
+    assert name == f"fused_conv2d_add_add_{'clip_' if follower else ''}pixel_shuffle"
     assert "many-to-many + shuffle -> D many-to-many" in report.fusions[0]["rule"]
-    func = after[name]
-    block = last_block(func)
-    row = block.writes[0].region[2].min
-    at = {v.var.name: i for v, i in zip(block.iter_vars, (0, deep - 1, 3, 4), strict=True)}
-    assert evaluate(row, at) == 3 * scale + scale - 1
-    assert sorted(len(b.shape) for b in func.body.block.alloc_buffers) == [4, 4]  # padding and accumulator
-    assert {tuple(map(int, b.shape))[1] for b in func.body.block.alloc_buffers} == {3, deep}
+    schedule = Schedule(tvm.IRModule({"main": after[name]}))
+    got = store_index(schedule)
+    alone = store_index(Schedule(tvm.IRModule({"main": store_pattern([1, deep, 4, 5], "float32", scale, order)})))
+    for index, expected in zip(got, alone, strict=True):
+        tvm.ir.assert_structural_equal(index, expected, map_free_vars=True)
+    buffers = schedule.get(schedule.get_sblock("root")).alloc_buffers
+    assert [int(b.shape[1]) for b in buffers] == [3, deep]  # the padded input and the accumulator
     assert_same_numbers(before, after)
 
 
-def last_block(func):
-    found = []
-    tvm.tirx.stmt_functor.post_order_visit(
-        func.body, lambda s: found.append(s) if type(s).__name__ == "SBlock" and s.name_hint != "root" else None
-    )
-    return found[-1]
+def store_index(schedule):
+    """The index at which the last block of a kernel stores."""
+    last = schedule.get(schedule.get_child_blocks(schedule.get_sblock("root"))[-1])
+    return [r.min for r in last.writes[0].region]
 
 
-def evaluate(expr, values):
-    """An index expression at given block variables."""
-    variables = []
-    tvm.tirx.stmt_functor.post_order_visit(
-        expr, lambda e: variables.append(e) if isinstance(e, tvm.tirx.Var) else None
+def test_it_can_still_be_tuned():
+    """MetaSchedule makes a space for the fused kernel, and what it samples gives the right picture."""
+    from sr_tvm.tuning.strategy import without_tensor_intrinsics
+
+    weight, bias = np.random.default_rng(0).random((12, 3, 3, 3)) - 0.5, np.arange(12.0)
+    before = network(
+        lambda _, x: shuffled(relax.op.add(conv(x, weight, 1), channels(bias)), (1, 3, 8, 16), 2, "CRD"), (1, 3, 8, 16)
     )
-    bound = {v: tvm.tirx.IntImm("int64", values[v.name]) for v in variables}
-    return int(tvm.arith.Analyzer().simplify(tvm.tirx.stmt_functor.substitute(expr, bound)))
+    after, _ = optimize(before, CPU)
+    (name,) = ops(after)
+    with without_tensor_intrinsics():
+        context = TuneContext(
+            mod=tvm.IRModule({"main": after[name].with_attr("global_symbol", "main")}),
+            target=CPU,
+            space_generator=PostOrderApply(sch_rules="llvm", postprocs="llvm", mutator_probs="llvm"),
+            num_threads=1,
+            rand_state=7,
+        )
+    spaces = context.generate_design_space()
+    decisions = {i.kind.name for space in spaces for i in space.trace.insts}
+    assert {"SamplePerfectTile", "SampleComputeLocation"} & decisions and "GetSBlock" in decisions
+    x = inputs(before)
+    want = run(before, x)[0]
+    for schedule in spaces:
+        assert all(p.apply(schedule) for p in context.space_generator.postprocs)
+        built = tvm.compile(schedule.mod, target=CPU)
+        out = tvm.runtime.tensor(np.zeros_like(want))
+        operands = (x[0], weight.astype("float32"), bias.reshape(1, 12, 1, 1).astype("float32"))
+        built["main"](*[tvm.runtime.tensor(a) for a in operands], out)
+        assert np.abs(out.numpy() - want).max() < 1e-4

@@ -1,0 +1,104 @@
+"""``sr-tvm explain``: what the passes did, and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sr_tvm.passes.report import PassReport
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--input-shape", "shape", metavar="[NAME:]1x3xHxW", help="Size of the input, where it is open.")
+@click.option("--target", default="cpu", show_default=True, help="Target that the kernels are made for.")
+@click.option("--dump", type=click.Path(file_okay=False, path_type=Path), help="Write the module after each phase.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def command(model: Path, shape: str | None, target: str, dump: Path | None, as_json: bool) -> None:
+    """Say which operators of MODEL became one kernel, by which rule, and what memory traffic that saved.
+
+    MODEL is an ONNX file, or the folder of a compiled artifact, whose own report is then shown.
+
+    \b
+    Examples:
+      sr-tvm explain models/wdsr_x2_37k.onnx --input-shape 1x3x360x640
+      sr-tvm explain model.onnx --dump phases/
+      sr-tvm explain out/
+    """
+    if model.is_dir():
+        from sr_tvm.passes.report import FILE_NAME, PassReport
+
+        if shape or dump:
+            raise click.UsageError(f"{model} is an artifact: --input-shape and --dump need an ONNX file")
+        report = PassReport.load(model / FILE_NAME)
+    else:
+        report = _make(model, shape, target, dump)
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+        return
+    _print(report)
+    if dump:
+        click.echo(f"The module after each phase is in {dump}; read {dump}/{_last(report)}.")
+
+
+def _make(model: Path, shape: str | None, target: str, dump: Path | None) -> PassReport:
+    """Import and optimise the ONNX file. Checks what is cheap before TVM is loaded."""
+    from sr_tvm.frontend.input_shapes import parse_input_shape
+    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+
+    loaded = load_onnx(model)
+    shapes = resolve_inputs(loaded, parse_input_shape(shape) if shape else None)
+
+    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.passes.pipeline import optimize
+    from sr_tvm.targets import registry
+
+    return optimize(import_onnx(loaded, shapes), registry.get(target).tvm_target(), dump_dir=dump)[1]
+
+
+def _last(report: PassReport) -> str:
+    phase = report.phases[-1]
+    return f"{phase['number']:02d}-{phase['name']}.py"
+
+
+def _print(report: PassReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+
+    def table(title: str, *columns: str) -> Table:
+        made = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+        for name in columns:
+            numeric = name in ("times", "KiB written", "ms", "phase")
+            made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        return made
+
+    kernels = table("Kernels", "times", "operators", "rule", "KiB written")
+    groups: Counter[tuple[Any, ...]] = Counter()
+    for row in report.fusions:
+        groups[(" + ".join(row["operators"]), row["rule"], row["output_bytes"])] += 1
+    for (operators, rule, size), times in groups.items():
+        kernels.add_row(str(times), operators, rule, f"{size / 1024:.1f}")
+    console.print(kernels)
+
+    for title, rows, key in (("Folded away", report.rewrites, "rule"), ("Not done", report.refusals, "reason")):
+        if rows:
+            made = table(f"\n{title}", "times", key, "first at")
+            firsts = {row[key]: row["where"] for row in reversed(rows)}
+            for said, times in Counter(row[key] for row in rows).items():
+                made.add_row(str(times), said, firsts[said])
+            console.print(made)
+
+    phases = table("\nPhases", "phase", "name", "what", "ms")
+    for row in report.phases:
+        phases.add_row(str(row["number"]), row["name"], row["what"], f"{row['ms']:.0f}")
+    console.print(phases)
+    before, after = report.intermediate_bytes_before / 2**20, report.intermediate_bytes_after / 2**20
+    console.print(f"\nKernels: {report.kernels_before} -> {report.kernels_after}", highlight=False)
+    console.print(f"Intermediates written to memory: {before:.2f} -> {after:.2f} MiB a picture", highlight=False)

@@ -1,0 +1,61 @@
+"""The fusion rules are data: whole, and as published."""
+
+import itertools
+
+import pytest
+from sr_tvm.passes import mapping
+from sr_tvm.passes.mapping import Decision, Mapping, combine, mapping_type, operator_name, rule
+
+I, E, M, R, S = Mapping
+
+
+def test_every_pair_has_a_decision():
+    assert set(mapping.TABLE) == set(itertools.product(Mapping, Mapping))
+    for decision, result in mapping.TABLE.values():
+        assert (result is None) == (decision == Decision.NEVER)
+
+
+@pytest.mark.parametrize(
+    "first, second, decision, result",
+    [
+        (I, M, "T", M), (M, I, "T", M), (M, M, "X", None), (E, M, "X", None), (M, S, "D", M), (S, S, "T", S),
+        (S, R, "T", R), (R, S, "T", R), (E, I, "T", E), (I, E, "T", E), (R, M, "D", M), (S, E, "D", E),
+    ],
+)  # fmt: skip
+def test_as_published(first, second, decision, result):
+    assert combine(first, second) == (decision, result)
+
+
+def test_one_to_one_is_neutral():
+    """Fusing plain arithmetic after an operator never changes its type."""
+    for kind in Mapping:
+        assert combine(kind, I) == (Decision.ALWAYS, kind)
+        assert combine(I, kind) == (Decision.ALWAYS, kind)
+
+
+def test_no_operator_is_listed_twice():
+    names = [name for group in mapping.OPERATORS.values() for name in group]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("relax.nn.conv2d", M), ("conv2d", M), ("conv2d3", M), ("conv2d_transpose1", M), ("relax.add", I), ("add12", I),
+        ("prelu", I), ("tir_clip", I), ("concatenate2", I), ("relax.permute_dims", S), ("pixel_shuffle1", S),
+        ("reshape", R), ("resize2d", E), ("max_pool2d", M), ("relax.image.resize2d", E), ("never_heard_of", None),
+    ],
+)  # fmt: skip
+def test_type_by_name(name, kind):
+    assert mapping_type(name) == kind
+
+
+def test_unknown_names_are_typed_by_what_tir_says():
+    assert [mapping_type("odd", pattern) for pattern in (0, 1, 2, 3, 4, 8)] == [I, I, S, M, M, None]
+    assert mapping_type("conv2d", 0) == M
+
+
+def test_words():
+    assert rule(M, I) == "many-to-many + one-to-one -> T many-to-many"
+    assert rule(M, M) == "many-to-many + many-to-many -> X"
+    assert operator_name("relax.nn.conv2d") == operator_name("conv2d7") == "conv2d"
