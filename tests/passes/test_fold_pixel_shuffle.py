@@ -17,7 +17,7 @@ PARTS = {"CRD": ((0, 1, 4, 2, 5, 3), lambda c, r: (c, r, r)), "DCR": ((0, 3, 4, 
 
 
 def shuffled(x, shape, scale, order, axes=None):
-    """reshape, permute, reshape of ``x``: ``shape`` is N, C, H, W with the C of after the shuffle, the H, W of before."""
+    """reshape, permute, reshape of ``x``: ``shape`` is N, H, W of before the shuffle and C of after it."""
     n, c, h, w = shape
     known, parts = PARTS[order]
     split = relax.op.reshape(x, (n, *parts(c, scale), h, w))

@@ -6,7 +6,7 @@ import pytest
 from sr_tvm.passes import mapping
 from sr_tvm.passes.mapping import Decision, Mapping, combine, mapping_type, operator_name, rule
 
-I, E, M, R, S = Mapping
+A, E, M, R, S = Mapping
 
 
 def test_every_pair_has_a_decision():
@@ -18,8 +18,8 @@ def test_every_pair_has_a_decision():
 @pytest.mark.parametrize(
     "first, second, decision, result",
     [
-        (I, M, "T", M), (M, I, "T", M), (M, M, "X", None), (E, M, "X", None), (M, S, "D", M), (S, S, "T", S),
-        (S, R, "T", R), (R, S, "T", R), (E, I, "T", E), (I, E, "T", E), (R, M, "D", M), (S, E, "D", E),
+        (A, M, "T", M), (M, A, "T", M), (M, M, "X", None), (E, M, "X", None), (M, S, "D", M), (S, S, "T", S),
+        (S, R, "T", R), (R, S, "T", R), (E, A, "T", E), (A, E, "T", E), (R, M, "D", M), (S, E, "D", E),
     ],
 )  # fmt: skip
 def test_as_published(first, second, decision, result):
@@ -29,8 +29,8 @@ def test_as_published(first, second, decision, result):
 def test_one_to_one_is_neutral():
     """Fusing plain arithmetic after an operator never changes its type."""
     for kind in Mapping:
-        assert combine(kind, I) == (Decision.ALWAYS, kind)
-        assert combine(I, kind) == (Decision.ALWAYS, kind)
+        assert combine(kind, A) == (Decision.ALWAYS, kind)
+        assert combine(A, kind) == (Decision.ALWAYS, kind)
 
 
 def test_no_operator_is_listed_twice():
@@ -41,8 +41,8 @@ def test_no_operator_is_listed_twice():
 @pytest.mark.parametrize(
     "name, kind",
     [
-        ("relax.nn.conv2d", M), ("conv2d", M), ("conv2d3", M), ("conv2d_transpose1", M), ("relax.add", I), ("add12", I),
-        ("prelu", I), ("tir_clip", I), ("concatenate2", I), ("relax.permute_dims", S), ("pixel_shuffle1", S),
+        ("relax.nn.conv2d", M), ("conv2d", M), ("conv2d3", M), ("conv2d_transpose1", M), ("relax.add", A), ("add12", A),
+        ("prelu", A), ("tir_clip", A), ("concatenate2", A), ("relax.permute_dims", S), ("pixel_shuffle1", S),
         ("reshape", R), ("resize2d", E), ("max_pool2d", M), ("relax.image.resize2d", E), ("never_heard_of", None),
     ],
 )  # fmt: skip
@@ -51,11 +51,11 @@ def test_type_by_name(name, kind):
 
 
 def test_unknown_names_are_typed_by_what_tir_says():
-    assert [mapping_type("odd", pattern) for pattern in (0, 1, 2, 3, 4, 8)] == [I, I, S, M, M, None]
+    assert [mapping_type("odd", pattern) for pattern in (0, 1, 2, 3, 4, 8)] == [A, A, S, M, M, None]
     assert mapping_type("conv2d", 0) == M
 
 
 def test_words():
-    assert rule(M, I) == "many-to-many + one-to-one -> T many-to-many"
+    assert rule(M, A) == "many-to-many + one-to-one -> T many-to-many"
     assert rule(M, M) == "many-to-many + many-to-many -> X"
     assert operator_name("relax.nn.conv2d") == operator_name("conv2d7") == "conv2d"
