@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted; what was finished is kept, and the same command goes on from there")
+        code = _fail("interrupted; nothing half-written is left, and a job that can resume does so by the same command")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
