@@ -104,6 +104,25 @@ def _repair(path: Path, whole: Any) -> int:
     return len(good)
 
 
+def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
+    """Remove the records of kernels (by structural hash, as in :mod:`trace_genome`) that are not below their limit in
+    seconds; returns how many."""
+    path = Path(folder) / RECORDS
+    workloads = (Path(folder) / WORKLOADS).read_text(encoding="utf-8").splitlines()
+    keys = [f"{int(json.loads(line)[0]):016x}" for line in workloads]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+
+    def fast(line: str) -> bool:
+        index, (_, seconds, *_) = json.loads(line)
+        return min(seconds) < limits.get(keys[index], float("inf"))
+
+    kept = [line for line in lines if fast(line)]
+    if len(kept) < len(lines):
+        with files.atomic_file(path) as partial:
+            partial.write_text("".join(kept), encoding="utf-8")
+    return len(lines) - len(kept)
+
+
 def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
     """The folders of records that are shipped for a target, in order of name."""
     if root is None:

@@ -13,7 +13,7 @@ import tvm
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.tuning.allocation import next_task
-from sr_tvm.tuning.database import open_tables
+from sr_tvm.tuning.database import drop_slower, open_tables
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
 from sr_tvm.tuning.runner import Measurer, WorkerMeasurer
@@ -122,14 +122,21 @@ def tune(
         if problems and all(run.progress.exhausted for run in runs):
             raise SrTvmError(f"no kernel of the model runs unscheduled, so none can be tuned: {problems[0]}")
         adopted = sum(len(history.of(t.key)) for t in tasks)
-        _loop(runs, measurer, history, adopted, trials, progress, max_seconds and started + max_seconds)
+        until = None if max_seconds is None else started + max_seconds
+        _loop(runs, measurer, history, adopted, trials, progress, until, default_schedule)
     finally:
         history.save()
+        drop_slower(database_dir, {run.task.key: run.before for run in runs})
         for run in runs:
             run.close()
         if own:
             measurer.close()
     return _result(Path(database_dir), runs, history, adopted, time.monotonic() - started)
+
+
+def _copy(mod: tvm.IRModule) -> tvm.IRModule:
+    """Default schedules are put into the module they are given."""
+    return tvm.IRModule(dict(mod.functions_items()))
 
 
 def _sized(population: int | None) -> dict[str, int]:
@@ -168,7 +175,7 @@ def _baseline(run: TaskRun, measurer: Measurer, history: History, default_schedu
     """The time of the kernel with its default schedule, measured once in the life of a database."""
     entry = history.tasks.get(run.task.key)
     if entry is None:
-        timing = measurer.open_task(run.task.mod, default_schedule(tvm.IRModule(dict(run.task.mod.functions_items()))))
+        timing = measurer.open_task(run.task.mod, default_schedule(_copy(run.task.mod)))
         entry = {
             "task": run.task.name,
             "workload": run.task.key,
@@ -194,18 +201,23 @@ def _loop(
     trials: int,
     progress: Callable[[Event], None] | None,
     until: float | None,
+    default_schedule: Callable[[Any], Any],
 ) -> None:
-    total = sum(r.task.weight * r.best for r in runs)
     while done < trials:
         unfinished = next((i for i, r in enumerate(runs) if r.unfinished), None)
         chosen = next_task([r.progress for r in runs]) if unfinished is None else unfinished
         if chosen is None:
             return
         run = runs[chosen]
-        others = total - run.task.weight * run.best
-        if measurer.open_task(run.task.mod).error is not None:
+        # The default again, with every generation: one disturbed measurement would let slower candidates win.
+        timing = measurer.open_task(run.task.mod, default_schedule(_copy(run.task.mod)))
+        if timing.seconds is None:
             run.progress.exhausted, run.unfinished = True, False
             continue
+        if timing.seconds < run.before:
+            run.before = timing.seconds
+            history.tasks[run.task.key]["before_ms"] = timing.seconds * 1e3
+        others = sum(r.task.weight * r.best for r in runs if r is not run)
         best = run.best
         for row in run.generation(measurer):
             done += 1
