@@ -1,0 +1,18 @@
+"""ONNX Runtime on its CPU provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from benchmarks.engines import Loaded
+
+
+def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    return Loaded(lambda: session.run(None, {"x": x})[0], lambda y: y)

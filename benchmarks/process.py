@@ -1,0 +1,96 @@
+"""An engine in a process of its own: started, ready, timed, ended; with a deadline on every answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sr_tvm.errors import SrTvmError
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS, CALL_SECONDS = 600.0, 120.0
+_LIMITS = ("OMP_NUM_THREADS", "TVM_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class EngineProcess:
+    """Runs ``python -m benchmarks.worker ENGINE FOLDER THREADS``. Use it in a ``with`` block.
+
+    Raises:
+        SrTvmError: from :meth:`ready` and :meth:`time`, with the engine's own words when it fails, dies or hangs.
+    """
+
+    def __init__(self, engine: str, folder: Path, threads: int) -> None:
+        self.name, self.folder, self.threads = engine, folder, threads
+        environment = {
+            **os.environ, **{name: str(threads) for name in _LIMITS},
+            "TVM_BIND_THREADS": "0", "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        }  # fmt: skip
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in close()
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", engine, str(folder), str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> EngineProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until the network is loaded and has run; the worker's word: max_abs_err, peak, version."""
+        return self._answer(READY_SECONDS)
+
+    def time(self) -> float:
+        """Milliseconds of one run, wall clock."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise SrTvmError(f"{self.name} died: {self._last_words()}") from None
+        return float(self._answer(CALL_SECONDS)["ms"])
+
+    def close(self) -> None:
+        """End the process and whatever it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            with suppress(OSError):
+                if stream:
+                    stream.close()
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        stream, until = self._process.stdout, time.monotonic() + seconds
+        assert stream is not None
+        while b"\n" not in self._buffer:
+            found, _, _ = select.select([stream], [], [], max(0.0, until - time.monotonic()))
+            if not found:
+                raise SrTvmError(f"{self.name}: no answer within {seconds:g} s")
+            data = os.read(stream.fileno(), 65536)
+            if not data:
+                raise SrTvmError(f"{self.name} died: {self._last_words()}")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise SrTvmError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def _last_words(self) -> str:
+        self._process.wait(10)
+        self._log.seek(0)
+        lines = [line for line in self._log.read().splitlines() if line.strip()]
+        return (lines[-1] if lines else f"exit code {self._process.returncode}")[:300]
