@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHAPE, run_artifact, run_reference, save_onnx
 from onnx import helper
+from target_runs import SHAPE, run_artifact, run_reference, save_onnx
 
 from sr_tvm.artifact import Artifact
 from sr_tvm.compiler import compile_model
