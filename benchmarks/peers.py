@@ -7,6 +7,7 @@ compared with PyTorch's. Writes benchmarks/results/peers.json.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from benchmarks.engines import ENGINES, OURS
 from benchmarks.process import EngineProcess
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.report import host
 
 NAME = "peers"
 # Of the output's peak. Winograd's algorithm alone costs up to 1e-4 in MNN; half precision or a wrong result costs more.
@@ -177,6 +179,7 @@ def main(
     Example:  make bench NAME=peers ARGS="--models wdsr-3x24 --rounds 5"
     """
     console, rows, ours = Console(), [], {}
+    load = os.getloadavg()[0]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     total = len(names) * len(threads) * len(engines) * rounds
     with tempfile.TemporaryDirectory(prefix="sr-tvm-peers-") as place:
@@ -196,7 +199,11 @@ def main(
                     ours[name] = schedules(folder)
     summary = {**summarize(rows), "ours": ours}
     packages = tuple(p for e in engines for p in ENGINES[e].packages)
-    value = common.result(NAME, method(input_size, rounds, database), rows, summary, packages)
+    # What else ran: above the number of cores, times are too long, and two threads are hardly worth more than one.
+    how = method(input_size, rounds, database) | {"load_average_before": load, "load_average_after": os.getloadavg()[0]}
+    value = common.result(NAME, how, rows, summary, packages)
+    if load > float(host.machine()["cores"]):
+        console.print(f"[yellow]the machine was busy (load {load:.1f}): trust the order more than the times[/]")
     path = common.write_result(value, output)
     show(rows, summary, console)
     console.print(f"wrote {path}")
