@@ -33,6 +33,7 @@ class Artifact:
 
     ``target`` is our preset's name, ``tvm_target`` TVM's own description of it. ``schedule`` is "default" or "tuned".
     ``kernels`` says which kernel runs on which device. ``notes`` are for people: "not yet optimised", "compile only".
+    ``halo`` is how many input pixels to each side an output pixel depends on; None where the network can't be tiled.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Artifact:
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     architecture: dict[str, Any] | None = None
+    halo: int | None = None
 
     @property
     def library_path(self) -> Path:

@@ -45,7 +45,7 @@ def compile_model(
 
     mod = import_onnx(model, shapes)
     names = [value.name for value in model.graph.output]
-    architecture = _architecture(model, model_path)
+    architecture, halo = _architecture(model, model_path), _halo(model)
     del model  # its weights are in the module now, and there may be half a gigabyte of them
     return compile_module(
         mod,
@@ -55,6 +55,7 @@ def compile_model(
         model_sha256=sha256(model_path),
         output_names=names,
         architecture=architecture,
+        halo=halo,
         database_dir=database_dir,
         use_shipped_log=use_shipped_log,
     )
@@ -69,6 +70,7 @@ def compile_module(
     model_sha256: str = "",
     output_names: Sequence[str] = (),
     architecture: dict[str, Any] | None = None,
+    halo: int | None = None,
     database_dir: str | Path | None = None,
     use_shipped_log: bool = True,
 ) -> Artifact:
@@ -112,6 +114,7 @@ def compile_module(
             notes=tuple(notes),
             versions=_versions(),
             architecture=architecture,
+            halo=halo,
         ).save()
     return Artifact.load(out)
 
@@ -178,6 +181,15 @@ def _architecture(model: Any, path: str | Path) -> dict[str, Any] | None:
                 raise SrTvmError(f"{path}: its metadata {ARCHITECTURE_KEY} is not a JSON object; export it again")
             return value
     return None
+
+
+def _halo(model: Any) -> int | None:
+    from sr_tvm.frontend.receptive_field import receptive_field
+
+    try:
+        return receptive_field(model).halo
+    except SrTvmError:  # a classifier, say: it compiles, but no picture can go through it in tiles
+        return None
 
 
 def _versions() -> dict[str, str]:

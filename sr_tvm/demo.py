@@ -149,14 +149,12 @@ def tuning(loop: Loop) -> None:
 
 def build(loop: Loop) -> None:
     """Two artifacts: with default schedules, which the speed model learns from, and with what tuning found."""
-    from sr_tvm.compiler import compile_module
+    from sr_tvm.compiler import compile_model
 
     def make(name: str, database: Path | None) -> Artifact:
-        return compile_module(
-            loop.made["relax"], "cpu", loop.folder / name, model="model.onnx", model_sha256=sha256(loop.made["onnx"]),
-            output_names=["y"], architecture=loop.made["architecture"].to_json(), database_dir=database,
-            use_shipped_log=False,
-        )  # fmt: skip
+        return compile_model(
+            loop.made["onnx"], "cpu", loop.folder / name, database_dir=database, use_shipped_log=False
+        )
 
     loop.made["plain"] = make("artifact-default", None)
     artifact = loop.made["artifact"] = make("artifact", loop.folder / "tuning")
@@ -233,10 +231,8 @@ def _measure(loop: Loop, architecture: Architecture) -> Any:
     """A network with random weights: they do not change its speed."""
     import torch
 
-    from sr_tvm.compiler import compile_module
+    from sr_tvm.compiler import compile_model
     from sr_tvm.frontend.export import export_onnx
-    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
-    from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.nets.wdsr import WDSR
 
     with torch.random.fork_rng(devices=[]):
@@ -245,11 +241,7 @@ def _measure(loop: Loop, architecture: Architecture) -> Any:
     with tempfile.TemporaryDirectory(prefix="sr-tvm-demo-") as place:
         path = Path(place) / "model.onnx"
         export_onnx(module, path, (1, 3, HEIGHT, WIDTH), exporter="torchscript")
-        model = load_onnx(path)
-        artifact = compile_module(
-            import_onnx(model, resolve_inputs(model)), "cpu", Path(place) / "artifact", model="random weights",
-            model_sha256=sha256(path), architecture=architecture.to_json(), use_shipped_log=False,
-        )  # fmt: skip
+        artifact = compile_model(path, "cpu", Path(place) / "artifact", use_shipped_log=False)
         return loop.made["device"].measure(artifact, REPEATS)
 
 

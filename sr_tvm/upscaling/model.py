@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import MANIFEST, Artifact, sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.upscaling.tiles import side
@@ -103,15 +102,12 @@ def _from_artifact(path: Path) -> Model:
         raise SrTvmError(f"{path}: has not one input and one output; it does not enlarge pictures")
     given, made = artifact.inputs[0].shape, artifact.outputs[0].shape
     check_shapes(path, given, made)
-    halo = None
-    if artifact.architecture is not None:
-        halo = wdsr_halo(Architecture.from_json(artifact.architecture, str(path / MANIFEST)))
     return Model(
         path,
         artifact.model_sha256,
         given[1],
         made[2] // given[2],
-        halo,
+        artifact.halo,
         artifact.inputs[0].name,
         (given[2], given[3]),
         artifact,
@@ -127,13 +123,6 @@ def check_shapes(where: Path, given: tuple[int, ...], made: tuple[int, ...]) -> 
             f"{where}: maps {_text(given)} to {_text(made)}; a network that enlarges pictures maps 1x3xHxW, "
             "or 1x1xHxW, to the same enlarged by a whole factor"
         )
-
-
-def wdsr_halo(architecture: Architecture) -> int:
-    """How far a WDSR looks: the sum of the reaches of the convolutions on its deepest path, or of its skip."""
-    reach = {name: kernel // 2 for name, _, _, kernel in architecture.convolutions}
-    skip = reach.pop("skip")
-    return max(skip, sum(reach.values()))
 
 
 def _text(shape: tuple[int, ...] | list[int | None]) -> str:

@@ -1,5 +1,6 @@
 """Pictures through compiled networks: tiles don't show, every kind of pixel comes out right, nothing half-written."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from sr_tvm.nets.fsrcnn import FSRCNN
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.upscaling import cache, planes, upscale, writing
 from sr_tvm.upscaling.images import Picture, read_picture
-from sr_tvm.upscaling.model import Model, open_model, wdsr_halo
+from sr_tvm.upscaling.model import Model, open_model
 from sr_tvm.upscaling.network import Network
 from sr_tvm.upscaling.upscale import upscale_file
 
@@ -240,7 +241,7 @@ def test_exif_rotation(tmp_path, model):
 
 
 def test_an_artifact_folder_as_the_model(tmp_path, model):
-    """Our export tells the architecture, an artifact keeps it, and so the halo is known; the shape is fixed."""
+    """An artifact knows its halo; its shape is fixed."""
     from sr_tvm.compiler import compile_model
 
     compile_model(model, "cpu", tmp_path / "artifact", {open_model(model).input_name: (1, 3, 20, 28)})
@@ -253,7 +254,9 @@ def test_an_artifact_folder_as_the_model(tmp_path, model):
 
 
 def test_an_artifact_that_does_not_say_how_far_it_looks(tmp_path, plain_model):
-    artifact, _ = cache.compiled(open_model(plain_model), (24, 24))
+    compiled, _ = cache.compiled(open_model(plain_model), (24, 24), tmp_path / "cache")
+    artifact = dataclasses.replace(compiled, halo=None)
+    artifact.save()
     pixels = noise(24, 24, 3)
     upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", artifact.folder)
     assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(plain_model, pixels))
@@ -268,10 +271,6 @@ def test_a_model_of_fixed_size(tmp_path, folder):
     assert done.tile == (16, 22)
     whole = export(folder, "free.onnx", wdsr(2, depth=0), 3)
     assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(whole, pixels))
-
-
-def test_the_halo_of_an_architecture_is_the_models(model):
-    assert open_model(model).halo == wdsr_halo(Architecture.uniform(2, 2, 8)) == 4
 
 
 def test_the_cache_is_used_and_mended(plain_model, tmp_path):
