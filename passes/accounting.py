@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tvm
+from tvm import relax
+
 from sr_tvm.passes.fuse_elementwise import Grouping, is_kernel, operator
 from sr_tvm.passes.graph import Graph, tensor_bytes
-from tvm import relax
 
 
 def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:

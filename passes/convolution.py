@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import tvm
-from sr_tvm.passes.graph import array, constant
 from tvm import relax
+
+from sr_tvm.passes.graph import array, constant
 
 # Layouts of data and weights that we read: ONNX has no others.
 _LAYOUTS = {"relax.nn.conv2d": ("NCHW", "OIHW"), "relax.nn.conv2d_transpose": ("NCHW", "IOHW")}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import tvm
+from tvm import relax
+from tvm.relax.dpl import is_const, is_op, is_tuple_get_item, wildcard
+
 from sr_tvm.passes.convolution import Convolution
 from sr_tvm.passes.graph import Graph, array, channel_constant
 from sr_tvm.passes.log import Log
-from tvm import relax
-from tvm.relax.dpl import is_const, is_op, is_tuple_get_item, wildcard
 
 _DATA = wildcard()
 _NORM = is_op("relax.nn.batch_norm")(_DATA, is_const(), is_const(), is_const(), is_const())

@@ -17,11 +17,12 @@ from collections.abc import Callable
 
 import numpy as np
 import tvm
+from tvm import relax
+
 from sr_tvm.passes import fold_pixel_shuffle
 from sr_tvm.passes.convolution import Convolution
 from sr_tvm.passes.graph import Graph, channel_constant
 from sr_tvm.passes.log import Log
-from tvm import relax
 
 add, multiply = relax.op.add, relax.op.multiply
 # A shift divided by a scale may not grow beyond what half precision can hold.

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import tvm
-from sr_tvm.passes.graph import Graph
-from sr_tvm.passes.log import Log
 from tvm import relax
 from tvm.relax.dpl import is_op, wildcard
 from tvm.script import tirx as T
+
+from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.log import Log
 
 _DATA = wildcard()
 _SPLIT = is_op("relax.reshape")(_DATA, wildcard())

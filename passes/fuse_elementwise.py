@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import tvm
+from tvm import relax
+
 from sr_tvm.passes import mapping
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.mapping import Decision, Mapping
 from sr_tvm.passes.outline import outline
-from tvm import relax
 
 # A reshape of a whole tensor is a view in TVM's build, so it is no kernel and is never fused.
 VIEWS = frozenset({"reshape", "flatten", "squeeze", "expand_dims"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tvm
+from tvm import relax
+
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.mapping import operator_name
-from tvm import relax
 
 
 def kernel_name(operators: Sequence[str]) -> str:

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tvm
+from tvm.relax import transform as relax_passes
+
+from sr_tvm import files
 from sr_tvm.passes import accounting
 from sr_tvm.passes.fold_batch_norm import FoldBatchNorm
 from sr_tvm.passes.fold_mean_shift import FoldMeanShift
@@ -17,9 +20,6 @@ from sr_tvm.passes.inline_blocks import InlineBlocks
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.report import PassReport
 from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
-from tvm.relax import transform as relax_passes
-
-from sr_tvm import files
 
 
 class Phase(NamedTuple):

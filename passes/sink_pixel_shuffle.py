@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tvm
+from tvm import relax
+
 from sr_tvm.passes.fold_pixel_shuffle import scale_and_order
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.mapping import Mapping, mapping_type, operator_name
-from tvm import relax
 
 
 @tvm.transform.module_pass(opt_level=0, name="SinkPixelShuffle")

@@ -28,7 +28,7 @@ def compile_model(
 ) -> Artifact:
     """Compile an ONNX file for a target and write the artifact into the folder ``out``, whole or not at all.
 
-    ``input_shapes`` fixes symbolic or changes static input shapes. ``database_dir`` is a folder of tuning records;
+    ``input_shapes`` fixes symbolic input shapes. ``database_dir`` is a folder of tuning records;
     without it, the records shipped for the target are used unless ``use_shipped_log`` is false.
 
     Raises:

@@ -13,7 +13,7 @@ from sr_tvm.targets.registry import NAMES
 @click.argument("model", type=click.Path())
 @click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The artifact's folder; replaced if there.")
-@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Fix a symbolic shape, or change a static one.")
+@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Fix a symbolic shape.")
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")

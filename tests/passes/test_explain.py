@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from sr_tvm.passes.report import FILE_NAME, PassReport
 
 from sr_tvm.cli.main import main
 from sr_tvm.nets import registry
+from sr_tvm.passes.report import FILE_NAME, PassReport
 
 
 def explain(capsys, *argv):

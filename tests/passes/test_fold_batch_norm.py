@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from pass_nets import assert_same_numbers, assert_same_structure, channels, conv, network, norm, ops, run, transposed
+from tvm import relax
+
 from sr_tvm.passes.fold_batch_norm import FoldBatchNorm
 from sr_tvm.passes.log import Log
-from tvm import relax
 
 # kind: (convolution, weight shape, groups) of 4 channels in and 8 out, 4 out where depthwise.
 KINDS = {

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from pass_nets import assert_same_numbers, assert_same_structure, channels, const, conv, network, ops, transposed
+from tvm import relax
+
 from sr_tvm.passes.fold_mean_shift import FoldMeanShift
 from sr_tvm.passes.fold_pixel_shuffle import FoldPixelShuffle
 from sr_tvm.passes.log import Log
-from tvm import relax
 
 add, subtract, multiply, divide = relax.op.add, relax.op.subtract, relax.op.multiply, relax.op.divide
 SHAPE = (1, 3, 6, 5)

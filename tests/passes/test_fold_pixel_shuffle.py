@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import tvm
 from pass_nets import CPU, assert_same_numbers, channels, conv, inputs, network, ops, run
-from sr_tvm.passes.fold_pixel_shuffle import FoldPixelShuffle, store_pattern
-from sr_tvm.passes.log import Log
-from sr_tvm.passes.pipeline import optimize
 from tvm import relax
 from tvm.s_tir import Schedule
 from tvm.s_tir.meta_schedule import TuneContext
 from tvm.s_tir.meta_schedule.space_generator import PostOrderApply
 from tvm.script import tirx as T
+
+from sr_tvm.passes.fold_pixel_shuffle import FoldPixelShuffle, store_pattern
+from sr_tvm.passes.log import Log
+from sr_tvm.passes.pipeline import optimize
 
 PARTS = {"CRD": ((0, 1, 4, 2, 5, 3), lambda c, r: (c, r, r)), "DCR": ((0, 3, 4, 1, 5, 2), lambda c, r: (r, r, c))}
 

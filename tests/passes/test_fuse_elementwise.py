@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import tvm
 from pass_nets import CPU, assert_same_numbers, channels, const, conv, network, ops
-from sr_tvm.passes.fuse_elementwise import FuseElementwise, Grouping
-from sr_tvm.passes.mapping import Mapping
-from sr_tvm.passes.pipeline import optimize
 from tvm import relax
 from tvm.script import ir as I
 from tvm.script import relax as R
+
+from sr_tvm.passes.fuse_elementwise import FuseElementwise, Grouping
+from sr_tvm.passes.mapping import Mapping
+from sr_tvm.passes.pipeline import optimize
 
 op, nn = relax.op, relax.op.nn
 SHAPE = (1, 3, 6, 5)

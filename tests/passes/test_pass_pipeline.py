@@ -6,13 +6,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pass_nets import CPU, assert_same_numbers, channels, const, conv, network, norm, ops, run, transposed
-from sr_tvm.passes.pipeline import PHASES, optimize
 from tvm import relax
 
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
 from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.nets import registry
+from sr_tvm.passes.pipeline import PHASES, optimize
 
 op, nn = relax.op, relax.op.nn
 

@@ -133,13 +133,13 @@ def test_records_of_other_kernels_change_nothing(tiny_onnx: Path, tmp_path: Path
 def make_record(path: Path, folder: Path, block: str = "conv2d_nchw") -> None:
     """A database with one record, for the kernel of convolution, addition and ReLU: its second loop in parallel."""
     import tvm
-    from sr_tvm.passes.pipeline import optimize
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.database import JSONDatabase, TuningRecord
 
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
     from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.passes.pipeline import optimize
     from sr_tvm.targets import registry
 
     target = registry.get("cpu").tvm_target()

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from sr_tvm.passes import mapping
 from sr_tvm.passes.mapping import Decision, Mapping, combine, mapping_type, operator_name, rule
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from sr_tvm.passes.report import PassReport
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.passes.report import PassReport
 
 REPORT = PassReport(
     kernels_before=3,

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import sr_tvm.models
 import tvm
-from sr_tvm.passes.pipeline import optimize
 
+import sr_tvm.models
 from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.to_relax import import_onnx
+from sr_tvm.passes.pipeline import optimize
 from sr_tvm.targets.replay import replay
 from sr_tvm.tuning.database import shipped_database
 from sr_tvm.tuning.trace_genome import structural_key
