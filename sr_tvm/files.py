@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -13,11 +14,36 @@ from typing import Any
 
 from sr_tvm.errors import SrTvmError
 
+# What a full or failing disk says, whichever file it says it of.
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
-def _temporary(path: Path, make: Any) -> str:
+
+def check_writable(path: str | Path) -> None:
+    """Refuse, before the work, a file or folder that :func:`atomic_file` or :func:`atomic_folder` could not make.
+
+    Creates nothing, so it can be wrong about a disk that is full or a file system that lies.
+
+    Raises:
+        SrTvmError: a part of the path is a file, or the folder it would be made in cannot be written.
+    """
+    place = _final(path) if os.path.isdir(path) else Path(path).absolute()
+    while not os.path.lexists(place := place.parent) and place != place.parent:
+        pass
+    if not os.path.isdir(place):
+        raise SrTvmError(f"cannot write {path}: {place} is not a folder; name a place that can be written")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise SrTvmError(f"cannot write {path}: {place} is write-protected; name a place that can be written")
+
+
+def _final(path: str | Path) -> Path:
+    """Where a folder really lies: renaming a link to it would replace the link."""
+    return Path(os.path.realpath(path))
+
+
+def _temporary(path: Path, make: Any) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return make(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        return Path(make(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
     except OSError as error:
         reason = error.strerror or error
         raise SrTvmError(f"cannot write {path}: {reason}; name a place that can be written") from error
@@ -36,16 +62,36 @@ def _umask_mode(base: int) -> int:
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes the final name, on any exception it is removed."""
-    path = Path(path)
-    partial = Path(_temporary(path, _file))
+def _told(path: str | Path, partial: Path) -> Iterator[None]:
+    """An OSError about what is being written becomes one line; one about anything else is not ours to explain."""
     try:
-        yield partial
-        os.chmod(partial, _umask_mode(0o666))
-        if path.is_dir():
-            raise SrTvmError(f"cannot write {path}: it is a folder; name a file")
-        os.replace(partial, path)
+        yield
+    except OSError as error:
+        named = [os.fsdecode(n) for n in (error.filename, error.filename2) if isinstance(n, (str, bytes))]
+        ours = any(Path(n) == partial or partial in Path(n).parents for n in named)
+        if not ours and error.errno not in _STORAGE:
+            raise
+        place = path if ours or not named else named[0]
+        reason = error.strerror or error
+        raise SrTvmError(f"cannot write {place}: {reason}; what was there before is unchanged") from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it takes the final name, on any exception it is removed.
+
+    Raises:
+        SrTvmError: the place cannot be written, or its disk is full, here or in the body.
+    """
+    path = Path(path)
+    partial = _temporary(path, _file)
+    try:
+        with _told(path, partial):
+            yield partial
+            os.chmod(partial, _umask_mode(0o666))
+            if os.path.isdir(path):
+                raise SrTvmError(f"cannot write {path}: it is a folder; name a file")
+            os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -53,22 +99,27 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Like :func:`atomic_file` for a folder. An older folder of that name stays until the new one is whole."""
-    path = Path(path)
-    if path.exists() and not path.is_dir():
+    """Like :func:`atomic_file` for a folder. An older folder of that name stays until the new one is whole.
+
+    A link to a folder stays; the folder that it leads to is replaced.
+    """
+    final = _final(path)
+    if os.path.lexists(final) and not os.path.isdir(final):
         raise SrTvmError(f"cannot write {path}: a file of that name is there; name a folder")
-    partial = Path(_temporary(path, tempfile.mkdtemp))
+    partial = _temporary(final, tempfile.mkdtemp)
     old = partial.with_suffix(".old.partial")
     try:
-        yield partial
-        os.chmod(partial, _umask_mode(0o777))
-        if path.exists():
-            os.replace(path, old)
-        os.replace(partial, path)
+        with _told(path, partial):
+            yield partial
+            os.chmod(partial, _umask_mode(0o777))
+            if final.exists():
+                os.replace(final, old)
+            os.replace(partial, final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
-        if old.exists() and not path.exists():
-            os.replace(old, path)
+        if old.exists() and not final.exists():
+            os.replace(old, final)
+        shutil.rmtree(old, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -91,7 +142,7 @@ def read_json(path: str | Path, schema: str, version: int) -> dict[str, Any]:
         raise SrTvmError(f"{path}: no such file") from None
     except OSError as error:
         raise SrTvmError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number of thousands of digits
         raise SrTvmError(f"{path}: not JSON ({str(error)[:120]})") from None
     if not isinstance(value, dict) or value.get("schema") != schema:
         raise SrTvmError(f'{path}: not a {schema} file (its "schema" field must be "{schema}")')
