@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect_keys
 
 SCHEMA, VERSION = "sr-tvm/architecture", 1
 SCALES = (2, 3, 4)
@@ -18,7 +20,8 @@ COLOURS = 3
 
 def _width(value: Any, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WIDTH:
-        raise SrTvmError(f"architecture field {field} is {value!r}; a whole number from 1 to {MAX_WIDTH} is allowed")
+        shown = reprlib.repr(value)
+        raise SrTvmError(f"architecture field {field} is {shown}; a whole number from 1 to {MAX_WIDTH} is allowed")
     return value
 
 
@@ -45,8 +48,8 @@ class Architecture:
     blocks: tuple[Block, ...]
 
     def __post_init__(self) -> None:
-        if isinstance(self.scale, bool) or self.scale not in SCALES:
-            raise SrTvmError(f"architecture field scale is {self.scale!r}; 2, 3 or 4 is allowed")
+        if type(self.scale) is not int or self.scale not in SCALES:
+            raise SrTvmError(f"architecture field scale is {reprlib.repr(self.scale)}; 2, 3 or 4 is allowed")
         _width(self.channels, "channels")
         if len(self.blocks) > MAX_BLOCKS:
             raise SrTvmError(f"architecture field blocks has {len(self.blocks)} entries; {MAX_BLOCKS} at most")
@@ -93,20 +96,26 @@ class Architecture:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str = "architecture") -> Architecture:
-        known = {"schema", "version", "family", "scale", "channels", "blocks"}
-        for key in value.keys() - known:
-            raise SrTvmError(f"{where}: unknown field {key!r}; known are {', '.join(sorted(known))}")
+        """Read what :meth:`to_json` gave; ``where`` begins the message of an error that is not about one width.
+
+        Raises:
+            SrTvmError: not an object, or a field is unknown, missing or out of range; the message names it.
+        """
+        expect_keys(value, set(), {"schema", "version", "family", "scale", "channels", "blocks"}, where)
         if value.get("family", "wdsr-b") != "wdsr-b":
-            raise SrTvmError(f"{where}: field family is {value['family']!r}; only 'wdsr-b' is known")
+            raise SrTvmError(f"{where}: field family is {reprlib.repr(value['family'])}; only 'wdsr-b' is known")
         blocks = value.get("blocks")
         keys = {"expand", "linear"}
         if not isinstance(blocks, list) or not all(isinstance(b, dict) and b.keys() == keys for b in blocks):
             raise SrTvmError(f'{where}: field blocks must be a list of {{"expand": N, "linear": N}}')
-        return cls(
-            value.get("scale"),  # type: ignore[arg-type]  # checked in __post_init__
-            value.get("channels"),  # type: ignore[arg-type]
-            tuple(Block(b["expand"], b["linear"]) for b in blocks),
-        )
+        try:
+            return cls(
+                value.get("scale"),  # type: ignore[arg-type]  # checked in __post_init__
+                value.get("channels"),  # type: ignore[arg-type]
+                tuple(Block(b["expand"], b["linear"]) for b in blocks),
+            )
+        except SrTvmError as error:
+            raise SrTvmError(f"{where}: {error}") from None
 
     def save(self, path: str | Path) -> None:
         files.write_json(path, self.to_json())

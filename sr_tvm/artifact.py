@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/artifact", 1
 MANIFEST = "artifact.json"
@@ -23,8 +26,14 @@ class Tensor:
     dtype: str = "float32"
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Tensor:
-        return cls(value["name"], tuple(int(n) for n in value["shape"]), value["dtype"])
+    def from_json(cls, value: dict[str, Any], where: str = "tensor") -> Tensor:
+        """Read one of a manifest. Raises SrTvmError that begins with ``where`` and names the field that is wrong."""
+        keys = {"name", "shape", "dtype"}
+        expect_keys(value, keys, keys, where)
+        for i, n in enumerate(expect(value["shape"], list, f"{where}: field shape")):
+            expect(n, int, f"{where}: field shape[{i}]", least=1)
+        name, dtype = (expect(value[key], str, f"{where}: field {key}") for key in ("name", "dtype"))
+        return cls(name, tuple(value["shape"]), dtype)
 
 
 @dataclass(frozen=True)
@@ -72,15 +81,7 @@ class Artifact:
         """
         folder = Path(folder)
         value = files.read_json(folder / MANIFEST, SCHEMA, VERSION)
-        try:
-            fields = {k: v for k, v in value.items() if k not in ("schema", "version")}
-            fields["inputs"] = tuple(Tensor.from_json(t) for t in fields["inputs"])
-            fields["outputs"] = tuple(Tensor.from_json(t) for t in fields["outputs"])
-            fields["kernels"] = tuple(fields.get("kernels", ()))
-            fields["notes"] = tuple(fields.get("notes", ()))
-            artifact = cls(folder=folder, **fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SrTvmError(f"{folder / MANIFEST}: missing or wrong field: {error}") from None
+        artifact = cls(folder=folder, **_checked(value, str(folder / MANIFEST)))
         if Path(artifact.library).name != artifact.library:
             raise SrTvmError(f"{folder / MANIFEST}: field library is {artifact.library!r}; give a plain file name")
         if not artifact.library_path.is_file():
@@ -88,6 +89,39 @@ class Artifact:
         if sha256(artifact.library_path) != artifact.library_sha256:
             raise SrTvmError(f"{artifact.library_path}: not the library that was built; compile the model again")
         return artifact
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("model", "model_sha256", "target", "library", "library_sha256", "layout", "schedule"), str),
+    **dict.fromkeys(("inputs", "outputs", "kernels", "notes"), list),
+    **dict.fromkeys(("tvm_target", "versions"), dict),
+    "architecture": (dict, NoneType),
+    "halo": (int, NoneType),
+}
+_ROWS: dict[str, type] = {"kernels": dict, "notes": str}
+
+
+def _checked(value: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields of a manifest as those of an :class:`Artifact`."""
+    needed = {f.name for f in dataclasses.fields(Artifact) if _required(f)} - {"folder"}
+    expect_keys(value, needed, _KINDS.keys() | {"schema", "version"}, where)
+    found = {k: v for k, v in value.items() if k in _KINDS}
+    for name, content in found.items():
+        least = 1 if name in ("inputs", "outputs") else 0 if name == "halo" else None
+        expect(content, _KINDS[name], f"{where}: field {name}", least)
+    for name in ("inputs", "outputs"):
+        found[name] = tuple(Tensor.from_json(t, f"{where}: field {name}[{i}]") for i, t in enumerate(found[name]))
+    for name, kind in _ROWS.items():
+        rows = enumerate(found.get(name, ()))
+        found[name] = tuple(expect(row, kind, f"{where}: field {name}[{i}]") for i, row in rows)
+    for key, version in found.get("versions", {}).items():
+        expect(version, str, f"{where}: field versions.{key}")
+    expect(found["tvm_target"].get("kind", ""), str, f"{where}: field tvm_target.kind")
+    return found
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def sha256(path: str | Path) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+import reprlib
+from dataclasses import asdict, dataclass, field, fields
+from types import NoneType
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/measurement", 1
 UNITS = ("ms", "packets")
+_TEXTS = {"device", "target", "model", "model_sha256"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Measurement:
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
-            raise SrTvmError(f"measurement field unit is {self.unit!r}; {' or '.join(UNITS)} is allowed")
+            raise SrTvmError(f"measurement field unit is {reprlib.repr(self.unit)}; {' or '.join(UNITS)} is allowed")
         if not self.samples or not all(math.isfinite(s) and s >= 0 for s in self.samples):
             raise SrTvmError("measurement field samples must hold at least one finite number, none below 0")
 
@@ -59,13 +63,27 @@ class Measurement:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Measurement:
+        """Read what :meth:`to_json` gave.
+
+        Raises:
+            SrTvmError: not an object, another schema or version, or a field is missing, unknown or of the wrong kind.
+        """
+        where = f"a {SCHEMA} record"
+        expect(value, dict, where)
         if value.get("schema") != SCHEMA or value.get("version") != VERSION:
             raise SrTvmError(f"not a {SCHEMA} version {VERSION} record")
         derived = {"schema", "version", "median", "low", "high"}
+        expect_keys(value, _TEXTS | {"input_shape", "samples"}, {f.name for f in fields(cls)} | derived, where)
+        for name, kinds in {**dict.fromkeys(_TEXTS, str), "conditions": dict, "architecture": (dict, NoneType)}.items():
+            if name in value:
+                expect(value[name], kinds, f"{where}: field {name}")
+        for name, kind in (("input_shape", int), ("samples", float)):
+            for i, number in enumerate(expect(value[name], list, f"{where}: field {name}")):
+                expect(number, kind, f"{where}: field {name}[{i}]")
+        kept = {k: v for k, v in value.items() if k not in derived}
+        kept["input_shape"] = tuple(kept["input_shape"])
         try:
-            fields = {k: v for k, v in value.items() if k not in derived}
-            fields["input_shape"] = tuple(int(n) for n in fields["input_shape"])
-            fields["samples"] = tuple(float(s) for s in fields["samples"])
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SrTvmError(f"a {SCHEMA} record is missing or has a wrong field: {error}") from None
+            kept["samples"] = tuple(float(s) for s in kept["samples"])
+        except OverflowError:  # a whole number of hundreds of digits
+            raise SrTvmError(f"{where}: field samples holds a number that is too large") from None
+        return cls(**kept)

@@ -48,6 +48,8 @@ def test_bad_widths_name_the_field(tmp_path, width, field):
     [
         ({"scale": 5}, "scale is 5; 2, 3 or 4"),
         ({"scale": True}, "scale is True"),
+        ({"scale": 2.0}, r"scale is 2\.0"),
+        ({"scale": [2]}, r"scale is \[2\]"),
         ({"blocks": {"expand": 1}}, "blocks must be a list"),
         ({"blocks": [{"expand": 8}]}, "blocks must be a list"),
         ({"blocks": [{"expand": 8, "linear": 4}] * 300}, "300 entries"),
@@ -111,4 +113,74 @@ def test_artifact_cannot_name_a_library_elsewhere(tmp_path):
     manifest = json.loads((tmp_path / "artifact.json").read_text())
     (tmp_path / "artifact.json").write_text(json.dumps({**manifest, "library": "../evil.so"}))
     with pytest.raises(SrTvmError, match="plain file name"):
+        Artifact.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [1], True])
+def test_an_architecture_that_is_no_object(value):
+    with pytest.raises(SrTvmError, match="here is .*; an object is needed"):
+        Architecture.from_json(value, "here")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("conditions", [1], "field conditions is .*an object"),
+        ("architecture", [1], "field architecture is .*an object or null"),
+        ("device", 5, "field device is 5; text"),
+        ("samples", 3, "field samples is 3; a list"),
+        ("samples", ["1"], r"field samples\[0\] is '1'; a number"),
+        ("samples", [10**400], "too large"),
+        ("input_shape", [1.5], r"field input_shape\[0\] is 1.5; a whole number"),
+        ("input_shape", "13", "field input_shape is '13'; a list"),
+        ("unit", [1], "unit is"),
+        ("extra", 1, "unknown field 'extra'"),
+        ("model", ..., "field model is missing"),
+    ],
+)
+def test_damaged_measurements_name_the_field(field, value, words):
+    record = json.loads(json.dumps(Measurement("here", "cpu", "m", "", (1,), (1.0, 2)).to_json()))
+    record[field] = value
+    if value is ...:
+        del record[field]
+    with pytest.raises(SrTvmError, match=words) as error:
+        Measurement.from_json(record)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("value", [None, [1], "x"])
+def test_a_measurement_that_is_no_object(value):
+    with pytest.raises(SrTvmError, match="an object is needed"):
+        Measurement.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("library", 5, "field library is 5; text"),
+        ("halo", "x", "field halo is 'x'; a whole number or null"),
+        ("halo", -1, "field halo is -1"),
+        ("tvm_target", "x", "field tvm_target is 'x'; an object"),
+        ("tvm_target", {"kind": 1}, "field tvm_target.kind is 1"),
+        ("inputs", [], "field inputs is .*a list of at least 1"),
+        ("inputs", [3], r"field inputs\[0\] is 3; an object"),
+        ("inputs", [{"name": "x", "dtype": "float32"}], r"field inputs\[0\]: field shape is missing"),
+        ("outputs", [{"name": "x", "dtype": "float32", "shape": [1, True]}], r"field shape\[1\] is True"),
+        ("kernels", [1], r"field kernels\[0\] is 1; an object"),
+        ("notes", "abc", "field notes is 'abc'; a list"),
+        ("versions", {"tvm": 1}, "field versions.tvm is 1; text"),
+        ("architecture", [], "field architecture is"),
+        ("extra", 1, "unknown field 'extra'"),
+        ("target", ..., "field target is missing"),
+    ],
+)
+def test_damaged_manifests_name_the_field(tmp_path, field, value, words):
+    _artifact(tmp_path)
+    path = tmp_path / "artifact.json"
+    manifest = json.loads(path.read_text())
+    manifest[field] = value
+    if value is ...:
+        del manifest[field]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(SrTvmError, match=f"artifact.json: .*{words}"):
         Artifact.load(tmp_path)
