@@ -71,6 +71,7 @@ def export_onnx(
     model = _run_exporter(plain, example, dynamic, exporter, opset, input_name, output_name)
     if dynamic:
         _name_axes(model)
+    strip_notes(model)
     architecture = getattr(module, "architecture", None)
     if isinstance(architecture, Architecture):
         onnx.helper.set_model_props(model, {"sr_tvm.architecture": json.dumps(architecture.to_json())})
@@ -124,6 +125,16 @@ def _name_axes(model: onnx.ModelProto) -> None:
         for i, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.HasField("dim_param"):
                 dim.dim_param = f"{value.name}_{('batch', 'channels', *DYNAMIC_AXES)[i] if i < 4 else i}"
+
+
+def strip_notes(model: onnx.ModelProto) -> None:
+    """Remove what exporters note beside the network: the source files and lines, by path, that made each node."""
+    graph = model.graph
+    function_nodes = (node for function in model.functions for node in function.node)
+    noted = (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info, *model.functions)
+    for part in (model, *noted, *function_nodes):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
 
 
 def _check(module: nn.Module, path: Path, shape: tuple[int, ...], dynamic: bool, name: str) -> Parity:

@@ -1,12 +1,15 @@
 """``sr-tvm export``: names, weights files, and what it refuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 
+import sr_tvm
 from sr_tvm.cli.export import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets import registry
@@ -36,6 +39,18 @@ def test_a_named_network_has_random_weights_and_says_so(tmp_path: Path) -> None:
     assert json.loads(props["sr_tvm.architecture"])["channels"] == 4
 
 
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_nothing_of_this_machine_is_in_the_file(exporter: str, tmp_path: Path) -> None:
+    """dynamo notes the source lines of every node, with absolute paths."""
+    path = tmp_path / "net.onnx"
+    run("wdsr-1x4", "-o", path, "--exporter", exporter)
+    content = path.read_bytes()
+    for place in (sr_tvm.__file__, torch.__file__, sys.executable, path):
+        assert str(Path(place).parent).encode() not in content
+    assert b".py" not in content
+    assert [p.key for p in onnx.load(path).metadata_props] == ["sr_tvm.architecture"]
+
+
 def test_weights_file_with_a_fixed_shape_as_json(tmp_path: Path) -> None:
     save_weights(fold(registry.build("wdsr-1x4")), tmp_path / "w.safetensors")
     path = tmp_path / "net.onnx"
@@ -56,6 +71,24 @@ def test_what_it_refuses_leaves_nothing(args: list[str], tmp_path: Path) -> None
     with pytest.raises(SrTvmError):
         run(*args, "-o", tmp_path / "net.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scale_that_the_network_has_not_is_refused(tmp_path: Path) -> None:
+    weights, path = tmp_path / "w.safetensors", tmp_path / "net.onnx"
+    save_weights(fold(registry.build("wdsr-1x4")), weights)
+    with pytest.raises(SrTvmError, match="is of scale 2, not 3"):
+        run(weights, "-o", path, "--scale", 3)
+    with pytest.raises(SrTvmError, match="leave out --scale"):
+        run("vgg16", "-o", path, "--scale", 2)
+    assert not path.exists()
+    run(weights, "-o", path, "--scale", 2, "--exporter", "torchscript")
+
+
+def test_a_bad_place_is_known_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(registry, "build", lambda *_: pytest.fail("the network was made first"))
+    with pytest.raises(SrTvmError, match="is not a folder"):
+        run("wdsr-1x4", "-o", tmp_path / "file" / "net.onnx")
 
 
 def test_usage_errors_exit_with_2() -> None:
