@@ -12,6 +12,7 @@ from PIL import Image
 from sr_tvm import files
 from sr_tvm.training.metrics import luma, psnr_y
 from sr_tvm.training.resize import imresize, low_resolution, modcrop
+from sr_tvm.upscaling.images import open_image
 
 CROP = 96
 # (what, tiles done, tiles)
@@ -55,7 +56,7 @@ def compare(folder: Path, model: Path, scale: int, threads: int | None, progress
                 progress(what, done, total)
 
         upscale_file(folder / f"{source}.png", folder / f"{out}.png", model, threads=threads, progress=step)
-    with Image.open(folder / "network.png") as picture:
+    with open_image(folder / "network.png") as picture:
         ours = np.asarray(picture.convert("RGB"))
     psnr = {name: round(psnr_y(truth, pixels, scale), 3) for name, pixels in (("bicubic", bicubic), ("ours", ours))}
     crop = best_crop(truth, bicubic, ours)

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.upscaling.images import open_image
 
 MOST_PIXELS = 64_000_000
 
@@ -20,7 +21,7 @@ def open_picture(path: Path) -> Image.Image:
         SrTvmError: not a picture, or an absurdly large one.
     """
     try:
-        with Image.open(path) as picture:
+        with open_image(path) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise SrTvmError(f"{path}: {picture.width} x {picture.height} pixels; too large for a page")
             return picture.convert("RGB")

@@ -18,7 +18,7 @@ from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.training import pictures, resize
 
-SCHEMA, VERSION = "sr-tvm/training-pairs", 1
+SCHEMA, VERSION = "sr-tvm/training-pairs", 2
 PIXELS, INDEX = "pixels.bin", "index.json"
 CHUNK = 1 << 24
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.upscaling import images
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
-GREY = frozenset({"1", "L", "LA", "La"})
-DEEP = frozenset({"I;16", "I;16L", "I;16B", "I"})
+FORMATS = (*images.FORMATS, "PPM")
+MAX_MEGAPIXELS = 89.4  # where Pillow begins to warn of decompression bombs
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
@@ -38,35 +37,20 @@ def list_pictures(folder: str | Path) -> list[Path]:
     return found
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in DEEP:
-        return np.clip(np.floor(np.asarray(image, dtype=np.float64) / 257 + 0.5), 0, 255).astype(np.uint8)
-    if image.mode in GREY:
-        return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGB"))
-
-
 def read_picture(path: str | Path) -> NDArray[np.uint8]:
-    """Pixels of one picture: (H, W, 3) RGB, or (H, W) for a grey one. Alpha is dropped, 16 bits are rounded to 8.
+    """Pixels of one picture: (H, W, 3) RGB, or (H, W) for a grey one, read as ``sr-tvm upscale`` reads it.
+
+    Then alpha is dropped, and 16 bits are rounded to the nearest of 8.
 
     Raises:
         SrTvmError: the file is missing, is not a picture, is cut off, or is absurdly large.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _pixels(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise SrTvmError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; a smaller picture is needed") from None
-    except UnidentifiedImageError:
-        raise SrTvmError(f"{path}: not a picture that can be read") from None
-    except FileNotFoundError:
-        raise SrTvmError(f"{path}: no such file") from None
-    # Pillow's decoders let many kinds through on damaged files; MemoryError too, for hostile sizes.
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, MemoryError, IndexError, KeyError) as error:
-        raise SrTvmError(f"{path}: cannot be read as a picture: {str(error)[:120]}") from None
+    found = images.read_picture(path, MAX_MEGAPIXELS, FORMATS, "a smaller picture is needed")
+    pixels = found.pixels[..., :-1] if found.has_alpha else found.pixels
+    if found.bits == 16:
+        # 65535 / 255 is 257, which is odd: there are no ties.
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def file_digest(path: Path) -> str:

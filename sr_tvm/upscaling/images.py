@@ -14,8 +14,9 @@ from PIL import Image
 from sr_tvm.errors import SrTvmError
 from sr_tvm.upscaling import modes
 
-# Formats that Pillow decodes by itself: EPS, for one, would start Ghostscript on a stranger's file.
+# Formats that Pillow decodes by itself: EPS, for one, would start Ghostscript on a stranger's file, by any name.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+LIMIT_ADVICE = "raise it with --max-megapixels if the file is trusted"
 MAX_MEGAPIXELS = 50.0
 ORIENTATION, EXIF_WIDTH, EXIF_HEIGHT, EXIF_IFD = 0x0112, 0xA002, 0xA003, 0x8769
 
@@ -42,10 +43,25 @@ class Picture:
         return 8 * self.pixels.dtype.itemsize
 
 
-def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+def open_image(path: str | Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Pillow's ``Image.open`` for a file that may come from anyone: by its content one of ``formats``, or an error.
+
+    Raises:
+        PIL.UnidentifiedImageError: of another format; and whatever else Pillow raises on bad files.
+    """
+    return Image.open(path, formats=formats)
+
+
+def read_picture(
+    path: str | Path,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    formats: tuple[str, ...] = FORMATS,
+    advice: str = LIMIT_ADVICE,
+) -> Picture:
     """Read the first frame of a picture file, upright, 16-bit files at 16 bits.
 
-    Palettes become RGB, bilevel pictures grey, CMYK is converted to sRGB by its profile if it has one.
+    Palettes become RGB, bilevel pictures grey, CMYK is converted to sRGB by its profile if it has one. ``advice`` ends
+    the error about a picture that is too large.
 
     Raises:
         SrTvmError: missing, empty, no picture, truncated, over ``max_megapixels`` by its header, or of a kind that is
@@ -53,12 +69,12 @@ def read_picture(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pi
     """
     path = Path(path)
     _check_file(path)
-    with _translated(path), warnings.catch_warnings():
+    with _translated(path, formats), warnings.catch_warnings():
         # The limit below is ours, and stricter; Pillow's hard guard, at twice its limit, still raises.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.simplefilter("ignore", UserWarning)  # a damaged EXIF or TIFF tag is no reason for noise
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(path, image.width, image.height, max_megapixels)
+        with open_image(path, formats) as image:
+            _check_size(path, image.width, image.height, max_megapixels, advice)
             # An MPO is a JPEG with a camera's previews or second eye behind it.
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             icc = image.info.get("icc_profile")
@@ -83,25 +99,24 @@ def _check_file(path: Path) -> None:
         raise SrTvmError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check_size(path: Path, width: int, height: int, limit: float) -> None:
+def _check_size(path: Path, width: int, height: int, limit: float, advice: str) -> None:
     if width < 1 or height < 1:
         raise SrTvmError(f"{path}: the picture has no pixels ({width}x{height})")
     if width * height > limit * 1e6:
         raise SrTvmError(
-            f"{path}: {width}x{height} is {width * height / 1e6:.1f} megapixels, over the limit of {limit:g}; "
-            "raise it with --max-megapixels if the file is trusted"
+            f"{path}: {width}x{height} is {width * height / 1e6:.1f} megapixels, over the limit of {limit:g}; {advice}"
         )
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, formats: tuple[str, ...]) -> Iterator[None]:
     """Whatever a decoder says of a bad file, as one line that names the file."""
     try:
         yield
     except SrTvmError:
         raise
     except Image.UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
+        kinds = ", ".join(formats)
         raise SrTvmError(f"{path}: not a picture that can be read, or a damaged one; {kinds} are") from None
     except Image.DecompressionBombError as error:
         raise SrTvmError(f"{path}: refused as a decompression bomb: {error}") from None

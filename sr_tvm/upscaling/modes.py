@@ -35,7 +35,7 @@ def to_array(path: Path, image: Image.Image, icc: bytes | None) -> tuple[np.ndar
         low = _decode(path, image.format, f"{base};16{SWAPPED[order]}")
         pixels = high.astype(np.uint16) << 8
         pixels |= low
-    elif image.mode in GREY_16 or (image.mode == "I" and image.format == "PNG"):
+    elif image.mode in GREY_16 or (image.mode == "I" and image.format in ("PNG", "PPM")):
         pixels = np.asarray(image).astype(np.uint16)[..., None]
     elif image.mode in ("I", "F"):
         kind = "32-bit whole" if image.mode == "I" else "floating-point"

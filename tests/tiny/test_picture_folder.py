@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.report.pictures import open_picture
 from sr_tvm.training.pictures import list_pictures, pixel_digest, read_picture
 
 
@@ -35,6 +37,43 @@ def test_kinds_of_pixels(tmp_path):
     assert read_picture(tmp_path / "grey.png").shape == (4, 5)
     assert read_picture(tmp_path / "deep.png").tolist() == np.full((4, 5), 2).tolist()
     assert read_picture(tmp_path / "alpha.png").shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_are_rounded_to_the_nearest_of_8(tmp_path, channels):
+    """Not cut to the high byte: 0x01FF is nearly 2. Colour of 16 bits as well as grey."""
+    values = np.array([0, 128, 129, 0x01FF, 0x8000, 0xFEFF, 0xFFFF], np.uint16)
+    pixels = np.repeat(values[None, :, None], channels, axis=2)
+    tifffile.imwrite(
+        tmp_path / "deep.tif",
+        pixels if channels > 1 else pixels[..., 0],
+        photometric="rgb" if channels > 1 else "minisblack",
+        extrasamples=["unassalpha"] if channels == 4 else None,
+    )
+    read = read_picture(tmp_path / "deep.tif").reshape(7, -1)
+    assert read.shape == (7, 1 if channels == 1 else 3)
+    assert (read == np.array([0, 0, 1, 2, 128, 254, 255])[:, None]).all()
+
+
+def test_a_16_bit_pgm(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 3 1 65535\n" + np.array([0, 129, 0xFFFF], ">u2").tobytes())
+    assert read_picture(tmp_path / "a.pgm").tolist() == [[0, 1, 255]]
+
+
+def test_postscript_under_another_name_never_reaches_its_interpreter(tmp_path, monkeypatch):
+    """Pillow would hand it to Ghostscript, a program and not a decoder."""
+    from PIL import EpsImagePlugin
+
+    def run(*arguments, **options):
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path, "EPS")
+    with pytest.raises(SrTvmError, match="a.png: not a picture that can be read"):
+        read_picture(path)
+    with pytest.raises(SrTvmError, match="a.png: not a picture that can be read"):
+        open_picture(path)
 
 
 def test_turned_as_exif_says(tmp_path):
