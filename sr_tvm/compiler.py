@@ -36,7 +36,7 @@ def compile_model(
     """
     registry.check(target_name)
     check_output(out, database_dir)
-    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+    from sr_tvm.frontend.onnx_file import load_onnx, model_sha256, resolve_inputs
 
     model = load_onnx(model_path)
     shapes = resolve_inputs(model, input_shapes)
@@ -45,14 +45,14 @@ def compile_model(
 
     mod = import_onnx(model, shapes)
     names = [value.name for value in model.graph.output]
-    architecture, halo = _architecture(model, model_path), _halo(model)
+    architecture, halo, digest = _architecture(model, model_path), _halo(model), model_sha256(model_path, model)
     del model  # its weights are in the module now, and there may be half a gigabyte of them
     return compile_module(
         mod,
         target_name,
         out,
         model=Path(model_path).name,
-        model_sha256=sha256(model_path),
+        model_sha256=digest,
         output_names=names,
         architecture=architecture,
         halo=halo,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +10,19 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend import external_data
+from sr_tvm.frontend import external_data, local_functions
 from sr_tvm.frontend.input_shapes import parse_input_shape, resolve_inputs
 from sr_tvm.frontend.operators import KNOWN, MIN_OPSET, QUANTISED, STANDARD_DOMAINS
 from sr_tvm.frontend.tensors import check_tensor, type_name
 
-__all__ = ["load_onnx", "parse_input_shape", "resolve_inputs", "tensors"]
+__all__ = ["load_onnx", "model_sha256", "parse_input_shape", "resolve_inputs", "tensors"]
 MAX_BYTES = 2**31 - 1
 MAX_NODES = 20_000
+FRAMING = 32  # bytes, at most, that protobuf adds to a tensor's data: its tag, and longer lengths of what it lies in
+# Metadata that load_onnx leaves in a model: the hash of the external data it has read.
+EXTERNAL_SHA256 = "sr_tvm.external_data_sha256"
 
 
 def load_onnx(path: str | Path) -> onnx.ModelProto:
@@ -32,21 +37,30 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
     path = Path(path)
     model = _parse(path)
     _check_header(model, path)
-    model = _inline(model, path)
+    model = local_functions.inline(model, path, MAX_NODES, MAX_BYTES)
     nodes = model.graph.node
     if len(nodes) > MAX_NODES:
         raise SrTvmError(f"{path}: the graph has {len(nodes)} nodes; {MAX_NODES} at most are supported")
     for node in nodes:
         _check_operator(node, path)
-    for tensor in tensors(model):
-        check_tensor(tensor, path)
-        if external_data.is_external(tensor):
-            external_data.read_into(tensor, path)
+    _read_external(model, path)
     if model.graph.sparse_initializer:
         raise SrTvmError(f"{path}: sparse initializers are not supported; export dense weights")
     _run_checker(model, path)
     _check_types(model, path)
     return model
+
+
+def model_sha256(path: str | Path, model: onnx.ModelProto) -> str:
+    """What tells a model from every other: the SHA-256 of the file, and of the external data it refers to, if any.
+
+    ``model`` is what :func:`load_onnx` gave for ``path``. For a self-contained file it is the file's plain SHA-256.
+    """
+    digest = sha256(path)
+    for entry in model.metadata_props:
+        if entry.key == EXTERNAL_SHA256:
+            digest = hashlib.sha256(f"{digest} {entry.value}".encode()).hexdigest()
+    return digest
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -98,16 +112,24 @@ def _check_header(model: onnx.ModelProto, path: Path) -> None:
         raise SrTvmError(f"{path}: the graph has no output")
 
 
-def _inline(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Put the bodies of local functions in place of their calls."""
-    if not model.functions:
-        return model
-    import onnx.inliner
-
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except Exception as error:
-        raise SrTvmError(f"{path}: its local functions cannot be inlined: {one_line(error)}") from error
+def _read_external(model: onnx.ModelProto, path: Path) -> None:
+    """Check every tensor, then read in those that lie in other files, and leave the hash of what was read."""
+    own = [entry for entry in model.metadata_props if entry.key != EXTERNAL_SHA256]  # a file's own claim is no hash
+    del model.metadata_props[:]
+    model.metadata_props.extend(own)
+    sizes = [(tensor, check_tensor(tensor, path)) for tensor in tensors(model)]
+    outside = [(tensor, size) for tensor, size in sizes if external_data.is_external(tensor)]
+    if not outside:
+        return
+    # Several tensors may name the same bytes: what counts is what they come to in memory.
+    whole = model.ByteSize() + sum(size + FRAMING for _, size in outside)
+    if whole > MAX_BYTES:
+        raise SrTvmError(f"{path}: {whole / 1e9:.1f} GB with its external data; at most 2 GB is supported")
+    digest = hashlib.sha256()
+    for tensor, _ in outside:
+        external_data.read_into(tensor, path)
+        digest.update(tensor.raw_data)
+    model.metadata_props.add(key=EXTERNAL_SHA256, value=digest.hexdigest())
 
 
 def _check_operator(node: onnx.NodeProto, path: Path) -> None:
@@ -121,8 +143,6 @@ def _check_operator(node: onnx.NodeProto, path: Path) -> None:
 
 
 def _run_checker(model: onnx.ModelProto, path: Path) -> None:
-    if model.ByteSize() > MAX_BYTES:
-        raise SrTvmError(f"{path}: {model.ByteSize() / 1e9:.1f} GB with its external data; at most 2 GB is supported")
     # The checker wants a shape on every input and output, which engines do not, and we neither.
     bare = [v.type.tensor_type for v in (*model.graph.input, *model.graph.output) if v.type.HasField("tensor_type")]
     bare = [t for t in bare if not t.HasField("shape")]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from sr_tvm.artifact import MANIFEST, Artifact, sha256
+from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.upscaling.tiles import side
 
@@ -71,7 +71,7 @@ def open_model(path: str | Path | None = None) -> Model:
 
 
 def _from_onnx(path: Path) -> Model:
-    from sr_tvm.frontend.onnx_file import load_onnx
+    from sr_tvm.frontend.onnx_file import load_onnx, model_sha256
 
     model = load_onnx(path)
     weights = {t.name for t in model.graph.initializer}
@@ -91,7 +91,7 @@ def _from_onnx(path: Path) -> Model:
 
     field = receptive_field(model)
     fixed = None if dims[2] is None or dims[3] is None else (dims[2], dims[3])
-    return Model(path, sha256(path), dims[1] or 0, field.scale, field.halo, inputs[0].name, fixed)
+    return Model(path, model_sha256(path, model), dims[1] or 0, field.scale, field.halo, inputs[0].name, fixed)
 
 
 def _from_artifact(path: Path) -> Model:

@@ -1,6 +1,7 @@
 """Hostile and broken ONNX files: one clear error each, and nothing large is allocated."""
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.onnx_file import load_onnx
+from sr_tvm.frontend.onnx_file import EXTERNAL_SHA256, load_onnx, model_sha256
 
 
 def tensor(name: str, *shape: int) -> TensorProto:
@@ -211,3 +212,93 @@ def test_external_data_missing_or_short(tmp_path: Path) -> None:
     assert "'w'" in refused(external(tmp_path, "w.bin", -4))
     assert "'w'" in refused(external(tmp_path, "w.bin", 0, 10**13))
     assert "'w'" in refused(external(tmp_path, "w.bin", "many"))
+
+
+def test_external_data_over_two_gigabytes_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(tmp_path / "w.bin", "wb") as stream:
+        stream.truncate(400_000_000)  # sparse: takes no room
+    weights = []
+    for i in range(8):  # one file of 0.4 GB, named eight times
+        weight = TensorProto(name=f"w{i}", data_type=TensorProto.FLOAT, dims=[100_000_000])
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value="w.bin")
+        weights.append(weight)
+
+    def read(*_: object) -> None:
+        raise AssertionError("a tensor was read")
+
+    monkeypatch.setattr("sr_tvm.frontend.external_data.read_into", read)
+    message = refused(saved(tmp_path, model(weights=[tensor("w", 4, 3, 3, 3), *weights])))
+    assert "3.2 GB" in message
+    assert "at most 2 GB" in message
+
+
+def test_the_hash_of_a_model_covers_its_external_data(tmp_path: Path) -> None:
+    path, weights = external(tmp_path, "w.bin", 40), tmp_path / "w.bin"
+
+    def digest(values: bytes) -> str:
+        weights.write_bytes(values)
+        return model_sha256(path, load_onnx(path))
+
+    first = digest(bytes(472))
+    assert digest(bytes(472)) == first
+    assert digest(bytes(471) + b"\x01") != first
+    plain = saved(tmp_path, model())
+    assert model_sha256(plain, load_onnx(plain)) == hashlib.sha256(plain.read_bytes()).hexdigest()
+
+
+def test_a_file_cannot_claim_the_hash_of_its_external_data(tmp_path: Path) -> None:
+    proto = model()
+    helper.set_model_props(proto, {EXTERNAL_SHA256: "0" * 64, "other": "kept"})
+    path = saved(tmp_path, proto)
+    loaded = load_onnx(path)
+    assert [p.key for p in loaded.metadata_props] == ["other"]
+    assert model_sha256(path, loaded) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# Local functions ------------------------------------------------------------------------------------------------------
+
+
+def functions(folder: Path, bodies: dict[str, list[str]], call: str = "f0") -> Path:
+    """A model of Relus in local functions, each a chain of what it calls; "" is a Relu itself."""
+    made = []
+    for name, called in bodies.items():
+        chain = [
+            helper.make_node(inner or "Relu", [f"v{i}"], [f"v{i + 1}"], domain="here" if inner else "")
+            for i, inner in enumerate(called)
+        ]
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("here", 1)]
+        made.append(helper.make_function("here", name, ["v0"], [f"v{len(called)}"], chain, imports))
+    proto = model([helper.make_node(call, ["x"], ["y"], domain="here")], [], domain="here")
+    proto.functions.extend(made)
+    return saved(folder, proto)
+
+
+def test_local_functions_are_expanded(tmp_path: Path) -> None:
+    loaded = load_onnx(functions(tmp_path, {"f0": ["f1", "f1", ""], "f1": ["", ""]}))
+    assert [node.op_type for node in loaded.graph.node] == ["Relu"] * 5
+    assert not loaded.functions
+
+
+def test_deeply_multiplying_functions_are_refused_before_they_are_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def expand(*_: object) -> None:
+        raise AssertionError("the functions were expanded")
+
+    monkeypatch.setattr("onnx.inliner.inline_local_functions", expand)
+    bodies = {f"f{i}": [f"f{i + 1}"] * 10 for i in range(60)} | {"f60": [""]}  # 10^60 nodes in a file of some kB
+    assert "over 20000 nodes" in refused(functions(tmp_path, bodies))
+    chain = {f"f{i}": [f"f{i + 1}"] for i in range(5000)} | {"f5000": [""]}
+    assert "nested over 100 deep" in refused(functions(tmp_path, chain))
+    large = helper.make_node("Constant", [], ["c"], value=tensor("c", 1_000_000))
+    proto = onnx.load(functions(tmp_path, {"f0": ["f1"] * 100, "f1": ["f2"] * 10, "f2": [""]}))
+    proto.functions[2].node.append(large)
+    assert "2.1 GB" in refused(saved(tmp_path, proto))
+
+
+def test_functions_that_call_themselves(tmp_path: Path) -> None:
+    assert "calls itself" in refused(functions(tmp_path, {"f0": ["f1"], "f1": ["", "f0"]}))
+    assert "calls itself" in refused(functions(tmp_path, {"f0": ["f0"]}))
