@@ -12,31 +12,21 @@ import onnx
 from numpy.typing import NDArray
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import resize
+from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.training.evaluate import Upscale
-from sr_tvm.training.upscalers import to_uint8
+from sr_tvm.upscaling import enlarge
 
 # Which inputs of an operator are learnt: weight and bias, or the slope.
 LEARNT = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0, 1), "PRelu": (1,)}
-# RGB 0..255 to full-range YCbCr (JFIF): colours of a network that sees the luma alone.
-TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Read and check an ONNX file.
+    """Read and check an ONNX file, with the limits of :func:`~sr_tvm.frontend.onnx_file.load_onnx`.
 
     Raises:
-        SrTvmError: it is missing, is not ONNX or is cut off, or is not a network from pictures to pictures.
+        SrTvmError: whatever ``load_onnx`` refuses, or what is not a network from pictures to pictures.
     """
-    if not path.is_file():
-        raise SrTvmError(f"{path}: {'not a file' if path.exists() else 'no such file'}; name an .onnx file")
-    try:
-        onnx.checker.check_model(str(path))
-        model = onnx.load(path)
-    # protobuf, the checker and the loader each have their own exceptions, not all of them public
-    except Exception as error:
-        first = str(error).strip().splitlines()
-        raise SrTvmError(f"{path}: not a valid ONNX file ({(first or [type(error).__name__])[0][:120]})") from None
+    model = load_onnx(path)
     known = {t.name for t in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in known]
     shapes = [_shape(value) for value in (*inputs, *model.graph.output)]
@@ -104,7 +94,10 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, Any]) -> int:
 
 
 def upscaler(path: Path, model: onnx.ModelProto, scale: int, threads: int | None) -> Upscale:
-    """An upscaler that runs the file in ONNX Runtime. A network of one channel is given the luma; bicubic colours.
+    """An upscaler that runs ``model``, as :func:`read` gave it, in ONNX Runtime.
+
+    What happens around the network is ``sr-tvm upscale``'s own code: a network of one channel is given the BT.601 luma
+    (16/255 to 235/255), and chroma is enlarged bicubically.
 
     Raises:
         SrTvmError: ONNX Runtime is not installed or refuses the file, or the network takes one size only.
@@ -125,7 +118,8 @@ def upscaler(path: Path, model: onnx.ModelProto, scale: int, threads: int | None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # The bytes that were checked, external data included: the file itself is not read again.
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no public base class
         raise SrTvmError(f"{path}: ONNX Runtime refuses it ({str(error).splitlines()[0][:160]})") from None
 
@@ -137,15 +131,10 @@ def upscaler(path: Path, model: onnx.ModelProto, scale: int, threads: int | None
         wanted = (planes.shape[0], planes.shape[1] * scale, planes.shape[2] * scale)
         if out.shape[1:] != wanted:
             raise SrTvmError(f"{path}: from {planes.shape} it made {out.shape[1:]}; at scale {scale} {wanted} is right")
-        return np.asarray(out[0], np.float32)
+        return np.nan_to_num(np.asarray(out[0], np.float32))
 
     def upscale(low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        pixels = low.astype(np.float32) / np.float32(255)
-        if channels == 3:
-            return to_uint8(run(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
-        luma = run((pixels @ TO_YCC[0].astype(np.float32))[None])[0]
-        colours = resize.imresize(low, scale).astype(np.float64) / 255 @ TO_YCC.T
-        colours[..., 0] = luma
-        return to_uint8((colours @ np.linalg.inv(TO_YCC).T).astype(np.float32).transpose(2, 0, 1))
+        # One tile, which is the whole picture: there are no seams, and no halo to know.
+        return enlarge.enlarge(low, run, int(channels), scale, 0, low.shape[:2])
 
     return upscale

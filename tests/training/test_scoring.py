@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -13,7 +15,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.training import onnx_model
 from sr_tvm.training.evaluate import evaluate
-from sr_tvm.training.metrics import psnr_y
+from sr_tvm.training.metrics import luma, psnr_y
 from sr_tvm.training.resize import imresize, low_resolution, modcrop
 from sr_tvm.training.upscalers import bicubic, network, to_uint8
 
@@ -72,11 +74,46 @@ def picture_net(channels, scale=2, sides=("height", "width"), name="net.onnx"):
 def test_onnx_upscaler_repeats_pixels(tmp_path, channels):
     path = tmp_path / "net.onnx"
     onnx.save(picture_net(channels), path)
-    low = np.random.default_rng(0).integers(0, 256, (6, 7, 1), np.uint8).repeat(3, 2)
-    high = onnx_model.upscaler(path, onnx_model.read(path), 2, 1)(low)
-    assert np.abs(high.astype(int) - low.repeat(2, 0).repeat(2, 1)).max() <= (0 if channels == 3 else 255)
-    if channels == 1:  # of a grey picture: the luma is the network's, and there is no colour
-        assert np.abs(high.astype(int) - low.repeat(2, 0).repeat(2, 1)).max() <= 1
+    low = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
+    upscale = onnx_model.upscaler(path, onnx_model.read(path), 2, 1)
+    if channels == 3:
+        assert (upscale(low) == low.repeat(2, 0).repeat(2, 1)).all()
+        return
+    # The luma is the network's: each pixel repeated. Muted colours, so that nothing is clipped at 0 or 255.
+    low = (96 + low // 4).astype(np.uint8)
+    high = upscale(low)
+    np.testing.assert_allclose(luma(high), luma(low).repeat(2, 0).repeat(2, 1), atol=0.5)
+    assert np.ptp(high.astype(int), axis=2).max() > 20  # and colour there is
+    grey = low[..., :1].repeat(3, 2)
+    assert (upscale(grey) == grey.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_a_network_of_one_channel_is_given_studio_luma(tmp_path, monkeypatch):
+    """16/255 to 235/255, as ``sr-tvm upscale`` gives it, not 0 to 1."""
+    import onnxruntime
+
+    seen, real = [], onnxruntime.InferenceSession
+
+    class Session(real):
+        def run(self, names, inputs, *more):
+            seen.append(inputs["x"])
+            return super().run(names, inputs, *more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    path = tmp_path / "net.onnx"
+    onnx.save(picture_net(1), path)
+    low = np.zeros((4, 6, 3), np.uint8)
+    low[:, 3:] = 255
+    onnx_model.upscaler(path, onnx_model.read(path), 2, 1)(low)
+    (x,) = seen
+    assert x.shape == (1, 1, 4, 6)
+    np.testing.assert_allclose(x[0, 0, 0, [0, 5]] * 255, [16, 235], atol=1e-3)
+
+
+def test_scoring_needs_no_tvm():
+    """The reader of ONNX files and the code around networks are shared with rooms that do."""
+    code = "import sys, sr_tvm.training.onnx_model, sr_tvm.training.session; sys.exit('tvm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 def test_onnx_size_of_a_transposed_convolution():
@@ -111,6 +148,18 @@ def test_bad_onnx_files(tmp_path, content):
         onnx_model.read(path)
 
 
+def test_the_scored_bytes_are_the_checked_ones(tmp_path):
+    """External data is read within limits by our reader; ONNX Runtime sees no file."""
+    path = tmp_path / "net.onnx"
+    onnx.save(picture_net(3), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    proto = onnx_model.read(path)
+    (tmp_path / "w.bin").unlink()
+    low = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    assert (onnx_model.upscaler(path, proto, 2, 1)(low) == low.repeat(2, 0).repeat(2, 1)).all()
+    with pytest.raises(SrTvmError, match=r"w\.bin' is missing"):
+        onnx_model.read(path)
+
+
 def test_onnx_of_one_size_and_of_another_scale(tmp_path):
     path = tmp_path / "net.onnx"
     onnx.save(picture_net(3, sides=(36, 64)), path)
@@ -129,8 +178,6 @@ def test_onnx_that_is_no_picture_network(tmp_path):
 
 
 def test_without_onnxruntime(tmp_path, monkeypatch):
-    import sys
-
     path = tmp_path / "net.onnx"
     onnx.save(picture_net(3), path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
