@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sr_tvm import files
 from sr_tvm.cli._speed import InputShape, notes_of_warnings, print_rows
+from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
+    from sr_tvm.devices.base import Device
     from sr_tvm.speed.feedback import Group, Row
     from sr_tvm.speed.model import SpeedModel
     from sr_tvm.speed.sample import Sample
@@ -63,29 +68,45 @@ def collect(
     if (device == "local") == (tracker is not None):
         raise click.UsageError("--tracker HOST:PORT goes with a --device that is a key of that tracker, and only then")
     from sr_tvm.cli._bars import bar
-    from sr_tvm.cli._collect import Collector, measured_already
-    from sr_tvm.speed.dataset import append
+    from sr_tvm.speed.collect import collect as measure_missing
     from sr_tvm.speed.sampling import random_architectures
 
-    collector = Collector(device, tracker, target, input_shape, repeats, threads)
-    with notes_of_warnings():
-        have = measured_already(Path(output), collector)
-    wanted = [
-        a for a in random_architectures(count, seed, int(scale)) if json.dumps(a.to_json(), sort_keys=True) not in have
-    ]
-    try:
-        with bar("networks") as tick:
-            for done, architecture in enumerate(wanted):
-                tick(done, len(wanted))
-                append(output, collector.measure(architecture))
-            tick(len(wanted), max(1, len(wanted)))
-    finally:
-        collector.close()
+    networks = random_architectures(count, seed, int(scale))
+    with _opened(device, tracker, target, threads) as opened, notes_of_warnings(), bar("networks") as tick:
+        where = _group(opened, tracker is None, target, threads, input_shape)
+        measured = measure_missing(output, opened, where, networks, repeats, seed, tick)
     if as_json:
-        click.echo(json.dumps({"dataset": output, "measured": len(wanted), "there_already": count - len(wanted)}))
+        click.echo(json.dumps({"dataset": output, "measured": measured, "there_already": count - measured}))
         return
-    click.echo(f"{output}: {len(wanted)} networks measured, {count - len(wanted)} were there already")
+    click.echo(f"{output}: {measured} networks measured, {count - measured} were there already")
     click.echo(f"next: sr-tvm speed fit {output} -o runs/speed-model.json")
+
+
+@contextmanager
+def _opened(device: str, tracker: str | None, target: str, threads: int) -> Iterator[Device]:
+    """The device, closed afterwards."""
+    from sr_tvm.targets import registry
+
+    registry.check(target)
+    if tracker is not None:
+        from sr_tvm.devices.rpc import RpcDevice
+
+        with RpcDevice(tracker, device, deadline=300, threads=threads) as remote:
+            yield remote
+        return
+    if not registry.get(target).runs_here:
+        raise SrTvmError(f"target {target} does not run on this machine; name a device with --tracker")
+    from sr_tvm.devices.local import LocalDevice
+
+    yield LocalDevice(threads)
+
+
+def _group(device: Device, local: bool, target: str, threads: int, input_shape: tuple[int, ...]) -> Group:
+    """What measurements on the device are comparable with: default schedules, and the clock that it measures by."""
+    from sr_tvm.speed.feedback import Group
+
+    clock = "thread-cpu" if local and threads == 1 else "wall"
+    return Group(device.name, target, "default", threads, clock, "ms", input_shape)
 
 
 @command.command()
@@ -103,6 +124,7 @@ def fit(data: str, output: str, kind: str, device: str | None, as_json: bool) ->
     """
     if Path(output).suffix != ".json":
         raise click.UsageError(f"-o {output}: name a .json file")
+    files.check_writable(output)
     model, rows, where = _fitted(data, kind, device)
     model.save(output)
     if as_json:
@@ -173,7 +195,6 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
 
 def _samples(data: str, device: str | None) -> tuple[Group | str, list[Sample], bool]:
     """(what they are of, samples, whether they are a stand-in's)."""
-    from sr_tvm.errors import SrTvmError
     from sr_tvm.speed import feedback
     from sr_tvm.speed.dataset import load
     from sr_tvm.speed.sample import read_csv

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from sr_tvm import files
+from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect
 from sr_tvm.measurement import Measurement
 
 
@@ -23,11 +26,13 @@ def _locked(path: Path, mode: str, lock: int) -> Iterator[IO[bytes]]:
         with open(path, mode) as handle:
             fcntl.flock(handle, lock)  # let go when the file is closed
             yield handle
-    except FileNotFoundError:
-        raise SrTvmError(f"{path}: no such file; 'sr-tvm speed collect -o {path}' makes one") from None
     except OSError as error:
-        verb = "written" if "a" in mode else "read"
-        raise SrTvmError(f"{path}: cannot be {verb}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        if "a" in mode:
+            raise SrTvmError(f"{path}: cannot be written: {reason}; name a place that can be") from error
+        if isinstance(error, FileNotFoundError):
+            raise SrTvmError(f"{path}: no such file; 'sr-tvm speed collect -o {path}' makes one") from None
+        raise SrTvmError(f"{path}: cannot be read: {reason}") from error
 
 
 def _whole(line: bytes) -> bool:
@@ -38,16 +43,30 @@ def _whole(line: bytes) -> bool:
         return False
 
 
+def _checked(m: Measurement) -> Measurement:
+    """The measurement, if its conditions and architecture are what a group and a sample are made of.
+
+    Raises:
+        SrTvmError: one is not; the message names it.
+    """
+    expect(m.conditions.get("threads", 1), int, "field conditions.threads", 1)
+    for name in ("schedule", "clock"):
+        expect(m.conditions.get(name, ""), str, f"field conditions.{name}")
+    if m.architecture is not None:
+        Architecture.from_json(m.architecture, "field architecture")
+    return m
+
+
 def append(path: str | Path, measurement: Measurement) -> None:
     """Add one measurement; when this returns it is on the disk. Several processes may append at once.
 
     A half line at the end, left by a crash, is cut off first, with a warning.
 
     Raises:
-        SrTvmError: the file cannot be written.
+        SrTvmError: the file cannot be written, or a field has a wrong type: no line that :func:`load` would refuse.
     """
     path = Path(path)
-    record = json.dumps(measurement.to_json(), allow_nan=False).encode() + b"\n"
+    record = json.dumps(_checked(measurement).to_json(), allow_nan=False).encode() + b"\n"
     fresh = not path.exists()
     with _locked(path, "a+b", fcntl.LOCK_EX) as handle:
         tail = _last_line(handle)
@@ -66,6 +85,20 @@ def append(path: str | Path, measurement: Measurement) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse, before the work, a file that :func:`append` could not write. Changes nothing.
+
+    Raises:
+        SrTvmError: what is in the way.
+    """
+    path = Path(path)
+    if not path.exists():
+        files.check_writable(path)
+        return
+    with _locked(path, "ab", fcntl.LOCK_SH):
+        pass
 
 
 def _last_line(handle: IO[bytes], step: int = 1 << 16) -> bytes:
@@ -102,7 +135,7 @@ def load(path: str | Path) -> list[Measurement]:
             value = json.loads(line)
             if not isinstance(value, dict):
                 raise SrTvmError("not a JSON object")
-            found.append(Measurement.from_json(value))
+            found.append(_checked(Measurement.from_json(value)))
         except (ValueError, RecursionError, SrTvmError) as error:
             raise SrTvmError(f"{path}, line {number}: not a measurement ({str(error)[:150]})") from None
     return found

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import reprlib
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Protocol
 
 from sr_tvm import files
 from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect
+from sr_tvm.measurement import UNITS
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample
 
@@ -80,23 +85,35 @@ class SpeedModel:
         if kind not in KINDS:
             raise SrTvmError(f"{path}: field kind is {kind!r}; {' or '.join(KINDS)} is allowed")
         try:
-            model = cls(
-                kind, None, value["source"], value["unit"], value["fitted_to"], value["samples"], value["error"]
-            )
+            model = cls(kind, None, *_common(value, path))
             if kind == "physical":
                 return replace(model, predictor=physical.Physical.from_json(value, str(path)))
-            name, size = value["weights"], (int(value["height"]), int(value["width"]))
-            digest = value["weights_sha256"]
+            name, digest = value["weights"], value["weights_sha256"]
             if not isinstance(name, str) or Path(name).name != name:
-                raise SrTvmError(f"{path}: field weights is {name!r}; give a plain file name")
-        except (KeyError, TypeError, ValueError) as error:
-            raise SrTvmError(f"{path}: missing or wrong field: {error}") from None
+                raise SrTvmError(f"{path}: field weights is {reprlib.repr(name)}; a plain file name is needed")
+            height = expect(value["height"], int, f"{path}: field height", 1)
+            size = (height, expect(value["width"], int, f"{path}: field width", 1))
+        except KeyError as key:
+            raise SrTvmError(f"{path}: field {key.args[0]} is missing; fit the model again") from None
         weights = path.with_name(name)
         if not weights.is_file() or sha256(weights) != digest:
             raise SrTvmError(f"{weights}: not there, or not the weights {path.name} was saved with; fit again")
         from sr_tvm.speed import mlp
 
         return replace(model, predictor=mlp.Mlp.load(weights, size))
+
+
+def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any], int, float | None]:
+    """The fields that every kind has, checked: source, unit, fitted_to, samples, error."""
+    for name, choices in (("source", (MEASURED, STAND_IN)), ("unit", UNITS)):
+        if value[name] not in choices:
+            raise SrTvmError(f"{path}: field {name} is {reprlib.repr(value[name])}; {' or '.join(choices)} is allowed")
+    error = expect(value["error"], (float, NoneType), f"{path}: field error", 0)
+    if error is not None and error > sys.float_info.max:
+        raise SrTvmError(f"{path}: field error is {reprlib.repr(error)}; a finite number is needed")
+    fitted_to = expect(value["fitted_to"], dict, f"{path}: field fitted_to")
+    samples = expect(value["samples"], int, f"{path}: field samples", 0)
+    return value["source"], value["unit"], fitted_to, samples, error
 
 
 def fitter(kind: str) -> Any:

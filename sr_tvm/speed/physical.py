@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class Physical:
         if not isinstance(prices, dict) or prices.keys() != set(FEATURES):
             raise SrTvmError(f"{where}: field prices must hold exactly {', '.join(FEATURES)}")
         numbers = tuple(prices[name] for name in FEATURES)
-        if not all(isinstance(n, (int, float)) and np.isfinite(n) and n >= 0 for n in numbers):
+        if not all(isinstance(n, int | float) and 0 <= n <= sys.float_info.max for n in numbers):
             raise SrTvmError(f"{where}: field prices must hold finite numbers, none below 0")
         return cls(numbers)
 

@@ -99,5 +99,7 @@ def test_errors(tmp_path, dataset):
         add(tmp_path / "two.jsonl", random_architectures(2))
         run("fit", tmp_path / "two.jsonl", "-o", tmp_path / "m.json")
     assert not (tmp_path / "m.json").exists()
+    with pytest.raises(SrTvmError, match="is not a folder"):
+        run("fit", tmp_path / "none.jsonl", "-o", dataset / "m.json")
     assert CliRunner().invoke(command, ["fit", str(dataset), "-o", str(tmp_path / "m.txt")]).exit_code == 2
     assert CliRunner().invoke(command, ["collect", "--device", "phone", "-o", "x"]).exit_code == 2

@@ -9,7 +9,7 @@ import pytest
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.measurement import Measurement
-from sr_tvm.speed.dataset import append, load
+from sr_tvm.speed.dataset import append, check_writable, load
 
 
 def record(n):
@@ -67,6 +67,34 @@ def test_a_bad_line_is_named_not_skipped(tmp_path, bad):
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("conditions", {"threads": "x"}, "field conditions.threads is 'x'; a whole number"),
+        ("conditions", {"threads": True}, "conditions.threads is True"),
+        ("conditions", {"clock": ["wall"]}, "conditions.clock"),
+        ("conditions", [1], "field conditions is"),
+        ("device", None, "field device is None"),
+        ("architecture", "wdsr", "field architecture is 'wdsr'"),
+        ("architecture", {"scale": 2, "channels": "4", "blocks": []}, "field architecture: .*channels is '4'"),
+        ("samples", [10**400], "too large"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named_with_its_line(tmp_path, field, value, says):
+    path = tmp_path / "speed.jsonl"
+    append(path, record(0))
+    path.write_bytes(path.read_bytes() + json.dumps({**record(1).to_json(), field: value}).encode() + b"\n")
+    with pytest.raises(SrTvmError, match=rf"speed.jsonl, line 2: .*{says}"):
+        load(path)
+
+
+def test_nothing_is_written_that_could_not_be_read(tmp_path):
+    bad = Measurement("cpu", "cpu", "n", "0" * 64, (1,), (1.0,), conditions={"threads": "two"})
+    with pytest.raises(SrTvmError, match="conditions.threads is 'two'"):
+        append(tmp_path / "speed.jsonl", bad)
+    assert not (tmp_path / "speed.jsonl").exists()
+
+
 def test_a_record_that_is_longer_than_one_read(tmp_path):
     path = tmp_path / "speed.jsonl"
     long = Measurement("cpu", "cpu", "n", "0" * 64, (1,), tuple(float(i) for i in range(40_000)))
@@ -84,6 +112,19 @@ def test_no_such_file_and_no_such_place(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SrTvmError, match="cannot be written"):
         append(tmp_path / "file" / "speed.jsonl", record(0))
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "nowhere" / "speed.jsonl")
+    with pytest.raises(SrTvmError, match=r"link.jsonl: cannot be written: No such file or directory"):
+        append(tmp_path / "link.jsonl", record(0))
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_writable(tmp_path / "new" / "speed.jsonl")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(SrTvmError, match="is not a folder"):
+        check_writable(tmp_path / "file" / "speed.jsonl")
+    with pytest.raises(SrTvmError, match="cannot be written: Is a directory"):
+        check_writable(tmp_path)
 
 
 def _write(path, start):

@@ -146,7 +146,15 @@ def test_refit_says_what_it_was_fitted_to(tmp_path):
         ("prices", dict.fromkeys(FEATURES, -1), "below 0"),
         ("prices", dict.fromkeys(FEATURES, "1"), "finite"),
         ("version", 99, "version"),
-        ("unit", None, "wrong field"),
+        ("unit", None, "unit is missing"),
+        ("unit", "years", "field unit is 'years'; ms or packets"),
+        ("source", 5, "field source is 5; measured or stand-in"),
+        ("fitted_to", [1], r"field fitted_to is \[1\]; an object"),
+        ("samples", "9", "field samples is '9'; a whole number"),
+        ("error", "x", "field error is 'x'; a number"),
+        ("error", 10**400, "a finite number"),
+        ("error", float("nan"), "field error is nan"),
+        ("prices", dict.fromkeys(FEATURES, 10**400), "finite"),
     ],
 )
 def test_a_bad_model_file(tmp_path, field, value, says):

@@ -1,0 +1,43 @@
+"""A network that shares a kernel with the shipped model is measured with default schedules all the same."""
+
+import pytest
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.measurement import Measurement
+from sr_tvm.speed.collect import collect
+from sr_tvm.speed.dataset import load
+from sr_tvm.speed.feedback import Group
+
+pytest.importorskip("tvm")
+pytest.importorskip("torch")
+
+
+class Device:
+    """Notes what it was to measure; the time is not of interest here."""
+
+    name, threads = "box", 1
+
+    def __init__(self):
+        self.kernels = []
+
+    def measure(self, artifact, repeats=20):
+        self.kernels += artifact.kernels
+        conditions = {"threads": 1, "clock": "wall", "schedule": artifact.schedule}
+        shape = artifact.inputs[0].shape
+        return Measurement(self.name, artifact.target, artifact.model, "0" * 64, shape, (1.0,), "ms", conditions)
+
+
+def test_default_schedules_where_the_shipped_log_knows_a_kernel(tmp_path, monkeypatch):
+    from sr_tvm.tuning import database
+
+    asked = []
+    monkeypatch.setattr(database, "shipped_database", lambda name: asked.append(name))
+    network = Architecture.uniform(2, 0, 4)
+    where = Group("box", "cpu", "default", 1, "wall", "ms", (1, 3, 12, 16))
+    device, told = Device(), []
+    assert collect(tmp_path / "s.jsonl", device, where, [network], 2, progress=lambda *at: told.append(at)) == 1
+    assert asked == [] and {k["schedule"] for k in device.kernels} == {"default"}
+    (record,) = load(tmp_path / "s.jsonl")
+    assert Group.of(record) == where and record.architecture == network.to_json() and record.model == "random"
+    assert collect(tmp_path / "s.jsonl", device, where, [network], 2) == 0
+    assert told == [(0, 1), (1, 1)]
