@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.targets.registry import NAMES
 
 if TYPE_CHECKING:
     from sr_tvm.tuning.tune import TuningResult
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", type=click.Path())
-@click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
+@click.option("--target", "target", required=True, metavar="NAME", help="cpu: kernels are measured on this machine.")
 @click.option("-o", "--output", type=click.Path(), metavar="DIR", help="The records; default tuning/<model>-<target>.")
 @click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Default of a symbolic size: the tile of 'upscale'.")
 @click.option("--trials", default=200, show_default=True, type=click.IntRange(1), help="Earlier runs' count too.")
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same first candidates.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="That the kernels run on.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
-@click.option("--tracker", metavar="HOST:PORT", help="Measure on a device of this tracker.")
-@click.option("--key", help="The device's key at the tracker.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     model: str,
@@ -38,8 +36,6 @@ def command(
     seed: int,
     threads: int,
     max_minutes: float | None,
-    tracker: str | None,
-    key: str | None,
     as_json: bool,
 ) -> None:
     """Search schedules for the kernels of the ONNX file MODEL.
@@ -53,8 +49,10 @@ def command(
     from sr_tvm.targets import registry
 
     registry.check(target)
-    _check_device(target, tracker, key)
+    if target != "cpu":
+        raise SrTvmError(f"--target {target}: kernels are measured on this machine, so only cpu can be tuned")
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
+    files.check_writable(folder / "tuning.json")
 
     from sr_tvm.frontend.input_shapes import parse_input_shape
     from sr_tvm.frontend.onnx_file import load_onnx
@@ -86,14 +84,6 @@ def command(
         click.echo(json.dumps({"model": model, "target": target, "inputs": shapes, **result.to_json()}))
     else:
         _tell(model, target, shapes, result)
-
-
-def _check_device(target: str, tracker: str | None, key: str | None) -> None:
-    if (tracker is None) != (key is None):
-        raise click.UsageError("--tracker and --key go together: HOST:PORT, and the key the device registered with")
-    if tracker is not None or target != "cpu":
-        what = f"--target {target}" if target != "cpu" else "--tracker"
-        raise SrTvmError(f"{what}: tuning over RPC comes with the device targets; --target cpu tunes on this machine")
 
 
 def _shapes(model: Any, given: dict[str, tuple[int, ...]] | None) -> dict[str, tuple[int, ...]]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import logging
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,34 +19,59 @@ from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
-POPULATION = "population"
+POPULATION, LOCK = "population", ".lock"
 log = logging.getLogger(__name__)
 
 
 def open_database(folder: str | Path, create: bool = True) -> Any:
     """The JSONDatabase in ``folder``; lines that a crash left half-written are dropped, with a warning.
 
+    With ``create`` False it is for reading, and nothing in ``folder`` is touched: a search may be at work there.
+
     Raises:
         SrTvmError: the folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
     """
     folder = Path(folder)
-    if not create and not (folder / WORKLOADS).is_file():
-        raise SrTvmError(f"{folder}: no tuning database there ({WORKLOADS} is missing); make one with 'sr-tvm tune'")
+    if not create:
+        return _read_copy(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workloads = _repair(folder / WORKLOADS, _is_workload)
-        # Records name workloads by line: past the last whole one they hang in the air.
-        _repair(folder / RECORDS, lambda v: _is_record(v, workloads))
-        if create and not os.access(folder, os.W_OK):
+        _repair(folder)
+        if not os.access(folder, os.W_OK):
             raise PermissionError(None, "permission denied")
     except OSError as error:
-        reason = error.strerror or error
-        raise SrTvmError(f"cannot use {folder} for tuning records: {reason}; name a folder of your own") from None
+        raise _unusable(folder, error) from None
+    return _opened(folder, folder)
+
+
+def _read_copy(folder: Path) -> Any:
+    """TVM reads a database whole when it opens it, so the repaired copy may go at once."""
+    if not (folder / WORKLOADS).is_file():
+        raise SrTvmError(f"{folder}: no tuning database there ({WORKLOADS} is missing); make one with 'sr-tvm tune'")
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-records-") as name:
+        copy = Path(name)
+        try:
+            # Records first: a search writes a workload before the records that name it.
+            for file in (RECORDS, WORKLOADS):
+                if (folder / file).exists():
+                    (copy / file).write_bytes((folder / file).read_bytes())
+            _repair(copy, folder)
+        except OSError as error:
+            raise _unusable(folder, error) from None
+        return _opened(copy, folder)
+
+
+def _unusable(folder: Path, error: OSError) -> SrTvmError:
+    reason = error.strerror or error
+    return SrTvmError(f"cannot use {folder} for tuning records: {reason}; name a folder of your own")
+
+
+def _opened(folder: Path, shown: Path) -> Any:
     try:
         return JSONDatabase(work_dir=str(folder))
     except Exception as error:
         reason = str(error).splitlines()[-1][:120]
-        raise SrTvmError(f"{folder}: not a MetaSchedule database of this TVM ({reason})") from None
+        raise SrTvmError(f"{shown}: not a MetaSchedule database of this TVM ({reason})") from None
 
 
 class Tables(NamedTuple):
@@ -53,20 +82,43 @@ class Tables(NamedTuple):
     population: Any
 
 
-def open_tables(folder: str | Path) -> Tables:
+@contextlib.contextmanager
+def open_tables(folder: str | Path) -> Iterator[Tables]:
     """The records in ``folder`` and the population beside them; a population that is missing starts from the records.
 
+    The folder is locked meanwhile: records name their workloads by line number, and two writers would mix them up.
+
     Raises:
-        SrTvmError: as :func:`open_database`.
+        SrTvmError: another process has the lock; else as :func:`open_database`.
     """
-    records = open_database(folder)
-    fresh = not (Path(folder) / POPULATION / RECORDS).exists()
-    population = open_database(Path(folder) / POPULATION)
-    if fresh:
-        for record in records.get_all_tuning_records():
-            population.commit_workload(record.workload.mod)
-            population.commit_tuning_record(record)
-    return Tables(records, population)
+    folder = Path(folder)
+    with _locked(folder):
+        records = open_database(folder)
+        fresh = not (folder / POPULATION / RECORDS).exists()
+        population = open_database(folder / POPULATION)
+        if fresh:
+            for record in records.get_all_tuning_records():
+                population.commit_workload(record.workload.mod)
+                population.commit_tuning_record(record)
+        yield Tables(records, population)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The kernel lets go of the lock when its holder dies; the file stays, since removing it would race."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / LOCK, "ab")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SrTvmError(f"{folder}: another 'sr-tvm tune' is at work there; wait or use another folder") from None
+        except OSError as error:
+            raise _unusable(folder, error) from None
+        yield
 
 
 def _is_workload(value: Any) -> bool:
@@ -79,7 +131,14 @@ def _is_record(value: Any, workloads: int) -> bool:
     return 0 <= value[0] < workloads and len(value[1]) == 4
 
 
-def _repair(path: Path, whole: Any) -> int:
+def _repair(folder: Path, shown: Path | None = None) -> None:
+    """Keep the whole lines of both files; warnings name the folder ``shown``."""
+    workloads = _keep_whole(folder / WORKLOADS, _is_workload, shown or folder)
+    # Records name workloads by line: past the last whole one they hang in the air.
+    _keep_whole(folder / RECORDS, lambda v: _is_record(v, workloads), shown or folder)
+
+
+def _keep_whole(path: Path, whole: Callable[[Any], bool], shown: Path) -> int:
     """Keep a file's whole lines; returns how many. Of workloads only those before the first broken one may stay."""
     if not path.exists():
         return 0
@@ -98,7 +157,7 @@ def _repair(path: Path, whole: Any) -> int:
     if text != b"\n".join(lines):
         dropped = sum(bool(line.strip()) for line in lines) - len(good)
         if dropped:
-            log.warning("%s: dropped %d half-written line(s), left by an interrupted run", path, dropped)
+            log.warning("%s: dropped %d half-written line(s), left by an interrupted run", shown / path.name, dropped)
         with files.atomic_file(path) as partial:
             partial.write_bytes(text)
     return len(good)

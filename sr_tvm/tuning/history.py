@@ -1,7 +1,12 @@
-"""tuning.json: what a tuning run did, candidate by candidate, beside MetaSchedule's own two files."""
+"""tuning.json: what a tuning run did, candidate by candidate, beside MetaSchedule's own two files.
+
+Writing it takes longer the more it holds, so trials go into a journal beside it first, one line each: what is done
+when the process is killed is on disk. The next save takes the journal in.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +14,7 @@ from typing import Any
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 
-SCHEMA, VERSION, NAME = "sr-tvm/tuning", 1, "tuning.json"
+SCHEMA, VERSION, NAME, JOURNAL = "sr-tvm/tuning", 1, "tuning.json", "tuning-journal.jsonl"
 SAVE_EVERY_S = 5.0
 FIELDS = {"target": str, "threads": int, "clock": str, "seed": int, "settings": dict, "tasks": list, "history": list}
 
@@ -26,7 +31,7 @@ class History:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / NAME
+        self.path, self.journal = Path(folder) / NAME, Path(folder) / JOURNAL
         self.target = self.clock = ""
         self.threads = self.seed = 0
         self.settings: dict[str, Any] = {}
@@ -49,16 +54,27 @@ class History:
             if not isinstance(value.get(name), kind):
                 raise SrTvmError(f"{history.path}: field {name} is missing or not a {kind.__name__}")
         history.target, history.threads, history.clock = value["target"], value["threads"], value["clock"]
-        history.seed, history.settings, history.trials = value["seed"], value["settings"], value["history"]
+        history.seed, history.settings = value["seed"], value["settings"]
         try:
             history.tasks = {t["workload"]: t for t in value["tasks"]}
-            for t in history.trials:
-                t["ms"] = None if t["ms"] is None else float(t["ms"])
-                t["generation"], t["of"] = int(t["generation"]), int(t["of"])
-                t["task"], t["workload"], t["key"] = str(t["task"]), str(t["workload"]), str(t["key"])
+            history.trials = [_trial(t) for t in value["history"]]
         except (KeyError, TypeError, ValueError) as error:
             raise SrTvmError(f"{history.path}: missing or wrong field: {error}") from None
+        history._take_journal()
         return history
+
+    def _take_journal(self) -> None:
+        """Trials that were not saved any more. The last line may be cut short: what it told is then measured again."""
+        if not self.journal.exists():
+            return
+        known = {(t["workload"], t["key"]) for t in self.trials}
+        for line in self.journal.read_bytes().split(b"\n")[:-1]:
+            try:
+                trial = _trial(json.loads(line))
+            except (KeyError, TypeError, ValueError) as error:
+                raise SrTvmError(f"{self.journal}: not a line of ours ({error}); remove the file") from None
+            if (trial["workload"], trial["key"]) not in known:
+                self.trials.append(trial)
 
     def of(self, workload: str) -> list[dict[str, Any]]:
         """The trials of one task."""
@@ -77,8 +93,26 @@ class History:
             "history": self.trials,
         }
 
-    def save(self, now: bool = True) -> None:
-        """Write the file, atomically; with ``now`` False only if it has been a while."""
-        if now or time.monotonic() - self._saved > SAVE_EVERY_S:
-            files.write_json(self.path, self.to_json())
-            self._saved = time.monotonic()
+    def log(self, trial: dict[str, Any]) -> None:
+        """Write down a trial that is done, at the end of :attr:`trials`; now and then this saves as well."""
+        with self.journal.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(trial) + "\n")
+        if time.monotonic() - self._saved > SAVE_EVERY_S:
+            self.save()
+
+    def save(self) -> None:
+        """Write the file, atomically. The journal is in it then, and goes."""
+        files.write_json(self.path, self.to_json())
+        self.journal.unlink(missing_ok=True)
+        self._saved = time.monotonic()
+
+
+def _trial(t: dict[str, Any]) -> dict[str, Any]:
+    """A trial as read, its fields of the right types.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing or wrong.
+    """
+    found = {**t, "ms": None if t["ms"] is None else float(t["ms"])}
+    found |= {name: int(t[name]) for name in ("generation", "of")}
+    return found | {name: str(t[name]) for name in ("task", "workload", "key")}

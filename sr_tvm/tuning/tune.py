@@ -85,13 +85,13 @@ def tune(
     """Search schedules for the unscheduled kernels of a fused Relax module.
 
     ``target`` is a TVM target or one of our presets. ``trials`` counts what earlier runs in ``database_dir`` did:
-    the same call resumes. Every finished candidate is on disk before the next one begins, so Ctrl-C or a crash loses at
-    most one. Kernel times come from ``measurer``, by default a worker process on this machine: thread CPU time for
-    one thread, wall time for more.
+    the same call resumes. Every finished candidate, failed or not, is on disk before the next one begins, so Ctrl-C or
+    a crash loses at most one. Kernel times come from ``measurer``, by default a worker process on this machine: thread
+    CPU time for one thread, wall time for more.
 
     Raises:
-        SrTvmError: nothing to tune, a setting out of range, or a folder that is not writable or belongs to another
-            target or number of threads.
+        SrTvmError: nothing to tune, a setting out of range, or a folder that is not writable, belongs to another
+            target or number of threads, or is being tuned in by another process.
         KeyboardInterrupt: after everything done is saved.
     """
     started = time.monotonic()
@@ -104,33 +104,34 @@ def tune(
     default_schedule = getattr(target, "default_schedule", lambda mod: mod)
     target = target.tvm_target() if hasattr(target, "tvm_target") else tvm.target.Target(target)
     tasks = find_tasks(mod, target)
-    tables = open_tables(database_dir)
-    history = History.open(database_dir)
-    _same_conditions(history, target, threads)
-    own = measurer is None
-    measurer = measurer or WorkerMeasurer(target, threads)
-    history.target, history.threads, history.clock = _describe(target), threads, measurer.clock
-    history.seed, history.settings = settings.seed, {**settings.to_json(), "per_generation": per_generation}
-    runs: list[TaskRun] = []
-    adopted = 0
-    try:
-        for task in tasks:
-            run = TaskRun(task, target, settings, per_generation, tables, history)
-            runs.append(run)
-            _baseline(run, measurer, history, default_schedule)
-        problems = [t["error"] for t in history.tasks.values() if t["error"]]
-        if problems and all(run.progress.exhausted for run in runs):
-            raise SrTvmError(f"no kernel of the model runs unscheduled, so none can be tuned: {problems[0]}")
-        adopted = sum(len(history.of(t.key)) for t in tasks)
-        until = None if max_seconds is None else started + max_seconds
-        _loop(runs, measurer, history, adopted, trials, progress, until, default_schedule)
-    finally:
-        history.save()
-        drop_slower(database_dir, {run.task.key: run.before for run in runs})
-        for run in runs:
-            run.close()
-        if own:
-            measurer.close()
+    with open_tables(database_dir) as tables:
+        history = History.open(database_dir)
+        _same_conditions(history, target, threads)
+        own = measurer is None
+        measurer = measurer or WorkerMeasurer(target, threads)
+        history.target, history.threads, history.clock = _describe(target), threads, measurer.clock
+        history.seed, history.settings = settings.seed, {**settings.to_json(), "per_generation": per_generation}
+        runs: list[TaskRun] = []
+        adopted = 0
+        try:
+            for task in tasks:
+                run = TaskRun(task, target, settings, per_generation, tables, history)
+                runs.append(run)
+                _baseline(run, measurer, history, default_schedule)
+            problems = [t["error"] for t in history.tasks.values() if t["error"]]
+            if problems and all(run.progress.exhausted for run in runs):
+                raise SrTvmError(f"no kernel of the model runs unscheduled, so none can be tuned: {problems[0]}")
+            adopted = sum(len(history.of(t.key)) for t in tasks)
+            history.save()
+            until = None if max_seconds is None else started + max_seconds
+            _loop(runs, measurer, history, adopted, trials, progress, until, default_schedule)
+        finally:
+            history.save()
+            drop_slower(database_dir, {run.task.key: run.before for run in runs})
+            for run in runs:
+                run.close()
+            if own:
+                measurer.close()
     return _result(Path(database_dir), runs, history, adopted, time.monotonic() - started)
 
 
@@ -224,7 +225,7 @@ def _loop(
             best = best if row["ms"] is None else min(best, row["ms"] / 1e3)
             total = others + run.task.weight * best
             row |= {"best_ms": best * 1e3, "total_ms": total * 1e3}
-            history.save(now=False)
+            history.log(row)
             if progress is not None:
                 progress(Event(run.task.name, done, trials, row["ms"], best * 1e3, total * 1e3, row["error"]))
             if done >= trials or (until is not None and time.monotonic() >= until):

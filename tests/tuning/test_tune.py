@@ -1,13 +1,16 @@
 """tune() with a measurer that invents its times: candidates, records, resuming."""
 
 import json
+import shutil
 
 import pytest
 from tuning_helpers import TARGET, FakeMeasurer, module
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tuning.database import RECORDS, WORKLOADS
+from sr_tvm.tuning import history
+from sr_tvm.tuning.database import RECORDS, WORKLOADS, open_tables
+from sr_tvm.tuning.runner import Timing
 from sr_tvm.tuning.tune import tune
 
 
@@ -52,8 +55,54 @@ def test_more_trials_go_on_and_done_ones_are_not_repeated(mod, tmp_path):
     assert not set(first) & set(more) and len(more) == 8
 
 
-def test_killed_before_the_history_was_written(mod, tmp_path):
-    """tuning.json is written now and then; the population is the truth."""
+class Killed(FakeMeasurer):
+    """A third fails. Copies the folder as kill -9 would leave it when the candidate number ``at`` is asked for."""
+
+    def __init__(self, folder, at=None):
+        super().__init__()
+        self.folder, self.at = folder, at
+
+    def measure(self, mod, cutoff=None):
+        if len(self.keys) == self.at:
+            shutil.copytree(self.folder, self.folder.with_name("killed"))
+        timing = super().measure(mod, cutoff)
+        return timing if int(self.keys[-1], 16) % 3 else Timing(error="crashed: on purpose")
+
+
+@pytest.mark.parametrize("at", [7, 18])
+def test_killed_between_candidates(mod, tmp_path, monkeypatch, at):
+    """The last seconds before the kill are not lost, nor which candidates failed then."""
+    monkeypatch.setattr(history, "SAVE_EVERY_S", 1e9)
+    options = {"population": 8, "per_generation": 4}
+    whole = Killed(tmp_path / "whole", at)
+    tune(mod, TARGET, tmp_path / "whole", 24, measurer=whole, **options)
+    assert any(int(key, 16) % 3 == 0 for key in whole.keys[2:at])
+    after = Killed(tmp_path / "killed")
+    result = tune(mod, TARGET, tmp_path / "killed", 24, measurer=after, **options)
+    assert after.keys == whole.keys[at:]
+    assert [row["key"] for row in result.history] == whole.keys
+    assert [row["trial"] for row in result.history] == list(range(1, 25))
+
+
+def test_half_a_line_of_the_journal(mod, tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "SAVE_EVERY_S", 1e9)
+    whole = Killed(tmp_path / "whole", 13)
+    tune(mod, TARGET, tmp_path / "whole", 24, measurer=whole, population=8, per_generation=4)
+    journal = tmp_path / "killed" / history.JOURNAL
+    assert journal.read_bytes().endswith(b"}\n")
+    journal.write_bytes(journal.read_bytes()[:-9])
+    after = Killed(tmp_path / "killed")
+    result = tune(mod, TARGET, tmp_path / "killed", 24, measurer=after, population=8, per_generation=4)
+    failed = [k for k in whole.keys[12:13] if int(k, 16) % 3 == 0]
+    assert set(after.keys) & set(whole.keys[:13]) == set(failed)
+    assert result.trials == 24 and not journal.exists()
+    journal.write_text("[]\n")
+    with pytest.raises(SrTvmError, match="tuning-journal.jsonl: not a line of ours"):
+        tune(mod, TARGET, tmp_path / "killed", 24, measurer=FakeMeasurer())
+
+
+def test_history_lost(mod, tmp_path):
+    """The population tells what ran; only what failed is tried again."""
     first, _ = candidates(mod, tmp_path, trials=8)
     (tmp_path / "tuning.json").unlink()
     more, result = candidates(mod, tmp_path, trials=16)
@@ -62,23 +111,33 @@ def test_killed_before_the_history_was_written(mod, tmp_path):
     assert result.trials == 16 and result.new_trials == 16 - len(ran)
 
 
+def test_two_runs_in_one_folder(mod, tmp_path):
+    """Records name workloads by line number: two writers would mix them up."""
+    with open_tables(tmp_path / "records"):
+        with pytest.raises(SrTvmError, match=r"records: another 'sr-tvm tune' is at work there"):
+            candidates(mod, tmp_path / "records", trials=1)
+        assert not (tmp_path / "records" / "tuning.json").exists()
+        candidates(mod, tmp_path / "elsewhere", trials=1)
+    assert candidates(mod, tmp_path / "records", trials=1)[1].trials == 1
+
+
 def test_history_and_records(mod, tmp_path):
     events = []
     keys, result = candidates(mod, tmp_path, progress=events.append)
-    history = json.loads((tmp_path / "tuning.json").read_text())
-    assert (history["schema"], history["version"], history["seed"]) == ("sr-tvm/tuning", 1, 0)
-    assert [row["key"] for row in history["history"]] == keys
+    written = json.loads((tmp_path / "tuning.json").read_text())
+    assert (written["schema"], written["version"], written["seed"]) == ("sr-tvm/tuning", 1, 0)
+    assert [row["key"] for row in written["history"]] == keys
     assert [e.trial for e in events] == list(range(1, 25))
-    assert [row["trial"] for row in history["history"]] == list(range(1, 25))
+    assert [row["trial"] for row in written["history"]] == list(range(1, 25))
     totals = [e.total_ms for e in events]
     assert totals == sorted(totals, reverse=True) and totals[-1] == pytest.approx(result.after_ms)
     assert result.before_ms == pytest.approx(3 * 50)
     assert sum(t.weight * t.best_ms for t in result.tasks) == pytest.approx(result.after_ms)
-    for row in history["history"]:
+    for row in written["history"]:
         assert (row["ms"] is None) == (row["error"] is not None) == (int(row["key"], 16) % 11 == 0)
     # Records hold what beat the default schedule (50 ms), the population whatever ran.
-    slow = sum(row["ms"] is not None and row["ms"] >= 50 for row in history["history"])
-    ran = sum(row["ms"] is not None for row in history["history"])
+    slow = sum(row["ms"] is not None and row["ms"] >= 50 for row in written["history"])
+    ran = sum(row["ms"] is not None for row in written["history"])
     assert slow > 0
     assert len(JSONDatabase(work_dir=str(tmp_path)).get_all_tuning_records()) == ran - slow
     assert len(JSONDatabase(work_dir=str(tmp_path / "population")).get_all_tuning_records()) == ran

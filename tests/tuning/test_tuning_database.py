@@ -55,6 +55,21 @@ def test_half_written_record_is_dropped_with_a_warning(tuned, tmp_path, caplog, 
     assert len(open_database(tmp_path).get_all_tuning_records()) == whole - lost and not caplog.text
 
 
+@pytest.mark.parametrize("name", [RECORDS, WORKLOADS])
+def test_reading_touches_nothing(tuned, tmp_path, caplog, name):
+    """A search may be at work there, and the half line be the one that it is writing."""
+    path = copied(tuned, tmp_path) / name
+    path.write_bytes(path.read_bytes()[:-40])
+    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns, p.stat().st_ino) for p in tmp_path.iterdir()}
+    with caplog.at_level(logging.WARNING):
+        database = open_database(tmp_path, create=False)
+    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns, p.stat().st_ino) for p in tmp_path.iterdir()} == before
+    assert f"{path}: dropped 1 half-written" in caplog.text
+    records = database.get_all_tuning_records()
+    assert 0 < len(records) < len(JSONDatabase(work_dir=str(tuned)).get_all_tuning_records())
+    assert len(database.get_top_k(records[0].workload, 1)) == 1
+
+
 def test_half_written_workload_takes_its_records_along(tuned, tmp_path):
     path = copied(tuned, tmp_path) / WORKLOADS
     path.write_bytes(path.read_bytes()[:-500])
