@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
-from sr_tvm import __version__
+from sr_tvm import __version__, interrupts
 from sr_tvm.errors import SrTvmError
 
 # name -> help line; the command is `command` in sr_tvm/cli/<name>.py, imported when it is asked for.
@@ -62,28 +63,43 @@ def _fail(message: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed, 2 usage."""
+    """Run the command line. Exit codes: 0 done, 1 failed or interrupted, 2 usage."""
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
+    with interrupts.remembered():
+        code = _run(argv, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run(argv: list[str], debug: bool) -> Any:
     try:
-        code = cli.main(args=argv, prog_name="sr-tvm", standalone_mode=False)
+        return _call(argv)
     except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        return stop.exit_code
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        code = _fail("interrupted; nothing half-written is left, and a job that can resume does so by the same command")
+        return _fail("interrupted; nothing half-written is left, and a job that can resume does so by the same command")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        return 1
     except SrTvmError as error:
         if debug:
             raise
-        code = _fail(str(error))
+        return _fail(str(error))
     except ModuleNotFoundError as error:
         if debug or (error.name or "").startswith("sr_tvm"):
             raise
-        code = _fail(f"the Python package {error.name!r} is not installed; see 'sr-tvm doctor'")
-    sys.exit(code if isinstance(code, int) else 0)
+        return _fail(f"the Python package {error.name!r} is not installed; see 'sr-tvm doctor'")
+
+
+def _call(argv: list[str]) -> Any:
+    """The command. What fails once Ctrl-C came failed because of it."""
+    try:
+        return cli.main(args=argv, prog_name="sr-tvm", standalone_mode=False)
+    except Exception as error:
+        if interrupts.came():
+            raise KeyboardInterrupt from error
+        raise

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+from sr_tvm import interrupts
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.converters import CONVERTERS
 from sr_tvm.frontend.graph import Graph
@@ -60,4 +61,6 @@ def import_onnx(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> t
         try:
             return _Importer(graph).from_onnx(proto, CANONICAL_OPSET)
         except Exception as error:
+            if interrupts.came():  # TVM gave it another name
+                raise KeyboardInterrupt from error
             raise SrTvmError(f"the ONNX graph cannot be imported: {' '.join(str(error).split())[:300]}") from error

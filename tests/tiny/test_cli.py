@@ -1,13 +1,17 @@
 """The command line itself: help is instant and complete, errors are one line, exit codes are 0, 1 and 2."""
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from sr_tvm import interrupts
 from sr_tvm.cli import main as cli_main
 from sr_tvm.errors import SrTvmError
 
@@ -58,6 +62,54 @@ def test_failures_are_one_line_and_exit_with_1(monkeypatch, capsys, raised, word
     err = capsys.readouterr().err
     assert words in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("becomes", [None, RuntimeError, SrTvmError, ImportError, BrokenPipeError])
+def test_a_signal_is_told_as_such_whatever_it_became(monkeypatch, capsys, number, becomes):
+    @click.command()
+    def command():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            if becomes is None:
+                raise
+            raise becomes("as TVM does") from None
+
+    monkeypatch.setattr(cli_main.LazyGroup, "get_command", lambda self, ctx, name: command)
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # some start tests with it ignored
+    try:
+        assert _run(["compile"]) == 1
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+    assert signal.getsignal(signal.SIGTERM) == before[1]
+    err = capsys.readouterr().err
+    assert "interrupted" in err and len(err.strip().splitlines()) == 1
+
+
+def test_another_error_is_still_a_bug(monkeypatch):
+    @click.command()
+    def command():
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(cli_main.LazyGroup, "get_command", lambda self, ctx, name: command)
+    with pytest.raises(RuntimeError, match="ours"):
+        cli_main.main(["compile"])
+
+
+def test_sigterm_waits_where_ctrl_c_is_deferred(monkeypatch):
+    came = []
+    monkeypatch.setattr(interrupts, "_came", False)
+    with interrupts.remembered():
+        own = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100):
+            time.sleep(0.001)
+        signal.signal(signal.SIGINT, own)
+        assert came == [signal.SIGTERM] and not interrupts.came()
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -1,0 +1,83 @@
+"""Ctrl-C and SIGTERM, remembered: TVM turns a KeyboardInterrupt inside one of its callbacks into a RuntimeError."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_came = False
+_owner = 0
+_unhush: Callable[[], None] | None = None
+
+
+def came() -> bool:
+    """Whether either came within :func:`remembered`: an error after that is its consequence, whatever it says."""
+    return _came
+
+
+@contextlib.contextmanager
+def remembered() -> Iterator[None]:
+    """Within it, both raise KeyboardInterrupt in the main thread and are remembered. One that is ignored stays so."""
+    global _came, _owner
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.getsignal(n) for n in _NUMBERS}
+    _came, _owner = False, os.getpid()
+    try:
+        for number, handler in before.items():
+            if handler not in (signal.SIG_IGN, None):  # nohup, or a handler that is not Python's to put back
+                signal.signal(number, _stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        if _unhush is not None:
+            _unhush()
+        _came = False
+
+
+def _stop(number: int, frame: Any) -> None:
+    global _came
+    if os.getpid() != _owner:  # a forked child: it ends as if this had not been here
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
+    current = signal.getsignal(signal.SIGINT)
+    if number == signal.SIGTERM and callable(current) and current is not _stop:
+        current(number, frame)  # a block that defers Ctrl-C defers this too
+        return
+    _came = True
+    _hush()
+    raise KeyboardInterrupt
+
+
+def _hush() -> None:
+    """TVM's destructors warn of what is cut short: their standard error goes nowhere now, Python's stays."""
+    global _unhush
+    try:
+        if _unhush is not None or sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
+            return  # done already, or standard error is a progress bar's, which it will put back itself
+        sys.stderr.flush()
+        own, kept, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):  # closed, or no real file
+        return
+    sys.stderr = open(kept, "w", encoding=own.encoding, errors=own.errors, buffering=1)  # noqa: SIM115  # till _unhush
+
+    def undo() -> None:
+        global _unhush
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        sys.stderr = own  # what was opened on ``kept`` closes it
+        _unhush = None
+
+    _unhush = undo
