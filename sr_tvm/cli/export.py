@@ -15,7 +15,7 @@ EXAMPLE_SIZE = (360, 640)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
 @click.option("--input-shape", metavar="SHAPE", help="Fix the input, for example 1x3x360x640. [default: symbolic H, W]")
 @click.option("--dynamic", is_flag=True, help="Keep height and width symbolic.")
-@click.option("--scale", type=click.IntRange(2, 4), default=2, show_default=True, help="Of a network given by name.")
+@click.option("--scale", type=click.IntRange(2, 4), help="Of a network given by name. [default: 2]")
 @click.option(
     "--exporter",
     type=click.Choice(["dynamo", "torchscript"]),
@@ -30,7 +30,7 @@ def command(
     output: Path,
     input_shape: str | None,
     dynamic: bool,
-    scale: int,
+    scale: int | None,
     exporter: str,
     opset: int | None,
     as_json: bool,
@@ -46,7 +46,10 @@ def command(
     """
     if dynamic and input_shape:
         raise click.UsageError("--dynamic and --input-shape exclude each other")
+    from sr_tvm import files
     from sr_tvm.errors import SrTvmError
+
+    files.check_writable(output)
     from sr_tvm.frontend.export import export_onnx
     from sr_tvm.frontend.input_shapes import parse_input_shape
     from sr_tvm.nets import registry
@@ -54,13 +57,17 @@ def command(
     named, fixed = registry.is_name(source), source == "vgg16"
     if dynamic and fixed:
         raise SrTvmError("vgg16 takes pictures of 224 x 224 only; leave out --dynamic")
+    if scale and fixed:
+        raise SrTvmError("vgg16 enlarges nothing; leave out --scale")
     if named:
-        module = registry.build(source, scale)
+        module = registry.build(source, scale or 2)
         example = registry.input_shape(source, 24, 20)
     elif Path(source).exists() or source.endswith(".safetensors"):
         from sr_tvm.nets.weights import load_weights
 
         module, example = load_weights(source), (1, 3, 24, 20)
+        if scale not in (None, module.architecture.scale):
+            raise SrTvmError(f"{source}: is of scale {module.architecture.scale}, not {scale}; leave out --scale")
     else:
         raise SrTvmError(f"{source}: no such file, and no network of that name; {', '.join(registry.NAMES)} are")
     shape: tuple[int, ...] = example
