@@ -13,7 +13,9 @@ from sr_tvm.targets.registry import NAMES
 @click.argument("model", type=click.Path())
 @click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The artifact's folder; replaced if there.")
-@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Fix a symbolic shape.")
+@click.option(
+    "--input-shape", "input_shapes", multiple=True, metavar="[NAME:]NxCxHxW", help="Fix a symbolic shape; repeat it."
+)
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
@@ -21,7 +23,7 @@ def command(
     model: str,
     target: str,
     output: str,
-    input_shape: str | None,
+    input_shapes: tuple[str, ...],
     database: str | None,
     no_shipped_log: bool,
     as_json: bool,
@@ -33,15 +35,13 @@ def command(
     """
     import time
 
-    from sr_tvm.compiler import compile_model
+    from sr_tvm.cli._input_shapes import merge
+    from sr_tvm.compiler import check_output, compile_model
     from sr_tvm.targets import registry
 
     registry.check(target)
-    shapes = None
-    if input_shape is not None:
-        from sr_tvm.frontend.onnx_file import parse_input_shape
-
-        shapes = parse_input_shape(input_shape)
+    check_output(output, database)
+    shapes = merge(input_shapes)
     begin = time.perf_counter()
     artifact = compile_model(model, target, output, shapes, database, use_shipped_log=not no_shipped_log)
     seconds = time.perf_counter() - begin

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--input-shape", "shape", metavar="[NAME:]1x3xHxW", help="Size of the input, where it is open.")
+@click.option(
+    "--input-shape", "shape", multiple=True, metavar="[NAME:]1x3xHxW", help="Size of an open input; repeat for more."
+)
 @click.option("--target", default="cpu", show_default=True, help="Target that the kernels are made for.")
 @click.option("--dump", type=click.Path(file_okay=False, path_type=Path), help="Write the module after each phase.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def command(model: Path, shape: str | None, target: str, dump: Path | None, as_json: bool) -> None:
+def command(model: Path, shape: tuple[str, ...], target: str, dump: Path | None, as_json: bool) -> None:
     """Say which operators of MODEL became one kernel, by which rule, and what memory traffic that saved.
 
     MODEL is an ONNX file, or the folder of a compiled artifact, whose own report is then shown.
@@ -46,17 +48,23 @@ def command(model: Path, shape: str | None, target: str, dump: Path | None, as_j
         click.echo(f"The module after each phase is in {dump}; read {dump}/{_last(report)}.")
 
 
-def _make(model: Path, shape: str | None, target: str, dump: Path | None) -> PassReport:
+def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -> PassReport:
     """Import and optimise the ONNX file. Checks what is cheap before TVM is loaded."""
-    from sr_tvm.frontend.input_shapes import parse_input_shape
+    from sr_tvm import files
+    from sr_tvm.cli._input_shapes import merge
+    from sr_tvm.targets import registry
+
+    registry.check(target)
+    if dump:
+        files.check_writable(dump / "phase")
+    given = merge(shape)
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
 
     loaded = load_onnx(model)
-    shapes = resolve_inputs(loaded, parse_input_shape(shape) if shape else None)
+    shapes = resolve_inputs(loaded, given)
 
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.passes.pipeline import optimize
-    from sr_tvm.targets import registry
 
     return optimize(import_onnx(loaded, shapes), registry.get(target).tvm_target(), dump_dir=dump)[1]
 
