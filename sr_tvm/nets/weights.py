@@ -51,11 +51,8 @@ def write_blob(path: str | Path, blob: bytes) -> None:
     Raises:
         SrTvmError: the place cannot be written, or its disk is full.
     """
-    try:
-        with files.atomic_file(path) as partial:
-            partial.write_bytes(blob)
-    except OSError as error:
-        raise SrTvmError(f"cannot write {path}: {error.strerror or error}; the file there is as it was") from error
+    with files.atomic_file(path) as partial:
+        partial.write_bytes(blob)
 
 
 def _sorted(blob: bytes) -> bytes:
@@ -110,8 +107,6 @@ def _architecture(metadata: dict[str, str], where: str) -> Architecture:
         value = None
     if not isinstance(value, dict) or value.get("schema") != SCHEMA or value.get("version") != VERSION:
         raise SrTvmError(f'{where}: the "architecture" in its metadata is not {SCHEMA} version {VERSION}')
-    if type(value.get("scale")) is not int:
-        raise SrTvmError(f"{where}: architecture field scale is {str(value.get('scale'))[:40]}; 2, 3 or 4 is allowed")
     return Architecture.from_json(value, where)
 
 

@@ -44,7 +44,7 @@ def test_failure_after_linking_keeps_the_older_artifact(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Artifact, "save", full)
-    with pytest.raises((SrTvmError, OSError), match="No space left"):
+    with pytest.raises(SrTvmError, match="cannot write .*out: No space left"):
         compile_model(tiny_onnx, "android-cpu", out, use_shipped_log=False)
     assert tree(tmp_path) == ["out", *sorted(f"out/{p.name}" for p in before)]
     assert {p: p.read_bytes() for p in out.iterdir()} == before
