@@ -6,3 +6,15 @@ class SrTvmError(Exception):
 
     The command line prints the message and exits with code 1; every other exception is a bug of ours.
     """
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """The line of a long message that says what happened: its last one, as TVM, Python and most programs write.
+
+    Indented lines are quoted code and stand back behind others. An exception without a message gives its class's name.
+    """
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    plain = [line for line in lines if not line.startswith("  ")] or lines
+    if plain:
+        return plain[-1].strip()[:limit]
+    return type(error).__name__ if isinstance(error, BaseException) else ""

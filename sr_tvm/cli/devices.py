@@ -16,7 +16,7 @@ def command(tracker: str | None, as_json: bool) -> None:
     \b
     sr-tvm devices --tracker 127.0.0.1:9190
     """
-    from sr_tvm.devices import machine
+    from sr_tvm import machine
     from sr_tvm.devices.tracker import list_devices
 
     local = {"cpu": machine.cpu_name(), "machine": machine.machine(), "cores": machine.cores()}

@@ -74,6 +74,6 @@ def measurement(device: str, artifact: Artifact, samples: Sequence[float], condi
         model_sha256=artifact.model_sha256,
         input_shape=artifact.inputs[0].shape,
         samples=tuple(samples),
-        conditions={"schedule": artifact.schedule, **conditions},
+        conditions={**conditions, "schedule": artifact.schedule},
         architecture=artifact.architecture,
     )

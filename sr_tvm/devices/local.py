@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import tvm
 
+from sr_tvm import machine
 from sr_tvm.artifact import Artifact
-from sr_tvm.devices import base, machine, threads, vm
-from sr_tvm.errors import SrTvmError
+from sr_tvm.devices import base, elf, threads, vm
+from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.measurement import Measurement
+
+# What TVM raises when a library can't be loaded or run.
+FAILURES = (RuntimeError, ValueError, AttributeError, tvm.error.InternalError)
 
 
 class LocalDevice:
@@ -32,6 +36,10 @@ class LocalDevice:
         self.name = machine.cpu_name()
         self._loaded: tuple[tuple[str, str], Any] | None = None
         self._stopped = False
+
+    def load(self, artifact: Artifact) -> None:
+        """Check and load ``artifact`` now, and not in its first run; it stays loaded until another one is used."""
+        self._do(lambda: self._library(artifact))
 
     def run(self, artifact: Artifact, inputs: list[np.ndarray]) -> list[np.ndarray]:
         values = base.check_inputs(artifact, inputs)
@@ -83,13 +91,19 @@ class LocalDevice:
         values = base.random_inputs(artifact)
         return self._do(lambda: vm.per_kernel(self._load(artifact, values), repeats, self.threads))
 
-    def _load(self, artifact: Artifact, inputs: list[np.ndarray]) -> Any:
+    def _library(self, artifact: Artifact) -> Any:
         # The last library stays loaded: tiles of a picture run one after another.
-        key = (str(artifact.library_path.resolve()), artifact.library_sha256)
+        key = (str(artifact.library_path), artifact.library_sha256)
         if self._loaded is None or self._loaded[0] != key:
             check_runs_here(artifact)
-            self._loaded = (key, vm.load(artifact.library_path))
-        loaded = self._loaded[1]
+            try:
+                self._loaded = (key, vm.load(artifact.library_path))
+            except FAILURES as error:
+                raise SrTvmError(f"{artifact.library_path}: cannot be loaded: {one_line(error)}") from error
+        return self._loaded[1]
+
+    def _load(self, artifact: Artifact, inputs: list[np.ndarray]) -> Any:
+        loaded = self._library(artifact)
         vm.set_inputs(loaded, inputs, tvm.cpu(0))
         return loaded
 
@@ -100,9 +114,8 @@ class LocalDevice:
         except KeyboardInterrupt:
             self._stopped = True  # else Python would wait at its exit until all repeats are done
             raise
-        except (RuntimeError, ValueError, AttributeError, tvm.error.InternalError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise SrTvmError(f"running the artifact failed: {lines[-1][:300]}") from error
+        except FAILURES as error:
+            raise SrTvmError(f"running the artifact failed: {one_line(error)}") from error
 
 
 def check_runs_here(artifact: Artifact) -> None:
@@ -114,7 +127,7 @@ def check_runs_here(artifact: Artifact) -> None:
     kind = artifact.tvm_target.get("kind", "llvm")
     if kind not in ("llvm", "c"):
         raise SrTvmError(f"{artifact.folder}: made for target {artifact.target} ({kind}), which this CPU can't run")
-    machine.check_machine(artifact, machine.machine(), "this machine")
+    elf.check_machine(artifact, machine.machine(), "this machine")
     wanted = artifact.tvm_target.get("mcpu")
     if not wanted:
         return

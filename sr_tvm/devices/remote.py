@@ -14,7 +14,8 @@ import numpy as np
 import tvm
 import tvm_ffi
 
-from sr_tvm.devices import machine, threads, vm
+from sr_tvm import machine
+from sr_tvm.devices import threads, vm
 
 PREFIX = "sr_tvm.server."
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")

@@ -9,21 +9,26 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from sr_tvm.artifact import Artifact
-from sr_tvm.devices import base, machine, tracker_client, wire
-from sr_tvm.errors import SrTvmError
+from sr_tvm.devices import base, elf, tracker_client, wire
+from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.measurement import Measurement
 
 START_SECONDS = 120.0
 # How long a server may stay busy before we say so.
 BUSY_SECONDS = 5.0
+# How long a child process that closed its connection may take to end, and how much of its last words is looked at.
+DYING_SECONDS, TAIL_BYTES = 3.0, 65536
 # TVM's target kind -> the device that its kernels run on; every other kind runs on the CPU.
 DEVICE_KINDS = {"opencl": "opencl", "vulkan": "vulkan"}
+# What of a server's description of itself goes into a measurement's conditions.
+SERVER_FACTS = ("tvm", "tvm_ffi", "machine", "cpu", "governor")
 
 
 class RpcDevice:
@@ -48,6 +53,7 @@ class RpcDevice:
         self.tracker, self.key, self.deadline, self.threads = tracker, key, float(deadline), threads
         self._worker: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._complaints: IO[bytes] | None = None
 
     def __enter__(self) -> RpcDevice:
         return self
@@ -65,14 +71,14 @@ class RpcDevice:
     def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
         base.check_repeats(repeats)
         answer, _ = self._artifact("measure", artifact, base.random_inputs(artifact, seed), repeats=repeats)
-        server = {name: value for name, value in answer["server"].items() if value is not None}
         conditions = {
+            # Only what a server may tell, and never over what we know ourselves.
+            **{name: value for name in SERVER_FACTS if isinstance(value := answer["server"].get(name), str)},
             "threads": self.threads,
             "clock": "wall",
             "repeats": repeats,
             "runs_per_sample": answer["runs_per_sample"],
             "method": "rpc time_evaluator",
-            **server,
         }
         return base.measurement(self.name, artifact, answer["samples"], conditions)
 
@@ -90,7 +96,9 @@ class RpcDevice:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._worker.pid, signal.SIGKILL)
             self._worker.wait()
-        self._worker = self._socket = None
+        if self._complaints is not None:
+            self._complaints.close()
+        self._worker = self._socket = self._complaints = None
 
     def __del__(self) -> None:
         if getattr(self, "_worker", None) is not None:
@@ -102,7 +110,7 @@ class RpcDevice:
         request = {
             "operation": operation,
             "library": str(artifact.library_path.resolve()),
-            "machine": machine.library_machine(artifact.library_path),
+            "machine": elf.library_machine(artifact.library_path),
             "target": artifact.target,
             "kind": DEVICE_KINDS.get(artifact.tvm_target.get("kind", "llvm"), "cpu"),
             **extra,
@@ -130,8 +138,9 @@ class RpcDevice:
                 f"{self.deadline:g} s; the server hangs, or needs a longer deadline"
             ) from None
         except OSError:
+            last = self._last_words()
             self.close()
-            raise SrTvmError(f"{self.key} at tracker {self.tracker}: the RPC client crashed") from None
+            raise SrTvmError(f"{self.key} at tracker {self.tracker}: the RPC client crashed: {last}") from None
         except BaseException:  # Ctrl-C: the call's answer must not be taken for the next one's
             self.close()
             raise
@@ -146,19 +155,44 @@ class RpcDevice:
             return self._socket
         self.close()
         ours, theirs = socket.socketpair()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the worker
         with theirs:
             self._worker = subprocess.Popen(
                 [sys.executable, "-m", "sr_tvm.devices.worker", str(os.getpid()), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._complaints,
                 pass_fds=[theirs.fileno()], start_new_session=True,
             )  # fmt: skip
         self._socket = ours
         try:
             wire.receive(ours, time.monotonic() + START_SECONDS)
-        except (TimeoutError, OSError):
+        except TimeoutError:
             self.close()
-            raise SrTvmError("the RPC client process did not start; see 'sr-tvm doctor'") from None
+            raise SrTvmError(
+                f"the RPC client process did not start within {START_SECONDS:g} s; see 'sr-tvm doctor'"
+            ) from None
+        except OSError:
+            last = self._last_words()
+            self.close()
+            raise SrTvmError(f"the RPC client process did not start: {last}; see 'sr-tvm doctor'") from None
         except BaseException:
             self.close()
             raise
         return ours
+
+    def _last_words(self) -> str:
+        """How the child process ended, and the last line that it wrote."""
+        assert self._worker is not None and self._complaints is not None
+        try:
+            code = self._worker.wait(DYING_SECONDS)
+        except subprocess.TimeoutExpired:
+            ended = "it closed the connection"
+        else:
+            ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        fd = self._complaints.fileno()
+        # pread: the child shares the file's position.
+        text = os.pread(fd, TAIL_BYTES, max(0, os.fstat(fd).st_size - TAIL_BYTES)).decode(errors="replace")
+        # After a crash faulthandler lists frames and modules: what was said before that tells more, else where it was.
+        before, _, dump = text.partition("Fatal Python error")
+        frames = (dump.partition("Current thread")[2] or dump).splitlines()
+        last = one_line(before) or next((line.strip() for line in frames if line.startswith("  File ")), "")
+        return f"{ended}: {last}" if last else ended

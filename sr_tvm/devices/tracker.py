@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from sr_tvm.devices.tracker_client import Server, servers
-from sr_tvm.errors import SrTvmError
+from sr_tvm.errors import SrTvmError, one_line
 
 # TVM takes seconds to import, more when the machine is busy.
 START_SECONDS = 120.0
@@ -46,8 +46,8 @@ def _process(role: str, *arguments: str) -> Iterator[Running]:
             line = process.stdout.readline() if ready else b""
             if not line:
                 complaints.seek(0)
-                last = (complaints.read().strip().splitlines() or [f"nothing within {START_SECONDS:g} s"])[-1]
-                raise SrTvmError(f"the RPC {role} did not start: {last[:300]}")
+                last = one_line(complaints.read()) or f"nothing within {START_SECONDS:g} s"
+                raise SrTvmError(f"the RPC {role} did not start: {last}")
             yield Running(f"127.0.0.1:{json.loads(line)['port']}", process.pid)
         finally:
             _end(process)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import queue
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,10 +47,7 @@ def parse_address(text: str) -> tuple[str, int]:
 def _receive(sock: socket.socket, count: int, until: float) -> bytes:
     data = b""
     while len(data) < count:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        sock.settimeout(left)
+        sock.settimeout(_left(until))
         chunk = sock.recv(count - len(data))
         if not chunk:
             raise ConnectionError("connection closed")
@@ -65,12 +64,63 @@ def _ask(sock: socket.socket, question: list[Any], until: float) -> Any:
     return json.loads(_receive(sock, size, until))
 
 
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _addresses(host: str, port: int, until: float) -> list[Any]:
+    """What ``host`` stands for, as socket.getaddrinfo tells it, which itself waits as long as a dead name server."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=resolve, daemon=True, name="resolve").start()
+    try:
+        found = answers.get(timeout=_left(until))
+    except queue.Empty:
+        raise TimeoutError("timed out") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _connect(host: str, port: int, until: float) -> socket.socket:
+    """Connected to the first address of ``host`` that answers; all of them together have the time ``until``."""
+    error: OSError = OSError("the name has no address")
+    addresses = _addresses(host, port, until)
+    for i, (family, kind, protocol, _, address) in enumerate(addresses):
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as failure:  # no IPv6 here
+            error = failure
+            continue
+        try:
+            # A share of what is left, so that a silent address does not use up the time of those after it.
+            sock.settimeout(_left(until) / (len(addresses) - i))
+            sock.connect(address)
+            return sock
+        except OSError as failure:
+            sock.close()
+            error = failure
+        except BaseException:
+            sock.close()
+            raise
+    raise error
+
+
 @contextmanager
 def _connection(tracker: str, seconds: float) -> Iterator[tuple[socket.socket, float]]:
     host, port = parse_address(tracker)
     until = time.monotonic() + seconds
     try:
-        with socket.create_connection((host, port), timeout=seconds) as sock:
+        with _connect(host, port, until) as sock:
             sock.sendall(struct.pack("<i", TRACKER_MAGIC))
             (magic,) = struct.unpack("<i", _receive(sock, 4, until))
             if magic != TRACKER_MAGIC:
@@ -83,12 +133,13 @@ def _connection(tracker: str, seconds: float) -> Iterator[tuple[socket.socket, f
         raise SrTvmError(f"tracker {tracker}: {reason}; is it running and reachable?") from None
 
 
-def servers(tracker: str, seconds: float = CONNECT_SECONDS) -> list[Server]:
+def servers(tracker: str, seconds: float | None = None) -> list[Server]:
     """The servers that ``tracker`` ("HOST:PORT") knows, sorted by key.
 
     Raises:
-        SrTvmError: no tracker answers there within ``seconds``.
+        SrTvmError: no tracker answers there within ``seconds``, CONNECT_SECONDS by default.
     """
+    seconds = CONNECT_SECONDS if seconds is None else seconds
     with _connection(tracker, seconds) as (sock, until):
         answer = _ask(sock, [SUMMARY], until)
     try:
@@ -138,7 +189,13 @@ def request(tracker: str, key: str, seconds: float) -> tuple[str, int, str]:
     """
     wait_for_free(tracker, key, min(seconds, 5.0))
     with _connection(tracker, min(seconds, CONNECT_SECONDS)) as (sock, until):
-        answer = _ask(sock, [REQUEST, key, "", 1], until)
+        try:
+            answer = _ask(sock, [REQUEST, key, "", 1], until)
+        except TimeoutError:  # the tracker answered just now: it waits for a server to become free, and so did we
+            raise SrTvmError(
+                f"tracker {tracker}: every server with key {key!r} is busy, as another client was faster; "
+                "try again later"
+            ) from None
     try:
         status, (host, port, match) = answer
         if status != SUCCESS:

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.devices import base, machine, tracker_client, wire
+from sr_tvm import machine
+from sr_tvm.devices import base, tracker_client, wire
 from sr_tvm.devices.lifeline import die_with_parent
-from sr_tvm.errors import SrTvmError
+from sr_tvm.errors import SrTvmError, one_line
 
 Answer = tuple[dict[str, Any], list[np.ndarray]]
 
@@ -146,16 +147,12 @@ def info(request: dict[str, Any], _inputs: list[np.ndarray]) -> Answer:
 OPERATIONS = {"run": run, "measure": measure, "per_operator": per_operator, "info": info}
 
 
-def _plain(error: BaseException) -> str:
-    """The one line of a TVM error that says what happened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("  ")]
-    return (lines[-1] if lines else type(error).__name__)[:300]
-
-
 def main() -> None:
     parent, fd = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(parent)
-    import tvm  # noqa: F401  # seconds of import belong to the start, not to a call's deadline
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()  # its seconds belong to the start, not to a call's deadline
 
     sock = socket.socket(fileno=fd)
     wire.send(sock, {"ready": True})
@@ -169,7 +166,7 @@ def main() -> None:
         except SrTvmError as error:
             answer, arrays = {"error": str(error)}, []
         except Exception as error:  # whatever TVM raises becomes one line in the parent
-            answer, arrays = {"error": _plain(error), "remote": True}, []
+            answer, arrays = {"error": one_line(error), "remote": True}, []
         # A session ends when its last reference goes; TVM's errors leave cycles that would keep the server busy.
         gc.collect()
         wire.send(sock, answer, arrays)

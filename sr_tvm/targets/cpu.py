@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import tvm
 from tvm.target import codegen
 
+from sr_tvm import machine
 from sr_tvm.targets.default_schedule import default_schedules
 from sr_tvm.targets.preset import Target
 
@@ -20,8 +19,8 @@ class Cpu(Target):
     runs_here = True
 
     def tvm_target(self) -> tvm.target.Target:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": cores})
+        options = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": machine.cores()}
+        return tvm.target.Target(options)
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
         return default_schedules(mod, codegen.llvm_get_vector_width(self.tvm_target()) // 8)

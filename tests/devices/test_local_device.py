@@ -9,8 +9,8 @@ import pytest
 from sr_tvm.artifact import sha256
 from sr_tvm.devices import threads
 from sr_tvm.devices.local import LocalDevice
-from sr_tvm.devices.machine import cores
 from sr_tvm.errors import SrTvmError
+from sr_tvm.machine import cores
 
 pytest.importorskip("tvm")
 

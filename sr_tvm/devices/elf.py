@@ -1,9 +1,7 @@
-"""What this machine is, and whether a library was made for it. No TVM here."""
+"""Which architecture a library was made for. No TVM here."""
 
 from __future__ import annotations
 
-import os
-import platform
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -20,43 +18,6 @@ ELF_MACHINES = {
     "EM_ARM": "arm",
     "EM_RISCV": "riscv64",
 }
-ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
-
-
-def machine() -> str:
-    """This machine's architecture as uname -m names it."""
-    name = platform.machine().lower()
-    return ALIASES.get(name, name)
-
-
-def machine_of_triple(triple: str) -> str:
-    """The architecture in an LLVM target triple."""
-    name = triple.split("-", 1)[0].lower()
-    return ALIASES.get(name, name)
-
-
-def cpu_name() -> str:
-    """The CPU's marketing name, else its architecture."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "Hardware")):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or machine()
-
-
-def governor() -> str | None:
-    """The frequency governor of CPU 0 where it can be read (on most virtual machines it cannot)."""
-    try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
-    except OSError:
-        return None
-
-
-def cores() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def library_machine(path: str | Path) -> str:
