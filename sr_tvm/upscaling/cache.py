@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,10 @@ from sr_tvm.upscaling.model import Model
 TARGET = "cpu"
 # What decides the code that is generated, beside the model: a change in any of these makes a new entry.
 COMPILER = ("frontend", "passes", "targets", "compiler.py")
+# Entries are removed, the one that was unused for longest first, until no more than this is left...
+LIMIT_BYTES = 500_000_000
+# ...but none that was used or built so recently: another process may be about to load it. A loaded one may go.
+RECENT_SECONDS = 3600.0
 
 
 def cache_folder() -> Path:
@@ -32,7 +40,7 @@ def compiled(model: Model, tile: tuple[int, int], folder: Path | None = None) ->
     """The artifact of ``model`` for input tiles of (height, width), and whether it was in the cache.
 
     Two processes may build the same entry at once: each builds beside it, and the first to finish names it. An entry
-    that is damaged is built again.
+    that is damaged is built again. Whoever builds one removes others that make the cache too large.
 
     Raises:
         SrTvmError: the model cannot be compiled, or the cache folder cannot be written.
@@ -42,7 +50,7 @@ def compiled(model: Model, tile: tuple[int, int], folder: Path | None = None) ->
     folder = cache_folder() if folder is None else folder
     shape = (1, model.channels, *tile)
     entry = folder / _key(model, shape)
-    artifact = _load(entry)
+    artifact = _use(entry)
     if artifact is not None:
         return artifact, True
     from sr_tvm.compiler import compile_model
@@ -59,7 +67,82 @@ def compiled(model: Model, tile: tuple[int, int], folder: Path | None = None) ->
                     raise SrTvmError(f"cannot write {entry}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(own, ignore_errors=True)
+    prune(folder, entry)
     return Artifact.load(entry), False
+
+
+def prune(folder: Path, keep: Path | None = None) -> None:
+    """Remove the entries of ``folder`` that were unused for longest, down to LIMIT_BYTES; never ``keep``.
+
+    Several processes may prune at once, or use entries meanwhile. What cannot be removed stays.
+    """
+    with contextlib.suppress(OSError):
+        found = [(_mtime(entry), _bytes(entry), entry) for entry in folder.iterdir() if entry.is_dir()]
+        total = sum(size for _, size, _ in found)
+        for _, size, entry in sorted(found):
+            if total <= LIMIT_BYTES:
+                break
+            if entry != keep and _remove(entry):
+                total -= size
+
+
+def size(folder: Path | None = None) -> int:
+    """Bytes of all that is kept."""
+    return _bytes(cache_folder() if folder is None else folder)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # another process removes it
+                total += os.lstat(os.path.join(path, name)).st_size
+    return total
+
+
+def _mtime(entry: Path) -> float:
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _remove(entry: Path) -> bool:
+    """Remove an entry unless it was used just now. By another name first: nobody may find half of it."""
+    doomed = entry.with_name(f".{uuid.uuid4().hex}.old")
+    with _locked(entry.parent, fcntl.LOCK_EX):
+        if time.time() - _mtime(entry) < RECENT_SECONDS:
+            return False
+        try:
+            os.rename(entry, doomed)
+        except OSError:
+            return False
+    shutil.rmtree(doomed, ignore_errors=True)
+    return True
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold a lock on ``folder`` itself, shared to use an entry and exclusive to remove one; none where locks fail."""
+    handle = None
+    try:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, kind)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _use(entry: Path) -> Artifact | None:
+    """The artifact of an entry that is there and whole, marked as used now."""
+    with _locked(entry.parent, fcntl.LOCK_SH):
+        artifact = _load(entry)
+        if artifact is not None:
+            with contextlib.suppress(OSError):  # a cache that can only be read is as good
+                os.utime(entry)
+    return artifact
 
 
 def _load(entry: Path) -> Artifact | None:

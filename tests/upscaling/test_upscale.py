@@ -219,6 +219,41 @@ def test_a_luma_network_on_colour(tmp_path, luma_model):
     assert_same_pixels(read_picture(tmp_path / "b.png").pixels, ycbcr2rgb(big))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_evaluate_scores_the_pixels_that_upscale_writes(tmp_path, model, luma_model, channels):
+    """What is in the tables is what users get: up to the last bits between the two engines."""
+    from sr_tvm.training import onnx_model
+
+    path, scale = (luma_model, 3) if channels == 1 else (model, 2)
+    colour = noise(31, 45, 3)
+    scored = onnx_model.upscaler(path, onnx_model.read(path), scale, 1)
+    for name, pixels in (("colour", colour), ("grey", colour[..., :1].repeat(3, 2))):
+        upscale_file(save(tmp_path / f"{name}.png", pixels), tmp_path / "b.png", path, tile=TILE)
+        difference = np.abs(read_picture(tmp_path / "b.png").pixels.astype(int) - scored(pixels))
+        assert difference.max() <= 1
+        assert (difference > 0).mean() <= 1e-3
+
+
+def test_new_weights_in_another_file_are_used(tmp_path, plain_model):
+    """The .onnx stays byte for byte as it was; only the external data changes."""
+    import onnx
+
+    path, src = tmp_path / "net.onnx", save(tmp_path / "a.png", noise(8, 8, 3))
+    proto = onnx.load(plain_model)
+    onnx.save(proto, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    before = path.read_bytes()
+    opened = open_model(path)
+    assert opened.sha256 != open_model(plain_model).sha256
+    upscale_file(src, tmp_path / "old.png", path)
+    weights = np.fromfile(tmp_path / "w.bin", np.float32)
+    (0.5 * weights).tofile(tmp_path / "w.bin")
+    assert path.read_bytes() == before and open_model(path).sha256 != opened.sha256
+    assert not upscale_file(src, tmp_path / "new.png", path).cached
+    assert (read_picture(tmp_path / "new.png").pixels != read_picture(tmp_path / "old.png").pixels).any()
+    artifact, _ = cache.compiled(open_model(path), (8, 8))
+    assert artifact.model_sha256 == open_model(path).sha256
+
+
 def test_a_luma_network_on_grey_is_as_on_the_same_in_colour(tmp_path, luma_model):
     pixels = noise(20, 20, 1)
     upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", luma_model, tile=TILE)
@@ -286,6 +321,18 @@ def test_the_cache_is_used_and_mended(plain_model, tmp_path):
     (again.folder / "artifact.json").write_text("{")
     assert not cache.compiled(opened, (8, 8), tmp_path)[1]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_using_an_entry_saves_it_from_the_next_pruning(plain_model, tmp_path, monkeypatch):
+    opened = open_model(plain_model)
+    old, _ = cache.compiled(opened, (8, 8), tmp_path)
+    idle, _ = cache.compiled(opened, (8, 9), tmp_path)
+    for artifact in (old, idle):
+        os.utime(artifact.folder, (1, 1))
+    assert cache.compiled(opened, (8, 8), tmp_path)[1]
+    monkeypatch.setattr(cache, "LIMIT_BYTES", 1)
+    new, _ = cache.compiled(opened, (8, 10), tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([old.folder, new.folder])
 
 
 def test_two_processes_may_fill_the_cache_at_once(plain_model, tmp_path, monkeypatch):
