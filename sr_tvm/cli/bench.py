@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.files import check_writable
 
 if TYPE_CHECKING:
     from sr_tvm.measurement import Measurement
@@ -45,6 +49,8 @@ def command(
         raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
     from sr_tvm.artifact import Artifact
 
+    if dataset is not None:
+        _check_can_append(dataset)
     loaded = Artifact.load(artifact)
     device: Any
     if tracker is not None and key is not None:
@@ -78,6 +84,16 @@ def command(
         click.echo(f"added to {dataset}; next: sr-tvm speed fit {dataset} -o runs/speed-model.json")
     else:
         click.echo(f"next: the same with --append {DATASET} feeds the speed model")
+
+
+def _check_can_append(dataset: str) -> None:
+    """Refuse before the measurement what could not be written after it."""
+    if not os.path.lexists(dataset):
+        check_writable(dataset)
+    elif os.path.isdir(dataset):
+        raise SrTvmError(f"cannot write {dataset}: it is a folder; name a file")
+    elif not os.access(dataset, os.W_OK):
+        raise SrTvmError(f"cannot write {dataset}: it is write-protected; name a file that can be written")
 
 
 def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ def command(as_json: bool) -> None:
     \b
     sr-tvm doctor
     """
-    from sr_tvm.cli._checks import CHECKS, FAIL, OK, run
+    from sr_tvm.doctor import CHECKS, FAIL, OK, run
 
     results = []
     for check in CHECKS:

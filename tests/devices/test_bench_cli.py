@@ -7,11 +7,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm.cli import _checks, bench, devices, doctor, speed
+from sr_tvm import doctor as checks
+from sr_tvm.cli import bench, devices, doctor, speed
+from sr_tvm.devices.local import LocalDevice
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed.dataset import load
-
-pytest.importorskip("tvm")
 
 
 def run(command, *args, code=0):
@@ -38,11 +38,16 @@ def test_bench_over_rpc(artifact, tracker, server, tmp_path):
     assert record.device == "box" and record.conditions["clock"] == "wall"
 
 
-def test_bench_refuses(artifact, tmp_path, tracker):
+def test_bench_refuses(artifact, tmp_path, tracker, monkeypatch):
     assert CliRunner().invoke(bench.command, [str(artifact.folder), "--key", "box"]).exit_code == 2
     assert CliRunner().invoke(bench.command, [str(artifact.folder), "--repeats", "0"]).exit_code == 2
     with pytest.raises(SrTvmError, match=r"artifact.json: no such file"):
         run(bench.command, tmp_path)
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "speed.jsonl"):  # said before anything is measured
+        with monkeypatch.context() as patch, pytest.raises(SrTvmError, match=f"cannot write {place}"):
+            patch.setattr(LocalDevice, "measure", lambda *_: pytest.fail("measured"))
+            run(bench.command, artifact.folder, "--append", place)
     with pytest.raises(SrTvmError, match="threads is 4096"):
         run(bench.command, artifact.folder, "--threads", 4096)
 
@@ -77,27 +82,29 @@ def test_collect_measures_once(tmp_path):
 
 def test_doctor_is_well(monkeypatch):
     rows = json.loads(run(doctor.command, "--json").stdout)
+    (cache,) = [r["found"] for r in rows["checks"] if r["check"] == "cache folder"]
+    assert "artifacts: " in cache and "MB of at most 500" in cache
     assert rows["ok"] and {r["check"] for r in rows["checks"]} >= {"TVM's ffi", "TVM and LLVM", "linker", "disk"}
 
 
 def test_doctor_names_what_is_wrong(monkeypatch, tmp_path):
-    monkeypatch.setattr(_checks, "version", lambda name: "0.1.15.post2")
-    assert _checks.tvm_ffi_pin().state == "fail" and "0.1.14.post1" in _checks.tvm_ffi_pin().remedy
+    monkeypatch.setattr(checks, "version", lambda name: "0.1.15.post2")
+    assert checks.tvm_ffi_pin().state == "fail" and "0.1.14.post1" in checks.tvm_ffi_pin().remedy
     monkeypatch.undo()
 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert _checks.cache().state == "fail"
+    assert checks.cache().state == "fail"
 
     def broken():
         """A check."""
         raise RuntimeError("first line\nlast line")
 
-    assert _checks.run(broken).state == "fail" and "last line" in _checks.run(broken).found
+    assert checks.run(broken).state == "fail" and "last line" in checks.run(broken).found
 
-    find = _checks.importlib.util.find_spec
-    monkeypatch.setattr(_checks.importlib.util, "find_spec", lambda name: None if name == "ziglang" else find(name))
-    assert _checks.linker().state == "fail"
-    monkeypatch.setattr(_checks, "CHECKS", (_checks.linker,))
+    find = checks.importlib.util.find_spec
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None if name == "ziglang" else find(name))
+    assert checks.linker().state == "fail"
+    monkeypatch.setattr(checks, "CHECKS", (checks.linker,))
     result = run(doctor.command, code=1)
     assert "pip install" in result.stdout

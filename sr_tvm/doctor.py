@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from sr_tvm.errors import one_line
+
 OK, WARN, FAIL = "ok", "warn", "fail"
 INSTALL = "pip install -c constraints.txt -e '.[{}]'   (or: make venv)"
 MIN_PYTHON = (3, 11)
@@ -37,9 +39,9 @@ def run(check: Check) -> Result:
     try:
         return check()
     except Exception as error:  # a broken installation can break anything, and saying so is the task here
-        text = (str(error).strip().splitlines() or [""])[-1][:200]
         what = (check.__doc__ or check.__name__).split("\n")[0].rstrip(".")
-        return Result(what, FAIL, f"{type(error).__name__}: {text}", INSTALL.format("compile,train,report"))
+        found = f"{type(error).__name__}: {one_line(error, 200)}"
+        return Result(what, FAIL, found, INSTALL.format("compile,train,report"))
 
 
 def python() -> Result:
@@ -112,8 +114,8 @@ def tvm_runs() -> Result:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     words = done.stdout.split()
     if done.returncode != 0 or len(words) < 4:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Result("TVM and LLVM", FAIL, last[:200], INSTALL.format("compile"))
+        last = one_line(done.stderr, 200) or f"exit code {done.returncode}"
+        return Result("TVM and LLVM", FAIL, last, INSTALL.format("compile"))
     return Result("TVM and LLVM", OK, f"TVM {words[0]}, LLVM {words[1]}, this CPU is {words[3]} ({words[2]})")
 
 
@@ -172,7 +174,10 @@ def cache() -> Result:
     except OSError as error:
         remedy = "make it writable, or: export XDG_CACHE_HOME=/a/folder/of/yours"
         return Result("cache folder", FAIL, f"{folder}: {error.strerror or error}", remedy)
-    return Result("cache folder", OK, str(folder))
+    from sr_tvm.upscaling import cache as networks
+
+    kept = f"{networks.size() / 1e6:.0f} MB of at most {networks.LIMIT_BYTES / 1e6:.0f}"
+    return Result("cache folder", OK, f"{folder}; compiled networks in {networks.cache_folder()}: {kept}")
 
 
 def shipped_model() -> Result:
