@@ -32,7 +32,7 @@ $(VENV)/.peers: $(BIN)/sr-tvm
 peers: $(VENV)/.peers ## add the engines that we are compared with
 
 bench: peers ## run one benchmark: make bench NAME=peers
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=$$(ls benchmarks/*.py | xargs -n1 basename | sed 's/\.py//' | tr '\n' '|')"; exit 2; }
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=$$(grep -l '^@click.command' benchmarks/*.py | xargs -n1 basename -s .py | paste -sd'|' -)"; exit 2; }
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 tune: venv ## tune the shipped model: make tune TARGET=cpu

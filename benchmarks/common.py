@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import write_json
 from sr_tvm.report import host
@@ -31,18 +33,10 @@ class Timed(Protocol):
     def time(self) -> float: ...
 
 
-def quantile(samples: Sequence[float], q: float) -> float:
-    """Linear interpolation between the ordered samples."""
-    ordered = sorted(samples)
-    position = q * (len(ordered) - 1)
-    low = math.floor(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
-
-
 def timing(samples: Sequence[float]) -> dict[str, float]:
     """The columns of a row: median and quartiles, in ms to the microsecond."""
-    return {name: round(quantile(samples, q), 3) for name, q in (("ms", 0.5), ("ms_low", 0.25), ("ms_high", 0.75))}
+    low, middle, high = (round(float(q), 3) for q in np.quantile(samples, (0.25, 0.5, 0.75)))
+    return {"ms": middle, "ms_low": low, "ms_high": high}
 
 
 def interleave(

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sr_tvm.errors import SrTvmError
+from sr_tvm.errors import SrTvmError, one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS, CALL_SECONDS = 600.0, 120.0
@@ -92,5 +92,4 @@ class EngineProcess:
     def _last_words(self) -> str:
         self._process.wait(10)
         self._log.seek(0)
-        lines = [line for line in self._log.read().splitlines() if line.strip()]
-        return (lines[-1] if lines else f"exit code {self._process.returncode}")[:300]
+        return one_line(self._log.read()) or f"exit code {self._process.returncode}"
