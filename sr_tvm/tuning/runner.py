@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -138,15 +137,17 @@ class WorkerMeasurer:
         return Timing(**{k: reply[k] for k in known if k in reply})
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ, TVM_NUM_THREADS=str(self.threads), OMP_NUM_THREADS=str(self.threads))
+        count = str(self.threads)
+        # Bound to cores, the workers of two searches would share core 0 (docs/devices.md).
+        pool = {"TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "TVM_BIND_THREADS": "0"}
         for attempt in range(RESTARTS):
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the worker
             self._process = process = subprocess.Popen(
-                [sys.executable, "-m", "sr_tvm.tuning.worker"],
+                [sys.executable, "-m", "sr_tvm.tuning.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=environment,
+                env={**os.environ, **pool},
                 start_new_session=True,  # Ctrl-C is for us; we then kill it
             )
             self.starts += 1
@@ -196,6 +197,3 @@ class WorkerMeasurer:
             lines = self._stderr.read()[-4000:].decode(errors="replace").split("\n")
             last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f"crashed: {how}" + (f" ({last[:200]})" if last else "")
-
-
-MakeMeasurer = Callable[[Any, int], Measurer]

@@ -1,4 +1,4 @@
-"""The process that builds and measures candidates: ``python -m sr_tvm.tuning.worker``, started by runner.py.
+"""The process that builds and measures candidates: ``python -m sr_tvm.tuning.worker PARENT``, started by runner.py.
 
 It may crash, hang or be killed: nothing of worth lives here. Messages are JSON behind an 8-byte length, modules are
 TVM's JSON text; stdout is the reply pipe, so whatever else prints goes to stderr.
@@ -6,16 +6,16 @@ TVM's JSON text; stdout is the reply pipe, so whatever else prints goes to stder
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
+
+from sr_tvm.devices.lifeline import die_with_parent
 
 HEADER = 8
 MIN_SAMPLE_S = 1e-3  # a sample repeats short kernels until it is this long
@@ -136,8 +136,7 @@ def _one_line(error: Exception) -> str:
 
 
 def main() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a hung candidate must not outlive the tuner
+    die_with_parent(int(sys.argv[1]))  # a hung candidate must not outlive the tuner
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.

@@ -2,6 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import tvm
@@ -53,6 +58,16 @@ class Crash:
             with T.sblock("double"):
                 v = T.axis.spatial(100000, i)
                 b[v * 4096] = a[v * 4096]
+
+
+@I.ir_module
+class Parallel:
+    @T.prim_func(s_tir=True)
+    def main(a: T.Buffer((256,), "float32"), b: T.Buffer((256,), "float32")):
+        for i in T.parallel(256):
+            with T.sblock("double"):
+                v = T.axis.spatial(256, i)
+                b[v] = a[v] * T.float32(2)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +134,58 @@ def test_close_leaves_no_process(measurer):
     other.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_worker_is_not_bound_to_a_core():
+    with WorkerMeasurer(TARGET, threads=2) as worker:
+        assert worker.open_task(Double, Parallel).error is None
+        assert os.sched_getaffinity(worker._process.pid) == os.sched_getaffinity(0)
+
+
+def test_worker_outlives_the_thread_that_started_it():
+    with WorkerMeasurer(TARGET) as worker:
+        thread = threading.Thread(target=worker.open_task, args=(Double,))
+        thread.start()
+        thread.join()
+        assert worker.measure(Double).error is None and worker.starts == 1
+
+
+def test_hung_worker_dies_with_its_tuner():
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_tuning_worker import TARGET, Double, Endless, WorkerMeasurer
+worker = WorkerMeasurer(TARGET, deadline=600)
+worker.open_task(Double)
+print(worker._process.pid, flush=True)
+worker.measure(Endless)
+"""
+    here = str(Path(__file__).parent)
+    with subprocess.Popen([sys.executable, "-c", code, here], stdout=subprocess.PIPE, text=True) as tuner:
+        assert tuner.stdout is not None
+        pid = int(tuner.stdout.readline())
+        before = _cpu_ticks(pid)
+        while _cpu_ticks(pid) < before + 50:  # by then it is neither reading nor building
+            time.sleep(0.1)
+        tuner.kill()
+    for _ in range(600):
+        if not _alive(pid):
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("the worker is still there")
+
+
+def _cpu_ticks(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def test_worker_that_cannot_start(monkeypatch):
