@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.targets import registry
 from sr_tvm.tvm_setup import import_tvm
 
-PASS_REPORT = "pass_report.json"
 TUNING = "tuning"  # inside the artifact: the records its kernels were built from
 ARCHITECTURE_KEY = "sr_tvm.architecture"
 
@@ -79,6 +79,7 @@ def compile_module(
     check_output(out, database_dir)
     import_tvm()
     from sr_tvm.passes.pipeline import optimize
+    from sr_tvm.passes.report import FILE_NAME
     from sr_tvm.targets.replay import keep_records
 
     target = registry.get(target_name)
@@ -98,7 +99,7 @@ def compile_module(
                 "the shipped tuning log" if database_dir is None else f"the tuning records {Path(database_dir).name}"
             )
             notes.append(f"{tuned} of {len(kernels)} kernels scheduled by {source}")
-        files.write_json(folder / PASS_REPORT, report.to_json())
+        report.save(folder / FILE_NAME)
         Artifact(
             folder=folder,
             model=model,
@@ -123,15 +124,22 @@ def check_output(out: str | Path, database_dir: str | Path | None = None) -> Non
     """Refuse, before minutes of work, an output folder whose replacement would destroy what is not an artifact.
 
     Raises:
-        SrTvmError: ``out`` holds other things, or holds the tuning records that the build is to read.
+        SrTvmError: ``out`` cannot be written or replaced, holds other things, or holds the tuning records that the
+            build is to read.
     """
     out = Path(out)
+    files.check_writable(out)
+    whole, here = Path(os.path.realpath(out)), Path.cwd()
+    if whole in (here, *here.parents):
+        raise SrTvmError(f"cannot write {out}: the current folder is it or lies in it; name another")
+    if whole.is_mount():
+        raise SrTvmError(f"cannot write {out}: it is a mount point, which cannot be replaced; name a folder in it")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise SrTvmError(f"cannot write {out}: the folder holds other files; name a new folder, or an artifact's")
     if out.exists() and not out.is_dir():
         raise SrTvmError(f"cannot write {out}: a file of that name is there; name a folder")
     if database_dir is not None:
-        records, whole = Path(database_dir).resolve(), out.resolve()
+        records = Path(database_dir).resolve()
         if whole in (records, *records.parents):
             raise SrTvmError(f"the tuning records {database_dir} lie in the output folder {out}, which is replaced")
 

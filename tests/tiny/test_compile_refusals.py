@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from sr_tvm import compiler
+from sr_tvm.cli._input_shapes import merge
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.targets import registry
@@ -56,6 +57,43 @@ def test_records_inside_the_output_are_not_destroyed(tmp_path: Path, records: st
     with pytest.raises(SrTvmError, match="is replaced"):
         compiler.check_output(tmp_path / "out", tmp_path / records)
     compiler.check_output(tmp_path / "out", tmp_path / "outside")
+
+
+def test_folders_that_cannot_be_replaced_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "a" / "artifact.json").write_text("{}")
+    (tmp_path / "link").symlink_to(inner)
+    monkeypatch.chdir(inner)
+    for place in (".", "..", inner, tmp_path / "link", tmp_path / "a"):
+        with pytest.raises(SrTvmError, match="current folder"):
+            compiler.check_output(place)
+    monkeypatch.chdir(tmp_path)
+    compiler.check_output(inner)
+    monkeypatch.setattr(Path, "is_mount", lambda self: True)
+    with pytest.raises(SrTvmError, match="mount point"):
+        compiler.check_output(inner)
+
+
+def test_bad_places_and_shapes_are_known_before_the_model_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    start = [str(tmp_path / "absent.onnx"), "--target", "cpu", "-o"]
+    done = CliRunner().invoke(command, [*start, str(tmp_path / "file" / "out")])
+    assert isinstance(done.exception, SrTvmError) and "is not a folder" in str(done.exception)
+    shapes = {
+        ("1x3x8x8", "y:1x3x8x8"): "must name its input",
+        ("x:1x8", "x:1x8"): "'x' twice",
+        ("8y",): "not of the form",
+    }
+    for texts, words in shapes.items():
+        given = [part for text in texts for part in ("--input-shape", text)]
+        done = CliRunner().invoke(command, [*start, str(tmp_path / "out"), *given])
+        assert isinstance(done.exception, SrTvmError) and words in str(done.exception)
+
+
+def test_shapes_of_several_inputs_are_merged() -> None:
+    assert merge(("x:1x8", "y:2x4")) == {"x": (1, 8), "y": (2, 4)}
+    assert merge(("1x8",)) == {"": (1, 8)} and merge(()) is None
 
 
 def test_missing_option_is_a_usage_error() -> None:
