@@ -37,7 +37,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--arch", required=True, help="wdsr-3x24 (blocks x channels), or an architecture's JSON file.")
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Of a named architecture; 2 if not given.")
 @click.option("--data", required=True, multiple=True, help="Folder of training pictures; may be given again.")
-@click.option("--validate", required=True, help="Folder of pictures to score on while training.")
+@click.option("--validate", help="Folder of pictures to score on while training; without it only the loss is told.")
 @click.option("-o", "--output", required=True, help="Folder for the checkpoint and the results.")
 @click.option("--steps", type=int, default=12000, show_default=True)
 @click.option("--batch", type=int, default=16, show_default=True)
@@ -52,7 +52,7 @@ def command(
     arch: str,
     scale: str | None,
     data: tuple[str, ...],
-    validate: str,
+    validate: str | None,
     output: str,
     threads: int | None,
     device: str,
@@ -79,31 +79,34 @@ def command(
     look_ahead(settings, folder)
     with bar("preparing pictures") as tick:
         trainer, baseline = prepare(settings, data, validate, device, threads, cache, note, tick)
-    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device}; bicubic is {baseline:.2f} dB", err=True)
-    with _Bar(settings.steps) as shown:
+    known = "nothing to validate on" if baseline is None else f"bicubic is {baseline:.2f} dB"
+    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device}; {known}", err=True)
+    with _Bar(settings.steps, settings.validate_every) as shown:
         try:
             train(trainer, folder, shown.report)
         except KeyboardInterrupt:
             note(f"stopped at step {trainer.step} of {settings.steps}; go on with:  {again}")
             raise
     weights = folder / "weights.safetensors"
-    last = trainer.history[-1]["psnr"]
-    click.echo(f"trained {settings.steps} steps, {last:.2f} dB on {validate}: {weights}", err=True)
+    last = trainer.history[-1]
+    told = f"{last['psnr']:.2f} dB on {validate}" if validate and "psnr" in last else f"loss {last['loss']:.5f}"
+    click.echo(f"trained {settings.steps} steps, {told}: {weights}", err=True)
     click.echo(
-        f"next:  sr-tvm evaluate {weights} --data {validate} --scale {settings.architecture.scale}\n"
+        f"next:  sr-tvm evaluate {weights} --data {validate or 'FOLDER'} --scale {settings.architecture.scale}\n"
         f"       sr-tvm export {weights} -o {folder / 'model.onnx'}",
         err=True,
     )
 
 
 class _Bar:
-    """Steps, ETA, loss and the latest validation; each validation is also a line of its own."""
+    """Steps, ETA, loss and the latest validation; every ``every`` steps there is also a line that stays."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, every: int) -> None:
         from sr_tvm.cli._bars import make
 
         self.bar = make("{task.fields[told]}")
         self.task = self.bar.add_task("training", total=steps, told="")
+        self.every = every
         self.started: int | None = None
         self.psnr = ""
 
@@ -120,5 +123,6 @@ class _Bar:
             self.bar.reset(self.task, completed=now.step)
         if now.psnr is not None:
             self.psnr = f" {now.psnr:.2f} dB"
+        if now.step % self.every == 0 or now.step == now.steps:
             self.bar.console.print(f"step {now.step}/{now.steps}  loss {now.loss:.5f} {self.psnr}", highlight=False)
         self.bar.update(self.task, completed=now.step, told=f"loss {now.loss:.4f}{self.psnr}")

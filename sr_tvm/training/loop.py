@@ -46,10 +46,11 @@ class Trainer:
 
     Args:
         validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end.
+            If None, the history has the loss of each such interval and no PSNR.
     """
 
     def __init__(
-        self, settings: Settings, pairs: Pairs, validate: Callable[[WDSR], float], device: torch.device
+        self, settings: Settings, pairs: Pairs, validate: Callable[[WDSR], float] | None, device: torch.device
     ) -> None:
         if pairs.scale != settings.architecture.scale:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the network is x{settings.architecture.scale}")
@@ -105,7 +106,11 @@ class Trainer:
         try:
             self.step = saved.step
             self.loss_sum, self.loss_count = float(saved.state["loss_sum"]), int(saved.state["loss_count"])
-            self.history = [{k: float(row[k]) for k in ("step", "loss", "psnr")} for row in saved.state["history"]]
+            # No PSNR in what was run without pictures to validate on.
+            self.history = [
+                {k: float(row[k]) for k in ("step", "loss", "psnr") if k != "psnr" or k in row}
+                for row in saved.state["history"]
+            ]
             for row in self.history:
                 row["step"] = int(row["step"])
             if not all(math.isfinite(v) for row in (*self.history, {"sum": self.loss_sum}) for v in row.values()):
@@ -139,8 +144,9 @@ class Trainer:
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
         mean, psnr = self.loss_sum / self.loss_count, None
         if self.step % s.validate_every == 0 or self.step == s.steps:
-            psnr = self.validate(fold(self.average))
-            self.history.append({"step": self.step, "loss": mean, "psnr": psnr})
+            self.history.append({"step": self.step, "loss": mean})
+            if self.validate is not None:
+                psnr = self.history[-1]["psnr"] = self.validate(fold(self.average))
             self.loss_sum, self.loss_count = 0.0, 0
         return Progress(self.step, s.steps, mean, psnr)
 

@@ -40,17 +40,18 @@ def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
 def prepare(
     settings: Settings,
     data: Sequence[str | Path],
-    validate: str | Path,
+    validate: str | Path | None,
     device: str = "auto",
     threads: int | None = None,
     cache: str | Path | None = None,
     warn: Warn = lambda _: None,
     tick: Tick = lambda done, total: None,
-) -> tuple[Trainer, float]:
+) -> tuple[Trainer, float | None]:
     """Everything that a run needs, checked before the first step.
 
     Returns:
-        The trainer, and bicubic's PSNR-Y in dB on the validation pictures.
+        The trainer, and bicubic's PSNR-Y in dB on the validation pictures; None, and a trainer that tells the loss
+        alone, if there are none to ``validate`` on.
     Raises:
         SrTvmError: a folder is missing or empty, training holds a validation picture, or the device is not there.
     """
@@ -58,13 +59,17 @@ def prepare(
     if threads:
         torch.set_num_threads(threads)
     scale = settings.architecture.scale
-    baseline = float(evaluate(bicubic(scale), validate, scale, warn)["psnr_y"])
+    baseline = None if validate is None else float(evaluate(bicubic(scale), validate, scale, warn)["psnr_y"])
     pairs = load_pairs(data, scale, cache, warn, tick)
-    refuse_leak(pairs, validate)
+    if validate is not None:
+        refuse_leak(pairs, validate)
     pairs = pairs.large_enough(settings.patch, warn)
+    if validate is None:
+        return Trainer(settings, pairs, None, place), None
+    folder = validate
 
     def score(model: WDSR) -> float:
-        found = float(evaluate(network(model.to(place), place), validate, scale)["psnr_y"])
+        found = float(evaluate(network(model.to(place), place), folder, scale)["psnr_y"])
         return min(found, PERFECT)
 
     return Trainer(settings, pairs, score, place), baseline

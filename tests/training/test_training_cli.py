@@ -51,6 +51,18 @@ def test_ctrl_c_then_the_same_command_goes_on(folders, tmp_path):
     assert other.returncode == 1 and "resume with 400" in other.stderr and other.stderr.count("\n") == 1
 
 
+def test_training_without_validation(folders, tmp_path):
+    place = tmp_path / "run"
+    done = sr_tvm(
+        *("train", "--arch", "wdsr-1x4", "--data", folders[0], "-o", place, "--steps", 6, "--validate-every", 4),
+        *("--batch", 2, "--patch", 16, "--threads", 1, "--device", "cpu", "--cache", tmp_path / "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert " dB" not in done.stderr and "step 4/6  loss" in done.stderr
+    assert re.search(r"trained 6 steps, loss 0\.\d+: .*weights\.safetensors\n", done.stderr)
+    assert (place / "weights.safetensors").is_file()
+
+
 def test_evaluate_prints_one_json_object(folders, tmp_path):
     architecture = Architecture.uniform(2, 1, 4)
     path = tmp_path / "w.safetensors"

@@ -63,6 +63,32 @@ def test_results(begin, tmp_path):
     assert trainer.validate(load_weights(tmp_path / "weights.safetensors")) == history["rows"][-1]["psnr"]
 
 
+def test_nothing_to_validate_on(folders, tmp_path):
+    """The loss of each interval, and no PSNR; validation can be added when the run is resumed."""
+    settings = Settings(**SMALL)
+
+    def make(validate):
+        return prepare(settings, [folders[0]], validate, "cpu", 1, tmp_path / "cache")
+
+    trainer, baseline = make(None)
+    assert baseline is None
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        train(trainer, tmp_path, lambda now: seen.append(now.psnr) or stop_at(6)(now))
+    assert seen == [None] * 6
+    trainer.save(tmp_path / CHECKPOINT)
+    trainer, baseline = make(folders[1])
+    assert baseline > 10
+    train(trainer, tmp_path, ignore)
+    rows = json.loads((tmp_path / "history.json").read_text())["rows"]
+    assert [(row["step"], "psnr" in row) for row in rows] == [(4, False), (8, True), (9, True)]
+    whole, _ = make(None)
+    train(whole, tmp_path / "whole", ignore)
+    assert [sorted(row) for row in whole.history] == [["loss", "step"]] * 3
+    ours, other = (load_file(tmp_path / name / "weights.safetensors") for name in (".", "whole"))
+    assert all(torch.equal(ours[k], other[k]) for k in ours)
+
+
 def test_it_learns(begin):
     trainer = begin(steps=60, lr=5e-3, ema=0.9, validate_every=10)
     losses = [trainer.advance().loss for _ in range(60)]
