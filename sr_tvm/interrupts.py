@@ -54,8 +54,9 @@ def _stop(number: int, frame: Any) -> None:
     if number == signal.SIGTERM and callable(current) and current is not _stop:
         current(number, frame)  # a block that defers Ctrl-C defers this too
         return
-    _came = True
-    _hush()
+    if not _came:
+        _came = True
+        _hush()
     raise KeyboardInterrupt
 
 
@@ -63,21 +64,23 @@ def _hush() -> None:
     """TVM's destructors warn of what is cut short: their standard error goes nowhere now, Python's stays."""
     global _unhush
     try:
-        if _unhush is not None or sys.stderr is not sys.__stderr__ or sys.stderr.fileno() != 2:
-            return  # done already, or standard error is a progress bar's, which it will put back itself
-        sys.stderr.flush()
-        own, kept, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        own = sys.__stderr__
+        if own is None or sys.stderr is not own or own.fileno() != 2:
+            return  # a progress bar's, which will put back the former itself
+        own.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         os.close(nowhere)
-    except (OSError, ValueError, AttributeError):  # closed, or no real file
+    except (OSError, ValueError):  # closed, or no real file
         return
-    sys.stderr = open(kept, "w", encoding=own.encoding, errors=own.errors, buffering=1)  # noqa: SIM115  # till _unhush
+    mine = open(kept, "w", encoding=own.encoding, errors=own.errors, buffering=1)  # noqa: SIM115  # closed in undo
+    sys.stderr = mine
 
     def undo() -> None:
         global _unhush
-        sys.stderr.flush()
+        mine.flush()
         os.dup2(kept, 2)
-        sys.stderr = own  # what was opened on ``kept`` closes it
-        _unhush = None
+        sys.stderr, _unhush = own, None
+        mine.close()
 
     _unhush = undo

@@ -74,9 +74,10 @@ class Measurement:
             raise SrTvmError(f"not a {SCHEMA} version {VERSION} record")
         derived = {"schema", "version", "median", "low", "high"}
         expect_keys(value, _TEXTS | {"input_shape", "samples"}, {f.name for f in fields(cls)} | derived, where)
-        for name, kinds in {**dict.fromkeys(_TEXTS, str), "conditions": dict, "architecture": (dict, NoneType)}.items():
-            if name in value:
-                expect(value[name], kinds, f"{where}: field {name}")
+        for name in sorted(_TEXTS):
+            expect(value[name], str, f"{where}: field {name}")
+        expect(value.get("conditions", {}), dict, f"{where}: field conditions")
+        expect(value.get("architecture"), (dict, NoneType), f"{where}: field architecture")
         for name, kind in (("input_shape", int), ("samples", float)):
             for i, number in enumerate(expect(value[name], list, f"{where}: field {name}")):
                 expect(number, kind, f"{where}: field {name}[{i}]")
