@@ -311,7 +311,7 @@ def test_a_client_that_crashes_says_how(tracker, server):
         wait_until(lambda: gone(device._worker.pid))
         sock = device._socket
         device._connected = lambda: sock  # it died between the check and the call
-        with pytest.raises(SrTvmError, match="box at tracker .* the RPC client crashed: signal SIGSEGV: File .*wire.py"):
+        with pytest.raises(SrTvmError, match="box at tracker .* crashed: signal SIGSEGV: File .*wire.py"):
             device.info()
 
 
