@@ -34,7 +34,7 @@ def parity(summary: dict[str, Any], folder: Path) -> str:
     if not rows:
         return ""
     ok, off = Markup("equal"), Markup('<span class="bad">off</span>')
-    body = [(r["name"], f"{float(r['max_abs_err']):.1e}", f"{float(r['tolerance']):.0e}", ok if r["ok"] else off)
+    body = [(r["name"], f"{float(r['max_abs_err']):.1e}", f"{float(r['tolerance']):.1e}", ok if r["ok"] else off)
             for r in rows]  # fmt: skip
     return section(
         "The same result at every step",
