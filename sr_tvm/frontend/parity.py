@@ -34,7 +34,7 @@ class Parity:
         if not self.ok:
             raise SrTvmError(
                 f"{self.name}: outputs differ by {self.max_abs_err:.3g} at a peak of {self.peak:.3g}; "
-                f"{self.tolerance:g} of the peak is allowed"
+                f"{self.tolerance:g} of max(1, peak) is allowed"
             )
         return self
 
