@@ -1,0 +1,109 @@
+"""Compiles the kernels of any lowering for this machine and runs them on numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import tvm
+from region_reference import evaluate, result_name
+from tvm.target import codegen
+
+from sr_tvm.streaming.lowering import Kernel, Lowering, Shape
+from sr_tvm.streaming.region import Region
+
+HOST = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu()}
+TOLERANCE = 1e-5  # of the reference's peak, or of 1
+
+
+def module_of(kernels: Sequence[Kernel]) -> tvm.IRModule:
+    """All functions of ``kernels``, with the entries visible under their names."""
+    functions: dict[str, Any] = {}
+    for kernel in kernels:
+        assert kernel.entry in kernel.functions
+        assert not functions.keys() & kernel.functions.keys(), "two kernels share a function's name"
+        functions |= kernel.functions
+        functions[kernel.entry] = functions[kernel.entry].with_attr("global_symbol", kernel.entry)
+    return tvm.IRModule(functions)
+
+
+class Compiled:
+    """Kernels as machine code."""
+
+    def __init__(self, kernels: Sequence[Kernel], target: Mapping[str, Any] = HOST) -> None:
+        self.kernels = tuple(kernels)
+        self.code = tvm.compile(module_of(kernels), target=dict(target))
+        self.constants = [[tvm.runtime.tensor(array) for array in kernel.constants] for kernel in kernels]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
+        """Every output by value and pixel shuffle; ``inputs`` are the sources' arrays (N, C, H, W).
+
+        Outputs start as NaN: what a kernel leaves unwritten shows.
+        """
+        batch, _, height, width = next(iter(inputs.values())).shape
+        values = {(name, 1): tvm.runtime.tensor(np.ascontiguousarray(a, "float32")) for name, a in inputs.items()}
+        for kernel, constants in zip(self.kernels, self.constants, strict=True):
+            outputs = [
+                tvm.runtime.tensor(np.full((batch, c // r**2, height * r, width * r), np.nan, "float32"))
+                for _, c, r in kernel.outputs
+            ]
+            self.code[kernel.entry](*[values[name, 1] for name in kernel.inputs], *constants, *outputs)
+            values |= {(name, r): out for (name, _, r), out in zip(kernel.outputs, outputs, strict=True)}
+        return {key: value.numpy() for key, value in values.items()}
+
+
+def run_kernels(
+    kernels: Sequence[Kernel], inputs: Mapping[str, np.ndarray], target: Mapping[str, Any] = HOST
+) -> dict[tuple[str, int], np.ndarray]:
+    """Compile and run once; see :meth:`Compiled.run`."""
+    return Compiled(kernels, target).run(inputs)
+
+
+@lru_cache(maxsize=16)
+def compiled(lowering: Lowering, region: Region, shape: Shape) -> Compiled:
+    """The machine code of ``region`` for ``shape``; a region is the same only if it is the same object."""
+    return Compiled(lowering.lower(region, shape, "region"))
+
+
+def random_inputs(region: Region, size: tuple[int, int, int], seed: int = 0) -> dict[str, np.ndarray]:
+    """An array for each source at ``size`` (N, H, W), normal with mean 0.5: mistakes at the border show."""
+    rng = np.random.default_rng(seed)
+    n, h, w = size
+    return {s.name: rng.normal(0.5, 1, (n, s.channels, h, w)).astype("float32") for s in region.sources}
+
+
+def check(
+    lowering: Lowering, region: Region, size: tuple[int, int, int], shape: Shape = (None, None, None), seed: int = 0
+) -> None:
+    """Fail unless what ``lowering`` makes of ``region`` for ``shape`` computes at ``size`` what PyTorch does."""
+    inputs = random_inputs(region, size, seed)
+    outputs = compiled(lowering, region, shape).run(inputs)
+    compare(region, inputs, outputs)
+
+
+def compare(
+    region: Region, inputs: Mapping[str, np.ndarray], outputs: Mapping[tuple[str, int], np.ndarray]
+) -> None:
+    """Fail unless ``outputs``, by value and pixel shuffle, has all results of ``region`` as PyTorch computes them."""
+    reference = evaluate(region, inputs, torch.float64)
+    for result in region.results:
+        expected = reference[result_name(result.value, result.shuffle)]
+        actual = outputs[result.value, result.shuffle]
+        assert actual.shape == expected.shape, f"{result}: shape {actual.shape}, expected {expected.shape}"
+        limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        error = np.abs(actual - expected)
+        if not error.max() <= limit:
+            place = tuple(int(i) for i in np.argwhere(~(error <= limit))[0])
+            bad = int((~(error <= limit)).sum())
+            raise AssertionError(
+                f"{result} at {size_of(inputs)}: {bad} of {error.size} values off, the first at {place}: "
+                f"{actual[place]} instead of {expected[place]}"
+            )
+
+
+def size_of(inputs: Mapping[str, np.ndarray]) -> str:
+    n, _, h, w = next(iter(inputs.values())).shape
+    return f"batch {n}, {h}x{w}"
