@@ -20,7 +20,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.streaming.delays import delays
 from sr_tvm.streaming.lowering import Kernel, Shape
 from sr_tvm.streaming.plain_rows import Rows, constants_of, node_row, store_row
-from sr_tvm.streaming.plain_tir import block, buffer, loop, number, variable, when
+from sr_tvm.streaming.plain_tir import allocate, block, buffer, loop, number, variable, when
 from sr_tvm.streaming.region import Region, Source
 
 
@@ -73,7 +73,7 @@ class PlainLowering:
                 body.append(when(tirx.And(row >= number(0), row < height), block(work)))
 
         steps = loop(step, number(0), height + number(times.last), block(body))
-        rings = [tirx.AllocBuffer(rows[n.name].data) for n in region.nodes if not isinstance(n, Source)]
+        rings = [s for n in region.nodes if not isinstance(n, Source) for s in allocate(rows[n.name].data)]
         sources = [rows[source.name].data for source in region.sources]
         function = tirx.PrimFunc(
             [*sources, *constant_buffers, *outputs], block([*rings, loop(image, number(0), batch, steps)])

@@ -31,6 +31,15 @@ def block(statements: Sequence[tirx.Stmt]) -> tirx.Stmt:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
+def allocate(data: tirx.Var) -> list[tirx.Stmt]:
+    """Allocate a buffer at its full size.
+
+    CompactBufferAllocation of TVM's pipeline shrinks a buffer to the part it believes to be read, and gets rings wrong: a
+    picture of one row leaves an extent that mentions the step. A bare use of the pointer counts as a use of the whole.
+    """
+    return [tirx.AllocBuffer(data), tirx.Evaluate(data.data)]
+
+
 def loop(var: tirx.Var, start: Index, extent: Index, body: tirx.Stmt) -> tirx.Stmt:
     return tirx.For(var, start, extent, tirx.ForKind.SERIAL, body)
 
