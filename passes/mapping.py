@@ -1,11 +1,16 @@
-"""How operators map inputs to outputs, and which pairs may become one kernel: DNNFusion's rules as two tables of data.
+"""How operators map inputs to outputs, and which pairs may become one kernel: rules as tables of data.
 
-The five types and the pair table are those of DNNFusion (Niu et al., PLDI 2021, tables 2 and 3).
+The five types and :data:`TABLE` are those of DNNFusion (Niu et al., PLDI 2021, tables 2 and 3). They type an operator
+as a whole and forbid many-to-many after many-to-many, which is every pair of convolutions. :data:`AXES` types each axis
+on its own: a 1x1 convolution is many-to-many along the channels alone and one-to-one along rows and columns; a larger
+one reads a window there, a halo of half its kernel. :data:`STREAMING` says which of these make one kernel that streams
+rows. The published type of an operator is the strongest of its axes.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Mapping(StrEnum):
@@ -29,22 +34,54 @@ class Decision(StrEnum):
 _O, _E, _M, _R, _S = Mapping
 _T, _D, _X = Decision
 
-OPERATORS: dict[Mapping, tuple[str, ...]] = {
-    _O: (
+
+class Along(StrEnum):
+    """How output elements depend on input elements along one axis. A halo is a window around the element's place."""
+
+    ONE_TO_ONE = "one-to-one"
+    HALO = "halo"
+    MANY_TO_MANY = "many-to-many"
+    ONE_TO_MANY = "one-to-many"
+    REORGANIZE = "reorganize"
+    SHUFFLE = "shuffle"
+
+
+class Axes(NamedTuple):
+    """An operator's type along each axis of an NCHW tensor."""
+
+    batch: Along
+    channel: Along
+    row: Along
+    column: Along
+
+
+_o, _h, _m, _e, _r, _s = Along
+
+# Batch, channel, row, column -> operators. Where attributes decide (a convolution's kernel, stride and groups), this is
+# the most that the operator can be within a region, and :func:`convolution_axes` says what one of them is.
+AXES: dict[Axes, tuple[str, ...]] = {
+    Axes(_o, _o, _o, _o): (
         "add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "negative", "abs", "clip",
         "relu", "relu6", "leaky_relu", "leakyrelu", "prelu", "sigmoid", "tanh", "exp", "log", "sqrt", "rsqrt", "square",
         "erf", "gelu", "silu", "hardsigmoid", "hardswish", "where", "cast", "astype", "batch_norm",
         "concat", "concatenate", "split", "slice", "strided_slice",
     ),
-    _E: ("broadcast_to", "expand", "repeat", "tile", "take", "gather", "resize2d", "resize", "upsampling"),
-    _M: (
-        "conv1d", "conv2d", "conv3d", "conv2d_transpose", "matmul", "dense", "einsum", "max_pool2d", "avg_pool2d",
-        "adaptive_avg_pool2d", "adaptive_avg_pool", "global_avg_pool2d", "sum", "mean", "max", "min", "prod", "softmax",
-        "log_softmax", "instance_norm", "layer_norm", "group_norm", "cumsum", "pad",
+    Axes(_o, _m, _h, _h): ("conv2d", "conv2d_transpose"),
+    Axes(_o, _o, _m, _m): (
+        "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_avg_pool", "global_avg_pool2d", "instance_norm",
+        "pad",
     ),
-    _R: ("reshape", "flatten", "squeeze", "expand_dims"),
-    _S: ("permute_dims", "transpose", "depth_to_space", "space_to_depth", "pixel_shuffle"),
+    Axes(_o, _m, _m, _m): ("conv1d", "conv3d", "matmul", "dense", "softmax", "log_softmax", "layer_norm", "group_norm"),
+    Axes(_m, _m, _m, _m): ("einsum", "sum", "mean", "max", "min", "prod", "cumsum"),
+    Axes(_o, _o, _e, _e): ("resize2d", "resize", "upsampling"),
+    Axes(_e, _e, _e, _e): ("broadcast_to", "expand", "repeat", "tile", "take", "gather"),
+    Axes(_r, _r, _r, _r): ("reshape", "flatten", "squeeze", "expand_dims"),
+    Axes(_o, _s, _s, _s): ("depth_to_space", "space_to_depth", "pixel_shuffle"),
+    Axes(_s, _s, _s, _s): ("permute_dims", "transpose"),
 }  # fmt: skip
+
+# An operator as a whole is the first of these that an axis of it is.
+_WHOLE = {_m: _M, _h: _M, _s: _S, _r: _R, _e: _E, _o: _O}
 
 # (first that produces, second that consumes) -> what to do, and the type of the fused operator.
 TABLE: dict[tuple[Mapping, Mapping], tuple[Decision, Mapping | None]] = {
@@ -59,7 +96,29 @@ TABLE: dict[tuple[Mapping, Mapping], tuple[Decision, Mapping | None]] = {
 # work, so a D with one of these as the consumer needs no profile.
 ADDRESS_ARITHMETIC = frozenset({"pixel_shuffle"})
 
-_TYPES = {name: kind for kind, names in OPERATORS.items() for name in names}
+# Along one axis of a kernel that streams rows: (first that produces, second that consumes) -> the type of both. A pair
+# that is not listed is never fused. Channels: all those of a pixel are at hand at once. Rows and columns: windows add
+# up; anything else would need the whole picture. A shuffle is the address of the last store: nothing comes after it.
+_SPACE = {(_o, _o): _o, (_o, _h): _h, (_h, _o): _h, (_h, _h): _h, (_o, _s): _s, (_h, _s): _s}
+STREAMING: dict[str, dict[tuple[Along, Along], Along]] = {
+    "batch": {(_o, _o): _o},
+    "channel": {(_o, _o): _o, (_o, _m): _m, (_m, _o): _m, (_m, _m): _m, (_o, _s): _s, (_m, _s): _s},
+    "row": _SPACE,
+    "column": _SPACE,
+}
+
+_AXES = {name: axes for axes, names in AXES.items() for name in names}
+
+
+def whole(axes: Axes) -> Mapping:
+    """The published type of an operator of these axes."""
+    return next(kind for along, kind in _WHOLE.items() if along in axes)
+
+
+OPERATORS: dict[Mapping, tuple[str, ...]] = {
+    kind: tuple(name for name, axes in _AXES.items() if whole(axes) == kind) for kind in Mapping
+}
+_TYPES = {name: whole(axes) for name, axes in _AXES.items()}
 # TIR's own analysis of a kernel (OpPatternKind), for operators that the table above does not name.
 _BY_PATTERN = {0: _O, 1: _O, 2: _S, 3: _M, 4: _M}
 
@@ -85,3 +144,31 @@ def rule(first: Mapping, second: Mapping) -> str:
     """The table's entry in words: ``many-to-many + one-to-one -> T many-to-many``."""
     decision, result = TABLE[first, second]
     return f"{first} + {second} -> {decision}" + (f" {result}" if result else "")
+
+
+def operator_axes(op: str) -> Axes | None:
+    """The type of an operator along each axis, or None where its name is unknown."""
+    return _AXES.get(operator_name(op))
+
+
+def convolution_axes(kernel: tuple[int, int], same: bool, channelwise: bool) -> Axes:
+    """The axes of one convolution. ``same``: stride 1, no dilation, an odd kernel and padding of half of it."""
+    row, column = ((_o if k == 1 else _h) if same else _m for k in kernel)
+    return Axes(_o, _o if channelwise else _m, row, column)
+
+
+def stream(first: Axes, second: Axes) -> tuple[bool, str]:
+    """Whether ``first`` feeding ``second`` may be one streaming kernel, and the rule in words.
+
+    ``row, column: one-to-one + halo -> T halo; channel: many-to-many + many-to-many -> T many-to-many``. A refusal
+    names the axes that forbid it.
+    """
+    said: dict[str, list[str]] = {}
+    refused: dict[str, list[str]] = {}
+    for axis, a, b in zip(Axes._fields, first, second, strict=True):
+        result = STREAMING[axis].get((a, b))
+        words = f"{a} + {b} -> {_X}" if result is None else f"{a} + {b} -> {_T} {result}"
+        (refused if result is None else said).setdefault(words, []).append(axis)
+    everywhere = said.pop(f"{_o} + {_o} -> {_T} {_o}", [])  # not worth a word unless there is nothing else
+    rows = refused or said or {f"{_o} + {_o} -> {_T} {_o}": everywhere}
+    return not refused, "; ".join(f"{', '.join(axes)}: {words}" for words, axes in rows.items())
