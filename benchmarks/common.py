@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,21 @@ class Timed(Protocol):
     def time(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """How often everything is timed: ``least`` rounds, then more within ``budget`` seconds, at most ``most``."""
+
+    least: int
+    most: int
+    budget: float = math.inf
+
+    def another(self, done: int, seconds: float) -> bool:
+        """Whether to go on after ``done`` rounds in ``seconds``: one more, as long as those, must fit the budget."""
+        if done < self.least or done >= self.most:
+            return done < self.least
+        return seconds + seconds / done <= self.budget
+
+
 def timing(samples: Sequence[float]) -> dict[str, float]:
     """The columns of a row: median and quartiles, in ms to the microsecond."""
     low, middle, high = (round(float(q), 3) for q in np.quantile(samples, (0.25, 0.5, 0.75)))
@@ -41,19 +57,21 @@ def timing(samples: Sequence[float]) -> dict[str, float]:
 
 def interleave(
     engines: Sequence[Timed],
-    rounds: int,
+    rounds: int | Rounds,
     progress: Callable[[], None] = lambda: None,
     pause: float = PAUSE,
     seed: int = 0,
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Time every engine once a round, in an order that is shuffled anew each round.
 
-    Gives samples by name, and the error by name of those that failed on the way and were left out from then on.
+    ``progress`` is called after each run. Gives samples by name, and the error by name of those that failed on the way
+    and were left out from then on.
     """
     order, rng = list(engines), random.Random(seed)
     samples: dict[str, list[float]] = {engine.name: [] for engine in engines}
     errors: dict[str, str] = {}
-    for _ in range(rounds):
+    plan, done, start = rounds if isinstance(rounds, Rounds) else Rounds(rounds, rounds), 0, time.monotonic()
+    while plan.another(done, time.monotonic() - start):
         rng.shuffle(order)
         for engine in order:
             if engine.name not in errors:
@@ -63,6 +81,7 @@ def interleave(
                     errors[engine.name] = str(error)
                 time.sleep(pause)
             progress()
+        done += 1
     return samples, errors
 
 
@@ -70,6 +89,11 @@ def geomean(values: Iterable[float]) -> float | None:
     """The geometric mean; None of nothing."""
     logs = [math.log(v) for v in values]
     return math.exp(sum(logs) / len(logs)) if logs else None
+
+
+def now() -> str:
+    """The date and time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def result(
@@ -82,7 +106,7 @@ def result(
     """The outer shape that all result files have. ``packages`` are named with their versions besides the usual ones."""
     return {
         "name": name,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "machine": host.machine(),
         "versions": host.versions(tuple(dict.fromkeys(host.PACKAGES + packages))),
         "method": method,

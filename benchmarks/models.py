@@ -9,40 +9,62 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import irregular
+
 SHIPPED = "wdsr-3x24"
-WEIGHTS = "wdsr_x2_37k.safetensors"
+# For one ONNX file through every step of the loop.
 NAMES = (SHIPPED, "wdsr-4x16", "fsrcnn", "carn-m", "vgg16")
 SCALE = 2
 
 
-def prepare(name: str, folder: Path, size: tuple[int, int], database: Path | None = None) -> dict[str, Any]:
+def compared(seed: int = 0) -> tuple[str, ...]:
+    """The networks of peers: six WDSR, three of them drawn by ``seed`` as a search gives them, and three others."""
+    return ("wdsr-4x16", "wdsr-8x24", "wdsr-16x24", *irregular.names(seed), "fsrcnn", "carn-m", "vgg16")
+
+
+def is_wdsr(name: str) -> bool:
+    return name.startswith("wdsr-")
+
+
+def weights_file(name: str, scale: int) -> Path | None:
+    """The weights that we ship for a network, None where it has random ones."""
+    path = Path(str(resources.files("sr_tvm.models") / f"wdsr_x{scale}_37k.safetensors"))
+    return path if name == SHIPPED and path.is_file() else None
+
+
+def prepare(
+    name: str, folder: Path, size: tuple[int, int], database: Path | None = None, scale: int = SCALE
+) -> dict[str, Any]:
     """Write model.onnx (static shape), the input x.npy and PyTorch's output y.npy; gives what model.json says.
+
+    ``size`` is (height, width) of the input. ``macs`` in what it gives are those of one run as direct convolution.
 
     Raises:
         SrTvmError: unknown network, or its ONNX file is off.
     """
     import torch
 
-    from sr_tvm.frontend.export import export_onnx, fold_parametrizations
-    from sr_tvm.nets import registry
+    from benchmarks.macs import count
+    from sr_tvm.frontend.export import export_onnx
 
-    shape = registry.input_shape(name, *size)
+    shape = input_shape(name, size)
     folder.mkdir(parents=True, exist_ok=True)
-    shipped = name == SHIPPED and _weights().is_file()
-    about = {
+    about: dict[str, Any] = {
         "model": name,
+        "scale": scale,
         "shape": list(shape),
-        "weights": "shipped" if shipped else "random",
+        "weights": "shipped" if weights_file(name, scale) else "random",
         "database": str(database.resolve()) if database else None,
     }
     (folder / "model.json").write_text(json.dumps(about))
-    network = fold_parametrizations(module(folder))
+    network = module(folder)
     x = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
-        y = network(torch.from_numpy(x)).numpy()
+        about["macs"], y = count(network, torch.from_numpy(x))
+    (folder / "model.json").write_text(json.dumps(about))
     export_onnx(network, folder / "model.onnx", shape, exporter="torchscript")
     np.save(folder / "x.npy", x)
-    np.save(folder / "y.npy", y)
+    np.save(folder / "y.npy", y.numpy())
     return about
 
 
@@ -52,10 +74,16 @@ def module(folder: Path) -> Any:
     from sr_tvm.nets import registry, weights
 
     about = json.loads((folder / "model.json").read_text())
-    if about["weights"] == "shipped":
-        return weights.load_weights(_weights())
-    return fold_parametrizations(registry.build(about["model"], SCALE))
+    name, scale = about["model"], about["scale"]
+    if path := weights_file(name, scale):
+        return weights.load_weights(path)
+    if architecture := irregular.architecture(name, scale):
+        return fold_parametrizations(irregular.build(architecture))
+    return fold_parametrizations(registry.build(name, scale))
 
 
-def _weights() -> Path:
-    return Path(str(resources.files("sr_tvm.models") / WEIGHTS))
+def input_shape(name: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(N, C, H, W) that a network takes. Raises SrTvmError where there is none of that name."""
+    from sr_tvm.nets import registry
+
+    return registry.input_shape(SHIPPED if irregular.architecture(name) else name, *size)

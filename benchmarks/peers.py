@@ -1,103 +1,58 @@
 """Every engine that pip installs against ours, on the same ONNX files: ``make bench NAME=peers``.
 
 Wall time of one run after another on this machine, interleaved, with one thread and with two; every output is
-compared with PyTorch's. Writes benchmarks/results/peers.json.
+compared with PyTorch's. Writes benchmarks/results/peers.json after every network.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import common, models
+from benchmarks import cell, common, memory, merge, models, options
 from benchmarks.engines import ENGINES, OURS
-from benchmarks.process import EngineProcess
+from benchmarks.peak import Peak
+from benchmarks.summary import summarize
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import check_writable
 from sr_tvm.report import host
 
 NAME = "peers"
-# Of the output's peak. Winograd's algorithm alone costs up to 1e-4 in MNN; half precision or a wrong result costs more.
-TOLERANCE = 5e-4
+LEAST = 5  # rounds, however long they take
 
 
-def measure(folder: Path, model: str, engines: list[str], threads: int, rounds: int, bar: Any) -> list[dict[str, Any]]:
-    """One row for every engine, timed with ``threads``; an engine that fails or is off has a row that says so."""
-    rows: dict[str, dict[str, Any]] = {}
-    with contextlib.ExitStack() as stack:
-        ready = []
-        for name in engines:
-            bar(f"{model}, {threads} thread{'s' * (threads > 1)}: starting {name}", 0)
-            row: dict[str, Any] = {"model": model, "engine": name, "threads": threads}
-            row |= {"ms": None, "ms_low": None, "ms_high": None, "max_abs_err": None}
-            rows[name] = row
-            process = stack.enter_context(EngineProcess(name, folder, threads))
-            try:
-                found = process.ready()
-                row["max_abs_err"] = found["max_abs_err"]
-                if found["max_abs_err"] > TOLERANCE * max(1.0, found["peak"]):
-                    row["error"] = f"off by {found['max_abs_err']:.3g} at a peak of {found['peak']:.3g}"
-                ready.append(process)
-            except SrTvmError as error:
-                row["error"] = str(error)
-                process.close()
-                bar(None, rounds)
-        bar(f"{model}, {threads} thread{'s' * (threads > 1)}: measuring", 0)
-        samples, errors = common.interleave(ready, rounds, lambda: bar(None, 1))
-    for name, values in samples.items():
-        if name in errors:
-            rows[name]["error"] = errors[name]
-        else:
-            rows[name] |= common.timing(values)
-    return list(rows.values())
-
-
-def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Ratios of the best sound peer's time to ours: above 1, ours is faster. None where one of them is missing."""
-    ratios: list[dict[str, Any]] = []
-    for model, threads in dict.fromkeys((r["model"], r["threads"]) for r in rows):
-        here = [r for r in rows if (r["model"], r["threads"]) == (model, threads)]
-        sound = {r["engine"]: r["ms"] for r in here if r["ms"] is not None and "error" not in r}
-        ours = sound.pop(OURS, None)
-        best = min(sound, key=lambda n: sound[n]) if sound else None
-        ratio = round(sound[best] / ours, 4) if best and ours else None
-        ratios.append({"model": model, "threads": threads, "best_peer": best, "vs_best_peer": ratio})
-    summary: dict[str, Any] = {}
-    for threads in dict.fromkeys(r["threads"] for r in rows):
-        known = [r["vs_best_peer"] for r in ratios if r["threads"] == threads and r["vs_best_peer"]]
-        mean = common.geomean(known)
-        summary[f"geomean_vs_best_peer_{threads}t"] = round(mean, 4) if mean else None
-        summary[f"worst_vs_best_peer_{threads}t"] = min(known, default=None)
-    summary["worst_vs_best_peer"] = min((r["vs_best_peer"] for r in ratios if r["vs_best_peer"]), default=None)
-    summary["ratios"] = ratios
-    summary["failed"] = [f"{r['engine']} on {r['model']}, {r['threads']} threads" for r in rows if "error" in r]
-    return summary
-
-
-def method(input_size: tuple[int, int], rounds: int, database: Path | None) -> dict[str, Any]:
+def method(
+    input_size: tuple[int, int], rounds: common.Rounds, database: Path | None, seed: int, peak: Peak | None
+) -> dict[str, Any]:
     """How it was measured, in words and numbers, beside every result."""
     return {
         "clock": "wall time of one run, the input in memory already",
         "order": "each engine in a process of its own; rounds over all engines, shuffled anew each round; a run under "
         "100 ms follows an untimed one",
-        "rounds": rounds,
+        "rounds": f"{rounds.least} to {rounds.most}, as many as fit {rounds.budget:g} s for a network and a number of "
+        "threads; each row has its own",
         "statistic": "median; ms_low and ms_high are the first and third quartile",
         "input": f"{input_size[0]}x{input_size[1]} (height x width), batch 1, float32; vgg16 at 224x224",
-        "parity": f"largest difference from PyTorch's output; {TOLERANCE:g} of its peak is allowed",
+        "arch_seed": seed,
+        "parity": f"ok: the largest difference from PyTorch's output is at most {cell.EXACT:g} of max(1, its peak); "
+        f"ours must reach that, peers count up to {cell.TOLERANCE:g}",
         "engines": {name: engine.how for name, engine in ENGINES.items()},
         "ratios": "time of the fastest sound peer over ours: above 1, ours is faster",
+        "peak": f"one core's fused multiply-adds on {peak.lanes} lanes, {peak.accumulators} accumulators, in the same "
+        "rounds; gflops counts 2 operations for each multiply-accumulate of direct convolution" if peak else None,
+        "memory": f"growth of a process's anonymous memory at its highest over {memory.RUNS} runs, after loading, one "
+        "thread; planned_bytes is what one run asks TVM's virtual machine for",
         "database": str(database) if database else "the shipped tuning records, default schedules where there are none",
-    }
+    }  # fmt: skip
 
 
 def schedules(folder: Path) -> dict[str, Any]:
@@ -111,7 +66,7 @@ def schedules(folder: Path) -> dict[str, Any]:
 
 
 def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
-    """The rows as a table, fastest first within each model and number of threads."""
+    """The rows as a table, fastest first within each model and number of threads; then what they come to."""
     table = Table("model", "threads", "engine", "ms", "middle half", "error against PyTorch", box=None, pad_edge=False)
     for model, threads in dict.fromkeys((r["model"], r["threads"]) for r in rows):
         here = [r for r in rows if (r["model"], r["threads"]) == (model, threads)]
@@ -126,91 +81,117 @@ def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) 
     console.print(table)
     for r in summary["ratios"]:
         if r["vs_best_peer"]:
-            speed = f"{r['vs_best_peer']:.2f} times as fast as {r['best_peer']}, the best peer"
-            console.print(f"{r['model']}, {r['threads']} threads: ours is {speed}")
+            words = f"{r['vs_best_peer']:.2f} times as fast as {r['best_peer']}, the best peer"
+            if r.get("peak_fraction"):
+                words += f"; {r['peak_fraction']:.0%} of the core's {r['peak_gflops']:.0f} GFLOPS"
+            console.print(f"{r['model']}, {r['threads']} threads: ours is {words}")
+    for m in summary["memory"]:
+        size = f"{m['bytes'] / 2**20:.1f} MiB" if m["bytes"] is not None else escape(m["error"])
+        console.print(f"{m['model']}, {m['engine']}: {size} of activations at the peak")
+    for key, value in summary.items():
+        if value is None or isinstance(value, (int, float)):
+            console.print(f"{key} {value}")
 
 
-def numbers(ctx: click.Context, option: click.Parameter, value: str) -> list[int]:
-    """A comma-separated list of whole numbers from 1."""
-    try:
-        found = [int(part) for part in value.split(",")]
-    except ValueError:
-        found = []
-    if not found or min(found) < 1:
-        raise click.BadParameter(f"{value!r}; give whole numbers from 1, separated by commas, such as 1,2")
-    return found
+class Run:
+    """The rows of this run, and the file that they and those of earlier ones go to."""
 
+    def __init__(self, path: Path, how: dict[str, Any], packages: tuple[str, ...], seed: int, fresh: bool) -> None:
+        self.path, self.how, self.packages, self.seed = path, how, packages, seed
+        self.rows: list[dict[str, Any]] = []
+        self.memory: list[dict[str, Any]] = []
+        self.ours: dict[str, Any] = {}
+        self.old, self.refused = (None, None) if fresh else merge.earlier(path, self._result([], {}))
 
-def size(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
-    """HxW."""
-    height, _, width = value.partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise click.BadParameter(f"{value!r}; give height x width, such as 360x640")
-    return int(height), int(width)
+    def save(self) -> dict[str, Any]:
+        """Write what there is so far, with the rows of earlier runs that can stand beside it; gives the result."""
+        old = self.old or {"rows": [], "summary": {}, "versions": {}}
+        rows = merge.rows(old["rows"], self.rows, models.compared(self.seed), self.seed)
+        there = {r["model"] for r in rows}
+        kept = merge.by_model(old["summary"].get("memory", []), self.memory, there)
+        ours = {n: v for n, v in (old["summary"].get("ours", {}) | self.ours).items() if n in there}
+        more = {"memory": kept, "memory_ratios": memory.compare(kept), "ours": ours}
+        value = self._result(rows, summarize(rows) | more)
+        value["versions"] = old["versions"] | value["versions"]
+        common.write_result(value, self.path)
+        return value
 
-
-def words(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """A comma-separated list of names out of ``known``; an empty ``known`` allows all."""
-
-    def check(ctx: click.Context, option: click.Parameter, value: str) -> list[str]:
-        found = [part.strip() for part in value.split(",") if part.strip()]
-        if wrong := [part for part in found if known and part not in known]:
-            raise click.BadParameter(f"unknown {wrong[0]!r}; known are {', '.join(known)}")
-        return found
-
-    return check
+    def _result(self, rows: list[dict[str, Any]], summary: dict[str, Any]) -> dict[str, Any]:
+        how = self.how | {"load_average_after": os.getloadavg()[0]}
+        return common.result(NAME, how, rows, summary, self.packages)
 
 
 @click.command()
-@click.option("--models", "names", default=",".join(models.NAMES), callback=words(()), help="Networks, with commas.")
-@click.option("--engines", default=",".join(ENGINES), callback=words(tuple(ENGINES)), help="Engines, with commas.")
-@click.option("--rounds", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--threads", default="1,2", show_default=True, callback=numbers, help="Numbers of threads.")
-@click.option("--input", "input_size", default="360x640", show_default=True, callback=size, help="Height x width.")
+@click.option(
+    "--models", "names", callback=options.words(()), help="Networks, with commas; without it, the nine of the table."
+)
+@click.option("--engines", default=",".join(ENGINES), callback=options.words(tuple(ENGINES)), help="With commas.")
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(1), help="At most.")
+@click.option("--budget", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds of rounds for "
+              f"a network and a number of threads; {LEAST} rounds are made even if they take longer.")  # fmt: skip
+@click.option("--threads", default="1,2", show_default=True, callback=options.numbers, help="Numbers of threads.")
+@click.option(
+    "--input", "input_size", default="360x640", show_default=True, callback=options.size, help="Height x width."
+)
+@click.option(
+    "--arch-seed", default=0, show_default=True, type=click.IntRange(0, 10**9 - 1), help="Of irregular WDSRs."
+)
+@click.option("--memory/--no-memory", "with_memory", default=True, help="Also the peak memory of activations.")
+@click.option("--fresh", is_flag=True, help="Drop the rows that are in the file already.")
 @click.option("--database", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Our tuning records.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/peers.json.")
 def main(
-    names: list[str], engines: list[str], rounds: int, threads: list[int], input_size: tuple[int, int],
-    database: Path | None, output: Path | None,
+    names: list[str], engines: list[str], rounds: int, budget: float, threads: list[int], input_size: tuple[int, int],
+    arch_seed: int, with_memory: bool, fresh: bool, database: Path | None, output: Path | None,
 ) -> None:  # fmt: skip
-    """Time every engine on the same ONNX files, afresh, and rewrite benchmarks/results/peers.json.
+    """Time every engine on the same ONNX files and put the rows into benchmarks/results/peers.json.
 
     \b
-    Example:  make bench NAME=peers ARGS="--models wdsr-3x24 --rounds 5"
+    Rows of networks that are not measured now are kept, if machine, versions, input and seed are the same.
+    Example:  make bench NAME=peers ARGS="--models wdsr-4x16,fsrcnn --threads 1"
     """
-    console, rows, ours = Console(), [], {}
-    load = os.getloadavg()[0]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    total = len(names) * len(threads) * len(engines) * rounds
+    names = names or list(models.compared(arch_seed))
+    path = output or common.RESULTS / f"{NAME}.json"
+    check_writable(path)
+    for name in names:
+        models.input_shape(name, input_size)  # an unknown one fails here, before the work
+    console, load = Console(), os.getloadavg()[0]
+    plan, peak = common.Rounds(min(LEAST, rounds), rounds, budget), Peak() if 1 in threads else None
+    # What else ran: above the number of cores, times are too long, and two threads are hardly worth more than one.
+    how = method(input_size, plan, database, arch_seed, peak) | {"load_average_before": load}
+    packages = tuple(p for e in engines for p in ENGINES[e].packages)
+    run = Run(path, how, packages, arch_seed, fresh)
+    if run.refused:
+        console.print(f"[yellow]the rows in {path} are dropped: {run.refused}[/]")
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    value: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="sr-tvm-peers-") as place:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("preparing", total=total)
+            task = progress.add_task("preparing", total=len(names) * (len(threads) + with_memory))
 
-            def step(what: str | None, runs: int) -> None:
-                progress.update(task, description=what, advance=runs)
+            def note(what: str | None, runs: int) -> None:
+                if what:
+                    progress.update(task, description=what)
 
             for name in names:
                 folder = Path(place) / name
-                progress.update(task, description=f"{name}: exporting")
-                models.prepare(name, folder, input_size, database)
+                note(f"{name}: exporting", 0)
+                about = models.prepare(name, folder, input_size, database)
                 for count in threads:
-                    rows += measure(folder, name, engines, count, rounds, step)
+                    run.rows += cell.measure(folder, about, engines, count, plan, note, peak if count == 1 else None)
+                    progress.advance(task)
                 if OURS in engines:
-                    ours[name] = schedules(folder)
-    summary = {**summarize(rows), "ours": ours}
-    packages = tuple(p for e in engines for p in ENGINES[e].packages)
-    # What else ran: above the number of cores, times are too long, and two threads are hardly worth more than one.
-    how = method(input_size, rounds, database) | {"load_average_before": load, "load_average_after": os.getloadavg()[0]}
-    value = common.result(NAME, how, rows, summary, packages)
+                    run.ours[name] = schedules(folder)
+                if with_memory:
+                    note(f"{name}: memory", 0)
+                    run.memory += [memory.measure(folder, e) for e in memory.ENGINES if e != OURS or OURS in engines]
+                    progress.advance(task)
+                value = run.save()
+    show(value["rows"], value["summary"], console)
     if load > float(host.machine()["cores"]):
         console.print(f"[yellow]the machine was busy (load {load:.1f}): trust the order more than the times[/]")
-    path = common.write_result(value, output)
-    show(rows, summary, console)
     console.print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SrTvmError as error:
-        raise SystemExit(f"error: {error}") from None
+    options.run(main)

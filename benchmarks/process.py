@@ -25,12 +25,14 @@ _LIMITS = ("OMP_NUM_THREADS", "TVM_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NU
 class EngineProcess:
     """Runs ``python -m benchmarks.worker ENGINE FOLDER THREADS``. Use it in a ``with`` block.
 
+    ``label`` is its name among others, the engine's own without it.
+
     Raises:
         SrTvmError: from :meth:`ready` and :meth:`time`, with the engine's own words when it fails, dies or hangs.
     """
 
-    def __init__(self, engine: str, folder: Path, threads: int) -> None:
-        self.name, self.folder, self.threads = engine, folder, threads
+    def __init__(self, engine: str, folder: Path, threads: int, label: str | None = None) -> None:
+        self.name, self.folder, self.threads = label or engine, folder, threads
         environment = {
             **os.environ, **{name: str(threads) for name in _LIMITS},
             "TVM_BIND_THREADS": "0", "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),

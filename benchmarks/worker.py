@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engines import ENGINES
+from benchmarks.engines import ALL
 
 WARM_BELOW = 100.0  # ms: a run shorter than this gets an untimed one before it, since the other engines had the caches
 
@@ -31,7 +31,7 @@ def main() -> None:
 
     try:
         x, reference = np.load(folder / "x.npy"), np.load(folder / "y.npy")
-        engine = importlib.import_module(f"benchmarks.engines.{ENGINES[name].module}").load(name, folder, threads, x)
+        engine = importlib.import_module(f"benchmarks.engines.{ALL[name].module}").load(name, folder, threads, x)
         for _ in range(2):
             y = np.array(engine.output(engine.call()), dtype=np.float64).reshape(reference.shape)
         if not np.isfinite(y).all():

@@ -32,3 +32,9 @@ ENGINES = {
     "torch": Engine("pytorch", ("torch",), "eager, channels last"),
     "torch.compile": Engine("pytorch", ("torch",), "inductor with freezing, channels last"),
 }
+# Not compared in peers: other benchmarks use them.
+LIBRARY, NO_ARENA = "library", "onnxruntime, no arena"
+ALL = ENGINES | {
+    LIBRARY: Engine("library", ("apache-tvm",), "model.so of the folder, as it is"),
+    NO_ARENA: Engine("onnxruntime_cpu", ("onnxruntime",), "memory arena off"),
+}

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import common, peers
+from benchmarks import common
 from sr_tvm.errors import SrTvmError
 
 
@@ -70,23 +70,10 @@ def test_result_file(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == read and list(path.parent.iterdir()) == [path]
 
 
-def row(engine: str, ms: float | None, model: str = "m", threads: int = 1, **more: str) -> dict:
-    return {"model": model, "engine": engine, "threads": threads, "ms": ms, **more}
-
-
-def test_ratios_are_against_the_best_sound_peer() -> None:
-    rows = [
-        row("sr-tvm", 10.0), row("a", 20.0), row("b", 5.0, error="off by 3"), row("c", None, error="died"),
-        row("sr-tvm", 10.0, "n"), row("a", 5.0, "n"),
-        row("sr-tvm", None, "m", 2, error="died"), row("a", 5.0, "m", 2),
-    ]  # fmt: skip
-    summary = peers.summarize(rows)
-    assert summary["ratios"] == [
-        {"model": "m", "threads": 1, "best_peer": "a", "vs_best_peer": 2.0},
-        {"model": "n", "threads": 1, "best_peer": "a", "vs_best_peer": 0.5},
-        {"model": "m", "threads": 2, "best_peer": "a", "vs_best_peer": None},
-    ]
-    assert summary["geomean_vs_best_peer_1t"] == pytest.approx(1.0)
-    assert summary["worst_vs_best_peer_1t"] == summary["worst_vs_best_peer"] == 0.5
-    assert summary["geomean_vs_best_peer_2t"] is None and summary["worst_vs_best_peer_2t"] is None
-    assert len(summary["failed"]) == 3
+def test_rounds_within_a_budget() -> None:
+    assert common.Rounds(5, 20, 60.0).another(4, 500.0)
+    assert common.Rounds(5, 20, 60.0).another(5, 49.0) and not common.Rounds(5, 20, 60.0).another(5, 51.0)
+    assert not common.Rounds(5, 20, 60.0).another(20, 1.0)
+    log: list[str] = []
+    common.interleave([Fake("a", log)], common.Rounds(3, 10, 0.0), pause=0.0)
+    assert len(log) == 3
