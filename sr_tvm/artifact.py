@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -12,28 +13,13 @@ from typing import Any
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.fields import expect, expect_keys
+from sr_tvm.tensor import Tensor, shape_text
 
-SCHEMA, VERSION = "sr-tvm/artifact", 1
+__all__ = ["Artifact", "Tensor", "sha256"]
+
+# Version 2 allows names among the dimensions; version 1 is else the same and still read.
+SCHEMA, VERSION, VERSIONS = "sr-tvm/artifact", 2, (1, 2)
 MANIFEST = "artifact.json"
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One input or output: its name, shape and element type (numpy's name)."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str = "tensor") -> Tensor:
-        """Read one of a manifest. Raises SrTvmError that begins with ``where`` and names the field that is wrong."""
-        keys = {"name", "shape", "dtype"}
-        expect_keys(value, keys, keys, where)
-        for i, n in enumerate(expect(value["shape"], list, f"{where}: field shape")):
-            expect(n, int, f"{where}: field shape[{i}]", least=1)
-        name, dtype = (expect(value[key], str, f"{where}: field {key}") for key in ("name", "dtype"))
-        return cls(name, tuple(value["shape"]), dtype)
 
 
 @dataclass(frozen=True)
@@ -43,6 +29,7 @@ class Artifact:
     ``target`` is our preset's name, ``tvm_target`` TVM's own description of it. ``schedule`` is "default" or "tuned".
     ``kernels`` says which kernel runs on which device. ``notes`` are for people: "not yet optimised", "compile only".
     ``halo`` is how many input pixels to each side an output pixel depends on; None where the network can't be tiled.
+    ``any_size``: the library takes inputs of any size, also where :meth:`at` has fixed one. Not in the manifest.
     """
 
     folder: Path
@@ -61,6 +48,32 @@ class Artifact:
     versions: dict[str, str] = field(default_factory=dict)
     architecture: dict[str, Any] | None = None
     halo: int | None = None
+    any_size: bool = False
+
+    def at(self, shapes: Mapping[str, Sequence[int]]) -> Artifact:
+        """This artifact at one size: for each input its shape by name, where "" stands for an only input's.
+
+        Raises:
+            SrTvmError: an unknown input, or a shape that it does not take.
+        """
+        given = dict(shapes)
+        if "" in given and len(self.inputs) == 1:
+            given[self.inputs[0].name] = given.pop("")
+        sizes: dict[str, int] = {}
+        for tensor in self.inputs:
+            where = f"{self.folder}: input {tensor.name!r} is {shape_text(tensor.shape)}"
+            if tensor.names and tensor.name not in given:
+                raise SrTvmError(f"{where}, of any size; name one, for example --input-shape {tensor.example()}")
+            shape = given.pop(tensor.name, tensor.at({}))
+            if not tensor.bind(shape, sizes):
+                raise SrTvmError(f"{where}; {shape_text(shape)} does not fit")
+        for name in given:
+            known = ", ".join(repr(t.name) for t in self.inputs)
+            raise SrTvmError(f"{self.folder}: has no input {name!r}; it has {known}")
+        fixed_inputs, fixed_outputs = (
+            tuple(dataclasses.replace(t, shape=t.at(sizes)) for t in some) for some in (self.inputs, self.outputs)
+        )
+        return dataclasses.replace(self, inputs=fixed_inputs, outputs=fixed_outputs)
 
     @property
     def library_path(self) -> Path:
@@ -69,7 +82,7 @@ class Artifact:
     def save(self) -> None:
         """Write the manifest into ``folder``. Build inside :func:`sr_tvm.files.atomic_folder`."""
         value = asdict(self)
-        del value["folder"]
+        del value["folder"], value["any_size"]
         files.write_json(self.folder / MANIFEST, {"schema": SCHEMA, "version": VERSION, **value})
 
     @classmethod
@@ -80,7 +93,7 @@ class Artifact:
             SrTvmError: no artifact there, a field is missing, or the library is absent, changed or outside the folder.
         """
         folder = Path(folder)
-        value = files.read_json(folder / MANIFEST, SCHEMA, VERSION)
+        value = files.read_json(folder / MANIFEST, SCHEMA, *VERSIONS)
         artifact = cls(folder=folder, **_checked(value, str(folder / MANIFEST)))
         if Path(artifact.library).name != artifact.library:
             raise SrTvmError(f"{folder / MANIFEST}: field library is {artifact.library!r}; give a plain file name")
@@ -111,6 +124,8 @@ def _checked(value: dict[str, Any], where: str) -> dict[str, Any]:
         expect(content, _KINDS[name], f"{where}: field {name}", least)
     for name in ("inputs", "outputs"):
         found[name] = tuple(Tensor.from_json(t, f"{where}: field {name}[{i}]") for i, t in enumerate(found[name]))
+    _check_names(found["inputs"], found["outputs"], where)
+    found["any_size"] = any(t.names for t in found["inputs"])
     for name, kind in _ROWS.items():
         rows = enumerate(found.get(name, ()))
         found[name] = tuple(expect(row, kind, f"{where}: field {name}[{i}]") for i, row in rows)
@@ -118,6 +133,15 @@ def _checked(value: dict[str, Any], where: str) -> dict[str, Any]:
         expect(version, str, f"{where}: field versions.{key}")
     expect(found["tvm_target"].get("kind", ""), str, f"{where}: field tvm_target.kind")
     return found
+
+
+def _check_names(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], where: str) -> None:
+    for tensor in inputs:
+        if any(isinstance(d, str) and "*" in d for d in tensor.shape):
+            raise SrTvmError(f"{where}: field inputs: {tensor.name!r} is {shape_text(tensor.shape)}; use plain names")
+    unknown = {n for t in outputs for n in t.names} - {n for t in inputs for n in t.names}
+    if unknown:
+        raise SrTvmError(f"{where}: field outputs: {sorted(unknown)[0]!r} is no dimension of an input")
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ def compile_model(
     model_path: str | Path,
     target_name: str,
     out: str | Path,
-    input_shapes: dict[str, tuple[int, ...]] | None = None,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     database_dir: str | Path | None = None,
     use_shipped_log: bool = True,
 ) -> Artifact:
     """Compile an ONNX file for a target and write the artifact into the folder ``out``, whole or not at all.
 
-    ``input_shapes`` fixes symbolic input shapes. ``database_dir`` is a folder of tuning records;
+    ``input_shapes`` fixes symbolic input shapes; what stays symbolic, or is a name in them, makes an artifact for any
+    size where :func:`takes_any_size`. ``database_dir`` is a folder of tuning records;
     without it, the records shipped for the target are used unless ``use_shipped_log`` is false.
 
     Raises:
@@ -36,11 +37,12 @@ def compile_model(
     """
     registry.check(target_name)
     check_output(out, database_dir)
-    from sr_tvm.frontend.onnx_file import load_onnx, model_sha256, resolve_inputs
+    from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
+    from sr_tvm.frontend.onnx_file import load_onnx, model_sha256
 
     model = load_onnx(model_path)
-    shapes = resolve_inputs(model, input_shapes)
     import_tvm()
+    shapes = (resolve_open if takes_any_size(target_name) else resolve_inputs)(model, input_shapes)
     from sr_tvm.frontend.to_relax import import_onnx
 
     mod = import_onnx(model, shapes)
@@ -61,6 +63,15 @@ def compile_model(
     )
 
 
+def takes_any_size(target_name: str) -> bool:
+    """Whether artifacts for the target may take pictures of any size: where whole networks stream as one kernel.
+
+    Elsewhere every kernel is scheduled for the size it was compiled for, and one for any size has plain, slow loops.
+    """
+    lowering = getattr(registry.get(target_name), "lowering", None)
+    return lowering is not None and lowering() is not None
+
+
 def compile_module(
     mod: Any,
     target_name: str,
@@ -74,7 +85,7 @@ def compile_module(
     database_dir: str | Path | None = None,
     use_shipped_log: bool = True,
 ) -> Artifact:
-    """Like :func:`compile_model` for a Relax module of high-level operators with static shapes (``import_onnx``'s)."""
+    """Like :func:`compile_model` for a Relax module of high-level operators (``import_onnx``'s)."""
     registry.check(target_name)
     check_output(out, database_dir)
     import_tvm()
@@ -175,7 +186,20 @@ def _signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...
 
 
 def _tensor(name: str, kind: Any) -> Tensor:
-    return Tensor(name, tuple(int(n) for n in kind.shape), str(kind.dtype))
+    return Tensor(name, tuple(_dim(n) for n in kind.shape), str(kind.dtype))
+
+
+def _dim(size: Any) -> int | str:
+    """A dimension as a number, a name, or a multiple of a name."""
+    from tvm import sym, tirx
+
+    if isinstance(size, tirx.IntImm | int):
+        return int(size)
+    name, *others = tirx.analysis.undefined_vars(size)
+    factor, rest = sym.detect_linear_equation(size, [name]) or (0, 1)
+    if others or int(rest) != 0:
+        raise SrTvmError(f"an output of {size} pixels is no whole multiple of the input's")
+    return name.name if int(factor) == 1 else f"{int(factor)}*{name.name}"
 
 
 def _architecture(model: Any, path: str | Path) -> dict[str, Any] | None:

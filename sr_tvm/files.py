@@ -130,8 +130,8 @@ def write_json(path: str | Path, value: Any) -> None:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: str | Path, schema: str, version: int) -> dict[str, Any]:
-    """Read a JSON object whose ``schema`` and ``version`` fields must be the ones given.
+def read_json(path: str | Path, schema: str, *versions: int) -> dict[str, Any]:
+    """Read a JSON object whose ``schema`` must be the one given, and ``version`` one of those.
 
     Raises:
         SrTvmError: the file is missing, is not JSON, or is of another schema or version.
@@ -146,6 +146,7 @@ def read_json(path: str | Path, schema: str, version: int) -> dict[str, Any]:
         raise SrTvmError(f"{path}: not JSON ({str(error)[:120]})") from None
     if not isinstance(value, dict) or value.get("schema") != schema:
         raise SrTvmError(f'{path}: not a {schema} file (its "schema" field must be "{schema}")')
-    if value.get("version") != version:
-        raise SrTvmError(f"{path}: {schema} version {value.get('version')!r}; this sr-tvm reads version {version}")
+    if value.get("version") not in versions:
+        read = " and ".join(map(str, versions))
+        raise SrTvmError(f"{path}: {schema} version {value.get('version')!r}; this sr-tvm reads version {read}")
     return value

@@ -84,8 +84,8 @@ class RpcDevice:
 
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
         base.check_repeats(repeats)
-        tensors = json.dumps([{"shape": t.shape, "dtype": t.dtype} for t in artifact.inputs])
         inputs = base.random_inputs(artifact)
+        tensors = json.dumps([{"shape": x.shape, "dtype": str(x.dtype)} for x in inputs])
         return self._artifact("per_operator", artifact, inputs, repeats=repeats, tensors=tensors)[0]["rows"]
 
     def close(self) -> None:

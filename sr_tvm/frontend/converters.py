@@ -48,10 +48,32 @@ def _gather(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) ->
     return relax.op.take(inputs[0], inputs[1], attrs.get("axis", 0), mode="clip")
 
 
+def _resize(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
+    """TVM reads whole scales of a variable size as floats; here sizes stay sizes, and scales are whole."""
+    x = inputs[0]
+    if inputs[2] is not None:
+        size = [n * int(s) for n, s in zip(x.ty.shape, inputs[2].value.numpy(), strict=True)]
+    else:
+        size = inputs[3].value.numpy().tolist()
+    mode = attrs["mode"].decode()
+    return relax.op.image.resize2d(
+        x,
+        size=relax.ShapeExpr(size[2:]),
+        roi=[0.0] * 4,
+        layout="NCHW",
+        method="nearest_neighbor" if mode == "nearest" else mode,
+        coordinate_transformation_mode=attrs["coordinate_transformation_mode"].decode(),
+        rounding_method=attrs["nearest_mode"].decode(),
+        cubic_alpha=attrs["cubic_coeff_a"],
+        cubic_exclude=attrs["exclude_outside"],
+    )
+
+
 CONVERTERS: dict[str, Converter] = {
     "Clip": _clip,
     "Gather": _gather,
     "Pad": _pad,
     "Max": _pairwise(relax.op.maximum),
     "Min": _pairwise(relax.op.minimum),
+    "Resize": _resize,
 }

@@ -12,6 +12,14 @@ from sr_tvm.frontend.graph import Graph, attributes, make_node
 ORDERS = {(0, 1, 4, 2, 5, 3): ("CRD", 1, 2), (0, 3, 4, 1, 5, 2): ("DCR", 3, 1)}
 
 
+def merge_reshapes(graph: Graph) -> None:
+    """Let a Reshape of a Reshape read what that one reads; who is read no more stays in the graph."""
+    sources: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op_type == "Reshape":
+            node.input[0] = sources[node.output[0]] = sources.get(node.input[0], node.input[0])
+
+
 def fuse_depth_to_space(graph: Graph) -> None:
     """Replace each such chain whose parts nobody else reads."""
     makers = {n: node for node in graph.nodes for n in node.output}

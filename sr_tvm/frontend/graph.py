@@ -1,4 +1,4 @@
-"""An ONNX graph at fixed shapes: constants as numpy arrays, every other tensor's type known."""
+"""An ONNX graph: constants as numpy arrays, every other tensor's type known at fixed shapes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import onnx
 from onnx import TypeProto, helper
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.input_shapes import OpenShapes
 from sr_tvm.frontend.operators import CANONICAL_OPSET
 from sr_tvm.frontend.tensors import MAX_ELEMENTS
 
@@ -20,9 +21,13 @@ _SMALL = 4096  # elements; type inference looks at the value of constants up to 
 
 @dataclass
 class Graph:
-    """Nodes in order of execution, in the form of ``CANONICAL_OPSET``, one value per name."""
+    """Nodes in order of execution, in the form of ``CANONICAL_OPSET``, one value per name.
 
-    inputs: dict[str, tuple[int, ...]]
+    A graph for any size (``any_size.py``) has names among the dimensions of its inputs; its ``types`` are then those at
+    one size.
+    """
+
+    inputs: OpenShapes
     outputs: list[str] = field(default_factory=list)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)

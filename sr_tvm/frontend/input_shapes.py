@@ -1,17 +1,25 @@
-"""The fixed input shapes a model is compiled for: what the file says, and what the user says."""
+"""The input shapes a model is compiled for: what the file says, and what the user says. A name means any size."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
+from typing import Any
 
 import onnx
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.tensor import Dim, shape_text
 
 Shapes = dict[str, tuple[int, ...]]
+# Here a dimension may be a name, which stands for any size; the same name is the same size.
+OpenShapes = dict[str, tuple[Dim, ...]]
 MAX_DIM, MAX_RANK = 2**16, 6
 MAX_INPUT_ELEMENTS = 2**28
 EXAMPLE = "1x3x360x640"
+AXES = ("batch", "channels", "height", "width")  # names of a picture's dimensions that the file does not name
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def parse_input_shape(text: str) -> Shapes:
@@ -33,6 +41,20 @@ def parse_input_shape(text: str) -> Shapes:
     return {name: shape}
 
 
+def parse_open_shape(text: str) -> OpenShapes:
+    """As :func:`parse_input_shape`, and ``"1x3xHxW"`` to ``{"": (1, 3, "H", "W")}``: any height, any width."""
+    name, _, dims = text.strip().rpartition(":")
+    parts = re.split("[xX]", dims)
+    if len(parts) == 4 and all(NAME.fullmatch(p) for p in parts[2:]):
+        return {name: (*parse_input_shape("x".join(parts[:2]))[""], *parts[2:])}
+    return dict(parse_input_shape(text))
+
+
+def is_open(shapes: Mapping[str, tuple[Any, ...]] | None) -> bool:
+    """Whether any dimension is a name."""
+    return any(isinstance(dim, str) for shape in (shapes or {}).values() for dim in shape)
+
+
 def check_shape(shape: tuple[int, ...], where: str) -> None:
     """Refuse shapes nobody can mean, before anything is allocated for them."""
     for dim in shape:
@@ -42,12 +64,33 @@ def check_shape(shape: tuple[int, ...], where: str) -> None:
         raise SrTvmError(f"{where} has {math.prod(shape)} elements; {MAX_INPUT_ELEMENTS} at most are supported")
 
 
-def resolve_inputs(model: onnx.ModelProto, overrides: Shapes | None = None) -> Shapes:
+def resolve_inputs(model: onnx.ModelProto, overrides: Mapping[str, tuple[Dim, ...]] | None = None) -> Shapes:
     """The fixed shape of every input of ``model``, symbolic dimensions filled from ``overrides``.
 
     Raises:
         SrTvmError: an override of an unknown input, of another rank, or against a fixed dimension of the file; or a
             dimension that stays unknown.
+    """
+    fixed: Shapes = {}
+    for name, shape in resolve_open(model, overrides).items():
+        fixed[name] = tuple(dim for dim in shape if isinstance(dim, int))
+        if len(fixed[name]) != len(shape):
+            raise SrTvmError(f"input {name!r} has the shape {shape_text(shape)}, not fixed; {fix_it(shape)}")
+    return fixed
+
+
+def fix_it(shape: tuple[Dim, ...]) -> str:
+    """The option to type: what is fixed stays, the rest as in the example of a picture."""
+    usual = (1, 3, 360, 640) if len(shape) == 4 else (1,) * len(shape)
+    shown = tuple(u if isinstance(d, str) else d for d, u in zip(shape, usual, strict=True))
+    return f"fix it, for example --input-shape {shape_text(shown)}"
+
+
+def resolve_open(model: onnx.ModelProto, overrides: Mapping[str, tuple[Dim, ...]] | None = None) -> OpenShapes:
+    """As :func:`resolve_inputs`, but a symbolic dimension that nobody fixes keeps its name, or gets one of AXES.
+
+    Raises:
+        SrTvmError: as there, but only an input of unknown rank must be fixed.
     """
     weights = {t.name for t in model.graph.initializer}
     inputs = [v for v in model.graph.input if v.name not in weights]
@@ -62,35 +105,40 @@ def resolve_inputs(model: onnx.ModelProto, overrides: Shapes | None = None) -> S
     for name in given:
         if name not in names:
             raise SrTvmError(f"--input-shape names input {name!r}; the model has {', '.join(map(repr, names))}")
-    symbols: dict[str, tuple[int, str]] = {}
-    return {v.name: _resolve(v, given.get(v.name), symbols) for v in inputs}
+    symbols: dict[str, tuple[Dim, str]] = {}
+    shapes = {v.name: _resolve(v, given.get(v.name), symbols, len(inputs) == 1) for v in inputs}
+    # What is given for one input holds for the same symbol of another.
+    return {k: tuple(symbols.get(d, (d,))[0] if isinstance(d, str) else d for d in v) for k, v in shapes.items()}
 
 
 def _resolve(
-    value: onnx.ValueInfoProto, given: tuple[int, ...] | None, symbols: dict[str, tuple[int, str]]
-) -> tuple[int, ...]:
-    tensor = value.type.tensor_type
+    value: onnx.ValueInfoProto, given: tuple[Dim, ...] | None, symbols: dict[str, tuple[Dim, str]], alone: bool
+) -> tuple[Dim, ...]:
+    tensor, where = value.type.tensor_type, f"input {value.name!r}"
     known = tensor.HasField("shape")
     declared = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
-    text = "x".join(map(str, declared)) if known else "unknown"
-    where = f"input {value.name!r}"
     if given is None:
-        if not known or any(isinstance(d, str) for d in declared):
-            # What the file fixes stays; the rest as in the example of a picture.
-            usual = (1, 3, 360, 640) if len(declared) == 4 else (1,) * len(declared)
-            shown = "x".join(str(u if isinstance(d, str) else d) for d, u in zip(declared, usual, strict=True))
-            example = shown if known else EXAMPLE
-            raise SrTvmError(f"{where} has the shape {text}, not fixed; fix it, for example --input-shape {example}")
-        given = tuple(int(d) for d in declared)
-        check_shape(given, where)
-        return given
-    check_shape(given, f"--input-shape of {where}")
+        if not known:
+            raise SrTvmError(f"{where} has an unknown shape; fix it, for example --input-shape {EXAMPLE}")
+        fixed = tuple(d for d in declared if isinstance(d, int))
+        check_shape(fixed, where)
+        return tuple(d if isinstance(d, int) else _name(d, i, value.name, alone) for i, d in enumerate(declared))
+    where = f"--input-shape of {where}"
+    check_shape(tuple(d for d in given if isinstance(d, int)), where)
+    text = shape_text(tuple(declared))
     if known and len(given) != len(declared):
-        raise SrTvmError(f"--input-shape of {where} has {len(given)} dimensions; it needs {len(declared)} ({text})")
+        raise SrTvmError(f"{where} has {len(given)} dimensions; it needs {len(declared)} ({text})")
     for dim, want in zip(given, declared if known else given, strict=True):
         if isinstance(want, int) and dim != want:
-            raise SrTvmError(f"--input-shape of {where} is {'x'.join(map(str, given))}, against the model's {text}")
+            raise SrTvmError(f"{where} is {shape_text(given)}, against the model's {text}")
         if isinstance(want, str) and want != "?" and symbols.setdefault(want, (dim, value.name))[0] != dim:
             first, there = symbols[want]
-            raise SrTvmError(f"dimension {want!r} is {first} in input {there!r}, but {dim} in {where}")
+            raise SrTvmError(f"dimension {want!r} is {first} in input {there!r}, but {dim} in input {value.name!r}")
     return given
+
+
+def _name(declared: str, axis: int, where: str, alone: bool) -> str:
+    """A dimension's name as a plain identifier. Dimensions without one are not taken for equal in several inputs."""
+    if NAME.fullmatch(declared):
+        return declared
+    return AXES[axis] if alone and axis < len(AXES) else re.sub("[^A-Za-z0-9_]", "_", f"dim_{where}_{axis}")[:64]

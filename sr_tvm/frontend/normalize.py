@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend import rewrite_activation, rewrite_conv, rewrite_linear, rewrite_pad, rewrite_resize, rewrite_shape
 from sr_tvm.frontend.fold_constants import constant_of, fold
-from sr_tvm.frontend.fuse_depth_to_space import fuse_depth_to_space
+from sr_tvm.frontend.fuse_depth_to_space import fuse_depth_to_space, merge_reshapes
 from sr_tvm.frontend.graph import Graph, attributes, describe, input_name
 from sr_tvm.frontend.operators import CANONICAL_OPSET, COMPUTE, STANDARD_DOMAINS
 
@@ -53,6 +53,8 @@ def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Gra
     for value, name in zip(model.graph.output, graph.outputs, strict=True):
         if name not in graph.types:
             raise SrTvmError(f"output {value.name!r} does not depend on any input; there is nothing to compile")
+    merge_reshapes(graph)
+    _drop_unused(graph)
     fuse_depth_to_space(graph)
     _drop_unused(graph)
     return graph

@@ -45,6 +45,8 @@ def slice_(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     ]
     if any(not len(range(*span)) for span in spans):
         raise SrTvmError(f"{describe(node)} makes an empty tensor")
+    if all(span == (0, shape[a], 1) for span, a in zip(spans, axes, strict=True)):
+        return [make_node(node, "Identity", node.input[:1], node.output)]
     # An end before the first element (of a backward slice) is said by a large negative number.
     fixed = [np.array(column, np.int64) for column in zip(*spans, strict=True)]
     fixed[1] = np.where(fixed[1] < 0, -(2**31), fixed[1])

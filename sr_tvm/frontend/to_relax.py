@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
 import tvm
 from onnx import TensorProto, helper
-from tvm import relax
+from tvm import relax, tirx
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
 from sr_tvm import interrupts
 from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.any_size import normalize_any_size
 from sr_tvm.frontend.converters import CONVERTERS
 from sr_tvm.frontend.graph import Graph
+from sr_tvm.frontend.input_shapes import Dim, is_open
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.operators import CANONICAL_OPSET
 
@@ -25,7 +28,10 @@ class _Importer(ONNXGraphImporter):
     """TVM's importer over a normalised graph: constants come as arrays, some converters are ours."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__(dict(graph.inputs), "float32")
+        sizes = {d: tirx.Var(d, "int64") for shape in graph.inputs.values() for d in shape if isinstance(d, str)}
+        super().__init__(
+            {n: [sizes[d] if isinstance(d, str) else d for d in shape] for n, shape in graph.inputs.items()}, "float32"
+        )
         self._graph = graph
 
     def _parse_graph_initializers(self, graph: onnx.GraphProto) -> None:
@@ -39,16 +45,17 @@ class _Importer(ONNXGraphImporter):
         return self.bb.normalize(converter(self.bb, list(inputs), attrs))
 
 
-def import_onnx(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> tvm.IRModule:
-    """``model`` as Relax at fixed input ``shapes``: ``main(x) -> y``, weights as constants, high-level operators.
+def import_onnx(model: onnx.ModelProto, shapes: Mapping[str, tuple[Dim, ...]]) -> tvm.IRModule:
+    """``model`` as Relax at input ``shapes``: ``main(x) -> y``, weights as constants, high-level operators.
 
-    ``model`` comes from :func:`sr_tvm.frontend.onnx_file.load_onnx`, ``shapes`` from ``resolve_inputs``. Several
-    outputs make a tuple.
+    ``model`` comes from :func:`sr_tvm.frontend.onnx_file.load_onnx`, ``shapes`` from ``resolve_inputs`` or
+    ``resolve_open``: a dimension that is a name becomes a variable of that name. Several outputs make a tuple.
 
     Raises:
-        SrTvmError: a node does not fit its inputs, or is not supported; the node is named.
+        SrTvmError: a node does not fit its inputs, is not supported, or not for any size; the node is named.
     """
-    graph = normalize(model, shapes)
+    fixed = {name: tuple(d for d in shape if isinstance(d, int)) for name, shape in shapes.items()}
+    graph = normalize_any_size(model, dict(shapes)) if is_open(shapes) else normalize(model, fixed)
     proto = helper.make_graph(
         graph.nodes,
         "main",
