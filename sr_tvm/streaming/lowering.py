@@ -26,8 +26,9 @@ class Kernel:
     Attributes:
         inputs: names of region values: a source's, or an output of an earlier kernel of the same region.
         constants: packed weights.
-        outputs: name of the region value, its channels C, and the factor r of the pixel shuffle of the store; the tensor is
-            (N, C / r^2, H * r, W * r).
+        outputs: name of the region value, its channels C, and the factor r of the pixel shuffle of the store; the
+            tensor is (N, C / r^2, H * r, W * r).
+        called: the global variables by which the functions call one another; TVM finds a function by identity, not by name.
     """
 
     functions: dict[str, tvm.tirx.PrimFunc]
@@ -35,6 +36,14 @@ class Kernel:
     inputs: tuple[str, ...]
     constants: tuple[np.ndarray, ...]
     outputs: tuple[tuple[str, int, int], ...]
+    called: tuple[tvm.ir.GlobalVar, ...] = ()
+
+    def module_functions(self) -> dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc]:
+        """The functions, keyed as a module needs them; the entry's variable is new."""
+        import tvm
+
+        variables = {var.name_hint: var for var in self.called}
+        return {variables.get(name) or tvm.ir.GlobalVar(name): func for name, func in self.functions.items()}
 
 
 class Lowering(Protocol):
