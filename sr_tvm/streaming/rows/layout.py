@@ -1,0 +1,69 @@
+"""How a row of pixels lies in a ring, and how a tile of vectors covers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SLOTS = 2  # vectors of one row in a tile
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows of ``width`` pixels as [channel][phase][pitch] floats, with a vector of padding at both ends of each line.
+
+    With two phases, the even pixels of a row lie before the odd ones: then a shift by two pixels is a shift by one element, and
+    the column transform of Winograd's F(2x2, 3x3) is arithmetic between vectors. A column block is ``2 * lanes``
+    pixels: with one phase two neighbouring vectors, with two phases a vector of even and one of odd pixels.
+
+    Attributes:
+        lanes: floats in a vector.
+        phases: 1 or 2.
+        rows: rows made in one step, 1 or 2.
+        width: pixels of a strip, a multiple of ``block``.
+    """
+
+    lanes: int
+    phases: int
+    rows: int
+    width: int
+
+    @property
+    def block(self) -> int:
+        return SLOTS * self.lanes
+
+    @property
+    def pitch(self) -> int:
+        return self.width // self.phases + 2 * self.lanes
+
+    @property
+    def channel(self) -> int:
+        """Floats from a channel to the next. An even number of 4 KB pages would put all channels into one cache set."""
+        floats = self.phases * self.pitch
+        return floats + self.lanes if floats % 1024 in (0, 512) else floats
+
+    def line(self, slot: int, dx: int = 0) -> int:
+        """Offset from a channel's begin to the vector of ``slot`` in the first column block, shifted by ``dx`` pixels."""
+        if self.phases == 1:
+            return self.lanes + slot * self.lanes + dx
+        return ((slot + dx) % 2) * self.pitch + self.lanes + (slot + dx) // 2
+
+    def column(self, block: Any) -> Any:
+        """Floats from the first column block to that of number ``block``."""
+        return block * (self.lanes if self.phases == 2 else self.block)
+
+    def pixel(self, x: Any) -> Any:
+        """Offset from a channel's begin to pixel ``x`` of the strip."""
+        import tvm.tirx as tirx
+
+        if self.phases == 1:
+            return self.lanes + x
+        return tirx.floormod(x, 2) * self.pitch + self.lanes + tirx.floordiv(x, 2)
+
+    def tile_pixel(self, x: Any) -> tuple[Any, Any]:
+        """Slot and lane of pixel ``x`` of a column block."""
+        import tvm.tirx as tirx
+
+        if self.phases == 1:
+            return tirx.floordiv(x, self.lanes), tirx.floormod(x, self.lanes)
+        return tirx.floormod(x, 2), tirx.floordiv(x, 2)
