@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from sr_tvm.errors import SrTvmError
+
+S = TypeVar("S")
 
 
 def merge(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | None:
@@ -13,9 +18,20 @@ def merge(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | None:
     """
     from sr_tvm.frontend.input_shapes import parse_input_shape
 
-    shapes: dict[str, tuple[int, ...]] = {}
+    return _merge(texts, parse_input_shape)
+
+
+def merge_open(texts: tuple[str, ...]) -> dict[str, tuple[int | str, ...]] | None:
+    """As :func:`merge`; H and W may be names, as in 1x3xHxW, for any height and width."""
+    from sr_tvm.frontend.input_shapes import parse_open_shape
+
+    return _merge(texts, parse_open_shape)
+
+
+def _merge(texts: tuple[str, ...], parse: Callable[[str], dict[str, S]]) -> dict[str, S] | None:
+    shapes: dict[str, S] = {}
     for text in texts:
-        ((name, shape),) = parse_input_shape(text).items()
+        ((name, shape),) = parse(text).items()
         if len(texts) > 1 and not name:
             raise SrTvmError(f"--input-shape {text}: of several, each must name its input, as in NAME:{text}")
         if name in shapes:

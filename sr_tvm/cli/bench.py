@@ -26,6 +26,9 @@ DATASET = "runs/speed.jsonl"
 @click.option("--repeats", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Samples to take.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--append", "dataset", type=click.Path(), metavar="FILE", help="Add it to this speed dataset.")
+@click.option(
+    "--input-shape", "input_shapes", multiple=True, metavar="[NAME:]NxCxHxW", help="The size, where any is taken."
+)
 @click.option("--per-operator", is_flag=True, help="Time each kernel as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -36,6 +39,7 @@ def command(
     repeats: int,
     threads: int,
     dataset: str | None,
+    input_shapes: tuple[str, ...],
     per_operator: bool,
     as_json: bool,
 ) -> None:
@@ -43,15 +47,17 @@ def command(
 
     \b
     sr-tvm bench out/ --append runs/speed.jsonl
+    sr-tvm bench out/ --input-shape 1x3x360x640
     sr-tvm bench out/ --tracker 127.0.0.1:9190 --key galaxy-s21 --per-operator
     """
     if (tracker is None) != (key is None):
         raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
     from sr_tvm.artifact import Artifact
+    from sr_tvm.cli._input_shapes import merge
 
     if dataset is not None:
         _check_can_append(dataset)
-    loaded = Artifact.load(artifact)
+    loaded = Artifact.load(artifact).at(merge(input_shapes) or {})
     device: Any
     if tracker is not None and key is not None:
         from sr_tvm.devices.rpc import RpcDevice

@@ -14,7 +14,11 @@ from sr_tvm.targets.registry import NAMES
 @click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The artifact's folder; replaced if there.")
 @click.option(
-    "--input-shape", "input_shapes", multiple=True, metavar="[NAME:]NxCxHxW", help="Fix a symbolic shape; repeat it."
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    metavar="[NAME:]NxCxHxW",
+    help="Fix a symbolic shape; repeat it. Letters for H and W, as in 1x3xHxW, keep them open.",
 )
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
@@ -30,33 +34,39 @@ def command(
 ) -> None:
     """Turn the ONNX file MODEL into an artifact: a folder with a library and all that is known about it.
 
+    A model with symbolic height and width becomes one library for pictures of every size, where the target can do that
+    (cpu); a fixed shape may be faster.
+
     \b
+    sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/ --input-shape 1x3x360x640
     """
     import time
 
-    from sr_tvm.cli._input_shapes import merge
+    from sr_tvm.cli._input_shapes import merge_open
     from sr_tvm.compiler import check_output, compile_model
     from sr_tvm.targets import registry
+    from sr_tvm.tensor import shape_text
 
     registry.check(target)
     check_output(output, database)
-    shapes = merge(input_shapes)
+    shapes = merge_open(input_shapes)
     begin = time.perf_counter()
     artifact = compile_model(model, target, output, shapes, database, use_shipped_log=not no_shipped_log)
     seconds = time.perf_counter() - begin
     if as_json:
         from sr_tvm import files
-        from sr_tvm.artifact import MANIFEST, SCHEMA, VERSION
+        from sr_tvm.artifact import MANIFEST, SCHEMA, VERSIONS
 
-        manifest = files.read_json(artifact.folder / MANIFEST, SCHEMA, VERSION)
+        manifest = files.read_json(artifact.folder / MANIFEST, SCHEMA, *VERSIONS)
         click.echo(json.dumps({"folder": str(artifact.folder), "seconds": round(seconds, 3), **manifest}))
         return
     tuned = sum(k["schedule"] == "tuned" for k in artifact.kernels)
-    shape = "x".join(map(str, artifact.inputs[0].shape))
+    shape = shape_text(artifact.inputs[0].shape)
     click.echo(f"{artifact.model} for {target}, input {shape}: {len(artifact.kernels)} kernels, {tuned} tuned")
     for note in artifact.notes:
         click.echo(f"note: {note}")
     click.echo(f"{artifact.library_path} ({artifact.library_path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
     if registry.get(target).runs_here:
-        click.echo(f"next: sr-tvm bench {output}")
+        size = f" --input-shape {artifact.inputs[0].example()}" if artifact.any_size else ""
+        click.echo(f"next: sr-tvm bench {output}{size}")

@@ -14,7 +14,7 @@ EXAMPLE_SIZE = (360, 640)
 @click.argument("source", metavar="WEIGHTS_OR_NAME")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The ONNX file.")
 @click.option("--input-shape", metavar="SHAPE", help="Fix the input, for example 1x3x360x640. [default: symbolic H, W]")
-@click.option("--dynamic", is_flag=True, help="Keep height and width symbolic.")
+@click.option("--dynamic", is_flag=True, help="Keep height and width symbolic, which is the default.")
 @click.option("--scale", type=click.IntRange(2, 4), help="Of a network given by name. [default: 2]")
 @click.option(
     "--exporter",
@@ -89,3 +89,5 @@ def command(
     height, width = EXAMPLE_SIZE
     fix = f" --input-shape 1x{shape[1]}x{height}x{width}" if symbolic else ""
     click.echo(f"next:  sr-tvm compile {output} --target cpu{fix} -o {output.with_suffix('')}-cpu")
+    if symbolic:
+        click.echo("       without --input-shape: one library for pictures of every size")

@@ -20,11 +20,11 @@ import platformdirs
 from sr_tvm import __version__
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling.model import Model
+from sr_tvm.upscaling.model import ANY_SIZE, Model
 
 TARGET = "cpu"
 # What decides the code that is generated, beside the model: a change in any of these makes a new entry.
-COMPILER = ("frontend", "passes", "targets", "compiler.py")
+COMPILER = ("frontend", "passes", "streaming", "targets", "compiler.py")
 # Entries are removed, the one that was unused for longest first, until no more than this is left...
 LIMIT_BYTES = 500_000_000
 # ...but none that was used or built so recently: another process may be about to load it. A loaded one may go.
@@ -36,8 +36,8 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("sr-tvm")) / "artifacts"
 
 
-def compiled(model: Model, tile: tuple[int, int], folder: Path | None = None) -> tuple[Artifact, bool]:
-    """The artifact of ``model`` for input tiles of (height, width), and whether it was in the cache.
+def compiled(model: Model, tile: tuple[int, int] | None, folder: Path | None = None) -> tuple[Artifact, bool]:
+    """The artifact of ``model`` for input tiles of (height, width), or of any size, and whether it was in the cache.
 
     Two processes may build the same entry at once: each builds beside it, and the first to finish names it. An entry
     that is damaged is built again. Whoever builds one removes others that make the cache too large.
@@ -48,7 +48,7 @@ def compiled(model: Model, tile: tuple[int, int], folder: Path | None = None) ->
     if model.artifact is not None:
         return model.artifact, True
     folder = cache_folder() if folder is None else folder
-    shape = (1, model.channels, *tile)
+    shape = (1, model.channels, *(tile or ANY_SIZE))
     entry = folder / _key(model, shape)
     artifact = _use(entry)
     if artifact is not None:
@@ -152,7 +152,7 @@ def _load(entry: Path) -> Artifact | None:
         return None
 
 
-def _key(model: Model, shape: tuple[int, ...]) -> str:
+def _key(model: Model, shape: tuple[int | str, ...]) -> str:
     from importlib.metadata import version
 
     from sr_tvm.targets import registry

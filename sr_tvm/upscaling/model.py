@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.tensor import shape_text
 from sr_tvm.upscaling.tiles import side
+
+if TYPE_CHECKING:
+    import onnx
 
 DEFAULT = "wdsr_x2_37k.onnx"
 CHANNELS = (1, 3)
+ANY_SIZE = ("height", "width")
 
 
 @dataclass(frozen=True)
@@ -19,8 +25,9 @@ class Model:
     """An ONNX file, or an artifact that was compiled from one.
 
     ``channels`` is 3 (RGB) or 1 (luma). ``halo`` is how many input pixels to each side an output pixel depends on;
-    None if that is not known, and then only a picture of exactly the ``fixed`` size can go through. ``fixed`` is
-    (height, width) where the file allows no other. ``input_name`` names its only input.
+    None if that is not known, and then only a whole picture can go through, of exactly the ``fixed`` size. ``fixed`` is
+    (height, width) where the file allows no other. ``input_name`` names its only input. ``any_size``: one artifact can
+    take, or does take, pictures of every size; where that is false, and ``fixed`` None, each size needs its own.
     """
 
     path: Path
@@ -31,15 +38,19 @@ class Model:
     input_name: str
     fixed: tuple[int, int] | None = None
     artifact: Artifact | None = None
+    any_size: bool = False
 
     def tile(self, height: int, width: int, wanted: int, halo: int) -> tuple[int, int]:
-        """The (height, width) to compile for and to tile a picture of ``height`` x ``width`` with.
+        """The (height, width) to tile a picture of ``height`` x ``width`` with; where sizes are fixed, to compile for.
 
         ``wanted`` is the side for large pictures; ``halo`` as in :func:`~sr_tvm.upscaling.tiles.plan`.
 
         Raises:
             SrTvmError: the model is fixed to a size that this picture cannot be covered with.
         """
+        if self.fixed is None and self.any_size:
+            whole = self.halo is None
+            return (height, width) if whole else (min(height, wanted), min(width, wanted))
         if self.fixed is None:
             return side(height, wanted, halo), side(width, wanted, halo)
         tall, wide = self.fixed
@@ -91,7 +102,27 @@ def _from_onnx(path: Path) -> Model:
 
     field = receptive_field(model)
     fixed = None if dims[2] is None or dims[3] is None else (dims[2], dims[3])
-    return Model(path, model_sha256(path, model), dims[1] or 0, field.scale, field.halo, inputs[0].name, fixed)
+    return Model(
+        path,
+        model_sha256(path, model),
+        dims[1] or 0,
+        field.scale,
+        field.halo,
+        inputs[0].name,
+        fixed,
+        any_size=fixed is None and _takes_any_size(model, inputs[0].name, dims[1] or 0),
+    )
+
+
+def _takes_any_size(model: onnx.ModelProto, name: str, channels: int) -> bool:
+    from sr_tvm.frontend.any_size import normalize_any_size
+    from sr_tvm.frontend.input_shapes import resolve_open
+
+    try:
+        normalize_any_size(model, resolve_open(model, {name: (1, channels, *ANY_SIZE)}))
+    except SrTvmError:
+        return False
+    return True
 
 
 def _from_artifact(path: Path) -> Model:
@@ -100,22 +131,30 @@ def _from_artifact(path: Path) -> Model:
     artifact = Artifact.load(path)
     if len(artifact.inputs) != 1 or len(artifact.outputs) != 1:
         raise SrTvmError(f"{path}: has not one input and one output; it does not enlarge pictures")
-    given, made = artifact.inputs[0].shape, artifact.outputs[0].shape
-    check_shapes(path, given, made)
-    return Model(
-        path,
-        artifact.model_sha256,
-        given[1],
-        made[2] // given[2],
-        artifact.halo,
-        artifact.inputs[0].name,
-        (given[2], given[3]),
-        artifact,
-    )
+    sides = artifact.inputs[0].shape[2:]
+    if artifact.any_size and not (all(isinstance(d, str) for d in sides) and len(set(sides)) == 2):
+        shape = shape_text(artifact.inputs[0].shape)
+        raise SrTvmError(f"{path}: takes {shape}; to enlarge pictures, fix both height and width or neither")
+    given, made = example_shapes(artifact)
+    channels, scale = channels_and_scale(path, given, made)
+    fixed = None if artifact.any_size else (given[2], given[3])
+    name = artifact.inputs[0].name
+    return Model(path, artifact.model_sha256, channels, scale, artifact.halo, name, fixed, artifact, artifact.any_size)
 
 
-def check_shapes(where: Path, given: tuple[int, ...], made: tuple[int, ...]) -> None:
-    """Refuse a compiled network whose output is not its input enlarged by a whole factor."""
+def example_shapes(artifact: Artifact) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of the first input and the first output, any size being 1021 x 769, which nothing is by chance."""
+    given = artifact.inputs[0]
+    sizes = {d: n for d, n in zip(given.shape, (1, 1, 1021, 769), strict=False) if isinstance(d, str)}
+    return given.at(sizes), artifact.outputs[0].at(sizes)
+
+
+def channels_and_scale(where: Path, given: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, int]:
+    """Of a compiled network that maps shape ``given`` to ``made``.
+
+    Raises:
+        SrTvmError: its output is not its input enlarged by a whole factor.
+    """
     good = len(given) == len(made) == 4 and given[:2] == made[:2] and given[0] == 1 and given[1] in CHANNELS
     scale = made[2] // given[2] if good else 0
     if not good or scale < 1 or made[2:] != (given[2] * scale, given[3] * scale):
@@ -123,6 +162,7 @@ def check_shapes(where: Path, given: tuple[int, ...], made: tuple[int, ...]) -> 
             f"{where}: maps {_text(given)} to {_text(made)}; a network that enlarges pictures maps 1x3xHxW, "
             "or 1x1xHxW, to the same enlarged by a whole factor"
         )
+    return given[1], scale
 
 
 def _text(shape: tuple[int, ...] | list[int | None]) -> str:

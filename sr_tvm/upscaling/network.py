@@ -8,7 +8,7 @@ from sr_tvm import machine
 from sr_tvm.artifact import Artifact
 from sr_tvm.devices.local import LocalDevice
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling.model import check_shapes
+from sr_tvm.upscaling.model import channels_and_scale, example_shapes
 
 
 class Network:
@@ -22,13 +22,11 @@ class Network:
         self._device = LocalDevice(machine.cores() if threads is None else threads)
         self.threads = self._device.threads
         self.artifact = artifact
-        shape, enlarged = artifact.inputs[0].shape, artifact.outputs[0].shape
-        check_shapes(artifact.folder, shape, enlarged)
-        self.channels, self.scale = shape[1], enlarged[2] // shape[2]
+        self.channels, self.scale = channels_and_scale(artifact.folder, *example_shapes(artifact))
         self._device.load(artifact)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """float32 (C, H, W) of the tile's shape to float32 (C, scale H, scale W).
+        """float32 (C, H, W) of the tile's shape, or of any that the artifact takes, to float32 (C, scale H, scale W).
 
         Raises:
             SrTvmError: the tile is of another shape, the run failed, or the network's output is not finite.

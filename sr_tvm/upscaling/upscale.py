@@ -38,6 +38,7 @@ class Upscaled:
     halo: int | None
     tiles: int
     threads: int
+    any_size: bool
     cached: bool
     seconds: dict[str, float]
     notes: tuple[str, ...] = ()
@@ -57,9 +58,9 @@ def upscale_file(
 ) -> Upscaled:
     """Enlarge the picture ``src`` into ``dst``, whose extension gives the format; whole or not at all.
 
-    ``model`` is an ONNX file, an artifact folder or None for the shipped network; the first run with a model and a
-    tile size compiles it, and keeps that in the user's cache. ``tile`` is in input pixels. ``threads`` is all cores by
-    default.
+    ``model`` is an ONNX file, an artifact folder or None for the shipped network; the first run with a model compiles
+    it and keeps that in the user's cache, for any size where it can be, else for the size of the tiles. ``tile`` is in
+    input pixels. ``threads`` is all cores by default.
 
     Raises:
         SrTvmError: a bad picture, model or output name; see read_picture, open_model and check_fits.
@@ -81,9 +82,10 @@ def upscale_file(
         picture = _without_opaque_alpha(picture)
     writing.check_fits(dst, width * scale, height * scale, picture.has_alpha)
     halo = network_file.halo or 0  # not known: tile() then takes the picture only as one tile, with no inner edge
+    network_file = _as_compiled(network_file)
     shape = network_file.tile(height, width, tile, enlarge.reach(halo))
     # Counted now, as it also refuses tiles that are too small before anything is compiled.
-    tiles = len(plan(height, width, shape, enlarge.reach(halo)))
+    tiles = len(plan(height, width, shape, enlarge.reach(halo), network_file.any_size))
     dtype = np.uint16 if picture.bits == 16 and 16 in kind.bits else np.uint8
     with atomic_file(dst) as partial:  # made first, so that a place that cannot be written is known at once
         report("compiling", 0, 0)
@@ -98,6 +100,7 @@ def upscale_file(
             shape,
             dtype,
             lambda done, total: report("enlarging", done, total),
+            network_file.any_size,
         )
         clock.done("enlarge")
         result = replace(picture, pixels=pixels)
@@ -119,6 +122,7 @@ def upscale_file(
         halo=network_file.halo,
         tiles=tiles,
         threads=network.threads,
+        any_size=network_file.any_size,
         cached=cached,
         seconds=seconds,
         notes=picture.notes,
@@ -150,11 +154,23 @@ def _without_opaque_alpha(picture: Picture) -> Picture:
     return replace(picture, pixels=np.ascontiguousarray(pixels[..., :-1]))
 
 
+def _as_compiled(model: Model) -> Model:
+    """``model`` as it will be compiled: for any size only where this machine's target can do that at speed."""
+    if model.artifact is not None or not model.any_size:
+        return model
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()
+    from sr_tvm.compiler import takes_any_size
+
+    return replace(model, any_size=takes_any_size(cache.TARGET))
+
+
 def _network(model: Model, tile: tuple[int, int], threads: int | None) -> tuple[Any, bool]:
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.upscaling.network import Network
 
-    artifact, cached = cache.compiled(model, tile)
+    artifact, cached = cache.compiled(model, None if model.any_size else tile)
     return Network(artifact, threads), cached

@@ -1,100 +1,16 @@
 """Pictures through compiled networks: tiles don't show, every kind of pixel comes out right, nothing half-written."""
 
-import dataclasses
 import os
-import shutil
 import signal
 
 import numpy as np
-import onnxruntime
 import pytest
-import torch
 from PIL import Image
+from upscale_nets import TILE, assert_same_pixels, export, noise, reference, reference_rgb, save, wdsr
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.export import export_onnx
-from sr_tvm.nets.fsrcnn import FSRCNN
-from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.upscaling import cache, planes, upscale, writing
-from sr_tvm.upscaling.images import Picture, read_picture
-from sr_tvm.upscaling.model import Model, open_model
-from sr_tvm.upscaling.network import Network
+from sr_tvm.upscaling import planes, upscale
+from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.upscale import upscale_file
-
-TILE = 24
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("upscale")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(folder, monkeypatch):
-    """One cache for all tests here, and never the user's."""
-    monkeypatch.setattr(cache, "cache_folder", lambda: folder / "cache")
-
-
-def export(folder, name, net, channels, size=None):
-    path = folder / name
-    export_onnx(net.eval(), path, (1, channels, *(size or (32, 32))), dynamic=size is None, exporter="torchscript")
-    return path
-
-
-def wdsr(scale, depth=2):
-    torch.manual_seed(scale)
-    return WDSR(Architecture.uniform(scale, depth, 8))
-
-
-@pytest.fixture(scope="session")
-def model(folder):
-    return export(folder, "wdsr2.onnx", wdsr(2), 3)
-
-
-@pytest.fixture(scope="session")
-def plain_model(folder):
-    """The least that enlarges: one convolution and a shuffle, quick to compile, of no architecture that we know."""
-    torch.manual_seed(1)
-    return export(
-        folder, "plain.onnx", torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, padding=1), torch.nn.PixelShuffle(2)), 3
-    )
-
-
-@pytest.fixture(scope="session")
-def luma_model(folder):
-    torch.manual_seed(3)
-    return export(folder, "fsrcnn3.onnx", FSRCNN(3), 1)
-
-
-def noise(height, width, channels, dtype=np.uint8):
-    return np.random.default_rng(height * width).integers(0, np.iinfo(dtype).max + 1, (height, width, channels), dtype)
-
-
-def save(path, pixels):
-    writing.write_picture(path, Picture(pixels), writing.output_format(path))
-    return path
-
-
-def reference(model, planar):
-    """onnxruntime on the whole picture: (C, H, W) floats to (C, sH, sW)."""
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: planar[None].astype(np.float32)})[0][0]
-
-
-def reference_rgb(model, pixels):
-    """The whole RGB picture, as 0..1 floats (H, W, 3)."""
-    x = (pixels / np.iinfo(pixels.dtype).max).transpose(2, 0, 1)
-    return reference(model, x).transpose(1, 2, 0)
-
-
-def assert_same_pixels(got, floats, share=1e-3):
-    """Equal to the rounded floats but where these are within float error of a tie."""
-    expected = planes.to_pixels(floats, got.dtype)
-    assert got.shape == expected.shape
-    difference = np.abs(got.astype(int) - expected)
-    assert difference.max() <= 1
-    assert (difference > 0).mean() <= share
 
 
 @pytest.mark.parametrize("size", [(61, 83), (1, 1), (1, 40), (40, 1), (23, 24), (24, 24), (25, 24), (2, 2), (47, 53)])
@@ -234,26 +150,6 @@ def test_evaluate_scores_the_pixels_that_upscale_writes(tmp_path, model, luma_mo
         assert (difference > 0).mean() <= 1e-3
 
 
-def test_new_weights_in_another_file_are_used(tmp_path, plain_model):
-    """The .onnx stays byte for byte as it was; only the external data changes."""
-    import onnx
-
-    path, src = tmp_path / "net.onnx", save(tmp_path / "a.png", noise(8, 8, 3))
-    proto = onnx.load(plain_model)
-    onnx.save(proto, path, save_as_external_data=True, location="w.bin", size_threshold=0)
-    before = path.read_bytes()
-    opened = open_model(path)
-    assert opened.sha256 != open_model(plain_model).sha256
-    upscale_file(src, tmp_path / "old.png", path)
-    weights = np.fromfile(tmp_path / "w.bin", np.float32)
-    (0.5 * weights).tofile(tmp_path / "w.bin")
-    assert path.read_bytes() == before and open_model(path).sha256 != opened.sha256
-    assert not upscale_file(src, tmp_path / "new.png", path).cached
-    assert (read_picture(tmp_path / "new.png").pixels != read_picture(tmp_path / "old.png").pixels).any()
-    artifact, _ = cache.compiled(open_model(path), (8, 8))
-    assert artifact.model_sha256 == open_model(path).sha256
-
-
 def test_a_luma_network_on_grey_is_as_on_the_same_in_colour(tmp_path, luma_model):
     pixels = noise(20, 20, 1)
     upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", luma_model, tile=TILE)
@@ -273,105 +169,6 @@ def test_exif_rotation(tmp_path, model):
         assert 0x0112 not in image.getexif()
         got = np.asarray(image)
     assert_same_pixels(got, reference_rgb(model, np.ascontiguousarray(np.rot90(pixels, -1))))
-
-
-def test_an_artifact_folder_as_the_model(tmp_path, model):
-    """An artifact knows its halo; its shape is fixed."""
-    from sr_tvm.compiler import compile_model
-
-    compile_model(model, "cpu", tmp_path / "artifact", {open_model(model).input_name: (1, 3, 20, 28)})
-    pixels = noise(33, 50, 3)
-    done = upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", tmp_path / "artifact")
-    assert done.tile == (20, 28) and done.tiles > 1
-    assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(model, pixels))
-    with pytest.raises(SrTvmError, match="28x20 pixels and takes no smaller picture; this one is 10x33"):
-        upscale_file(save(tmp_path / "c.png", noise(33, 10, 3)), tmp_path / "d.png", tmp_path / "artifact")
-
-
-def test_an_artifact_that_does_not_say_how_far_it_looks(tmp_path, plain_model):
-    compiled, _ = cache.compiled(open_model(plain_model), (24, 24), tmp_path / "cache")
-    artifact = dataclasses.replace(compiled, halo=None)
-    artifact.save()
-    pixels = noise(24, 24, 3)
-    upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", artifact.folder)
-    assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(plain_model, pixels))
-    with pytest.raises(SrTvmError, match="does not say how far"):
-        upscale_file(save(tmp_path / "a.png", noise(48, 48, 3)), tmp_path / "b.png", artifact.folder)
-
-
-def test_a_model_of_fixed_size(tmp_path, folder):
-    model = export(folder, "fixed.onnx", wdsr(2, depth=0), 3, size=(16, 22))
-    pixels = noise(40, 45, 3)
-    done = upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", model)
-    assert done.tile == (16, 22)
-    whole = export(folder, "free.onnx", wdsr(2, depth=0), 3)
-    assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(whole, pixels))
-
-
-def test_the_cache_is_used_and_mended(plain_model, tmp_path):
-    opened = open_model(plain_model)
-    first, cached = cache.compiled(opened, (8, 8), tmp_path)
-    assert not cached
-    assert cache.compiled(opened, (8, 8), tmp_path) == (first, True)
-    assert cache.compiled(opened, (8, 9), tmp_path)[0].folder != first.folder
-    first.library_path.write_bytes(b"damaged")
-    again, cached = cache.compiled(opened, (8, 8), tmp_path)
-    assert not cached and again.folder == first.folder
-    Network(again)
-    (again.folder / "artifact.json").write_text("{")
-    assert not cache.compiled(opened, (8, 8), tmp_path)[1]
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_using_an_entry_saves_it_from_the_next_pruning(plain_model, tmp_path, monkeypatch):
-    opened = open_model(plain_model)
-    old, _ = cache.compiled(opened, (8, 8), tmp_path)
-    idle, _ = cache.compiled(opened, (8, 9), tmp_path)
-    for artifact in (old, idle):
-        os.utime(artifact.folder, (1, 1))
-    assert cache.compiled(opened, (8, 8), tmp_path)[1]
-    monkeypatch.setattr(cache, "LIMIT_BYTES", 1)
-    new, _ = cache.compiled(opened, (8, 10), tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([old.folder, new.folder])
-
-
-def test_two_processes_may_fill_the_cache_at_once(plain_model, tmp_path, monkeypatch):
-    """While this one compiles, another finishes the same entry."""
-    from sr_tvm import compiler
-
-    real = compiler.compile_model
-    entries = []
-
-    def slower(path, target, out, shapes):
-        result = real(path, target, out, shapes)
-        entry = out.with_name(out.name.rsplit(".", 1)[0])
-        shutil.copytree(out, entry)
-        entries.append(entry)
-        return result
-
-    monkeypatch.setattr(compiler, "compile_model", slower)
-    artifact, _ = cache.compiled(open_model(plain_model), (9, 9), tmp_path)
-    assert [artifact.folder] == entries == list(tmp_path.iterdir())
-
-
-def test_what_is_not_a_network_for_pictures(tmp_path, folder):
-    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 4))
-    export_onnx(flat, tmp_path / "flat.onnx", (1, 3, 2, 2), exporter="torchscript")
-    two = torch.nn.Conv2d(2, 2, 3, padding=1)
-    export_onnx(two, tmp_path / "two.onnx", (1, 2, 8, 8), exporter="torchscript")
-    for name, message in (("flat.onnx", "sees the whole picture"), ("two.onnx", "1x2x8x8; 1x3xHxW")):
-        with pytest.raises(SrTvmError, match=message):
-            open_model(tmp_path / name)
-
-
-def test_damaged_weights_are_noticed(tmp_path, folder):
-    net = torch.nn.Conv2d(3, 3, 3, padding=1)
-    torch.nn.init.constant_(net.weight, 3e38)
-    path = tmp_path / "bad.onnx"
-    torch.onnx.export(net, (torch.zeros(1, 3, 8, 8),), path, dynamo=False, input_names=["x"])
-    with pytest.raises(SrTvmError, match="NaN or infinite"):
-        upscale_file(save(tmp_path / "a.png", noise(8, 8, 3)), tmp_path / "b.png", path)
-    assert not (tmp_path / "b.png").exists()
 
 
 @pytest.mark.parametrize("stage", ["compiling", "enlarging", "writing"])
@@ -401,7 +198,3 @@ def test_the_default_tile_is_told_in_the_help():
 
     default = {p.name: p.default for p in command.params}
     assert default["tile"] == upscale.TILE and default["max_megapixels"] == upscale.MAX_MEGAPIXELS
-
-
-def test_a_model_record_is_plain_data(model):
-    assert isinstance(open_model(model), Model) and open_model(model) == open_model(model)

@@ -1,0 +1,93 @@
+"""One compiled network for pictures of every size: no seams, no second compilation, no sizes that fail."""
+
+import numpy as np
+import pytest
+import torch
+from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb, save
+
+from sr_tvm import compiler
+from sr_tvm.compiler import compile_model
+from sr_tvm.errors import SrTvmError
+from sr_tvm.upscaling import cache
+from sr_tvm.upscaling.images import read_picture
+from sr_tvm.upscaling.model import open_model
+from sr_tvm.upscaling.tiles import cuts
+from sr_tvm.upscaling.upscale import upscale_file
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch):
+    """Also where this machine's target has nothing that makes it fast."""
+    monkeypatch.setattr(compiler, "takes_any_size", lambda target: True)
+
+
+def test_photos_of_every_size_by_one_compilation(tmp_path, plain_model, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(cache, "cache_folder", lambda: folder)
+    for i, size in enumerate([(61, 83), (1, 1), (1, 40), (40, 1), (24, 24), (25, 24), (2, 2)]):
+        pixels = noise(*size, 3)
+        done = upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", plain_model, tile=TILE)
+        assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(plain_model, pixels))
+        assert done.any_size and done.cached == (i > 0)
+        assert (done.tiles == 1) == (max(size) <= TILE)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_tiles_of_any_size_give_the_same_pixels(tmp_path, model):
+    src = save(tmp_path / "a.png", noise(61, 83, 3))
+    results = []
+    for tile in (24, 40, 1000):
+        upscale_file(src, tmp_path / "b.png", model, tile=tile)
+        results.append(read_picture(tmp_path / "b.png").pixels)
+    for result in results[:-1]:
+        assert np.abs(result.astype(int) - results[-1]).max() <= 1
+        assert (result != results[-1]).mean() <= 1e-4
+
+
+def test_an_artifact_folder_for_any_size(tmp_path, plain_model):
+    artifact = compile_model(plain_model, "cpu", tmp_path / "artifact")
+    assert artifact.inputs[0].shape == (1, 3, "height", "width")
+    assert artifact.outputs[0].shape == (1, 3, "2*height", "2*width")
+    for size in ((33, 50), (5, 6)):
+        pixels = noise(*size, 3)
+        upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", artifact.folder, tile=TILE)
+        assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(plain_model, pixels))
+
+
+def test_a_network_that_needs_its_size_gets_one_for_each(tmp_path, folder):
+    """Reflection looks past its own tile: no library for any size, but tiles of a fixed size as before."""
+    net = torch.nn.Sequential(torch.nn.ReflectionPad2d(1), torch.nn.Conv2d(3, 12, 3), torch.nn.PixelShuffle(2))
+    model = export(folder, "reflection.onnx", net, 3)
+    assert not open_model(model).any_size
+    pixels = noise(30, 41, 3)
+    assert not upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", model, tile=TILE).any_size
+    assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(model, pixels))
+
+
+def test_an_artifact_of_one_open_side_is_refused(tmp_path, plain_model):
+    import onnx
+
+    proto = onnx.load(plain_model)
+    proto.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 16
+    onnx.save(proto, tmp_path / "half.onnx")
+    compile_model(tmp_path / "half.onnx", "cpu", tmp_path / "artifact")
+    with pytest.raises(SrTvmError, match="takes 1x3xheightx16; .* fix both height and width or neither"):
+        open_model(tmp_path / "artifact")
+
+
+@pytest.mark.parametrize(("length", "tile", "halo"), [(1, 5, 2), (5, 5, 2), (6, 5, 2), (100, 7, 3), (99, 64, 5)])
+def test_cuts_cover_an_axis_once_with_their_halo(length, tile, halo):
+    kept = []
+    for start, end, first, last in cuts(length, tile, halo):
+        assert 0 <= start <= first < last <= end <= length and end - start <= tile
+        assert start == max(0, first - halo) or (start, end) == (0, length)
+        assert end == min(length, last + halo)
+        kept += range(first, last)
+    assert kept == list(range(length))
+
+
+def test_cuts_are_of_about_equal_length():
+    lengths = [last - first for _, _, first, last in cuts(1000, 256, 5)]
+    assert lengths == [200] * 5
+    with pytest.raises(SrTvmError, match="use tiles of 11 or more"):
+        cuts(1000, 10, 5)
