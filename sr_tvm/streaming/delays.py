@@ -48,8 +48,8 @@ def halo(node: Node) -> int:
 def delays(region: Region, rows: int = 1) -> Delays:
     """The earliest timetable of a region that produces ``rows`` rows of each value in a step.
 
-    A node with halo h makes rows r ... r + R - 1 of rows r - h ... r + R - 1 + h, so it runs ceil(h / R) steps after the
-    latest of its inputs. A value is alive from its own step to that of its last reader: a long skip is alive long.
+    A node with halo h makes rows r ... r + R - 1 of rows r - h ... r + R - 1 + h, so it runs ceil(h / R) steps after
+    the latest of its inputs. A value is alive from its own step to that of its last reader: a long skip is alive long.
     """
     delay: dict[str, int] = {}
     for node in region.nodes:

@@ -1,40 +1,72 @@
-"""One row of one operator in plain loops: what :mod:`sr_tvm.streaming.plain` puts into a step."""
+"""One row of one operator in plain loops: the functions that :mod:`sr_tvm.streaming.plain` calls in a step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.streaming.plain_tir import Index, block, buffer, load, loop, number, real, store, variable, when
+from sr_tvm.streaming.lowering import Shape
+from sr_tvm.streaming.plain_tir import POINTER, Index, block, buffer, load, loop, number, real, store, variable, when
 from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Where the rows of a value are: a ring (C, ring, W), or a source's whole tensor (N, C, H, W) where ``ring`` is 0.
+class Place:
+    """Where the rows of a value are: a ring (C, ring, W), or a source, (N, C, H, W), where ``ring`` is 0."""
 
-    ``height`` and ``width`` are the picture's, ``image`` is the index along N of a source.
-    """
-
-    data: tirx.Var
     channels: int
-    height: Index
-    width: Index
-    ring: int = 0
-    image: Index = None
+    ring: int
+
+
+class RowFunction:
+    """A function for one row; its parameters are pointers as they are declared, image, row, sizes known at run time."""
+
+    def __init__(self, shape: Shape) -> None:
+        dims = [variable(name) if size is None else number(size) for size, name in zip(shape, "nhw", strict=True)]
+        self.batch, self.height, self.width = dims
+        self.image, self.row = variable("image"), variable("row")
+        self._sizes = [dim for dim, size in zip(dims, shape, strict=True) if size is None]
+        self._pointers: list[tirx.Var] = []
+        self._declared: list[tirx.Stmt] = []
+
+    def array(self, name: str, shape: Sequence[Any]) -> tirx.Var:
+        data = buffer(name, shape)
+        self._pointers.append(tirx.Var(f"{name}_pointer", POINTER))
+        self._declared.append(tirx.DeclBuffer(data, data=self._pointers[-1]))
+        return data
+
+    def rows(self, name: str, place: Place) -> Rows:
+        c = place.channels
+        ring = (c, place.ring, self.width)
+        return Rows(self, self.array(name, ring if place.ring else (self.batch, c, self.height, self.width)), place)
+
+    def function(self, body: tirx.Stmt) -> tirx.PrimFunc:
+        params = [*self._pointers, self.image, self.row, *self._sizes]
+        return tirx.PrimFunc(params, block([*self._declared, body])).with_attr("tirx.noalias", True)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a value in a function."""
+
+    of: RowFunction
+    data: tirx.Var
+    place: Place
 
     def at(self, channel: Index, row: Index, x: Index) -> list[Index]:
         """The indices of a pixel; ``row`` is a row of the picture."""
-        if self.ring:
-            return [channel, tirx.floormod(row, number(self.ring)) if self.ring > 1 else number(0), x]
-        return [self.image, channel, row, x]
+        if self.place.ring:
+            return [channel, tirx.floormod(row, number(self.place.ring)), x]
+        return [self.of.image, channel, row, x]
 
 
 def constants_of(node: Node) -> list[np.ndarray]:
-    """The weights of a node as its code reads them."""
+    """The weights of a node as its function reads them."""
     if isinstance(node, Conv):
         arrays: Sequence[np.ndarray] = (node.weight, node.bias)
     else:
@@ -42,87 +74,96 @@ def constants_of(node: Node) -> list[np.ndarray]:
     return [np.ascontiguousarray(array, dtype="float32") for array in arrays]
 
 
-def node_row(node: Node, rows: dict[str, Rows], constants: Sequence[tirx.Var], row: Index) -> tirx.Stmt:
-    """Compute row ``row`` of ``node``; ``constants`` are the buffers of :func:`constants_of`."""
-    out, inputs = rows[node.name], [rows[name] for name in node.inputs]
+def node_key(node: Node) -> Hashable:
+    """Nodes of equal keys, with equal places of inputs and output, do the same with other weights."""
     if isinstance(node, Conv):
-        return conv_row(node, out, inputs, constants[0], constants[1], row)
-    c, x = variable("c"), variable("x")
+        return ("conv", node.weight.shape, node.groups)
+    return node.function if isinstance(node, Pointwise) else type(node).__name__
 
-    def each(source: Rows, first: int, value: object) -> tirx.Stmt:
-        body = store(out.data, value, *out.at(c + number(first), row, x))
-        return loop(c, number(0), number(source.channels), loop(x, number(0), out.width, body))
 
-    values = [load(source.data, *source.at(c, row, x)) for source in inputs]
+def node_function(node: Node, place: Place, inputs: Sequence[Place], shape: Shape) -> tirx.PrimFunc:
+    """Compute a row of ``node``: pointers are its output, its inputs, its :func:`constants_of`."""
+    f = RowFunction(shape)
+    out = f.rows("out", place)
+    sources = [f.rows(f"in{i}", source) for i, source in enumerate(inputs)]
+    constants = [f.array(f"constant{i}", array.shape) for i, array in enumerate(constants_of(node))]
+    if isinstance(node, Conv):
+        return f.function(conv_row(f, node, out, sources, *constants))
     if isinstance(node, Concat):
-        firsts = np.cumsum([0] + [source.channels for source in inputs])
-        parts = []
-        for source, first in zip(inputs, firsts, strict=False):
-            c, x = variable("c"), variable("x")
-            parts.append(each(source, int(first), load(source.data, *source.at(c, row, x))))
-        return block(parts)
+        firsts = accumulate([source.channels for source in inputs], initial=0)
+        parts = zip(sources, firsts, strict=False)
+        return f.function(block([each_pixel(out, [source], lambda x, _: x, first) for source, first in parts]))
     if isinstance(node, Add):
-        return each(inputs[0], 0, values[0] + values[1])
-    return each(inputs[0], 0, pointwise(node, values[0], [load(p, c) for p in constants]))
-
-
-def pointwise(node: Node, x: object, p: Sequence[object]) -> object:
+        return f.function(each_pixel(out, sources, lambda a, b, _: a + b))
     assert isinstance(node, Pointwise)
-    match node.function:
+    kind = node.function
+    return f.function(each_pixel(out, sources, lambda x, c: pointwise(kind, x, [load(p, c) for p in constants])))
+
+
+def each_pixel(out: Rows, inputs: Sequence[Rows], value: Any, first: int = 0) -> tirx.Stmt:
+    """Channel c + ``first`` of the row becomes ``value``(channel c of each input ..., c)."""
+    c, x, row = variable("c"), variable("x"), out.of.row
+    result = value(*[load(source.data, *source.at(c, row, x)) for source in inputs], c)
+    body = store(out.data, result, *out.at(c + number(first), row, x))
+    return loop(c, number(0), number(inputs[0].place.channels), loop(x, number(0), out.of.width, body))
+
+
+def pointwise(function: str, x: Any, p: Sequence[Any]) -> Any:
+    match function:
         case "relu":
             return tirx.max(x, real(0))
         case "prelu":
-            return tirx.Select(x > real(0), x, x * p[0])  # type: ignore[operator]
+            return tirx.Select(x > real(0), x, x * p[0])
         case "clip":
             return tirx.min(tirx.max(x, p[0]), p[1])
         case "shift":
-            return x + p[0]  # type: ignore[operator]
+            return x + p[0]
         case "scale":
-            return x * p[0]  # type: ignore[operator]
+            return x * p[0]
+    raise ValueError(function)
 
 
 def conv_row(
-    conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var, row: Index
+    f: RowFunction, conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var
 ) -> tirx.Stmt:
     """The row of each output channel is the accumulator: one pass over it for each tap of each input channel.
 
     A tap's pass covers the pixels whose neighbour lies in the picture, so padding needs no test inside the loop.
     """
-    width = out.width
     of_group, (_, depth, kh, kw) = conv.channels // conv.groups, conv.weight.shape
     o, x = variable("o"), variable("x")
-    work = [loop(x, number(0), width, store(out.data, load(bias, o), *out.at(o, row, x)))]
+    work = [loop(x, number(0), f.width, store(out.data, load(bias, o), *out.at(o, f.row, x)))]
     first = 0
     for source in inputs:
+        channels, whole = source.place.channels, conv.groups == 1
         i, ky, kx, x = variable("i"), variable("ky"), variable("kx"), variable("x")
-        above = row + ky - number(kh // 2)
+        above = f.row + ky - number(kh // 2)
         # A pixel x reads x + aside: both must be inside.
         aside = kx - number(kw // 2)
         start = tirx.max(number(0), number(0) - aside)
-        extent = tirx.max(tirx.min(width, width - aside) - start, number(0))
-        tap = tirx.Var("tap", "float32")
-        whole = conv.groups == 1
+        extent = tirx.max(tirx.min(f.width, f.width - aside) - start, number(0))
         # ``i`` counts the channels of this input where all are read, the weight's own where groups are.
         member = i + number(first) if whole else i
         channel = i if whole else tirx.floordiv(o, number(of_group)) * number(depth) + i - number(first)
-        here = out.at(o, row, x)
+        tap, here = tirx.Var("tap", "float32"), out.at(o, f.row, x)
         product = load(source.data, *source.at(channel, above, x + aside)) * tap
         body: tirx.Stmt = loop(x, start, extent, store(out.data, load(out.data, *here) + product, *here))
         body = block([tirx.Bind(tap, load(weight, o, member, ky, kx)), when(tap != real(0), body)])
-        body = when(tirx.And(above >= number(0), above < out.height), loop(kx, number(0), number(kw), body))
+        body = when(tirx.And(above >= number(0), above < f.height), loop(kx, number(0), number(kw), body))
         if not whole and len(inputs) > 1:
-            body = when(tirx.And(channel >= number(0), channel < number(source.channels)), body)
+            body = when(tirx.And(channel >= number(0), channel < number(channels)), body)
         body = loop(ky, number(0), number(kh), body)
-        work.append(loop(i, number(0), number(source.channels if whole else depth), body))
-        first += source.channels
+        work.append(loop(i, number(0), number(channels if whole else depth), body))
+        first += channels
     return loop(o, number(0), number(conv.channels), block(work))
 
 
-def store_row(value: Rows, out: tirx.Var, image: Index, row: Index, shuffle: int) -> tirx.Stmt:
-    """Write a row of a result to ``out``, (N, C / r^2, H * r, W * r), at the address its pixel shuffle says."""
-    c, dy, dx, x = variable("c"), variable("dy"), variable("dx"), variable("x")
-    r = number(shuffle)
-    pixel = load(value.data, *value.at((c * r + dy) * r + dx, row, x))
-    body = loop(x, number(0), value.width, store(out, pixel, image, c, row * r + dy, x * r + dx))
-    body = loop(dy, number(0), r, loop(dx, number(0), r, body))
-    return loop(c, number(0), number(value.channels // shuffle**2), body)
+def store_function(place: Place, shuffle: int, shape: Shape) -> tirx.PrimFunc:
+    """Write a row of a result to a tensor (N, C / r^2, H * r, W * r), at the address its pixel shuffle says."""
+    f, channels = RowFunction(shape), place.channels // shuffle**2
+    out = f.array("out", (f.batch, channels, f.height * shuffle, f.width * shuffle))
+    value = f.rows("value", place)
+    c, dy, dx, x, r = variable("c"), variable("dy"), variable("dx"), variable("x"), number(shuffle)
+    pixel = load(value.data, *value.at((c * r + dy) * r + dx, f.row, x))
+    body = loop(x, number(0), f.width, store(out, pixel, f.image, c, f.row * r + dy, x * r + dx))
+    return f.function(loop(c, number(0), number(channels), loop(dy, number(0), r, loop(dx, number(0), r, body))))

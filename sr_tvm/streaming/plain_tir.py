@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import tvm
 from tvm import tirx
 
 Index = Any  # an int64 expression
+POINTER = tvm.ir.PointerType(tvm.ir.PrimType("float32"))
 
 
 def variable(name: str) -> tirx.Var:
@@ -31,15 +33,6 @@ def block(statements: Sequence[tirx.Stmt]) -> tirx.Stmt:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
-def allocate(data: tirx.Var) -> list[tirx.Stmt]:
-    """Allocate a buffer at its full size.
-
-    CompactBufferAllocation of TVM's pipeline shrinks a buffer to the part it believes to be read, and gets rings wrong: a
-    picture of one row leaves an extent that mentions the step. A bare use of the pointer counts as a use of the whole.
-    """
-    return [tirx.AllocBuffer(data), tirx.Evaluate(data.data)]
-
-
 def loop(var: tirx.Var, start: Index, extent: Index, body: tirx.Stmt) -> tirx.Stmt:
     return tirx.For(var, start, extent, tirx.ForKind.SERIAL, body)
 
@@ -54,3 +47,19 @@ def load(data: tirx.Var, *indices: Index) -> Any:
 
 def store(data: tirx.Var, value: Any, *indices: Index) -> tirx.Stmt:
     return tirx.BufferStore(data, value, list(indices))
+
+
+class Functions:
+    """The private functions of a kernel, each made once: equal layers share one, which keeps compilation short."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.made: dict[str, tirx.PrimFunc] = {}
+        self._of: dict[Hashable, tvm.ir.GlobalVar] = {}
+
+    def call(self, key: Hashable, make: Callable[[], tirx.PrimFunc], arguments: Sequence[Any]) -> tirx.Stmt:
+        """Call the function of ``key``, which ``make`` gives at the first call."""
+        if key not in self._of:
+            self._of[key] = tvm.ir.GlobalVar(f"{self.prefix}_row{len(self._of)}")
+            self.made[self._of[key].name_hint] = make()
+        return tirx.Evaluate(tvm.ir.Call(self._of[key], list(arguments)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import tvm
+import tvm_ffi
 from region_reference import evaluate, result_name
 from tvm.target import codegen
 
@@ -16,18 +17,29 @@ from sr_tvm.streaming.lowering import Kernel, Lowering, Shape
 from sr_tvm.streaming.region import Region
 
 HOST = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu()}
+QUICK = {"kind": "llvm", "opt-level": 1}  # half the time to compile, a tenth of the speed
 TOLERANCE = 1e-5  # of the reference's peak, or of 1
 
 
 def module_of(kernels: Sequence[Kernel]) -> tvm.IRModule:
-    """All functions of ``kernels``, with the entries visible under their names."""
+    """All functions of ``kernels``, with the entries visible under their names.
+
+    Functions call each other by the very variables that occur in their bodies, so it is these that name them.
+    """
     functions: dict[str, Any] = {}
     for kernel in kernels:
         assert kernel.entry in kernel.functions
         assert not functions.keys() & kernel.functions.keys(), "two kernels share a function's name"
         functions |= kernel.functions
         functions[kernel.entry] = functions[kernel.entry].with_attr("global_symbol", kernel.entry)
-    return tvm.IRModule(functions)
+    names: dict[str, tvm.ir.GlobalVar] = {}
+
+    def visit(var: tvm.ir.GlobalVar) -> None:
+        names.setdefault(var.name_hint, var)
+
+    for function in functions.values():
+        tvm_ffi.structural_walk(function.body, (tvm.ir.GlobalVar, visit), order="post")
+    return tvm.IRModule({names.get(name, tvm.ir.GlobalVar(name)): f for name, f in functions.items()})
 
 
 class Compiled:
@@ -63,9 +75,9 @@ def run_kernels(
 
 
 @lru_cache(maxsize=16)
-def compiled(lowering: Lowering, region: Region, shape: Shape) -> Compiled:
+def compiled(lowering: Lowering, region: Region, shape: Shape, target: tuple[tuple[str, Any], ...]) -> Compiled:
     """The machine code of ``region`` for ``shape``; a region is the same only if it is the same object."""
-    return Compiled(lowering.lower(region, shape, "region"))
+    return Compiled(lowering.lower(region, shape, "region"), dict(target))
 
 
 def random_inputs(region: Region, size: tuple[int, int, int], seed: int = 0) -> dict[str, np.ndarray]:
@@ -76,18 +88,26 @@ def random_inputs(region: Region, size: tuple[int, int, int], seed: int = 0) -> 
 
 
 def check(
-    lowering: Lowering, region: Region, size: tuple[int, int, int], shape: Shape = (None, None, None), seed: int = 0
+    lowering: Lowering,
+    region: Region,
+    size: tuple[int, int, int],
+    shape: Shape = (None, None, None),
+    target: Mapping[str, Any] = HOST,
 ) -> None:
-    """Fail unless what ``lowering`` makes of ``region`` for ``shape`` computes at ``size`` what PyTorch does."""
-    inputs = random_inputs(region, size, seed)
-    outputs = compiled(lowering, region, shape).run(inputs)
-    compare(region, inputs, outputs)
+    """Fail unless what ``lowering`` makes of ``region`` for ``shape`` computes at ``size`` what PyTorch does.
+
+    Further sizes of the same region and shape cost no further compilation.
+    """
+    inputs = random_inputs(region, size)
+    code = compiled(lowering, region, shape, tuple(target.items()))
+    compare(region, inputs, code.run(inputs))
 
 
-def compare(
-    region: Region, inputs: Mapping[str, np.ndarray], outputs: Mapping[tuple[str, int], np.ndarray]
-) -> None:
-    """Fail unless ``outputs``, by value and pixel shuffle, has all results of ``region`` as PyTorch computes them."""
+def compare(region: Region, inputs: Mapping[str, np.ndarray], outputs: Mapping[tuple[str, int], np.ndarray]) -> None:
+    """Fail unless ``outputs``, by value and pixel shuffle, has all results of ``region`` as PyTorch computes them.
+
+    Where fewer than all values are off, the message has the first place (N, C, H, W), say at a strip's edge.
+    """
     reference = evaluate(region, inputs, torch.float64)
     for result in region.results:
         expected = reference[result_name(result.value, result.shuffle)]

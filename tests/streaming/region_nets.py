@@ -12,6 +12,7 @@ from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region, 
 WIDTHS = (1, 2, 3, 5, 8, 12, 13, 16, 17)
 KERNELS = ((1, 1), (1, 1), (3, 3), (3, 3), (5, 5), (1, 3), (5, 1), (3, 7), (9, 9))
 FUNCTIONS = ("relu", "relu", "prelu", "clip", "shift", "scale")
+PARTS = ("conv", "conv", "pointwise", "block", "depthwise", "grouped", "skip", "concat", "several")
 SIDES = (1, 2, 3, 4, 5, 7, 8, 11, 16, 19, 33, 66)
 
 
@@ -71,7 +72,7 @@ class Builder:
 
 @st.composite
 def regions(draw: st.DrawFn, max_parts: int = 6) -> Region:
-    """A chain of up to ``max_parts`` parts (layers, residual blocks, skips, concatenations), then perhaps a pixel shuffle."""
+    """A chain of up to ``max_parts`` layers, residual blocks, skips, concatenations, then perhaps a pixel shuffle."""
     build = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     values = [build.source(draw(st.sampled_from((1, 3, 4, 13)))) for _ in range(draw(st.sampled_from((1, 1, 1, 2))))]
     if draw(st.booleans()):
@@ -102,7 +103,7 @@ def _part(draw: st.DrawFn, build: Builder, values: list[str]) -> str:
     """Append one part that reads the newest value, and perhaps older ones."""
     newest, kernel = values[-1], draw(st.sampled_from(KERNELS))
     c = build.channels(newest)
-    match draw(st.sampled_from(("conv", "conv", "pointwise", "block", "depthwise", "grouped", "skip", "concat", "several"))):
+    match draw(st.sampled_from(PARTS)):
         case "conv":
             return build.conv((newest,), draw(st.sampled_from(WIDTHS)), kernel, sparse=draw(st.booleans()))
         case "pointwise":

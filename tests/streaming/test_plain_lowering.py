@@ -2,20 +2,97 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from harness import check
+from harness import HOST, QUICK, check, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from region_nets import regions, shapes, sizes
+from region_nets import Builder, regions, shapes, sizes
 
+from sr_tvm.errors import SrTvmError
 from sr_tvm.streaming.plain import PlainLowering
+from sr_tvm.streaming.region import Region, Result
 
 PLAIN = PlainLowering()
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+ANY = (None, None, None)
 
 
-@FEW
+def examples(n: int) -> settings:
+    return settings(max_examples=n, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+@examples(40)
 @given(st.data())
-def test_random_regions(data: st.DataObject) -> None:
+def test_one_compilation_runs_at_any_size(data: st.DataObject) -> None:
+    region = data.draw(regions())
+    for size in data.draw(st.lists(sizes(), min_size=2, max_size=4)):
+        check(PLAIN, region, size, ANY, QUICK)
+
+
+@examples(25)
+@given(st.data())
+def test_sizes_known_in_part_or_in_whole(data: st.DataObject) -> None:
     region, size = data.draw(regions()), data.draw(sizes())
-    check(PLAIN, region, size, data.draw(shapes(size)))
+    check(PLAIN, region, size, data.draw(shapes(size)), QUICK)
+
+
+@examples(6)
+@given(regions(), sizes())
+def test_with_all_optimizations(region: Region, size: tuple[int, int, int]) -> None:
+    check(PLAIN, region, size, ANY, HOST)
+
+
+def wdsr(blocks: int, width: int, scale: int) -> Region:
+    """A WDSR with its mean shift, its long skip over all blocks and its 5x5 skip from the picture."""
+    build = Builder(np.random.default_rng(blocks))
+    picture = build.pointwise(build.source(3), "shift")
+    head = value = build.conv((picture,), width, (3, 3))
+    for _ in range(blocks):
+        wide = build.pointwise(build.conv((value,), width * 6, (1, 1)), "relu")
+        narrow = build.conv((wide,), width * 4 // 5, (1, 1))
+        value = build.add(build.conv((narrow,), width, (3, 3)), value)
+    value = build.add(value, head)
+    tail = build.conv((value,), 3 * scale**2, (3, 3))
+    return build.region((Result(build.add(tail, build.conv((picture,), 3 * scale**2, (5, 5))), scale),))
+
+
+DEEP = wdsr(blocks=16, width=5, scale=3)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 2, 37), (2, 40, 2), (1, 33, 19)])
+def test_a_deep_net_with_long_skips(size: tuple[int, int, int]) -> None:
+    check(PLAIN, DEEP, size, ANY, QUICK)
+
+
+def test_one_value_stored_twice_and_shuffled() -> None:
+    build = Builder(np.random.default_rng(0))
+    value = build.conv((build.source(2),), 8, (3, 3))
+    region = build.region((Result(value, 2), Result(value)))
+    check(PLAIN, region, (2, 5, 6), ANY, QUICK)
+
+
+def test_a_tap_of_zeros_is_not_computed() -> None:
+    """A tap that is zero does not spread what is not finite."""
+    build = Builder(np.random.default_rng(0))
+    source = build.source(1)
+    value = build.conv((source,), 1, (3, 3))
+    region = build.region((Result(value),))
+    region.by_name[value].weight[:, :, 0] = 0  # type: ignore[union-attr]
+    picture = np.ones((1, 1, 4, 4), "float32")
+    picture[0, 0, 0] = np.inf
+    made = compiled(PLAIN, region, ANY, tuple(QUICK.items())).run({source: picture})[value, 1]
+    assert not np.isfinite(made[0, 0, 0]).any() and np.isfinite(made[0, 0, 1:]).all()
+
+
+def test_a_region_without_results_is_refused() -> None:
+    build = Builder(np.random.default_rng(0))
+    build.conv((build.source(1),), 1, (1, 1))
+    with pytest.raises(SrTvmError, match="without a result"):
+        PLAIN.lower(Region(tuple(build.nodes), ()), ANY, "f")
+
+
+def test_a_shuffle_that_does_not_divide_is_refused() -> None:
+    build = Builder(np.random.default_rng(0))
+    value = build.conv((build.source(1),), 6, (1, 1))
+    with pytest.raises(SrTvmError, match="pixel shuffle x2 of 6 channels"):
+        PLAIN.lower(build.region((Result(value, 2),)), ANY, "f")
