@@ -51,7 +51,7 @@ def measure(
             rows[name] = row
             process = stack.enter_context(EngineProcess(name, folder, threads))
             try:
-                judge(row, **process.ready())
+                judge(row, EXACT if name == OURS else TOLERANCE, **process.ready())
                 ready.append(process)
             except SrTvmError as error:
                 row["error"] = str(error)
@@ -70,11 +70,11 @@ def measure(
     return list(rows.values())
 
 
-def judge(row: dict[str, Any], max_abs_err: float, peak: float) -> None:
-    """Note in ``row`` how far the output is from PyTorch's, and whether that is allowed."""
+def judge(row: dict[str, Any], bound: float, max_abs_err: float, peak: float) -> None:
+    """Note in ``row`` how far the output is from PyTorch's; beyond ``bound`` of its peak, that is an error."""
     worst = max(1.0, peak)
     row |= {"max_abs_err": max_abs_err, "ok": max_abs_err <= EXACT * worst}
-    if max_abs_err > (EXACT if row["engine"] == OURS else TOLERANCE) * worst:
+    if max_abs_err > bound * worst:
         row["error"] = f"off by {max_abs_err:.3g} at a peak of {peak:.3g}"
 
 

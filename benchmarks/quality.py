@@ -89,7 +89,7 @@ def main(data: Path, output: Path | None) -> None:
             rows.append(row(*candidate, folder))
             progress.advance(task)
     off = [r for r in rows if r["published"] and abs(r["psnr_y"] - r["published"]) > TOLERANCE]
-    summary = {"protocol_ok": not off, "off": [f"{r['set']} x{r['scale']}" for r in off]}
+    summary: dict[str, Any] = {"protocol_ok": not off, "off": [f"{r['set']} x{r['scale']}" for r in off]}
     table = Table("model", "scale", "set", "PSNR-Y", "SSIM", "published")
     for r in rows:
         told = (r["psnr_y"], r["ssim_y"], r["published"] or "")

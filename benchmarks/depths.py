@@ -1,0 +1,75 @@
+"""One network compiled at each depth of fusion, from a kernel for every operator to one kernel for all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engines.library import FILE
+from sr_tvm.errors import SrTvmError
+
+# In order; the name of the lowering's depth where a depth is one of the streaming kernels.
+DEPTHS: dict[str, str] = {
+    "none": "one kernel for each operator",
+    "fuse-ops": "TVM's FuseOps",
+    "elementwise": "our mapping table, without streaming",
+    "layer": "streaming kernels, one layer each",
+    "expand-project": "streaming kernels, expand and project in one",
+    "block": "streaming kernels, one block each",
+    "net": "streaming kernels, the whole network in one",
+}
+STREAMED = ("layer", "expand-project", "block", "net")
+FOLDING = ("fold-constants", "fold-batch-norm", "fold-pixel-shuffle", "fold-mean-shift", "sink-pixel-shuffle")
+GROUPING = ("legalize", "annotate", "fuse-elementwise", "fuse-tir", "inline-blocks", "drop-dead")
+
+
+def compile_at_depth(model: Path, depth: str, out: Path) -> dict[str, int]:
+    """Compile the ONNX file ``model`` for this machine's CPU into ``out``/model.so.
+
+    Gives ``kernels`` and ``intermediate_bytes``, the sum of the sizes of what kernels hand to one another. All depths
+    before the streaming ones have the same default schedules.
+
+    Raises:
+        SrTvmError: the model is off, or this depth is unknown or not there.
+    """
+    if depth not in DEPTHS:
+        raise SrTvmError(f"unknown depth {depth!r}; known are {', '.join(DEPTHS)}")
+    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()
+    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.passes import accounting
+    from sr_tvm.targets import registry
+
+    target, loaded = registry.get("cpu"), load_onnx(model)
+    mod = import_onnx(loaded, resolve_inputs(loaded))
+    mod = _streamed(mod, target, depth) if depth in STREAMED else _fused(mod, target, depth)
+    calls, traffic = accounting.kernels(mod)
+    out.mkdir(parents=True, exist_ok=True)
+    assert target.build(target.schedule(mod), out) == FILE
+    return {"kernels": len(calls), "intermediate_bytes": traffic}
+
+
+def _fused(mod: Any, target: Any, depth: str) -> Any:
+    import tvm
+    from tvm.relax import transform
+
+    from sr_tvm.passes.log import Log
+    from sr_tvm.passes.pipeline import PHASES
+
+    plain = [transform.FoldConstant(), transform.LegalizeOps()]
+    fuse = [transform.AnnotateTIROpPattern(), transform.FuseOps(), transform.FuseTIR()]
+    phases = {phase.name: phase for phase in PHASES}
+    steps = {
+        "none": lambda: plain,
+        "fuse-ops": lambda: [*plain, *fuse],
+        "elementwise": lambda: [phases[name].make(Log()) for name in (*FOLDING, *GROUPING)],
+    }
+    with target.tvm_target(), tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential([*steps[depth](), transform.DeadCodeElimination()])(mod)
+
+
+def _streamed(mod: Any, target: Any, depth: str) -> Any:
+    """The network as streaming kernels of that depth, the rest fused by the mapping table."""
+    raise SrTvmError(f"depth {depth}: the streaming lowering is not there")
