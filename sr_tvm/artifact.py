@@ -64,7 +64,7 @@ class Artifact:
             where = f"{self.folder}: input {tensor.name!r} is {shape_text(tensor.shape)}"
             if tensor.names and tensor.name not in given:
                 raise SrTvmError(f"{where}, of any size; name one, for example --input-shape {tensor.example()}")
-            shape = given.pop(tensor.name, tensor.at({}))
+            shape = given.pop(tensor.name) if tensor.name in given else tensor.at({})
             if not tensor.bind(shape, sizes):
                 raise SrTvmError(f"{where}; {shape_text(shape)} does not fit")
         for name in given:

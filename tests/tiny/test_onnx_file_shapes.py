@@ -5,6 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.input_shapes import parse_open_shape, resolve_open
 from sr_tvm.frontend.onnx_file import parse_input_shape, resolve_inputs
 
 
@@ -75,3 +76,29 @@ def test_one_symbol_has_one_value() -> None:
 
 def test_no_input() -> None:
     assert "no input" in refused(model())
+
+
+def test_open_shapes() -> None:
+    assert parse_open_shape("1x3xHxW") == {"": (1, 3, "H", "W")}
+    assert parse_open_shape("x:1X3Xheight_1Xwidth") == {"x": (1, 3, "height_1", "width")}
+    assert parse_open_shape("1x3x4x5") == {"": (1, 3, 4, 5)}
+
+
+@pytest.mark.parametrize("text", ["1x3xHx5", "NxCxHxW", "1x3xHxW-1", "HxW", "1x3xHxWx2", "0x3xHxW", "1x3xHxéé"])
+def test_bad_open_shapes(text: str) -> None:
+    with pytest.raises(SrTvmError, match="input shape"):
+        parse_open_shape(text)
+
+
+def test_what_nobody_fixes_stays_open() -> None:
+    proto = model(x=[1, 3, "height", "width"])
+    assert resolve_open(proto) == {"x": (1, 3, "height", "width")}
+    assert resolve_open(proto, {"x": (1, 3, 6, 7)}) == {"x": (1, 3, 6, 7)}
+    assert resolve_open(proto, {"": (1, 3, "H", "W")}) == {"x": (1, 3, "H", "W")}
+    assert resolve_open(model(x=[None, 3, None, "a+b"])) == {"x": ("batch", 3, "height", "width")}
+    assert resolve_open(model(a=[1, "n"], b=[1, "n"]), {"a": (1, 2)}) == {"a": (1, 2), "b": (1, 2)}
+    shapes = resolve_open(model(a=[1, None], b=[1, None]))
+    assert shapes["a"] != shapes["b"]
+    for shape, overrides in ((None, None), ([1, 3, 4, "w"], {"x": (1, 3, "H", "W")})):
+        with pytest.raises(SrTvmError, match="'x'"):
+            resolve_open(model(x=shape), overrides)
