@@ -19,7 +19,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.streaming.delays import delays
 from sr_tvm.streaming.lowering import Kernel, Shape
 from sr_tvm.streaming.plain_rows import Place, constants_of, node_function, node_key, store_function
-from sr_tvm.streaming.plain_tir import Functions, block, buffer, loop, number, variable, when
+from sr_tvm.streaming.plain_tir import Functions, argument, block, buffer, loop, number, variable, when
 from sr_tvm.streaming.region import Region, Source
 
 
@@ -55,7 +55,8 @@ class PlainLowering:
         rings, body, constants, constant_buffers = [], [], [], []
         for node in region.nodes:
             place, work = places[node.name], []
-            where = [image, step - number(times.delay[node.name]), *runtime]
+            row = step - number(times.delay[node.name])
+            where = [argument(image), argument(row), *runtime]
             if not isinstance(node, Source):
                 rings.append(tirx.AllocBuffer(data[node.name]))
                 arrays = constants_of(node)
@@ -74,7 +75,7 @@ class PlainLowering:
                     make = lambda: store_function(place, r, shape)  # noqa: B023, E731
                     work.append(functions.call(("store", place, r), make, [*pointers, *where]))
             if work:
-                body.append(when(tirx.And(where[1] >= number(0), where[1] < height), block(work)))
+                body.append(when(tirx.And(row >= number(0), row < height), block(work)))
 
         steps = loop(step, number(0), height + number(times.last), block(body))
         params = [*(data[source.name] for source in region.sources), *constant_buffers, *outputs]

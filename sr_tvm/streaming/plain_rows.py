@@ -29,7 +29,8 @@ class RowFunction:
     def __init__(self, shape: Shape) -> None:
         dims = [variable(name) if size is None else number(size) for size, name in zip(shape, "nhw", strict=True)]
         self.batch, self.height, self.width = dims
-        self.image, self.row = variable("image"), variable("row")
+        self._place = [tirx.Var("image", "int32"), tirx.Var("row", "int32")]
+        self.image, self.row = (tirx.Cast("int64", var) for var in self._place)
         self._sizes = [dim for dim, size in zip(dims, shape, strict=True) if size is None]
         self._pointers: list[tirx.Var] = []
         self._declared: list[tirx.Stmt] = []
@@ -46,7 +47,7 @@ class RowFunction:
         return Rows(self, self.array(name, ring if place.ring else (self.batch, c, self.height, self.width)), place)
 
     def function(self, body: tirx.Stmt) -> tirx.PrimFunc:
-        params = [*self._pointers, self.image, self.row, *self._sizes]
+        params = [*self._pointers, *self._place, *self._sizes]
         return tirx.PrimFunc(params, block([*self._declared, body])).with_attr("tirx.noalias", True)
 
 

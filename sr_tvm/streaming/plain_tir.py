@@ -16,6 +16,14 @@ def variable(name: str) -> tirx.Var:
     return tirx.Var(name, "int64")
 
 
+def argument(index: Index) -> Any:
+    """An index as argument of a call, where it is int32.
+
+    TVM's NarrowDataType makes the index of a short loop an int32, but not the parameter of the function it goes to.
+    """
+    return tirx.Cast("int32", index)
+
+
 def number(value: int) -> Index:
     return tirx.IntImm("int64", value)
 

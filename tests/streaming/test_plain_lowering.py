@@ -21,7 +21,7 @@ def examples(n: int) -> settings:
     return settings(max_examples=n, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
-@examples(40)
+@examples(24)
 @given(st.data())
 def test_one_compilation_runs_at_any_size(data: st.DataObject) -> None:
     region = data.draw(regions())
@@ -29,14 +29,14 @@ def test_one_compilation_runs_at_any_size(data: st.DataObject) -> None:
         check(PLAIN, region, size, ANY, QUICK)
 
 
-@examples(25)
+@examples(12)
 @given(st.data())
 def test_sizes_known_in_part_or_in_whole(data: st.DataObject) -> None:
     region, size = data.draw(regions()), data.draw(sizes())
     check(PLAIN, region, size, data.draw(shapes(size)), QUICK)
 
 
-@examples(6)
+@examples(3)
 @given(regions(), sizes())
 def test_with_all_optimizations(region: Region, size: tuple[int, int, int]) -> None:
     check(PLAIN, region, size, ANY, HOST)
@@ -56,7 +56,7 @@ def wdsr(blocks: int, width: int, scale: int) -> Region:
     return build.region((Result(build.add(tail, build.conv((picture,), 3 * scale**2, (5, 5))), scale),))
 
 
-DEEP = wdsr(blocks=16, width=5, scale=3)
+DEEP = wdsr(blocks=8, width=5, scale=3)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 2, 37), (2, 40, 2), (1, 33, 19)])
