@@ -47,7 +47,8 @@ def compile_at_depth(model: Path, depth: str, out: Path) -> dict[str, int]:
     mod = _streamed(mod, target, depth) if depth in STREAMED else _fused(mod, target, depth)
     calls, traffic = accounting.kernels(mod)
     out.mkdir(parents=True, exist_ok=True)
-    assert target.build(target.schedule(mod), out) == FILE
+    if (made := target.build(target.schedule(mod), out)) != FILE:
+        raise SrTvmError(f"the library of target cpu is called {made}, where {FILE} is expected")
     return {"kernels": len(calls), "intermediate_bytes": traffic}
 
 

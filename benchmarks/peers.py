@@ -6,6 +6,7 @@ compared with PyTorch's. Writes benchmarks/results/peers.json after every networ
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from benchmarks import cell, common, memory, merge, models, options
 from benchmarks.engines import ENGINES, OURS
+from benchmarks.engines.ours import BUILD
 from benchmarks.peak import Peak
 from benchmarks.summary import summarize
 from sr_tvm.artifact import Artifact
@@ -56,13 +58,14 @@ def method(
 
 
 def schedules(folder: Path) -> dict[str, Any]:
-    """What ours was built from: tuned kernels or default schedules."""
+    """What ours was built from, tuned kernels or default schedules, and the seconds from ONNX file to artifact."""
     try:
         artifact = Artifact.load(folder / "artifact")
     except SrTvmError as error:
         return {"schedule": None, "error": str(error).replace(str(folder), folder.name)}
     tuned = sum(k.get("schedule") == "tuned" for k in artifact.kernels)
-    return {"schedule": artifact.schedule, "kernels": len(artifact.kernels), "tuned_kernels": tuned}
+    built = json.loads((folder / BUILD).read_text())
+    return {"schedule": artifact.schedule, "kernels": len(artifact.kernels), "tuned_kernels": tuned, **built}
 
 
 def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,18 @@ import numpy as np
 from benchmarks.engines import Loaded, library
 from sr_tvm.artifact import MANIFEST, Artifact
 
+BUILD = "build.json"  # beside the artifact: how long it took
+
 
 def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
     if (folder / "artifact" / MANIFEST).is_file():
         artifact = Artifact.load(folder / "artifact")
     else:
         from sr_tvm.compiler import compile_model
+        from sr_tvm.tvm_setup import import_tvm
 
-        database = json.loads((folder / "model.json").read_text())["database"]
+        import_tvm()
+        database, start = json.loads((folder / "model.json").read_text())["database"], time.perf_counter()
         artifact = compile_model(folder / "model.onnx", "cpu", folder / "artifact", database_dir=database)
+        (folder / BUILD).write_text(json.dumps({"build_s": round(time.perf_counter() - start, 2)}))
     return library.run(artifact.library_path, threads, x)

@@ -64,7 +64,8 @@ def test_end_to_end_and_a_second_run_beside_the_first(tmp_path: Path) -> None:
     for ratio in summary["ratios"]:
         pair = {r["engine"]: r["ms"] for r in rows if r["threads"] == ratio["threads"]}
         assert ratio["vs_best_peer"] == pytest.approx(pair["onnxruntime"] / pair["sr-tvm"], abs=1e-4)
-    assert summary["ok"] and summary["ours"]["wdsr-1x4"]["schedule"] in ("default", "tuned")
+    ours = summary["ours"]["wdsr-1x4"]
+    assert summary["ok"] and ours["schedule"] in ("default", "tuned") and ours["build_s"] > 0
     assert [(m["engine"], m["bytes"] is not None) for m in summary["memory"]] == [(e, True) for e in memory.ENGINES]
     assert "times as fast as onnxruntime" in done.stdout and "geomean_vs_best_peer_1t" in done.stdout
 
