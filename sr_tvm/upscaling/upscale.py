@@ -6,16 +6,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import atomic_file
-from sr_tvm.upscaling import cache, enlarge, writing
+from sr_tvm.upscaling import enlarge, writing
 from sr_tvm.upscaling.images import MAX_MEGAPIXELS, Picture, read_picture
-from sr_tvm.upscaling.model import Model, open_model
+from sr_tvm.upscaling.model import open_model
+from sr_tvm.upscaling.prepare import prepare
 from sr_tvm.upscaling.tiles import plan
+
+if TYPE_CHECKING:
+    from sr_tvm.artifact import Artifact
+    from sr_tvm.upscaling.network import Network
 
 TILE = 256
 # stage ("compiling", "enlarging", "writing"), done, total; compiling has total 0.
@@ -82,14 +87,15 @@ def upscale_file(
         picture = _without_opaque_alpha(picture)
     writing.check_fits(dst, width * scale, height * scale, picture.has_alpha)
     halo = network_file.halo or 0  # not known: tile() then takes the picture only as one tile, with no inner edge
-    network_file = _as_compiled(network_file)
-    shape = network_file.tile(height, width, tile, enlarge.reach(halo))
-    # Counted now, as it also refuses tiles that are too small before anything is compiled.
-    tiles = len(plan(height, width, shape, enlarge.reach(halo), network_file.any_size))
+    margin = enlarge.reach(halo)
+    # Refuses tiles that are too small before anything is compiled.
+    plan(height, width, network_file.tile(height, width, tile, margin), margin, network_file.any_size)
     dtype = np.uint16 if picture.bits == 16 and 16 in kind.bits else np.uint8
     with atomic_file(dst) as partial:  # made first, so that a place that cannot be written is known at once
         report("compiling", 0, 0)
-        network, cached = _network(network_file, shape, threads)
+        network_file, artifact, cached = prepare(network_file, height, width, tile, margin)
+        network = _load(artifact, threads)
+        shape = network_file.tile(height, width, tile, margin)
         clock.done("network")
         pixels = enlarge.enlarge(
             picture.pixels,
@@ -120,7 +126,7 @@ def upscale_file(
         scale=scale,
         tile=shape,
         halo=network_file.halo,
-        tiles=tiles,
+        tiles=len(plan(height, width, shape, margin, network_file.any_size)),
         threads=network.threads,
         any_size=network_file.any_size,
         cached=cached,
@@ -154,23 +160,7 @@ def _without_opaque_alpha(picture: Picture) -> Picture:
     return replace(picture, pixels=np.ascontiguousarray(pixels[..., :-1]))
 
 
-def _as_compiled(model: Model) -> Model:
-    """``model`` as it will be compiled: for any size only where this machine's target can do that at speed."""
-    if model.artifact is not None or not model.any_size:
-        return model
-    from sr_tvm.tvm_setup import import_tvm
+def _load(artifact: Artifact, threads: int | None) -> Network:
+    from sr_tvm.upscaling.network import Network  # it imports TVM, which prepare has set up
 
-    import_tvm()
-    from sr_tvm.compiler import takes_any_size
-
-    return replace(model, any_size=takes_any_size(cache.TARGET))
-
-
-def _network(model: Model, tile: tuple[int, int], threads: int | None) -> tuple[Any, bool]:
-    from sr_tvm.tvm_setup import import_tvm
-
-    import_tvm()
-    from sr_tvm.upscaling.network import Network
-
-    artifact, cached = cache.compiled(model, None if model.any_size else tile)
-    return Network(artifact, threads), cached
+    return Network(artifact, threads)

@@ -1,5 +1,7 @@
 """One compiled network for pictures of every size: no seams, no second compilation, no sizes that fail."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb,
 from sr_tvm import compiler
 from sr_tvm.compiler import compile_model
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling import cache
+from sr_tvm.upscaling import cache, prepare
 from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model
+from sr_tvm.upscaling.prepare import streams
 from sr_tvm.upscaling.tiles import cuts
 from sr_tvm.upscaling.upscale import upscale_file
 
@@ -19,6 +22,7 @@ from sr_tvm.upscaling.upscale import upscale_file
 def any_size(monkeypatch):
     """Also where this machine's target has nothing that makes it fast."""
     monkeypatch.setattr(compiler, "takes_any_size", lambda target: True)
+    monkeypatch.setattr(prepare, "streams", lambda artifact: True)
 
 
 def test_photos_of_every_size_by_one_compilation(tmp_path, plain_model, monkeypatch):
@@ -62,6 +66,21 @@ def test_a_network_that_needs_its_size_gets_one_for_each(tmp_path, folder):
     pixels = noise(30, 41, 3)
     assert not upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", model, tile=TILE).any_size
     assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(model, pixels))
+
+
+def test_plain_loops_for_any_size_are_not_used(tmp_path, plain_model, monkeypatch):
+    monkeypatch.setattr(prepare, "streams", streams)
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
+    artifact, _ = cache.compiled(open_model(plain_model), None)
+    slow = [{"kernel": "fused_conv2d_add", "device": "cpu", "calls": 1, "schedule": "default"}]
+    fast = [{**slow[0], "kernel": "stream0"}, {**slow[0], "kernel": "add"}, {**slow[0], "schedule": "tuned"}]
+    assert not streams(dataclasses.replace(artifact, kernels=tuple(slow + fast)))
+    assert streams(dataclasses.replace(artifact, kernels=tuple(fast)))
+    dataclasses.replace(artifact, kernels=tuple(slow)).save()
+    pixels = noise(20, 30, 3)
+    done = upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", plain_model, tile=TILE)
+    assert not done.any_size and not done.cached
+    assert_same_pixels(read_picture(tmp_path / "b.png").pixels, reference_rgb(plain_model, pixels))
 
 
 def test_an_artifact_of_one_open_side_is_refused(tmp_path, plain_model):
