@@ -19,8 +19,6 @@ DEPTHS: dict[str, str] = {
     "net": "streaming kernels, the whole network in one",
 }
 STREAMED = ("layer", "expand-project", "block", "net")
-FOLDING = ("fold-constants", "fold-batch-norm", "fold-pixel-shuffle", "fold-mean-shift", "sink-pixel-shuffle")
-GROUPING = ("legalize", "annotate", "fuse-elementwise", "fuse-tir", "inline-blocks", "drop-dead")
 
 
 def compile_at_depth(model: Path, depth: str, out: Path) -> dict[str, int]:
@@ -56,21 +54,24 @@ def _fused(mod: Any, target: Any, depth: str) -> Any:
     import tvm
     from tvm.relax import transform
 
-    from sr_tvm.passes.log import Log
-    from sr_tvm.passes.pipeline import PHASES
+    from sr_tvm.passes.pipeline import optimize
 
-    plain = [transform.FoldConstant(), transform.LegalizeOps()]
-    fuse = [transform.AnnotateTIROpPattern(), transform.FuseOps(), transform.FuseTIR()]
-    phases = {phase.name: phase for phase in PHASES}
-    steps = {
-        "none": lambda: plain,
-        "fuse-ops": lambda: [*plain, *fuse],
-        "elementwise": lambda: [phases[name].make(Log()) for name in (*FOLDING, *GROUPING)],
-    }
+    if depth == "elementwise":
+        return optimize(mod, target.tvm_target())[0]
+    steps = [transform.FoldConstant(), transform.LegalizeOps()]
+    if depth == "fuse-ops":
+        steps += [transform.AnnotateTIROpPattern(), transform.FuseOps(), transform.FuseTIR()]
     with target.tvm_target(), tvm.transform.PassContext(opt_level=3):
-        return tvm.transform.Sequential([*steps[depth](), transform.DeadCodeElimination()])(mod)
+        return tvm.transform.Sequential([*steps, transform.DeadCodeElimination()])(mod)
 
 
 def _streamed(mod: Any, target: Any, depth: str) -> Any:
     """The network as streaming kernels of that depth, the rest fused by the mapping table."""
+    from sr_tvm.passes.pipeline import optimize
+
+    return optimize(mod, target.tvm_target(), lowering=_lowering(target, depth))[0]
+
+
+def _lowering(target: Any, depth: str) -> Any:
+    """The target's lowering, held to kernels of that depth."""
     raise SrTvmError(f"depth {depth}: the streaming lowering is not there")
