@@ -13,6 +13,7 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir.dlight.analysis import collect_vars_used_in_prim_expr
 
+from sr_tvm.targets import matrix_vector
 from sr_tvm.targets.replay import SCHEDULED, scheduled
 
 PARALLEL = 256  # tasks: enough for any phone's cores
@@ -115,6 +116,10 @@ class _Kernel:
             tile = consumers[0]
         else:
             tile = sch.cache_write(block, 0, "global")
+        steps = matrix_vector.lanes_of(sch, block, self._vector(block))
+        if steps is not None:
+            matrix_vector.schedule(sch, block, tile, steps)
+            return self._name(tile)
         loops = sch.get_loops(tile)
         if len(loops) != len(spatial) or not loops:
             return self._name(tile)
