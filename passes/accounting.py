@@ -8,11 +8,16 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes.fuse_elementwise import Grouping, is_kernel, operator
-from sr_tvm.passes.graph import Graph, tensor_bytes
+from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.log import Log
+from sr_tvm.passes.shapes import tensor_bytes
 
 
 def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
-    """The kernel calls of ``main`` that depend on its inputs, and the bytes of their outputs less main's own."""
+    """The kernel calls of ``main`` that depend on its inputs, and the bytes of their outputs less main's own.
+
+    Sizes that only the run tells count as 1: bytes for each pixel of the input.
+    """
     graph = Graph(mod["main"])
     live = set(graph.func.params)
     calls = []
@@ -21,7 +26,24 @@ def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
             live.add(var)
             if is_kernel(value):
                 calls.append(var)
-    return calls, sum(tensor_bytes(var.ty) for var in calls if var not in graph.outputs)
+    return calls, sum(tensor_bytes(var.ty) for var in calls) - _returned(graph, set(calls))
+
+
+def _returned(graph: Graph, calls: set[relax.Var]) -> int:
+    """Bytes of main's results that kernels write, each tensor once."""
+    written: dict[tuple[relax.Var, int], int] = {}
+    for var in graph.outputs:
+        field, size = 0, tensor_bytes(var.ty)
+        while isinstance(graph.value(var), relax.Var | relax.TupleGetItem):
+            value = graph.value(var)
+            if isinstance(value, relax.TupleGetItem):
+                field, value = int(value.index), value.tuple_value
+            if value.same_as(var):
+                break  # a parameter of main
+            var = value
+        if var in calls:
+            written[var, field] = size
+    return sum(written.values())
 
 
 def unfused(mod: tvm.IRModule, target: tvm.target.Target) -> tuple[int, int]:
@@ -32,18 +54,23 @@ def unfused(mod: tvm.IRModule, target: tvm.target.Target) -> tuple[int, int]:
     return len(calls), traffic
 
 
-def fusions(mod: tvm.IRModule, grouping: Grouping) -> list[dict[str, Any]]:
+def fusions(mod: tvm.IRModule, grouping: Grouping, log: Log) -> list[dict[str, Any]]:
     """Every kernel of the fused ``mod`` with its operators and the rules that joined them."""
     graph = Graph(mod["main"])
     groups = {group.vars[-1].name: group for group in grouping.groups}
     rows = []
     for var in kernels(mod)[0]:
-        group = groups[var.name]
+        name = graph.values[var].args[0].name_hint
+        if name in log.streamed:
+            operators, rules = log.streamed[name].operators, log.streamed[name].rules
+        else:
+            group = groups[var.name]
+            operators, rules = [operator(grouping.graph, v) for v in group.vars], group.rules
         rows.append(
             {
-                "kernel": graph.values[var].args[0].name_hint,
-                "operators": [operator(grouping.graph, v) for v in group.vars],
-                "rule": "; ".join(dict.fromkeys(group.rules)) or "one operator",
+                "kernel": name,
+                "operators": list(operators),
+                "rule": "; ".join(dict.fromkeys(rules)) or "one operator",
                 "output_bytes": tensor_bytes(var.ty),
             }
         )

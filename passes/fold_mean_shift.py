@@ -23,6 +23,7 @@ from sr_tvm.passes import fold_pixel_shuffle
 from sr_tvm.passes.convolution import Convolution
 from sr_tvm.passes.graph import Graph, channel_constant
 from sr_tvm.passes.log import Log
+from sr_tvm.passes.shapes import dims, same
 
 add, multiply = relax.op.add, relax.op.multiply
 # A shift divided by a scale may not grow beyond what half precision can hold.
@@ -218,5 +219,5 @@ def _is(value: relax.Expr, name: str) -> bool:
 
 
 def _same_shape(*exprs: relax.Expr) -> bool:
-    shapes = [[int(n) for n in e.ty.shape] for e in exprs]
-    return all(shape == shapes[0] for shape in shapes)
+    shapes = [dims(e) for e in exprs]
+    return all(same(shape, shapes[0]) for shape in shapes)

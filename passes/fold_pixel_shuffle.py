@@ -7,7 +7,7 @@ i r C + j C + c in DCR order, ONNX's default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tvm.script import tirx as T
 
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.log import Log
+from sr_tvm.passes.shapes import Dim, dims, same, static
 
 _DATA = wildcard()
 _SPLIT = is_op("relax.reshape")(_DATA, wildcard())
@@ -47,10 +48,7 @@ class FoldPixelShuffle:
             if found is None:
                 continue
             data, scale, order = found
-            shape = [int(n) for n in data.ty.shape]
-            func = store_pattern(shape, str(data.ty.dtype), scale, order).with_attr(ATTRIBUTE, f"x{scale} {order}")
-            kernel = builder.add_func(func, NAME)
-            graph.replace(var, relax.call_tir(kernel, relax.Tuple([data]), out_ty=value.ty))
+            graph.replace(var, shuffle_call(builder, data, dims(data), scale, order, value.ty))
             rule = f"x{scale} in {order} order: address arithmetic of one store"
             self.log.rewrite("FoldPixelShuffle", f"{NAME} ({var.name})", rule)
         return graph.update(builder.finalize())
@@ -66,31 +64,37 @@ def recognise(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, int, str] | 
     permute = graph.value(value.args[0])
     split = graph.value(permute.args[0])
     data = split.args[0]
-    shapes = [_shape(e) for e in (data, split, value)]
+    shapes = [dims(e) for e in (data, split, value)]
     if any(s is None for s in shapes) or [len(s or ()) for s in shapes] != [4, 6, 4]:
         return None
-    whole, parts, out = (s or () for s in shapes)
+    whole, parts, out = (list(s or ()) for s in shapes)
     for order, ((c, i, j), axes) in ORDERS.items():
-        scale = parts[i]
-        split_as_expected = parts[j] == scale and parts[0] == whole[0] and parts[4:] == whole[2:]
-        merged = (whole[0], parts[c], whole[2] * scale, whole[3] * scale)
-        if split_as_expected and tuple(int(a) for a in permute.attrs.axes) == axes and out == merged:
+        scale = static(parts[i])
+        if scale is None or static(whole[1]) is None or tuple(int(a) for a in permute.attrs.axes) != axes:
+            continue
+        split_as_expected = same([parts[j], parts[0], *parts[4:]], [scale, whole[0], *whole[2:]])
+        if split_as_expected and same(out, [whole[0], parts[c], whole[2] * scale, whole[3] * scale]):
             return data, scale, order
     return None
 
 
-def _shape(expr: relax.Expr) -> tuple[int, ...] | None:
-    shape = expr.ty.shape
-    if shape is None or not all(isinstance(n, tvm.tirx.IntImm | int) for n in shape):
-        return None
-    return tuple(int(n) for n in shape)
+def shuffle_call(
+    builder: relax.BlockBuilder, data: relax.Expr, shape: Sequence[Dim], scale: int, order: str, kind: relax.TensorType
+) -> relax.Call:
+    """The call that shuffles ``data`` of ``shape`` into a tensor of type ``kind``; adds its kernel to the module."""
+    func = store_pattern(shape, str(kind.dtype), scale, order).with_attr(ATTRIBUTE, f"x{scale} {order}")
+    return relax.call_tir(builder.add_func(func, NAME), relax.Tuple([data]), out_ty=kind)
 
 
-def store_pattern(shape: list[int], dtype: str, scale: int, order: str) -> tvm.tirx.PrimFunc:
-    """A kernel that reads (N, C r^2, H, W) in order and stores each element where the shuffle puts it."""
-    batch, deep, height, width = shape
-    whole = [T.int64(n) for n in shape]
-    merged = [T.int64(n) for n in (batch, deep // scale**2, height * scale, width * scale)]
+def store_pattern(shape: Sequence[Dim], dtype: str, scale: int, order: str) -> tvm.tirx.PrimFunc:
+    """A kernel that reads (N, C r^2, H, W) in order and stores each element where the shuffle puts it.
+
+    N, H and W may be symbols; the kernel has symbols of its own.
+    """
+    deep = static(shape[1])
+    assert deep is not None
+    whole = [T.int64(n) if isinstance(n, int) else tvm.tirx.Var(f"n{i}", "int64") for i, n in enumerate(shape)]
+    merged = [whole[0], T.int64(deep // scale**2), whole[2] * scale, whole[3] * scale]
     channel, row, column = _places(deep, scale, order)
 
     @T.prim_func(private=True, s_tir=True)

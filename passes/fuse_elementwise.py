@@ -11,6 +11,8 @@ from sr_tvm.passes import mapping
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.mapping import Decision, Mapping
 from sr_tvm.passes.outline import outline
+from sr_tvm.passes.shapes import dims, same
+from sr_tvm.passes.streamed import is_streamed
 
 # A reshape of a whole tensor is a view in TVM's build, so it is no kernel and is never fused.
 VIEWS = frozenset({"reshape", "flatten", "squeeze", "expand_dims"})
@@ -62,8 +64,14 @@ class Grouping:
 
     def _type(self, var: relax.Var) -> Mapping | None:
         func = self.mod[self.graph.values[var].args[0]]
+        if is_streamed(func):
+            return None
         pattern = func.attrs.get("op_pattern") if func.attrs else None
         return mapping.mapping_type(operator(self.graph, var), None if pattern is None else int(pattern))
+
+    def streamed(self, var: relax.Var) -> bool:
+        """Whether a kernel call is of a streamed region, whose neighbours were judged when it was formed."""
+        return is_streamed(self.mod[self.graph.values[var].args[0]])
 
     def producers(self, var: relax.Var) -> list[relax.Var]:
         """The variables that a kernel call reads, constants left out."""
@@ -72,7 +80,7 @@ class Grouping:
     def _broadcasts(self, producer: relax.Var, var: relax.Var) -> bool:
         if self._type(var) != Mapping.ONE_TO_ONE or operator(self.graph, var) in PARTIAL:
             return False
-        return [int(n) for n in producer.ty.shape] != [int(n) for n in var.ty.shape]
+        return not same(dims(producer), dims(var))
 
     def judge(self, producer: relax.Var, var: relax.Var) -> tuple[bool, str]:
         """Whether the group of ``producer`` may merge into that of ``var``, and the rule or the reason against."""
@@ -158,6 +166,8 @@ class Grouping:
         for var in self.of:
             for producer in dict.fromkeys(self.producers(var)):
                 if producer in self.of and self.of[producer] is not self.of[var]:
+                    if self.streamed(producer) or self.streamed(var):
+                        continue
                     allowed, words = self.judge(producer, var)
                     names = [f"{operator(self.graph, v)} ({v.name})" for v in (producer, var)]
                     reason = f"{words}, but it would read more than one tensor at each load" if allowed else words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import count
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import tvm
 from tvm import relax
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.passes.shapes import dims, static
 
 if TYPE_CHECKING:
     from sr_tvm.passes.convolution import Convolution
@@ -146,10 +146,10 @@ def array(expr: relax.Expr) -> np.ndarray | None:
 
 def per_channel(expr: relax.Expr, data: relax.Expr) -> np.ndarray | None:
     """A scalar or (1, C, 1, 1) constant beside an NCHW tensor as an array of C numbers; None for anything else."""
-    numbers = array(expr)
-    if numbers is None or not isinstance(data.ty, relax.TensorType) or data.ty.shape is None or len(data.ty.shape) != 4:
+    numbers, whole = array(expr), dims(data)
+    channels = static(whole[1]) if whole is not None and len(whole) == 4 else None
+    if numbers is None or channels is None:
         return None
-    channels = int(data.ty.shape[1])
     shape = (1,) * (4 - numbers.ndim) + numbers.shape
     if len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, channels):
         return None
@@ -166,10 +166,3 @@ def channel_constant(numbers: np.ndarray, like: relax.Expr, axis: int = 1, rank:
     shape = [1] * rank
     shape[axis] = -1
     return constant(numbers.reshape(shape), like)
-
-
-def tensor_bytes(ty: tvm.ir.Type) -> int:
-    """Bytes of a tensor, or of all tensors of a tuple, of static shape."""
-    if isinstance(ty, relax.TupleType):
-        return sum(tensor_bytes(field) for field in ty.fields)
-    return prod(int(n) for n in ty.shape) * tvm.runtime.DataType(str(ty.dtype)).itemsize

@@ -9,6 +9,8 @@ from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.schedule import SBlockRV
 from tvm.s_tir.stmt import SBlockRealize
 
+from sr_tvm.passes.streamed import is_streamed
+
 ROOT = "root"
 
 
@@ -23,7 +25,7 @@ class InlineBlocks:
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         mod = mod.clone()
         for gvar, func in mod.functions_items():
-            if isinstance(func, tvm.tirx.PrimFunc) and _has_blocks(func):
+            if isinstance(func, tvm.tirx.PrimFunc) and _has_blocks(func) and not is_streamed(func):
                 mod.update_func(gvar, inline(func))
         return mod
 

@@ -107,6 +107,7 @@ STREAMING: dict[str, dict[tuple[Along, Along], Along]] = {
     "column": _SPACE,
 }
 
+_GENERAL = (_o, _h, _m, _e, _r, _s)
 _AXES = {name: axes for axes, names in AXES.items() for name in names}
 
 
@@ -157,18 +158,28 @@ def convolution_axes(kernel: tuple[int, int], same: bool, channelwise: bool) -> 
     return Axes(_o, _o if channelwise else _m, row, column)
 
 
-def stream(first: Axes, second: Axes) -> tuple[bool, str]:
-    """Whether ``first`` feeding ``second`` may be one streaming kernel, and the rule in words.
+def stronger(first: Axes, second: Axes) -> Axes:
+    """Along each axis the more general of two types of one tensor, as where two branches meet."""
+    return Axes(*(max(pair, key=_GENERAL.index) for pair in zip(first, second, strict=True)))
+
+
+def stream(first: Axes, second: Axes) -> tuple[Axes | None, str]:
+    """The type of ``first`` feeding ``second`` in one streaming kernel, None where it cannot; and the rule in words.
 
     ``row, column: one-to-one + halo -> T halo; channel: many-to-many + many-to-many -> T many-to-many``. A refusal
     names the axes that forbid it.
     """
+    joined: list[Along] = []
     said: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
     for axis, a, b in zip(Axes._fields, first, second, strict=True):
         result = STREAMING[axis].get((a, b))
-        words = f"{a} + {b} -> {_X}" if result is None else f"{a} + {b} -> {_T} {result}"
-        (refused if result is None else said).setdefault(words, []).append(axis)
+        if result is None:
+            refused.setdefault(f"{a} + {b} -> {_X}", []).append(axis)
+        else:
+            joined.append(result)
+            said.setdefault(f"{a} + {b} -> {_T} {result}", []).append(axis)
     everywhere = said.pop(f"{_o} + {_o} -> {_T} {_o}", [])  # not worth a word unless there is nothing else
     rows = refused or said or {f"{_o} + {_o} -> {_T} {_o}": everywhere}
-    return not refused, "; ".join(f"{', '.join(axes)}: {words}" for words, axes in rows.items())
+    words = "; ".join(f"{', '.join(axes)}: {rule}" for rule, axes in rows.items())
+    return (None if refused else Axes(*joined)), words

@@ -15,54 +15,65 @@ from sr_tvm.passes import accounting
 from sr_tvm.passes.fold_batch_norm import FoldBatchNorm
 from sr_tvm.passes.fold_mean_shift import FoldMeanShift
 from sr_tvm.passes.fold_pixel_shuffle import FoldPixelShuffle
+from sr_tvm.passes.form_regions import FormRegions
 from sr_tvm.passes.fuse_elementwise import FuseElementwise, Grouping
 from sr_tvm.passes.inline_blocks import InlineBlocks
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.report import PassReport
+from sr_tvm.passes.shapes import has_symbols
 from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
+from sr_tvm.passes.transposed_convolution import TransposedConvolution
+from sr_tvm.streaming.lowering import Lowering
 
 
 class Phase(NamedTuple):
-    """One line of the list. ``make`` gives the TVM pass, which tells the log what it did where it is one of ours."""
+    """One line of the list. ``make`` gives the TVM pass; ours tell the log what they did, and one asks the lowering."""
 
     number: int
     name: str
     what: str
-    make: Callable[[Log], tvm.ir.transform.Pass]
+    make: Callable[[Log, Lowering | None], tvm.ir.transform.Pass]
 
 
 GROUPING = "fuse-elementwise"
-PHASES: tuple[Phase, ...] = (
-    Phase(1, "fold-constants", "evaluate what depends on weights alone", lambda _: relax_passes.FoldConstant()),
-    Phase(2, "fold-batch-norm", "batch_norm into weights and biases", FoldBatchNorm),
-    Phase(3, "fold-pixel-shuffle", "reshape, permute, reshape into one store pattern", FoldPixelShuffle),
-    Phase(4, "fold-mean-shift", "per-channel constants into weights and biases", FoldMeanShift),
-    Phase(5, "sink-pixel-shuffle", "arithmetic after the shuffle goes before it", SinkPixelShuffle),
-    Phase(6, "legalize", "one TIR kernel for each operator", lambda _: relax_passes.LegalizeOps()),
-    Phase(7, "annotate", "TIR types kernels of unknown name", lambda _: relax_passes.AnnotateTIROpPattern()),
-    Phase(8, GROUPING, "group kernels by the mapping table", lambda _: FuseElementwise()),
-    Phase(9, "fuse-tir", "one TIR function for each group", lambda _: relax_passes.FuseTIR()),
-    Phase(10, "inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
-    Phase(11, "drop-dead", "remove kernels that nobody calls", lambda _: relax_passes.DeadCodeElimination()),
+_LIST: tuple[tuple[str, str, Callable[..., tvm.ir.transform.Pass]], ...] = (
+    ("fold-constants", "evaluate what depends on weights alone", lambda *_: relax_passes.FoldConstant()),
+    ("fold-batch-norm", "batch_norm into weights and biases", lambda log, _: FoldBatchNorm(log)),
+    ("fold-pixel-shuffle", "reshape, permute, reshape into one store", lambda log, _: FoldPixelShuffle(log)),
+    ("transposed-convolution", "as a convolution and a shuffle", lambda log, _: TransposedConvolution(log)),
+    ("fold-mean-shift", "per-channel constants into weights and biases", lambda log, _: FoldMeanShift(log)),
+    ("sink-pixel-shuffle", "arithmetic after the shuffle goes before it", lambda log, _: SinkPixelShuffle(log)),
+    ("form-regions", "streaming kernels, where the target has them", FormRegions),
+    ("legalize", "one TIR kernel for each operator", lambda *_: relax_passes.LegalizeOps()),
+    ("annotate", "TIR types kernels of unknown name", lambda *_: relax_passes.AnnotateTIROpPattern()),
+    (GROUPING, "group kernels by the mapping table", lambda *_: FuseElementwise()),
+    ("fuse-tir", "one TIR function for each group", lambda *_: relax_passes.FuseTIR()),
+    ("inline-blocks", "one block of each run of elementwise blocks", lambda *_: InlineBlocks()),
+    ("drop-dead", "remove kernels that nobody calls", lambda *_: relax_passes.DeadCodeElimination()),
 )
+PHASES = tuple(Phase(number, *row) for number, row in enumerate(_LIST, 1))
 
 
 def optimize(
-    mod: tvm.IRModule, tvm_target: tvm.target.Target, dump_dir: str | Path | None = None
+    mod: tvm.IRModule,
+    tvm_target: tvm.target.Target,
+    dump_dir: str | Path | None = None,
+    lowering: Lowering | None = None,
 ) -> tuple[tvm.IRModule, PassReport]:
     """Run :data:`PHASES` on the high-level Relax of an imported network.
 
-    Returns the module of fused, unscheduled TIR kernels, and the report. ``dump_dir`` gets the module after each phase,
-    as ``01-fold-constants.py`` and so on.
+    Returns the module of fused, unscheduled TIR kernels, and the report. With a ``lowering``, the target's, the regions
+    that stream are its kernels, which have their schedule. ``dump_dir`` gets the module after each phase, as
+    ``01-fold-constants.py`` and so on.
     """
-    before = accounting.unfused(mod, tvm_target)
+    before, symbols = accounting.unfused(mod, tvm_target), has_symbols(mod["main"])
     log, grouping, phases = Log(), None, []
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         for phase in PHASES:
             if phase.name == GROUPING:
                 grouping = Grouping(mod)
             start = time.perf_counter()
-            mod = phase.make(log)(mod)
+            mod = phase.make(log, lowering)(mod)
             ms = (time.perf_counter() - start) * 1e3
             phases.append({"number": phase.number, "name": phase.name, "what": phase.what, "ms": round(ms, 3)})
             if dump_dir is not None:
@@ -75,8 +86,9 @@ def optimize(
         kernels_after=len(kernels),
         intermediate_bytes_before=before[1],
         intermediate_bytes_after=traffic,
-        fusions=tuple(accounting.fusions(mod, grouping)),
+        fusions=tuple(accounting.fusions(mod, grouping, log)),
         rewrites=tuple(log.rewrites),
         refusals=(*log.refusals, *grouping.refusals()),
         phases=tuple(phases),
+        per_pixel=symbols,
     )

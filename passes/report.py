@@ -31,6 +31,8 @@ class PassReport:
 
     ``fusions``: every kernel that is left, ``{kernel, operators, rule, output_bytes}``. ``rewrites``: operators folded
     away, ``{pass, where, rule}``. ``refusals``: ``{where, reason}``. ``phases``: ``{number, name, what, ms}``.
+
+    ``per_pixel``: the input's size is known only at run time, and all bytes are for one pixel of it.
     """
 
     kernels_before: int
@@ -41,6 +43,7 @@ class PassReport:
     rewrites: tuple[dict[str, Any], ...] = ()
     refusals: tuple[dict[str, Any], ...] = ()
     phases: tuple[dict[str, Any], ...] = ()
+    per_pixel: bool = False
 
     def to_json(self) -> dict[str, Any]:
         value = asdict(self)
@@ -66,7 +69,10 @@ class PassReport:
             rows = value.get(name)
             if not isinstance(rows, list) or not all(isinstance(row, dict) and keys <= row.keys() for row in rows):
                 raise SrTvmError(f"{source}: field {name} must be a list of objects with {', '.join(sorted(keys))}")
+        if not isinstance(value.get("per_pixel", False), bool):  # reports of older builds lack it
+            raise SrTvmError(f"{source}: field per_pixel is {value['per_pixel']!r}; true or false is needed")
         fields: dict[str, Any] = {name: value[name] for name in _COUNTS}
+        fields["per_pixel"] = value.get("per_pixel", False)
         return cls(**fields | {name: tuple(value[name]) for name in _LISTS})
 
     def save(self, path: str | Path) -> None:

@@ -96,7 +96,7 @@ def compile_module(
     target = registry.get(target_name)
     database = _open_database(target_name, database_dir, use_shipped_log)
     with files.atomic_folder(out) as folder:
-        mod, report = optimize(mod, target.tvm_target())
+        mod, report = optimize(mod, target.tvm_target(), lowering=target.lowering())
         if database is not None:
             keep_records(mod, database, target.tvm_target(), folder / TUNING)
         mod = target.schedule(mod, database)

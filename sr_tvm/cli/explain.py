@@ -66,7 +66,8 @@ def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.passes.pipeline import optimize
 
-    return optimize(import_onnx(loaded, shapes), registry.get(target).tvm_target(), dump_dir=dump)[1]
+    preset = registry.get(target)
+    return optimize(import_onnx(loaded, shapes), preset.tvm_target(), dump, preset.lowering())[1]
 
 
 def _last(report: PassReport) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tvm
 from tvm import relax
 
+from sr_tvm.passes.hide_helpers import HideHelpers
+from sr_tvm.passes.reshape_views import ReshapeViews
 from sr_tvm.targets import link
 from sr_tvm.targets.replay import replay
+
+if TYPE_CHECKING:
+    from sr_tvm.streaming.lowering import Lowering
 
 SCHEDULE_ATTR = "sr_tvm.schedule"  # on each kernel: "tuned" or "default"
 
@@ -32,6 +37,10 @@ class Target:
 
     def tvm_target(self) -> tvm.target.Target:
         raise NotImplementedError
+
+    def lowering(self) -> Lowering | None:
+        """How regions of operators become streaming kernels; None where the target streams none."""
+        return None
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
         """Schedule the kernels that no tuning record covers; those have the attribute ``tirx.is_scheduled``."""
@@ -72,7 +81,7 @@ class Target:
         """A scheduled module to a Relax VM executable, in memory."""
         target = self.tvm_target()
         steps = [
-            relax.transform.RewriteDataflowReshape(),
+            ReshapeViews(),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),
@@ -83,6 +92,7 @@ class Target:
             relax.transform.ComputePrimValue(),
             relax.transform.VMShapeLower(),
             relax.transform.AttachGlobalSymbol(),
+            HideHelpers(),
         ]
         # The generic pipeline: "adreno", which TVM would pick by itself, is for textures and does not load.
         lower = tvm.transform.Sequential(steps)

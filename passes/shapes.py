@@ -1,0 +1,72 @@
+"""Shapes whose batch, height and width may be runtime values: dimensions are ints or TVM's symbolic expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TypeAlias
+
+import tvm
+from tvm import relax
+from tvm.sym import Analyzer
+
+Dim: TypeAlias = "int | tvm.ir.Expr"
+
+
+def dims(expr: relax.Expr) -> tuple[Dim, ...] | None:
+    """The dimensions of a tensor, those that are known as ints. None for what has no shape, as a tuple."""
+    return type_dims(expr.ty)
+
+
+def type_dims(kind: tvm.ir.Type) -> tuple[Dim, ...] | None:
+    """Like :func:`dims` for a type."""
+    if not isinstance(kind, relax.TensorType) or not isinstance(kind.shape, relax.ShapeExpr):
+        return None
+    return tuple(int(n) if isinstance(n, tvm.tirx.IntImm | int) else n for n in kind.shape)
+
+
+def static(dim: Dim) -> int | None:
+    """The number, or None where only the run tells it."""
+    return dim if isinstance(dim, int) else None
+
+
+def same(first: Sequence[Dim] | None, second: Sequence[Dim] | None) -> bool:
+    """Whether two shapes are equal at every run; also for ``2 * h`` and ``h + h``. Unknown shapes are not."""
+    if first is None or second is None or len(first) != len(second):
+        return False
+    analyzer = None
+    for a, b in zip(first, second, strict=True):
+        if isinstance(a, int) and isinstance(b, int):
+            if a != b:
+                return False
+            continue
+        analyzer = analyzer or Analyzer()
+        if not analyzer.can_prove_equal(a, b):
+            return False
+    return True
+
+
+def has_symbols(function: relax.Function) -> bool:
+    """Whether a parameter of the function has a dimension that only the run tells."""
+    shapes = [dims(param) or () for param in function.params]
+    return any(not isinstance(n, int) for shape in shapes for n in shape)
+
+
+def tensor_bytes(kind: tvm.ir.Type) -> int:
+    """Bytes of a tensor, or of all tensors of a tuple. A symbol counts as 1: bytes for each pixel of the input."""
+    if isinstance(kind, relax.TupleType):
+        return sum(tensor_bytes(field) for field in kind.fields)
+    shape = type_dims(kind)
+    assert shape is not None
+    return prod(_at_one(n) for n in shape) * tvm.runtime.DataType(str(kind.dtype)).itemsize
+
+
+def _at_one(dim: Dim) -> int:
+    if isinstance(dim, int):
+        return dim
+    analyzer = Analyzer()
+    holder = relax.TensorType(relax.ShapeExpr([dim]), "float32")
+    for symbol in relax.analysis.tir_vars_in_type(holder):
+        analyzer.bind(symbol, tvm.tirx.IntImm("int64", 1))
+    number = analyzer.simplify(dim)
+    return int(number) if isinstance(number, tvm.tirx.IntImm) else 1

@@ -1,0 +1,93 @@
+"""Write a transposed convolution as a plain one whose outputs a pixel shuffle puts in place.
+
+Of stride s, input pixel i and tap k of a transposed convolution meet in output pixel s i + k - p (p the padding at the
+start). Output s q + a, for a in 0 .. s - 1, therefore gathers the inputs q + d whose tap k = a + p - s d exists: a
+convolution for each a, all of them over q. Together they are one convolution of s^2 as many outputs, with the weights
+of the taps that exist and zeros elsewhere, and a shuffle. Inputs outside the picture are absent in the one and zero in
+the other, so the border is exact too.
+
+It is less work: TVM's own lowering spreads the input with zeros and multiplies k^2 taps for each of the s^2 outputs;
+here there are about k^2 / s^2, and with equal padding at both ends never more than k^2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from sr_tvm.passes import fold_pixel_shuffle
+from sr_tvm.passes.convolution import Convolution
+from sr_tvm.passes.graph import Graph, constant
+from sr_tvm.passes.log import Log
+from sr_tvm.passes.shapes import dims
+
+
+@tvm.transform.module_pass(opt_level=0, name="TransposedConvolution")
+class TransposedConvolution:
+    """Replace conv2d_transpose whose output is stride times its input by conv2d and a pixel shuffle."""
+
+    def __init__(self, log: Log | None = None) -> None:
+        self.log = log or Log()
+
+    def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        graph = Graph(mod["main"])
+        builder = relax.BlockBuilder(mod)
+        for var, value in list(graph.values.items()):
+            conv = Convolution.of(value)
+            if conv is None or not conv.transposed:
+                continue
+            where = f"conv2d_transpose ({var.name})"
+            stride = _stride(conv)
+            if stride is None:
+                self.log.refuse(where, "its output is not a whole multiple of its input, alike in rows and columns")
+                continue
+            weight = as_convolution(conv, stride)
+            padding = [n // 2 for n in weight.shape[2:]] * 2
+            plain = relax.op.nn.conv2d(conv.data, constant(weight, value.args[1]), padding=padding, groups=conv.groups)
+            if stride > 1:
+                shape = dims(conv.data)
+                assert shape is not None
+                deep = (shape[0], len(weight), *shape[2:])
+                plain = fold_pixel_shuffle.shuffle_call(builder, plain, deep, stride, "CRD", value.ty)
+            graph.replace(var, plain)
+            size = "x".join(map(str, weight.shape[2:]))
+            self.log.rewrite("TransposedConvolution", where, f"conv2d {size}, then a pixel shuffle by {stride}")
+        return graph.update(builder.finalize())
+
+
+def _stride(conv: Convolution) -> int | None:
+    """The stride where rows and columns have the same and the output is exactly that much larger, else None."""
+    attrs = conv.call.attrs
+    stride = int(attrs.strides[0])
+    if int(attrs.strides[1]) != stride or any(int(n) != 1 for n in attrs.dilation):
+        return None
+    top, left, bottom, right = (int(n) for n in attrs.padding)
+    ends = (top + bottom, left + right)
+    for kernel, padding, extra in zip(conv.weight.shape[2:], ends, attrs.output_padding, strict=True):
+        if kernel + int(extra) - padding != stride:
+            return None
+    return stride
+
+
+def as_convolution(conv: Convolution, stride: int) -> np.ndarray:
+    """The weight (O s^2, I / groups, kh', kw') of the convolution before the shuffle; kh' and kw' are odd."""
+    top, left = (int(n) for n in conv.call.attrs.padding[:2])
+    kh, kw = conv.weight.shape[2:]
+    rows, columns = _taps(kh, stride, top), _taps(kw, stride, left)
+    up, side = (max(abs(d) for _, d, _ in taps) for taps in (rows, columns))
+    groups = conv.groups
+    by_group = conv.weight.reshape(groups, conv.channels_in // groups, -1, kh, kw)
+    outputs = by_group.shape[2]
+    shape = (groups, outputs, stride, stride, conv.channels_in // groups, 2 * up + 1, 2 * side + 1)
+    weight = np.zeros(shape)
+    for a, dy, ky in rows:
+        for b, dx, kx in columns:
+            weight[:, :, a, b, :, up + dy, side + dx] = by_group[:, :, :, ky, kx].transpose(0, 2, 1)
+    return weight.reshape(-1, *shape[4:])
+
+
+def _taps(kernel: int, stride: int, before: int) -> list[tuple[int, int, int]]:
+    """(place a in the cell, offset d of the input, tap k) along one axis: a + p - s d = k."""
+    cells = ((a, k, a + before - k) for a in range(stride) for k in range(kernel))
+    return [(a, far // stride, k) for a, k, far in cells if far % stride == 0]
