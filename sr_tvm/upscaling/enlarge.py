@@ -27,7 +27,6 @@ def enlarge(
     tile: int | tuple[int, int],
     dtype: np.dtype | type | None = None,
     progress: Progress | None = None,
-    any_size: bool = False,
 ) -> np.ndarray:
     """Enlarge (H, W, C) pixels by ``scale``; C as in :class:`~sr_tvm.upscaling.images.Picture`, and kept.
 
@@ -35,7 +34,6 @@ def enlarge(
     ``channels`` is 3 (RGB) or 1 (BT.601 luma; chroma is then enlarged bicubically). Alpha is always enlarged
     bicubically: what is fully opaque or fully transparent stays exactly so, which no network promises.
     ``dtype`` is uint8 or uint16, the input's by default. ``progress(tiles done, tiles)`` is called after each tile.
-    ``any_size``: ``run`` takes smaller tiles too.
     """
     height, width, planes_in = pixels.shape
     alpha = planes_in in (2, 4)
@@ -45,7 +43,7 @@ def enlarge(
         # A visible result reaches BICUBIC_REACH beyond visible pixels, and the network looks halo further.
         pixels = planes.fill_hidden(pixels, halo + planes.BICUBIC_REACH + 1)
     result = np.empty((height * scale, width * scale, planes_in), dtype)
-    tiles = plan(height, width, tile, margin, any_size)
+    tiles = plan(height, width, tile, margin)
     for done, (read, kept) in enumerate(tiles, 1):
         x = planes.to_float(pixels[read.slices])
         colour = x[..., :-1] if alpha else x

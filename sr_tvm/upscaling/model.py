@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.tensor import shape_text
-from sr_tvm.upscaling.tiles import side
+from sr_tvm.upscaling.tiles import even_side, side
 
 if TYPE_CHECKING:
     import onnx
@@ -48,9 +48,10 @@ class Model:
         Raises:
             SrTvmError: the model is fixed to a size that this picture cannot be covered with.
         """
-        if self.fixed is None and self.any_size:
-            whole = self.halo is None
-            return (height, width) if whole else (min(height, wanted), min(width, wanted))
+        if self.any_size and self.halo is None:
+            return height, width
+        if self.any_size:
+            return even_side(height, wanted, halo), even_side(width, wanted, halo)
         if self.fixed is None:
             return side(height, wanted, halo), side(width, wanted, halo)
         tall, wide = self.fixed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from sr_tvm.errors import SrTvmError
 
@@ -53,10 +52,21 @@ def side(length: int, wanted: int, halo: int) -> int:
     return half
 
 
+def even_side(length: int, wanted: int, halo: int) -> int:
+    """How long tiles should be for a network of any size: as few as with ``wanted``, and of the least length for that.
+
+    One length for all, since TVM keeps memory for each size that it has seen.
+    """
+    if length <= wanted or wanted <= 2 * halo:  # the latter is refused by spans
+        return min(length, wanted)
+    count = -(-(length - 2 * halo) // (wanted - 2 * halo))
+    return -(-(length - 2 * halo) // count) + 2 * halo
+
+
 def spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
     """Cover one axis: a list of (tile start, tile end, kept start, kept end), in order.
 
-    All tiles are ``min(tile, length)`` long, since a compiled network has one shape. The kept parts cover the axis
+    All tiles are ``min(tile, length)`` long, since many compiled networks have one shape. The kept parts cover the axis
     exactly once, and lie at least ``halo`` from an end of their tile that is not an end of the picture: there the
     network pads with zeros as it would on the whole picture, anywhere else it must see real neighbours. So the last
     tile is shifted back to end where the picture ends.
@@ -68,7 +78,11 @@ def spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
         raise ValueError(f"length {length} and tile {tile} must be at least 1, halo {halo} at least 0")
     if length <= tile:
         return [(0, length, 0, length)]
-    _require_room(tile, halo)
+    if tile <= 2 * halo:
+        raise SrTvmError(
+            f"tiles of {tile} pixels are too small: this network looks {halo} pixels to each side; "
+            f"use tiles of {2 * halo + 1} or more (128 or more is efficient)"
+        )
     result = []
     kept = 0
     while kept < length:
@@ -80,37 +94,16 @@ def spans(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
     return result
 
 
-def cuts(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
-    """As :func:`spans`, for a network that takes every size: equal parts, each read with no more than its halo."""
-    if length <= tile:
-        return spans(length, tile, halo)
-    _require_room(tile, halo)
-    count = -(-length // (tile - 2 * halo))
-    edges = [length * i // count for i in range(count + 1)]
-    return [(max(0, a - halo), min(length, b + halo), a, b) for a, b in pairwise(edges)]
-
-
-def plan(
-    height: int, width: int, tile: int | tuple[int, int], halo: int, any_size: bool = False
-) -> list[tuple[Rect, Rect]]:
+def plan(height: int, width: int, tile: int | tuple[int, int], halo: int) -> list[tuple[Rect, Rect]]:
     """Tiles of a ``height`` x ``width`` picture, row by row: (what the network reads, what is kept of it).
 
-    ``tile`` is the side of square tiles or (height, width). Every tile is min(tile, picture) long on each axis, or with
-    ``any_size`` as long or shorter. See :func:`spans` for the rule and the error.
+    ``tile`` is the side of square tiles or (height, width). Every tile is min(tile, picture) long on each axis.
+    See :func:`spans` for the rule and the error.
     """
     tall, wide = (tile, tile) if isinstance(tile, int) else tile
-    cover = cuts if any_size else spans
-    columns = cover(width, wide, halo)
+    columns = spans(width, wide, halo)
     return [
         (Rect(top, left, bottom, right), Rect(y0, x0, y1, x1))
-        for top, bottom, y0, y1 in cover(height, tall, halo)
+        for top, bottom, y0, y1 in spans(height, tall, halo)
         for left, right, x0, x1 in columns
     ]
-
-
-def _require_room(tile: int, halo: int) -> None:
-    if tile <= 2 * halo:
-        raise SrTvmError(
-            f"tiles of {tile} pixels are too small: this network looks {halo} pixels to each side; "
-            f"use tiles of {2 * halo + 1} or more (128 or more is efficient)"
-        )

@@ -89,7 +89,7 @@ def upscale_file(
     halo = network_file.halo or 0  # not known: tile() then takes the picture only as one tile, with no inner edge
     margin = enlarge.reach(halo)
     # Refuses tiles that are too small before anything is compiled.
-    plan(height, width, network_file.tile(height, width, tile, margin), margin, network_file.any_size)
+    plan(height, width, network_file.tile(height, width, tile, margin), margin)
     dtype = np.uint16 if picture.bits == 16 and 16 in kind.bits else np.uint8
     with atomic_file(dst) as partial:  # made first, so that a place that cannot be written is known at once
         report("compiling", 0, 0)
@@ -106,7 +106,6 @@ def upscale_file(
             shape,
             dtype,
             lambda done, total: report("enlarging", done, total),
-            network_file.any_size,
         )
         clock.done("enlarge")
         result = replace(picture, pixels=pixels)
@@ -126,7 +125,7 @@ def upscale_file(
         scale=scale,
         tile=shape,
         halo=network_file.halo,
-        tiles=len(plan(height, width, shape, margin, network_file.any_size)),
+        tiles=len(plan(height, width, shape, margin)),
         threads=network.threads,
         any_size=network_file.any_size,
         cached=cached,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling.tiles import VECTOR, Rect, plan, side, spans
+from sr_tvm.upscaling.tiles import VECTOR, Rect, even_side, plan, side, spans
 
 sizes = st.integers(1, 90)
 
@@ -107,3 +107,21 @@ def test_sides_of_tiles_are_whole_vectors_where_they_can_be(length, wanted, halo
 
 def test_small_pictures_share_compiled_shapes():
     assert {side(length, 256, 5) for length in range(33, 256)} <= set(range(VECTOR, 257, VECTOR)) | {33, 34, 35, 36, 37}
+
+
+@given(cases())
+def test_tiles_for_any_size_are_as_few_and_no_longer_than_needed(case):
+    length, _, wanted, halo = case
+    tile = even_side(length, wanted, halo)
+    assert tile <= wanted
+    tiles = len(spans(length, tile, halo))
+    assert tiles == len(spans(length, wanted, halo))
+    if tiles > 1 and tile - 1 > 2 * halo:
+        assert len(spans(length, tile - 1, halo)) > tiles
+
+
+def test_a_picture_below_a_tile_is_one_of_any_size():
+    assert even_side(83, 256, 5) == 83 and even_side(1, 256, 5) == 1
+    assert even_side(1000, 256, 5) == 208
+    with pytest.raises(SrTvmError, match="use tiles of 11 or more"):
+        spans(1000, even_side(1000, 10, 5), 5)

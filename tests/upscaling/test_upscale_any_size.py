@@ -14,7 +14,6 @@ from sr_tvm.upscaling import cache, prepare
 from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model
 from sr_tvm.upscaling.prepare import streams
-from sr_tvm.upscaling.tiles import cuts
 from sr_tvm.upscaling.upscale import upscale_file
 
 
@@ -92,21 +91,3 @@ def test_an_artifact_of_one_open_side_is_refused(tmp_path, plain_model):
     compile_model(tmp_path / "half.onnx", "cpu", tmp_path / "artifact")
     with pytest.raises(SrTvmError, match="takes 1x3xheightx16; .* fix both height and width or neither"):
         open_model(tmp_path / "artifact")
-
-
-@pytest.mark.parametrize(("length", "tile", "halo"), [(1, 5, 2), (5, 5, 2), (6, 5, 2), (100, 7, 3), (99, 64, 5)])
-def test_cuts_cover_an_axis_once_with_their_halo(length, tile, halo):
-    kept = []
-    for start, end, first, last in cuts(length, tile, halo):
-        assert 0 <= start <= first < last <= end <= length and end - start <= tile
-        assert start == max(0, first - halo) or (start, end) == (0, length)
-        assert end == min(length, last + halo)
-        kept += range(first, last)
-    assert kept == list(range(length))
-
-
-def test_cuts_are_of_about_equal_length():
-    lengths = [last - first for _, _, first, last in cuts(1000, 256, 5)]
-    assert lengths == [200] * 5
-    with pytest.raises(SrTvmError, match="use tiles of 11 or more"):
-        cuts(1000, 10, 5)
