@@ -68,8 +68,7 @@ def takes_any_size(target_name: str) -> bool:
 
     Elsewhere every kernel is scheduled for the size it was compiled for, and one for any size has plain, slow loops.
     """
-    lowering = getattr(registry.get(target_name), "lowering", None)
-    return lowering is not None and lowering() is not None
+    return registry.get(target_name).lowering() is not None
 
 
 def compile_module(

@@ -7,10 +7,11 @@ import pytest
 import torch
 from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb, save
 
-from sr_tvm import compiler
-from sr_tvm.compiler import compile_model
+from sr_tvm.compiler import compile_model, takes_any_size
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling import cache, prepare
+from sr_tvm.streaming.plain import PlainLowering
+from sr_tvm.targets.cpu import Cpu
+from sr_tvm.upscaling import cache
 from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model
 from sr_tvm.upscaling.prepare import streams
@@ -18,10 +19,9 @@ from sr_tvm.upscaling.upscale import upscale_file
 
 
 @pytest.fixture(autouse=True)
-def any_size(monkeypatch):
-    """Also where this machine's target has nothing that makes it fast."""
-    monkeypatch.setattr(compiler, "takes_any_size", lambda target: True)
-    monkeypatch.setattr(prepare, "streams", lambda artifact: True)
+def plain_lowering(monkeypatch):
+    """Kernels that are quick to compile; what is fast does not matter here."""
+    monkeypatch.setattr(Cpu, "lowering", lambda self: PlainLowering())
 
 
 def test_photos_of_every_size_by_one_compilation(tmp_path, plain_model, monkeypatch):
@@ -68,7 +68,6 @@ def test_a_network_that_needs_its_size_gets_one_for_each(tmp_path, folder):
 
 
 def test_plain_loops_for_any_size_are_not_used(tmp_path, plain_model, monkeypatch):
-    monkeypatch.setattr(prepare, "streams", streams)
     monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
     artifact, _ = cache.compiled(open_model(plain_model), None)
     slow = [{"kernel": "fused_conv2d_add", "device": "cpu", "calls": 1, "schedule": "default"}]
@@ -91,3 +90,24 @@ def test_an_artifact_of_one_open_side_is_refused(tmp_path, plain_model):
     compile_model(tmp_path / "half.onnx", "cpu", tmp_path / "artifact")
     with pytest.raises(SrTvmError, match="takes 1x3xheightx16; .* fix both height and width or neither"):
         open_model(tmp_path / "artifact")
+
+
+def test_without_a_lowering_no_size_is_any(tmp_path, plain_model, monkeypatch):
+    monkeypatch.setattr(Cpu, "lowering", lambda self: None)
+    assert not takes_any_size("cpu")
+    with pytest.raises(SrTvmError, match="not fixed; fix it, for example --input-shape 1x3x360x640"):
+        compile_model(plain_model, "cpu", tmp_path / "artifact")
+    pixels = noise(8, 8, 3)
+    assert not upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", plain_model).any_size
+
+
+def test_the_command_compiles_for_any_size(tmp_path, plain_model):
+    from click.testing import CliRunner
+
+    from sr_tvm.cli.compile import command
+
+    for shape, made in (([], "1x3xheightxwidth"), (["--input-shape", "1x3xHxW"], "1x3xHxW")):
+        arguments = [str(plain_model), "--target", "cpu", "-o", str(tmp_path / "out"), *shape]
+        done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+        assert f"input {made}: 1 kernels" in done.output
+        assert f"next: sr-tvm bench {tmp_path / 'out'} --input-shape 1x3x360x640" in done.output
