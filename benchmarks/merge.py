@@ -12,7 +12,7 @@ from benchmarks import irregular
 def earlier(path: Path, value: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
     """The result at ``path`` if rows of ``value`` may be added to it, else None and why not.
 
-    Machine, versions of what both used, input and seed must be equal. No file at all gives (None, None).
+    Machine, versions of what both used, input and database must be equal. No file at all gives (None, None).
     """
     try:
         old = json.loads(path.read_text())
@@ -22,7 +22,7 @@ def earlier(path: Path, value: dict[str, Any]) -> tuple[dict[str, Any] | None, s
             for key in old[part].keys() & value[part].keys():
                 if old[part][key] != value[part][key]:
                     return None, f"its {part} differ ({key}: {old[part][key]}, now {value[part][key]})"
-        for key in ("input", "arch_seed", "database"):
+        for key in ("input", "database"):
             if old["method"][key] != value["method"][key]:
                 return None, f"its {key} was {old['method'][key]}"
     except FileNotFoundError:

@@ -74,6 +74,8 @@ class Peak:
         self.time()
 
     def time(self) -> float:
+        """Milliseconds of one burst, after an untimed one that finds the core awake."""
+        self._run(self._values, self._result)
         start = time.perf_counter()
         self._run(self._values, self._result)
         return (time.perf_counter() - start) * 1e3

@@ -150,7 +150,8 @@ def main(
     """Time every engine on the same ONNX files and put the rows into benchmarks/results/peers.json.
 
     \b
-    Rows of networks that are not measured now are kept, if machine, versions, input and seed are the same.
+    Rows of networks that are not measured now are kept, if machine, versions and input are the same, but for WDSRs that
+    another seed drew.
     Example:  make bench NAME=peers ARGS="--models wdsr-4x16,fsrcnn --threads 1"
     """
     names = names or list(models.compared(arch_seed))

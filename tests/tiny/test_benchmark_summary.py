@@ -71,14 +71,14 @@ def test_ours_is_held_to_a_closer_bound_than_peers() -> None:
 
 RESULT: dict[str, Any] = {
     "name": "peers", "machine": {"cpu": "x"}, "versions": {"torch": "1", "ncnn": "1"}, "rows": [row("a", 1.0)],
-    "method": {"input": "1x1", "arch_seed": 0, "database": "none"}, "summary": {},
+    "method": {"input": "1x1", "database": "none"}, "summary": {},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("where", "key", "value", "words"),
     [("machine", "cpu", "y", "cpu: y, now x"), ("versions", "torch", "2", "torch: 2, now 1"),
-     ("method", "input", "2x2", "its input was 2x2"), ("method", "arch_seed", 1, "its arch_seed was 1")],
+     ("method", "input", "2x2", "its input was 2x2"), ("method", "database", "d", "its database was d")],
 )  # fmt: skip
 def test_rows_of_another_machine_version_or_input_are_not_kept(
     tmp_path: Path, where: str, key: str, value: Any, words: str
