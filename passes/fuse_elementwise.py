@@ -11,7 +11,7 @@ from sr_tvm.passes import mapping
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.mapping import Decision, Mapping
 from sr_tvm.passes.outline import outline
-from sr_tvm.passes.shapes import dims, same
+from sr_tvm.passes.shapes import dims, has_symbols, same, symbols
 from sr_tvm.passes.streamed import is_streamed
 
 # A reshape of a whole tensor is a view in TVM's build, so it is no kernel and is never fused.
@@ -52,6 +52,7 @@ class Grouping:
 
     def __init__(self, mod: tvm.IRModule, main: str = "main") -> None:
         self.mod, self.graph = mod, Graph(mod[main])
+        self.symbolic = has_symbols(mod[main])
         self.of = {v: Group([v], self._type(v)) for v, value in self.graph.values.items() if is_kernel(value)}
         self._sweep(first_loads=False)
         self._sweep(first_loads=True)
@@ -104,7 +105,17 @@ class Grouping:
         outside = {r for v in first.vars for r in self.graph.readers.get(v, [])} - set(first.vars) - set(second.vars)
         if outside:
             return False, f"{words}, but its output has {len(outside)} more reader{'s' * (len(outside) > 1)}"
+        if self.symbolic and not self._deducible([*first.vars, *second.vars]):
+            return False, f"{words}, but the sizes of its inputs do not tell the symbols in them"
         return True, words
+
+    def _deducible(self, group: list[relax.Var]) -> bool:
+        """Whether the inputs' shapes tell each symbol of a kernel: a tensor of 2h rows alone does not tell h.
+
+        FuseTIR would then lose the shape of the kernel's output.
+        """
+        inputs = [p.ty for var in group for p in self.producers(var) if p not in group]
+        return symbols([*inputs, *(var.ty for var in group)]) <= symbols(inputs, bare=True)
 
     def _kind(self, producer: relax.Var, var: relax.Var) -> Mapping:
         """The type of ``var``'s group as ``producer`` sees it: arithmetic that broadcasts its input is one-to-many."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TypeAlias
 
@@ -46,6 +46,13 @@ def same(first: Sequence[Dim] | None, second: Sequence[Dim] | None) -> bool:
     return True
 
 
+def symbols(kinds: Iterable[tvm.ir.Type], bare: bool = False) -> set[tvm.tirx.Var]:
+    """The symbols in the dimensions of tensors; ``bare``: only those that are a dimension by themselves."""
+    if not bare:
+        return {symbol for kind in kinds for symbol in relax.analysis.tir_vars_in_type(kind)}
+    return {n for kind in kinds for n in type_dims(kind) or () if isinstance(n, tvm.tirx.Var)}
+
+
 def has_symbols(function: relax.Function) -> bool:
     """Whether a parameter of the function has a dimension that only the run tells."""
     shapes = [dims(param) or () for param in function.params]
@@ -65,8 +72,7 @@ def _at_one(dim: Dim) -> int:
     if isinstance(dim, int):
         return dim
     analyzer = Analyzer()
-    holder = relax.TensorType(relax.ShapeExpr([dim]), "float32")
-    for symbol in relax.analysis.tir_vars_in_type(holder):
+    for symbol in symbols([relax.TensorType(relax.ShapeExpr([dim]), "float32")]):
         analyzer.bind(symbol, tvm.tirx.IntImm("int64", 1))
     number = analyzer.simplify(dim)
     return int(number) if isinstance(number, tvm.tirx.IntImm) else 1
