@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks import cuts
 from benchmarks.engines.library import FILE
 from sr_tvm.errors import SrTvmError
 
@@ -18,14 +19,15 @@ DEPTHS: dict[str, str] = {
     "block": "streaming kernels, one block each",
     "net": "streaming kernels, the whole network in one",
 }
-STREAMED = ("layer", "expand-project", "block", "net")
+STREAMED = cuts.DEPTHS
 
 
-def compile_at_depth(model: Path, depth: str, out: Path) -> dict[str, int]:
+def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -> dict[str, int]:
     """Compile the ONNX file ``model`` for this machine's CPU into ``out``/model.so.
 
     Gives ``kernels`` and ``intermediate_bytes``, the sum of the sizes of what kernels hand to one another. All depths
-    before the streaming ones have the same default schedules.
+    before the streaming ones have the same default schedules. ``lowering`` makes the streaming kernels, the target's
+    own without it.
 
     Raises:
         SrTvmError: the model is off, or this depth is unknown or not there.
@@ -42,7 +44,10 @@ def compile_at_depth(model: Path, depth: str, out: Path) -> dict[str, int]:
 
     target, loaded = registry.get("cpu"), load_onnx(model)
     mod = import_onnx(loaded, resolve_inputs(loaded))
-    mod = _streamed(mod, target, depth) if depth in STREAMED else _fused(mod, target, depth)
+    if depth in STREAMED:
+        mod = _streamed(mod, target, depth, lowering or target.lowering())
+    else:
+        mod = _fused(mod, target, depth)
     calls, traffic = accounting.kernels(mod)
     out.mkdir(parents=True, exist_ok=True)
     if (made := target.build(target.schedule(mod), out)) != FILE:
@@ -65,13 +70,10 @@ def _fused(mod: Any, target: Any, depth: str) -> Any:
         return tvm.transform.Sequential([*steps, transform.DeadCodeElimination()])(mod)
 
 
-def _streamed(mod: Any, target: Any, depth: str) -> Any:
+def _streamed(mod: Any, target: Any, depth: str, lowering: Any) -> Any:
     """The network as streaming kernels of that depth, the rest fused by the mapping table."""
     from sr_tvm.passes.pipeline import optimize
 
-    return optimize(mod, target.tvm_target(), lowering=_lowering(target, depth))[0]
-
-
-def _lowering(target: Any, depth: str) -> Any:
-    """The target's lowering, held to kernels of that depth."""
-    raise SrTvmError(f"depth {depth}: the streaming lowering is not there")
+    if lowering is None:
+        raise SrTvmError(f"depth {depth}: target {target.name} has no streaming lowering")
+    return optimize(mod, target.tvm_target(), lowering=cuts.CutLowering(lowering, depth))[0]
