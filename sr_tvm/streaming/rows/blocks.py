@@ -11,28 +11,30 @@ from sr_tvm.streaming.rows.emit import Emitter
 
 @dataclass(frozen=True)
 class Blocks:
-    """``full`` tiles of ``size`` channels and, where ``rest`` is not 0, one of ``rest``: as equal as can be."""
+    """``count`` tiles as equal as can be: the first ``larger`` of them have ``size`` channels, the others one less."""
 
-    full: int
+    count: int
     size: int
-    rest: int
+    larger: int
 
     @classmethod
     def of(cls, channels: int, most: int) -> Blocks:
-        size = -(-channels // -(-channels // most))
-        return cls(channels // size, size, channels % size)
+        count = -(-channels // most)
+        size = -(-channels // count)
+        return cls(count, size, channels - count * (size - 1))
 
     def visit(self, e: Emitter, unroll: bool = False) -> Iterator[tuple[Any, int]]:
-        """Emit a loop over the full tiles, then the rest: yields the first channel and the size of each."""
+        """Emit a loop over the larger tiles and one over the others: yields the first channel and the size of each."""
         if unroll:
             yield from self.cuts()
             return
-        with e.loop("tile", self.full) as tile:
+        with e.loop("tile", self.larger) as tile:
             yield tile * self.size, self.size
-        if self.rest:
-            yield self.full * self.size, self.rest
+        if self.count > self.larger:
+            with e.loop("tile", self.count - self.larger) as tile:
+                yield tile * (self.size - 1) + self.larger * self.size, self.size - 1
 
     def cuts(self) -> list[tuple[int, int]]:
         """First channel and size of every tile."""
-        sizes = [self.size] * self.full + ([self.rest] if self.rest else [])
-        return [(i * self.size, size) for i, size in enumerate(sizes)]
+        sizes = [self.size] * self.larger + [self.size - 1] * (self.count - self.larger)
+        return [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sr_tvm.streaming.region import Conv, taps
-from sr_tvm.streaming.rows.blocks import Blocks
 from sr_tvm.streaming.rows.code import Packed, StageCode
 from sr_tvm.streaming.rows.emit import Register
-from sr_tvm.streaming.rows.layout import SLOTS
 
 
 def skips(conv: Conv) -> bool:
@@ -18,61 +18,75 @@ def skips(conv: Conv) -> bool:
     return conv.groups == 1 and not bool(taps(conv.weight).all())
 
 
-def pack_direct(packed: Packed, conv: Conv, blocks: Blocks) -> int:
-    """Weights as [group][tile][ky][channel][kx][output of the tile]."""
+def pack_direct(packed: Packed, conv: Conv, cuts: list[tuple[int, int]]) -> int:
+    """Weights as [group][tile][ky][channel][kx][output of the tile]; ``cuts`` are first output and size of the tiles."""
     outputs, channels, kh, kw = conv.weight.shape
     grouped = conv.weight.reshape(conv.groups, outputs // conv.groups, channels, kh, kw)
     parts = [
         grouped[g, first : first + size].transpose(2, 1, 3, 0).ravel()
         for g in range(conv.groups)
-        for first, size in blocks.cuts()
+        for first, size in cuts
     ]
     return packed.add(np.concatenate(parts))
 
 
-def emit_direct(
-    code: StageCode, conv: Conv, offset: int, group: Any, first: Any, tile: list[list[Register]], row: int, tile_input: Any
-) -> None:
-    """Add the convolution to the registers ``tile[output][slot]``, for one row of a call.
+@dataclass(frozen=True)
+class TileInput:
+    """The input of a 1x1 convolution where it is a tile of the stage: channels ``first`` up to ``first + count`` of it.
 
-    ``first`` is the tile's first channel in its group. ``tile_input(channel, row, slot)`` is the address of the input where that is a tile of the stage and
-    not a ring.
+    ``address(channel, row, slot)`` is where channel ``first + channel`` lies.
     """
-    e, layout = code.e, code.layout
+
+    first: Any
+    count: int
+    address: Callable[[Any, int, int], Any]
+
+
+def emit_direct(
+    code: StageCode,
+    conv: Conv,
+    offset: int,
+    group: Any,
+    first: Any,
+    tile: list[dict[tuple[int, int], Register]],
+    source: TileInput | None = None,
+) -> None:
+    """Add the convolution to the registers ``tile[output][row, slot]``; the tile's first channel in its group is ``first``."""
+    e = code.e
     outputs, channels, kh, kw = conv.weight.shape
-    size = len(tile)
+    size, places = len(tile), list(tile[0])
     base = offset + (group * (outputs // conv.groups) + first) * (channels * kh * kw)
-    static = np.ones((size, kh, kw), bool) if not skips(conv) else taps(conv.weight)[int(first) : int(first) + size]
-    done = 0
-    for name, count in _parts(code, conv, channels):
+    present = np.ones((size, kh, kw), bool) if not skips(conv) else taps(conv.weight)[int(first) : int(first) + size]
+    done: Any = 0 if source is None else source.first
+    parts = _parts(code, conv, channels) if source is None else [(None, source.count)]
+    for name, count in parts:
         for ky in range(kh):
-            if not static[:, ky].any():
+            if not present[:, ky].any():
                 continue
             with e.loop("c", count) as c:
                 weights = code.weights + (base + ((ky * channels + done) + c) * (kw * size))
                 for kx in range(kw):
-                    if not static[:, ky, kx].any():
+                    if not present[:, ky, kx].any():
                         continue
-                    vectors = []
-                    for slot in range(SLOTS):
+                    vectors = {}
+                    for row, slot in places:
                         if name is None:
-                            address = tile_input(c, row, slot)
+                            assert source is not None
+                            address = source.address(c, row, slot)
                         else:
-                            source = code.inputs[name][row + ky - kh // 2]
-                            address = code.address(source, group * channels + c, slot, kx - kw // 2)
-                        vectors.append(e.bind("x", e.load(code.ws, address)))
+                            line = code.inputs[name][row + ky - kh // 2]
+                            address = code.address(line, group * channels + c, slot, kx - kw // 2)
+                        vectors[row, slot] = e.bind("x", e.load(code.ws, address))
                     for output in range(size):
-                        if static[output, ky, kx]:
+                        if present[output, ky, kx]:
                             weight = e.bind("w", e.splat(e.scalar(code.p, weights + (kx * size + output))))
-                            for slot in range(SLOTS):
-                                tile[output][slot].fma(weight, vectors[slot])
-        done += count
+                            for place in places:
+                                tile[output][place].fma(weight, vectors[place])
+        done = done + count
 
 
 def _parts(code: StageCode, conv: Conv, channels: int) -> list[tuple[str | None, int]]:
-    """The inputs and how many channels of a group each gives; the name None is the tile of the layer before."""
-    if conv.inputs[0] not in code.inputs:
-        return [(None, channels)]
+    """The rings it reads and how many channels of a group each gives."""
     if len(conv.inputs) == 1:
         return [(conv.inputs[0], channels)]
     return [(name, code.widths[name]) for name in conv.inputs]

@@ -83,7 +83,11 @@ class Driver:
 
     def _bind(self, name: str, value: Any) -> Any:
         value = _int32(value)
-        return value if isinstance(value, tvm.ir.IntImm if hasattr(tvm.ir, "IntImm") else tirx.IntImm) else self.e.bind(name, value)
+        return (
+            value
+            if isinstance(value, tvm.ir.IntImm if hasattr(tvm.ir, "IntImm") else tirx.IntImm)
+            else self.e.bind(name, value)
+        )
 
     def _strips(self) -> None:
         """Strips overlap by the halo on both sides; the last one is moved left so that it ends with the picture."""
@@ -98,7 +102,9 @@ class Driver:
             self.left = self._bind("left", tirx.Max(tirx.Min(strip * useful, even - width), 0))
             self.valid = self._bind("valid", tirx.Min(w - self.left, width))
             self.blocks = self._bind("blocks", tirx.floordiv(self.valid + (layout.block - 1), layout.block))
-            self.low = self._bind("low", tirx.Select(tirx.EQ(strip, 0), tirx.const(0, "int32"), tirx.const(halo, "int32")))
+            self.low = self._bind(
+                "low", tirx.Select(tirx.EQ(strip, 0), tirx.const(0, "int32"), tirx.const(halo, "int32"))
+            )
             self.high = self._bind("high", tirx.Select(last, self.valid, tirx.const(width - halo, "int32")))
             plan = self.plan
             ahead = max(r - d for r, d in zip(plan.reach, plan.delay, strict=True))
@@ -165,7 +171,13 @@ class Driver:
         if stage.result is None and stage.source is None:
             with e.when(self.valid < self.blocks * self.layout.block):
                 for r in range(function.rows):
-                    args = [self.ws, self._row(stage.value, y + r), tirx.const(stage.channels, "int32"), self.valid, self.blocks]
+                    args = [
+                        self.ws,
+                        self._row(stage.value, y + r),
+                        tirx.const(stage.channels, "int32"),
+                        self.valid,
+                        self.blocks,
+                    ]
                     e.add(tirx.Evaluate(tvm.ir.Call(self.clear, args)))
 
 

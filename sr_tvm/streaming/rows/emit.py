@@ -63,7 +63,11 @@ class Emitter:
         self._stack.append([])
         yield var
         body = _sequence(self._stack.pop())
-        self.add(tirx.For(var, tirx.const(0, dtype), tirx.const(extent, dtype) if isinstance(extent, int) else extent, kind, body))
+        self.add(
+            tirx.For(
+                var, tirx.const(0, dtype), tirx.const(extent, dtype) if isinstance(extent, int) else extent, kind, body
+            )
+        )
 
     @contextmanager
     def when(self, condition: Any) -> Iterator[None]:

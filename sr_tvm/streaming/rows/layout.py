@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+LINE = 16  # floats of a cache line
 SLOTS = 2  # vectors of one row in a tile
 
 
@@ -38,9 +39,9 @@ class Layout:
 
     @property
     def channel(self) -> int:
-        """Floats from a channel to the next. An even number of 4 KB pages would put all channels into one cache set."""
-        floats = self.phases * self.pitch
-        return floats + self.lanes if floats % 1024 in (0, 512) else floats
+        """Floats from a channel to the next: an odd number of cache lines, so that channels spread over all cache sets."""
+        lines = -(-self.phases * self.pitch // LINE)
+        return (lines | 1) * LINE
 
     def line(self, slot: int, dx: int = 0) -> int:
         """Offset from a channel's begin to the vector of ``slot`` in the first column block, shifted by ``dx`` pixels."""

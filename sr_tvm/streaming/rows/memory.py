@@ -101,7 +101,10 @@ class ResultStore:
     def _vectors(self, c: Any, row: int, dy: int, begin: Any) -> None:
         code, e, layout = self.code, self.code.e, self.code.layout
         r = code.stage.result.shuffle
-        tile = [[e.bind("o", e.load(code.ws, self.at(c * r * r + dy * r + sx, row, slot))) for sx in range(r)] for slot in range(SLOTS)]
+        tile = [
+            [e.bind("o", e.load(code.ws, self.at(c * r * r + dy * r + sx, row, slot))) for sx in range(r)]
+            for slot in range(SLOTS)
+        ]
         runs = [tile[0] + tile[1]] if layout.phases == 2 else tile
         for run, vectors in enumerate(runs):
             for i, vector in enumerate(interleave(e, vectors)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,31 @@ from sr_tvm.streaming.region import Conv, Pointwise, taps
 from sr_tvm.streaming.rows import winograd
 from sr_tvm.streaming.rows.blocks import Blocks
 from sr_tvm.streaming.rows.code import Packed, StageCode, pack_steps
-from sr_tvm.streaming.rows.direct import emit_direct, pack_direct, skips
+from sr_tvm.streaming.rows.direct import TileInput, emit_direct, pack_direct, skips
 from sr_tvm.streaming.rows.emit import private
 from sr_tvm.streaming.rows.layout import SLOTS, Layout
 from sr_tvm.streaming.rows.memory import ResultStore, emit_source
-from sr_tvm.streaming.rows.stages import Addend, Layer, Stage
+from sr_tvm.streaming.rows.stages import Layer, Stage
+
+Finish = Callable[[Any, int, int, Any], None]
+Init = Callable[[Any, int, int], Any]
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Decisions on a stage's code: most output channels of a direct and of a Winograd register tile; whether a 3x3 is Winograd."""
+    """Decisions on a stage's code.
 
-    direct: int
-    winograd: int
-    use_winograd: bool = True
+    Attributes:
+        registers: accumulators of a register tile, most.
+        winograd: output channels of a tile of Winograd products, each of which takes four accumulators; 0 for none.
+        pairs: whether a tile of a convolution by its definition covers both rows of a step.
+        chunk: most channels that exist between the two convolutions of a chain at a time.
+    """
+
+    registers: int = 28
+    winograd: int = 6
+    pairs: bool = True
+    chunk: int = 48
 
 
 @dataclass
@@ -38,7 +50,6 @@ class Function:
     packed: Packed
     scratch: int
     key: Any
-    extra: tuple[str, ...] = field(default=())
 
     def prim_func(self) -> tirx.PrimFunc:
         return private(self.code.params, self.code.e.body())
@@ -57,13 +68,12 @@ def winograd_pays(conv: Conv, layout: Layout) -> bool:
 class _Emitter:
     def __init__(self, stage: Stage, layout: Layout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> None:
         self.stage, self.layout, self.tiles, self.base = stage, layout, tiles, scratch
-        self.chosen = {
-            term.name
-            for term in (stage.layers[0].terms if stage.layers else ())
-            if tiles.use_winograd and winograd_pays(term, layout)
-        }
-        self.chosen = set(list(self.chosen)[:1]) if len(self.chosen) < 2 else {min(self.chosen)}
-        self.code = StageCode(stage, layout, 2 if self.chosen else 1, scratch, widths)
+        terms = stage.layers[0].terms if stage.layers else ()
+        paying = [term.name for term in terms if tiles.winograd and winograd_pays(term, layout)]
+        self.chosen = paying[0] if paying else None
+        computes = any(layer.terms for layer in stage.layers)
+        rows = layout.rows if self.chosen or (tiles.pairs and computes) else 1
+        self.code = StageCode(stage, layout, rows, scratch, widths)
         self.packed = Packed()
         self.top = scratch
 
@@ -74,9 +84,11 @@ class _Emitter:
     def tile(self, channels: int) -> int:
         return self.reserve(channels * self.code.rows * SLOTS * self.layout.lanes)
 
+    def address(self, base: int, channel: Any, row: int, slot: int) -> Any:
+        return base + ((channel * self.code.rows + row) * SLOTS + slot) * self.layout.lanes
+
     def run(self) -> Function:
         code, e = self.code, self.code.e
-        extra: tuple[str, ...] = ()
         if self.stage.source is not None:
             emit_source(code, self.packed)
         elif self.stage.parts:
@@ -85,17 +97,26 @@ class _Emitter:
             store = None
             if self.stage.result is not None:
                 store = ResultStore(code, self.tile(self.stage.channels))
-            prepared = [self._prepare(layer) for layer in self.stage.layers]
-            bases = [self.tile(layer.channels) for layer in self.stage.layers[:-1]]
+            layers = self.stage.layers
+            chunked = len(layers) == 2 and self.chosen is None and layers[0].channels > self.tiles.chunk
+            prepared = [self._prepare(layer, chunked and i == 0) for i, layer in enumerate(layers)]
+            bases = [self.tile(self.tiles.chunk if chunked else layer.channels) for layer in layers[:-1]]
+            partial = self.tile(layers[-1].channels) if chunked else 0
             with e.loop("block", code.blocks) as block:
                 code.column = self.layout.column(block)
-                for i, layer in enumerate(self.stage.layers):
-                    source = bases[i - 1] if i else None
-                    target = bases[i] if i < len(bases) else (store.base if store else None)
-                    self._layer(layer, prepared[i], source, target)
+                if chunked:
+                    self._chunks(layers, prepared, bases[0], partial, store.base if store else None)
+                else:
+                    for i, layer in enumerate(layers):
+                        target = bases[i] if i < len(bases) else (store.base if store else None)
+                        source = self._tile_input(layers[i - 1].channels, bases[i - 1]) if i else None
+                        self._layer(layer, prepared[i], source, target)
                 if store is not None:
                     store.emit(block)
-        return Function(self.stage, code.rows, code, self.packed, self.top - self.base, self._key(), extra)
+        return Function(self.stage, code.rows, code, self.packed, self.top - self.base, self._key())
+
+    def _tile_input(self, count: int, base: int, first: Any = 0) -> TileInput:
+        return TileInput(first, count, lambda c, row, slot: self.address(base, c, row, slot))
 
     def _join(self) -> None:
         """Copy the parts, one after another, into the ring of their concatenation."""
@@ -110,30 +131,32 @@ class _Emitter:
                     e.store(code.ws, code.address(code.outputs[0], first + c, slot), value)
             first += count
 
-    def _prepare(self, layer: Layer) -> dict[str, Any]:
+    def _prepare(self, layer: Layer, chunked: bool) -> dict[str, Any]:
         """Pack a layer's numbers and reserve its scratch."""
-        groups = {term.groups for term in layer.terms}
-        per_group = layer.channels // max(groups, default=1)
-        plan: dict[str, Any] = {"blocks": Blocks.of(per_group if len(groups) == 1 else layer.channels, self.tiles.direct)}
+        groups = layer.terms[0].groups if layer.terms else 1
+        most = max(self.tiles.registers // (SLOTS * self.code.rows), 1)
+        channels = layer.channels // groups
+        chunks = Blocks.of(channels, self.tiles.chunk if chunked else channels)
+        blocks = {size: Blocks.of(size, most) for _, size in chunks.cuts()}
+        cuts = [(start + first, size) for start, chunk in chunks.cuts() for first, size in blocks[chunk].cuts()]
+        plan: dict[str, Any] = {"groups": groups, "chunks": chunks, "blocks": blocks, "direct": []}
         bias = sum((term.bias.astype("float64") for term in layer.terms), np.zeros(layer.channels))
         plan["bias"] = self.packed.add(bias)
         for term in layer.terms:
-            if term.name in self.chosen:
-                blocks = Blocks.of(layer.channels // term.groups, self.tiles.winograd)
-                plan["winograd"] = (term, blocks, winograd.pack_winograd(self.packed, term, blocks))
+            if term.name == self.chosen:
+                tiles = Blocks.of(channels, self.tiles.winograd)
+                plan["winograd"] = (term, tiles, winograd.pack_winograd(self.packed, term, tiles))
                 plan["input"] = self.reserve(winograd.tile_floats(term, self.layout.lanes))
-                plan["partial"] = self.reserve(winograd.partial_floats(blocks, self.layout.lanes))
+                plan["partial"] = self.reserve(winograd.partial_floats(tiles, self.layout.lanes))
             else:
-                plan.setdefault("direct", []).append((term, pack_direct(self.packed, term, plan["blocks"])))
-        if "winograd" in plan and "direct" in plan:
+                plan["direct"].append((term, pack_direct(self.packed, term, cuts)))
+        if "winograd" in plan and plan["direct"]:
             plan["sum"] = self.tile(layer.channels)
         plan["steps"] = pack_steps(self.packed, layer.steps)
         return plan
 
-    def _tile_address(self, base: int, channel: Any, row: int, slot: int) -> Any:
-        return base + ((channel * self.code.rows + row) * SLOTS + slot) * self.layout.lanes
-
-    def _layer(self, layer: Layer, plan: dict[str, Any], source: int | None, target: int | None) -> None:
+    def _finish(self, plan: dict[str, Any], target: int | None, shift: Any = 0) -> Finish:
+        """What is done with a finished sum: the layer's steps, and the store to ring or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
@@ -141,58 +164,83 @@ class _Emitter:
             if target is None:
                 e.store(code.ws, code.address(code.outputs[row], channel, slot), value)
             else:
-                e.store(code.ws, self._tile_address(target, channel, row, slot), value)
+                e.store(code.ws, self.address(target, channel - shift, row, slot), value)
 
-        direct = plan.get("direct", [])
+        return finish
+
+    def _layer(self, layer: Layer, plan: dict[str, Any], source: TileInput | None, target: int | None) -> None:
+        e, finish = self.code.e, self._finish(plan, target)
+        init: Init | None = None
         if "winograd" in plan:
-            term, blocks, offset = plan["winograd"]
-
-            def done(channel: Any, row: int, slot: int, value: Any) -> None:
-                if direct:
-                    e.store(code.ws, self._tile_address(plan["sum"], channel, row, slot), value)
-                else:
-                    finish(channel, row, slot, value)
-
-            with e.loop("group", term.groups) as group:
-                winograd.emit_input(code, term, group, plan["input"])
-                for first, size in blocks.visit(e):
-                    start = group * (layer.channels // term.groups) + first
-                    winograd.emit_products(
-                        code, term, offset, plan["bias"], group, first, size, plan["input"], plan["partial"],
-                        lambda o, r, s, v, start=start: done(start + o, r, s, v),
-                    )  # fmt: skip
-            if not direct:
+            done = finish
+            if plan["direct"]:
+                init, done = self._kept(plan["sum"])
+            self._winograd(layer, plan, done)
+            if not plan["direct"]:
                 return
-        self._direct(layer, plan, source, finish)
+        with e.loop("group", plan["groups"]) as group:
+            self._direct(layer, plan, group, 0, layer.channels // plan["groups"], source, init, finish)
 
-    def _direct(self, layer: Layer, plan: dict[str, Any], source: int | None, finish: Any) -> None:
+    def _kept(self, base: int) -> tuple[Init, Finish]:
+        """Sums that wait in a tile: how they are taken up again, and how they are put there."""
+        e, ws = self.code.e, self.code.ws
+        return (
+            lambda channel, row, slot: e.load(ws, self.address(base, channel, row, slot)),
+            lambda channel, row, slot, value: e.store(ws, self.address(base, channel, row, slot), value),
+        )
+
+    def _winograd(self, layer: Layer, plan: dict[str, Any], done: Finish) -> None:
         code, e = self.code, self.code.e
-        terms = plan.get("direct", [])
-        groups = terms[0][0].groups if len({term.groups for term, _ in terms}) == 1 else 1
-        unroll = any(skips(term) for term, _ in terms)
+        term, blocks, offset = plan["winograd"]
+        with e.loop("group", term.groups) as group:
+            winograd.emit_input(code, term, group, plan["input"])
+            for first, size in blocks.visit(e):
+                start = group * (layer.channels // term.groups) + first
+                winograd.emit_products(
+                    code, term, offset, plan["bias"], group, first, size, plan["input"], plan["partial"],
+                    lambda output, row, slot, value, start=start: done(start + output, row, slot, value),
+                )  # fmt: skip
 
-        def tile_input(channel: Any, row: int, slot: int) -> Any:
-            return self._tile_address(source, channel, row, slot)
+    def _direct(
+        self, layer: Layer, plan: dict[str, Any], group: Any, begin: Any, count: int,
+        source: TileInput | None, init: Init | None, finish: Finish,
+    ) -> None:  # fmt: skip
+        """Channels ``begin`` up to ``begin + count`` of a group, by definition."""
+        code, e = self.code, self.code.e
+        unroll = any(skips(term) for term, _ in plan["direct"])
+        places = [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
+        for first, size in plan["blocks"][count].visit(e, unroll):
+            start = group * (layer.channels // plan["groups"]) + (begin + first)
+            tile = [{place: e.register("a") for place in places} for _ in range(size)]
+            for output in range(size):
+                bias = None if init else e.bind("b", code.number(plan["bias"] + (start + output)))
+                for place in places:
+                    tile[output][place].set(init(start + output, *place) if init else bias)
+            for term, offset in plan["direct"]:
+                emit_direct(code, term, offset, group, begin + first, tile, source)
+            for output in range(size):
+                for place in places:
+                    finish(start + output, *place, tile[output][place].get())
 
-        with e.loop("group", groups) as group:
-            for row in range(code.rows):
-                for first, size in plan["blocks"].visit(e, unroll):
-                    start = group * (layer.channels // groups) + first
-                    tile = [[e.register("a") for _ in range(SLOTS)] for _ in range(size)]
-                    for output in range(size):
-                        bias = None
-                        for slot in range(SLOTS):
-                            if "sum" in plan:
-                                value = e.load(code.ws, self._tile_address(plan["sum"], start + output, row, slot))
-                            else:
-                                bias = bias if bias is not None else e.bind("b", code.number(plan["bias"] + (start + output)))
-                                value = bias
-                            tile[output][slot].set(value)
-                    for term, offset in terms:
-                        emit_direct(code, term, offset, group, first, tile, row, tile_input)
-                    for output in range(size):
-                        for slot in range(SLOTS):
-                            finish(start + output, row, slot, tile[output][slot].get())
+    def _chunks(
+        self, layers: tuple[Layer, ...], plans: list[dict[str, Any]], base: int, partial: int, target: int | None
+    ) -> None:
+        """A chain a chunk of its middle channels at a time, so that they and the weights stay in the first-level cache."""
+        code, e = self.code, self.code.e
+        (wide, last), places = layers, [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
+        init, keep = self._kept(partial)
+        with e.loop("o", last.channels) as output:
+            bias = e.bind("b", code.number(plans[1]["bias"] + output))
+            for place in places:
+                keep(output, *place, bias)
+        for begin, count in plans[0]["chunks"].visit(e):
+            self._direct(wide, plans[0], 0, begin, count, None, None, self._finish(plans[0], base, begin))
+            source = self._tile_input(count, base, begin)
+            self._direct(last, plans[1], 0, 0, last.channels, source, init, keep)
+        finish = self._finish(plans[1], target)
+        with e.loop("o", last.channels) as output:
+            for place in places:
+                finish(output, *place, init(output, *place))
 
     def _key(self) -> Any:
         stage = self.stage
@@ -203,9 +251,7 @@ class _Emitter:
                 (t.weight.shape, t.groups, tuple((reads.get(n), self.code.widths.get(n)) for n in t.inputs), _mask(t))
                 for t in layer.terms
             )
-            steps = tuple(
-                (s.function,) if isinstance(s, Pointwise) else (reads[s.value],) for s in layer.steps
-            )
+            steps = tuple((s.function,) if isinstance(s, Pointwise) else (reads[s.value],) for s in layer.steps)
             layers.append((terms, steps, layer.channels))
         parts = tuple((reads[p], self.code.widths[p]) for p in stage.parts)
         shuffle = stage.result.shuffle if stage.result else 0

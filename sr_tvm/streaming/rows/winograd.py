@@ -98,7 +98,8 @@ def emit_products(
         with e.loop("c", channels) as c:
             at = weights + (i * channels + c) * (size * POINTS)
             vectors = [
-                e.bind("v", e.load(code.ws, base + (i * POINTS + k) * channels * lanes + c * lanes)) for k in range(POINTS)
+                e.bind("v", e.load(code.ws, base + (i * POINTS + k) * channels * lanes + c * lanes))
+                for k in range(POINTS)
             ]
             for output in range(size):
                 for k in range(POINTS):
