@@ -1,4 +1,4 @@
-"""A writer of TIR: statements one after another, loops as context managers, vectors of one register in local buffers."""
+"""A writer of TIR: statements one after another, loops as context managers, vectors that stay in registers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Writer:
         return tirx.Broadcast(value, self.lanes)
 
     def transpose(self, rows: Sequence[Expr]) -> list[Expr]:
-        """``lanes`` vectors as the columns of a square, lanes a power of two: log2(lanes) steps of two-source shuffles."""
+        """``lanes`` vectors as the columns of a square, lanes a power of two, by log2(lanes) steps of shuffles."""
         lanes, rows = self.lanes, list(rows)
         half = lanes // 2
         while half:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from tvm import tirx
@@ -17,39 +18,67 @@ from sr_tvm.streaming.winograd_gemm_tir import Layer, Plan, WinogradWriter
 
 RESULTS = 4  # of a tile, along each axis: 6 x 6 products for 16 results, a quarter of the direct convolution's
 MIN_CHANNELS = 32
+MIN_BANDS = 4  # fewer would leave cores idle
 ACTIVATIONS = ("relu", "prelu", "clip")
 
 
-def winograd_gemm(region: Region, shape: Shape, name: str, lanes: int = 16, registers: int = 32, l2_bytes: int = 1 << 20, plan: Plan | None = None) -> Kernel | None:
+def winograd_gemm(
+    region: Region,
+    shape: Shape,
+    name: str,
+    lanes: int = 16,
+    registers: int = 32,
+    l2_bytes: int = 1 << 20,
+    plan: Plan | None = None,
+) -> Kernel | None:
+    """The kernel of a region that is one 3x3 convolution and at most one of :data:`ACTIVATIONS`, at a known ``shape``.
+
+    None for any other region. The function depends on the layer's sizes alone: layers of equal size may share it. A
+    vector has ``lanes`` float32, a power of two; ``plan`` replaces what :func:`choose` takes.
+    """
     found = _match(region)
-    if found is None or None in shape:
+    batch, height, width = shape
+    if found is None or batch is None or height is None or width is None:
         return None
     conv, activation = found
-    layer = Layer(shape[0], conv.weight.shape[1], conv.channels, shape[1], shape[2])
+    layer = Layer(batch, conv.weight.shape[1], conv.channels, height, width)
     plan = plan or choose(layer, lanes, registers, l2_bytes)
+    parameters = (conv.bias, *(activation.parameters if activation else ()))
     padded = math.ceil(layer.outputs / plan.block) * plan.block
-    constants = [conv.bias, *(activation.parameters if activation else ())]
-    buffers = [tirx.decl_buffer((padded,), "float32", f"c{i}") for i in range(len(constants))]
+    buffers = [tirx.decl_buffer((padded,), "float32", f"c{i}") for i in range(len(parameters))]
+    last = partial(_last, activation.function if activation else None, buffers)
+    return Kernel(
+        functions={name: WinogradWriter(layer, plan, last).function(buffers)},
+        entry=name,
+        inputs=conv.inputs,
+        constants=(_packed(conv.weight, plan), *(_padded(p, padded) for p in parameters)),
+        outputs=((region.results[0].value, layer.outputs, 1),),
+    )
 
-    def activate(w: Writer, value: Expr, channel: Expr) -> Expr:
-        bias, *more = [w.load(b, channel) for b in buffers]
-        value = w.vector(value + bias)
-        zero = w.splat(0)
-        match activation.function if activation else None:
-            case "relu":
-                return tirx.max(value, zero)
-            case "clip":
-                return tirx.min(tirx.max(value, more[0]), more[1])
-            case "prelu":
-                return tirx.max(value, zero) + more[0] * tirx.min(value, zero)
-        return value
 
-    function = WinogradWriter(layer, plan, activate).function(buffers)
-    u = transform_weight(conv.weight, plan.m)
-    u = np.pad(u, ((0, 0), (0, 0), (0, padded - layer.outputs)))
-    u = u.reshape(*u.shape[:2], -1, plan.block).transpose(2, 0, 1, 3)
-    small = [np.pad(np.asarray(c, np.float32), (0, padded - layer.outputs)) for c in constants]
-    return Kernel({name: function}, name, (region.sources[0].name,), (np.ascontiguousarray(u), *small), ((region.results[0].value, layer.outputs, 1),))
+def _last(function: str | None, buffers: list[tirx.Var], w: Writer, value: Expr, channel: Expr) -> Expr:
+    """What a vector of sums becomes: bias and activation."""
+    bias, *parameters = [w.load(buffer, channel) for buffer in buffers]
+    value = w.vector(value + bias)
+    match function:
+        case "relu":
+            return tirx.max(value, w.splat(0))
+        case "clip":
+            return tirx.min(tirx.max(value, parameters[0]), parameters[1])
+        case "prelu":
+            return tirx.max(value, w.splat(0)) + parameters[0] * tirx.min(value, w.splat(0))
+    return value
+
+
+def _packed(weight: np.ndarray, plan: Plan) -> np.ndarray:
+    """(O, I, 3, 3) to (blocks of output channels, positions, I, channels of a block), as the products read them."""
+    u = transform_weight(weight, plan.m)
+    u = np.pad(u, ((0, 0), (0, 0), (0, -u.shape[2] % plan.block)))
+    return np.ascontiguousarray(u.reshape(*u.shape[:2], -1, plan.block).transpose(2, 0, 1, 3))
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    return np.pad(np.asarray(values, np.float32), (0, size - len(values)))
 
 
 def worth(region: Region, shape: Shape, l2_bytes: int) -> bool:
@@ -58,39 +87,46 @@ def worth(region: Region, shape: Shape, l2_bytes: int) -> bool:
     Below 32 channels the transforms cost more than the products they save.
     """
     found = _match(region)
-    if found is None or None in shape:
+    batch, height, width = shape
+    if found is None or batch is None or height is None or width is None:
         return False
     weight = found[0].weight
-    return min(weight.shape[:2]) >= MIN_CHANNELS and min(shape[1:]) >= RESULTS and weight.nbytes * 8 >= l2_bytes
+    return min(weight.shape[:2]) >= MIN_CHANNELS and min(height, width) >= RESULTS and weight.nbytes * 8 >= l2_bytes
 
 
 def choose(layer: Layer, lanes: int, registers: int, l2_bytes: int) -> Plan:
-    """The fastest plan of those measured for layers of this kind (VGG-16's on AVX-512).
+    """The fastest plan of those measured for layers of this kind (VGG-16's, with AVX-512).
 
-    A band's V has to stay in L2 while all output channels are made of it, and its tiles be enough to pay for reading the
-    weights once per band. Where both cannot be had the picture is small: it is one band, and all weights are read once.
+    Best is a band whose V stays in L2 while all output channels are made of it, with tiles enough to pay for reading
+    the weights once per band. Where both cannot be had, a band is a row of tiles or the whole picture, by what is read.
     """
-    down, across = math.ceil(layer.height / RESULTS), math.ceil(layer.width / RESULTS)
-    tile_bytes = (RESULTS + TAPS - 1) ** 2 * layer.inputs * 4
-    vectors, tiles = 2, (registers - 4) // 2
-    for rows in range(1, down // 4 + 1):
-        if down % rows == 0 and rows * across >= tiles and rows * across * tile_bytes <= l2_bytes:
-            return Plan(RESULTS, lanes, vectors, tiles, rows, split=False)
-    if down * across * tile_bytes > 2 * l2_bytes:  # V comes from L3: read it for more channels at a time
-        vectors = 4 if registers >= 32 else 3
-        tiles = (registers - 4) // vectors
-    return Plan(RESULTS, lanes, vectors, tiles, down, split=True)
+    m, inputs = RESULTS, layer.inputs
+    down, across = math.ceil(layer.height / m), math.ceil(layer.width / m)
+    row_bytes = (m + 2) ** 2 * inputs * across * 4  # of V
+    tall = Plan(m, lanes, 2, (registers - 4) // 2, down, split=True)
+    for rows in range(1, down // MIN_BANDS + 1):
+        if down % rows == 0 and rows * across >= tall.tiles and rows * row_bytes <= l2_bytes:
+            return replace(tall, rows=rows, split=False)
+    weights = (m + 2) ** 2 * inputs * layer.outputs * 4
+    vectors = 4 if registers >= 32 else 3
+    square = replace(tall, vectors=vectors, tiles=(registers - 4) // vectors)
+    if down * row_bytes <= 2 * l2_bytes:
+        return tall
+    if down >= MIN_BANDS and down * weights < weights + down * row_bytes * layer.outputs / square.block:
+        return replace(tall, rows=1, split=False)
+    return square
 
 
-def _match(region: Region):
-    *head, last = region.nodes
-    if len(region.nodes) not in (2, 3) or len(region.results) != 1 or region.results[0].shuffle != 1:
+def _match(region: Region) -> tuple[Conv, Pointwise | None] | None:
+    """The convolution and what follows it, of a region of nothing else."""
+    if len(region.nodes) not in (2, 3) or len(region.results) != 1:
         return None
     source, conv, *rest = region.nodes
-    if not isinstance(source, Source) or not isinstance(conv, Conv) or conv.groups != 1 or conv.weight.shape[2:] != (TAPS, TAPS):
+    result, last = region.results[0], region.nodes[-1]
+    if not isinstance(source, Source) or not isinstance(conv, Conv) or conv.inputs != (source.name,):
         return None
-    if rest and not (isinstance(last, Pointwise) and last.function in ACTIVATIONS):
+    if conv.groups != 1 or conv.weight.shape[2:] != (TAPS, TAPS) or (result.value, result.shuffle) != (last.name, 1):
         return None
-    if region.results[0].value != last.name:
-        return None
-    return conv, (last if rest else None)
+    if not rest:
+        return conv, None
+    return (conv, last) if isinstance(last, Pointwise) and last.function in ACTIVATIONS else None

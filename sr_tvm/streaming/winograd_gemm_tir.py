@@ -1,4 +1,4 @@
-"""One 3x3 convolution as Winograd's products: TIR of the transforms, the register tiles of the products, the last store.
+"""One 3x3 convolution as Winograd's products: TIR of the transforms, the register tiles of products, the last store.
 
 A band is some rows of tiles. Its transformed input V (position, tile, input channel) is made first; then, a block of
 output channels at a time, the products M (position, tile, output channel) of all positions, and from them the results.

@@ -50,7 +50,7 @@ class _Kernel:
         self._inline()
         plain = {self._name(b): b for b in self._blocks() if not self._is_reduction(b)}
         for block in self._blocks():
-            if self._is_reduction(block):
+            if self._is_reduction(block) and not self._pool(block):
                 plain.pop(self._reduction(block), None)
         for block in plain.values():
             self._rows(block)
@@ -105,6 +105,28 @@ class _Kernel:
     def _vector(self, block: Any) -> int:
         bits = tvm.DataType(str(self.sch.get(block).writes[0].source.dtype)).bits
         return max(1, self.vector_bytes * 8 // bits)
+
+    def _pool(self, block: Any) -> bool:
+        """Pooling of long rows: the window outside, the row inside and left to LLVM, which loads strided pixels by
+        shuffles where vectors of TVM's would be gathered one by one. False where the block is anything else."""
+        sch, stmt = self.sch, self.sch.get(block)
+        if len(stmt.reads) != 1 or sch.get_consumers(block) or _branches(stmt):
+            return False
+        kinds = [v.iter_type for v in stmt.iter_vars]
+        space = kinds.index(next(kind for kind in kinds if kind != SPATIAL))
+        loops, extents = sch.get_loops(block), self._extents(block)
+        window = loops[space:]
+        if SPATIAL in kinds[space:] or space < 2 or math.prod(extents[space:]) > MAX_UNROLLED:
+            return False
+        if extents[space - 1] < 2 * self._vector(block):  # what is left of a row goes one by one
+            return False
+        outer, row = loops[: space - 1], loops[space - 1]
+        sch.reorder(*outer, *window, row)
+        for loop in window:
+            sch.unroll(loop)
+        sch.parallel(sch.fuse(*self._enough(outer)))
+        sch.decompose_reduction(block, window[0])
+        return True
 
     def _reduction(self, block: Any) -> str:
         """Tile the one consumer by channels and pixels, reduce in registers inside it; returns the tile's name."""

@@ -2,7 +2,7 @@
 
 The weights (k, j) are walked in the order they lie in memory. A task owns a run of columns, its sums stay in L1, and a
 few rows are added at a time so that a sum is loaded and stored once for all of them. Narrower runs than 4 KB leave
-every page after a few lines, before the processor's prefetcher has seen the pattern: a quarter of the speed at 64 bytes.
+every page after a few lines, before the processor's prefetcher has seen the pattern: at 64 bytes a fifth of the speed.
 """
 
 from __future__ import annotations
