@@ -11,7 +11,21 @@ import numpy as np
 from tvm import tirx
 
 from sr_tvm.streaming.lowering import Shape
-from sr_tvm.streaming.plain_tir import POINTER, Index, block, buffer, load, loop, number, real, store, variable, when
+from sr_tvm.streaming.plain_tir import (
+    POINTER,
+    STATUS,
+    Index,
+    block,
+    buffer,
+    load,
+    loop,
+    number,
+    outline,
+    real,
+    store,
+    variable,
+    when,
+)
 from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise
 
 
@@ -48,7 +62,8 @@ class RowFunction:
 
     def function(self, body: tirx.Stmt) -> tirx.PrimFunc:
         params = [*self._pointers, *self._place, *self._sizes]
-        return tirx.PrimFunc(params, block([*self._declared, body])).with_attr("tirx.noalias", True)
+        body = outline(block([*self._declared, body]))
+        return tirx.PrimFunc(params, body, ret_type=STATUS).with_attr("tirx.noalias", True)
 
 
 @dataclass(frozen=True)

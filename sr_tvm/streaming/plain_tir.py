@@ -9,6 +9,7 @@ import tvm
 from tvm import tirx
 
 Index = Any  # an int64 expression
+STATUS = tvm.ir.PrimType("int32")  # what a function returns: 0
 POINTER = tvm.ir.PointerType(tvm.ir.PrimType("float32"))
 
 
@@ -57,6 +58,16 @@ def store(data: tirx.Var, value: Any, *indices: Index) -> tirx.Stmt:
     return tirx.BufferStore(data, value, list(indices))
 
 
+def outline(body: tirx.Stmt) -> tirx.Stmt:
+    """The body of a function that LLVM must not inline, by the attribute that TVM gives to the body of an entry.
+
+    TVM tells LLVM that buffers of different names never share memory. That holds within a function; inlined into its
+    caller, one function's read of a ring would seem to have nothing to do with another's write.
+    """
+    scope = tirx.AttrStmt(0, "compute_scope", tvm.ir.StringImm("row_compute_"), body)
+    return tirx.SeqStmt([scope, tirx.Return(tirx.IntImm("int32", 0))])
+
+
 class Functions:
     """The private functions of a kernel, each made once: equal layers share one, which keeps compilation short."""
 
@@ -70,4 +81,4 @@ class Functions:
         if key not in self._of:
             self._of[key] = tvm.ir.GlobalVar(f"{self.prefix}_row{len(self._of)}")
             self.made[self._of[key].name_hint] = make()
-        return tirx.Evaluate(tvm.ir.Call(self._of[key], list(arguments)))
+        return tirx.Evaluate(tvm.ir.Call(self._of[key], list(arguments), ret_ty=STATUS))
