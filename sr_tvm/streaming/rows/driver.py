@@ -94,18 +94,19 @@ class Driver:
         e, layout, halo = self.e, self.layout, self.plan.halo
         width, w = layout.width, _int32(self.w)
         even = self._bind("even", w + tirx.floormod(w, layout.phases) if layout.phases == 2 else w)
-        useful = width - 2 * halo
-        more = tirx.floordiv(tirx.Max(even - width, 0) + (useful - 1), useful)
+        more = tirx.floordiv(tirx.Max(even - width, 0) + (width - 2 * halo - 1), width - 2 * halo)
         count = self._bind("strips", more + 1)
+        share = tirx.floordiv(even + 2 * halo * (count - 1) + (count - 1), count)
+        width = self._bind("width", tirx.floordiv(share + (layout.block - 1), layout.block) * layout.block)
         with e.loop("strip", count) as strip:
             last = tirx.EQ(strip, count - 1)
-            self.left = self._bind("left", tirx.Max(tirx.Min(strip * useful, even - width), 0))
+            self.left = self._bind("left", tirx.Max(tirx.Min(strip * (width - 2 * halo), even - width), 0))
             self.valid = self._bind("valid", tirx.Min(w - self.left, width))
             self.blocks = self._bind("blocks", tirx.floordiv(self.valid + (layout.block - 1), layout.block))
             self.low = self._bind(
                 "low", tirx.Select(tirx.EQ(strip, 0), tirx.const(0, "int32"), tirx.const(halo, "int32"))
             )
-            self.high = self._bind("high", tirx.Select(last, self.valid, tirx.const(width - halo, "int32")))
+            self.high = self._bind("high", tirx.Select(last, self.valid, width - halo))
             plan = self.plan
             ahead = max(r - d for r, d in zip(plan.reach, plan.delay, strict=True))
             extent = e.bind("extent", self.last - self.first + (ahead + max(plan.delay)))

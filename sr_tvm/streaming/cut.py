@@ -1,0 +1,93 @@
+"""Cut a region into pieces that run one after another, each a region of its own. Free of targets and of TVM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sr_tvm.streaming.region import Conv, Node, Pointwise, Region, Result, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A part of a region: its own region, and which of its results are values of the whole that later pieces read."""
+
+    region: Region
+    crossing: tuple[str, ...]
+
+
+class Cutter:
+    """Cuts of one region. A cut at p lies between nodes p - 1 and p of its topological order.
+
+    What is nothing but arithmetic on a source (the mean shift) is done again in each piece that reads it, for that
+    costs less than a tensor in memory.
+    """
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.order = {node.name: i for i, node in enumerate(region.nodes)}
+        self.cheap: set[str] = set()
+        for node in region.nodes:
+            if isinstance(node, Source) or (isinstance(node, Pointwise) and node.inputs[0] in self.cheap):
+                self.cheap.add(node.name)
+        self.last_read = dict(self.order)
+        for node in region.nodes:
+            for name in node.inputs:
+                self.last_read[name] = max(self.last_read[name], self.order[node.name])
+
+    def crossing(self, cut: int) -> tuple[str, ...]:
+        """The values that are made before the cut and read after it, cheap ones left out."""
+        return tuple(
+            node.name
+            for node in self.region.nodes[:cut]
+            if node.name not in self.cheap and self.last_read[node.name] >= cut
+        )
+
+    def candidates(self) -> list[int]:
+        """Where a cut is worth a thought: at least one convolution on both sides, and no fewer channels cross nearby."""
+        nodes = self.region.nodes
+        convs = [i for i, node in enumerate(nodes) if isinstance(node, Conv)]
+        if len(convs) < 2:
+            return []
+        width = {p: self._channels(p) for p in range(convs[0] + 1, convs[-1] + 1)}
+        found = []
+        for p, channels in width.items():
+            before, after = width.get(p - 1, channels + 1), width.get(p + 1, channels + 1)
+            if channels <= before and channels < after or (channels < before and channels <= after):
+                found.append(p)
+        return found
+
+    def _channels(self, cut: int) -> int:
+        return sum(self.region.by_name[name].channels for name in self.crossing(cut))
+
+    def piece(self, begin: int, end: int) -> Piece:
+        """The nodes from ``begin`` up to ``end`` as a region."""
+        nodes: dict[str, Node] = {}
+
+        def need(name: str) -> None:
+            if name in nodes:
+                return
+            node = self.region.by_name[name]
+            if self.order[name] >= begin or name in self.cheap:
+                for read in node.inputs:
+                    need(read)
+                nodes[name] = node
+            else:
+                nodes[name] = Source(name, node.channels)
+
+        crossing = tuple(name for name in self.crossing(end) if self.order[name] >= begin)
+        own = [r for r in self.region.results if begin <= self.order[r.value] < end]
+        if end == len(self.region.nodes):
+            own += [r for r in self.region.results if r.value in self.cheap and self.order[r.value] < begin]
+        for name in (*crossing, *(r.value for r in own)):
+            need(name)
+        plain = {r.value for r in own if r.shuffle == 1}
+        results = (*own, *(Result(name) for name in crossing if name not in plain))
+        ordered = sorted(nodes.values(), key=lambda node: self.order[node.name])
+        return Piece(Region(tuple(ordered), results), crossing)
+
+    def pieces(self, cuts: Sequence[int]) -> list[Piece]:
+        """The pieces between the cuts, those left out that make nothing."""
+        edges = [0, *sorted(set(cuts)), len(self.region.nodes)]
+        found = [self.piece(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        return [piece for piece in found if piece.region.results]

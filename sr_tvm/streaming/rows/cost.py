@@ -1,0 +1,84 @@
+"""How long a piece takes as one kernel, in vector FMAs: compute with the repeated halo, traffic, and rings that leave L2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_tvm.streaming.region import Region, taps
+from sr_tvm.streaming.rows.layout import Layout
+from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.streaming.rows.plan import plan_stages
+from sr_tvm.streaming.rows.stage import winograd_pays
+from sr_tvm.streaming.rows.stages import Stage, build_stages
+
+NOMINAL_WIDTH = 640  # where the width is known only when the kernel runs
+OVERHEAD = 2.0  # FMAs a vector costs that is loaded, transformed or stored once
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost in vector FMAs for each pixel of a row, and the strip width it is for (pixels)."""
+
+    cost: float
+    width: int
+
+
+def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]:
+    """Widths that cut a row of ``width`` pixels evenly into 1, 2, ... overlapping strips."""
+    found: list[int] = []
+    for count in range(1, most + 1):
+        strip = -(-(-(-(width + 2 * halo * (count - 1)) // count)) // block) * block
+        if strip <= 2 * halo:
+            break
+        if strip not in found:
+            found.append(strip)
+    return found
+
+
+def _compute(stages: tuple[Stage, ...], layout: Layout, winograd: bool) -> float:
+    """Vector FMAs for each pixel, epilogues and transforms counted roughly."""
+    total = 0.0
+    for stage in stages:
+        total += OVERHEAD * stage.channels
+        for layer in stage.layers:
+            total += layer.channels
+            for term in layer.terms:
+                outputs, channels = term.weight.shape[:2]
+                if winograd and winograd_pays(term, layout):
+                    total += outputs * channels * 4 + 12 * term.groups * channels + 11 * outputs
+                else:
+                    total += float(taps(term.weight).sum()) * channels
+    return total / layout.lanes
+
+
+def estimate(region: Region, width: int | None, processor: Processor, layout: Layout, winograd: bool = True) -> Estimate:
+    """The best strip width of ``region`` as one kernel and its cost; ``width`` is the picture's, None if unknown.
+
+    ``layout`` gives phases and rows of a step; its width is not used.
+    """
+    stages = build_stages(region)
+    picture = width or NOMINAL_WIDTH
+    compute = _compute(stages, layout, winograd)
+    moved = 4.0 * sum(s.channels for s in stages if s.source is not None or s.result is not None)
+    weights = 4.0 * sum(term.weight.size for term in region.convolutions())
+    ring_traffic = 4.0 * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
+    best: Estimate | None = None
+    halo = plan_stages(stages, Layout(layout.lanes, layout.phases, layout.rows, layout.block)).halo
+    for strip in strip_widths(picture, halo, layout.block):
+        plan = plan_stages(stages, Layout(layout.lanes, layout.phases, layout.rows, strip))
+        held = 4.0 * plan.scratch + weights
+        count = 1 if strip >= picture else 1 + -(-(picture - strip) // max(strip - 2 * halo, 1))
+        factor = count * strip / picture
+        cost = factor * compute + moved / processor.memory_bytes_per_fma
+        excess = max(0.0, min(1.0, held / processor.l2_bytes - 0.5))
+        cost += excess * factor * ring_traffic / processor.l3_bytes_per_fma
+        if best is None or cost < best.cost:
+            best = Estimate(cost, strip)
+        if not excess:
+            break  # narrower strips only repeat more
+    assert best is not None
+    return best
+
+
+def _channels(stages: tuple[Stage, ...], value: str) -> int:
+    return next(s.channels for s in stages if s.value == value and s.result is None)

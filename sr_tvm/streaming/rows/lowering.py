@@ -1,0 +1,86 @@
+"""The lowering for processors with vectors: regions as kernels that stream rows, cut where that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from sr_tvm.streaming.cut import Cutter
+from sr_tvm.streaming.lowering import Kernel, Shape
+from sr_tvm.streaming.region import Region
+from sr_tvm.streaming.rows.cost import Estimate, estimate
+from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.streaming.rows.kernel import stream_kernel
+from sr_tvm.streaming.rows.layout import Layout
+from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.streaming.rows.stage import Tiles
+from sr_tvm.streaming.winograd_gemm import winograd_gemm, worth
+
+MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic
+Lookup = Callable[[Region, Shape], Decisions | None]
+
+
+class RowLowering:
+    """Rows of pixels in vectors (see the package). ``records`` finds tuned decisions; without, the cost model decides."""
+
+    name = "rows"
+
+    def __init__(self, processor: Processor, records: Lookup | None = None, winograd: bool = True) -> None:
+        self.processor, self.records, self.winograd = processor, records, winograd
+
+    def layout(self, width: int, phases: int | None = None) -> Layout:
+        phases = phases or (2 if self.winograd else 1)
+        return Layout(self.processor.lanes, phases, phases, width)
+
+    def tiles(self) -> Tiles:
+        """Register tiles that leave room for the vectors they are multiplied with."""
+        free = self.processor.registers * 3 // 4
+        return Tiles(registers=free, winograd=free // 4 if self.winograd else 0, pairs=self.processor.registers > 16)
+
+    def decide(self, region: Region, shape: Shape) -> Decisions:
+        """The cost model's choice, by dynamic programming over the cuts."""
+        cutter = Cutter(region)
+        edges = [0, *cutter.candidates(), len(region.nodes)]
+        width = shape[2]
+
+        @cache
+        def cost(a: int, b: int) -> Estimate:
+            piece = cutter.piece(edges[a], edges[b]).region
+            if not piece.results:
+                return Estimate(0.0, self.layout(0).block)
+            if worth(piece, shape, self.processor.l2_bytes):
+                return Estimate(0.0, self.layout(0).block)  # its channels are too many to stream
+            return estimate(piece, width, self.processor, self.layout(self.layout(0).block), self.winograd)
+
+        best: list[tuple[float, int]] = [(0.0, 0)]
+        for b in range(1, len(edges)):
+            ways = [(best[a][0] + cost(a, b).cost, a) for a in range(max(0, b - MOST_SPAN), b)]
+            best.append(min(ways))
+        spans: list[tuple[int, int]] = []
+        b = len(edges) - 1
+        while b:
+            spans.insert(0, (best[b][1], b))
+            b = best[b][1]
+        spans = [span for span in spans if cutter.piece(edges[span[0]], edges[span[1]]).region.results]
+        pieces = [PieceDecisions(cost(*span).width, self.layout(0).phases, self.tiles()) for span in spans]
+        return Decisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        decisions = (self.records(region, shape) if self.records else None) or self.decide(region, shape)
+        return self.lower_as(region, shape, name, decisions)
+
+    def lower_as(self, region: Region, shape: Shape, name: str, decisions: Decisions) -> list[Kernel]:
+        """The kernels as decided, one a piece."""
+        kernels = []
+        pieces = Cutter(region).pieces(decisions.cuts)
+        for i, (piece, decided) in enumerate(zip(pieces, decisions.pieces, strict=True)):
+            kernel_name = f"{name}_{i}" if len(pieces) > 1 else name
+            kernel = None
+            if worth(piece.region, shape, self.processor.l2_bytes):
+                lanes, registers = self.processor.lanes, self.processor.registers
+                kernel = winograd_gemm(piece.region, shape, kernel_name, lanes, registers, self.processor.l2_bytes)
+            if kernel is None:
+                layout = self.layout(decided.width, decided.phases)
+                kernel = stream_kernel(piece.region, shape, kernel_name, layout, decided.tiles)
+            kernels.append(kernel)
+        return kernels
