@@ -13,6 +13,8 @@ barrier follows each node.
 
 from __future__ import annotations
 
+from functools import partial
+
 from tvm import tirx
 
 from sr_tvm.errors import SrTvmError
@@ -58,6 +60,8 @@ class PlainLowering:
             row = step - number(times.delay[node.name])
             where = [argument(image), argument(row), *runtime]
             if not isinstance(node, Source):
+                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has one
+                # row. It leaves alone what is passed on as a pointer, as all rings are.
                 rings.append(tirx.AllocBuffer(data[node.name]))
                 arrays = constants_of(node)
                 buffers = [buffer(f"{node.name}_{i}", array.shape) for i, array in enumerate(arrays)]
@@ -67,12 +71,13 @@ class PlainLowering:
                 used = [data[node.name], *(data[i] for i in node.inputs), *buffers]
                 pointers = [b.data for b in used]
                 key = (node_key(node), place, *inputs)
-                work.append(functions.call(key, lambda: node_function(node, place, inputs, shape), [*pointers, *where]))  # noqa: B023
+                make = partial(node_function, node, place, inputs, shape)
+                work.append(functions.call(key, make, [*pointers, *where]))
             for result, out in zip(region.results, outputs, strict=True):
                 if result.value == node.name:
                     r = result.shuffle
                     pointers = [out.data, data[node.name].data]
-                    make = lambda: store_function(place, r, shape)  # noqa: B023, E731
+                    make = partial(store_function, place, r, shape)
                     work.append(functions.call(("store", place, r), make, [*pointers, *where]))
             if work:
                 body.append(when(tirx.And(row >= number(0), row < height), block(work)))
