@@ -20,7 +20,8 @@ from tvm import tirx
 from sr_tvm.errors import SrTvmError
 from sr_tvm.streaming.delays import delays
 from sr_tvm.streaming.lowering import Kernel, Shape
-from sr_tvm.streaming.plain_rows import Place, constants_of, node_function, node_key, store_function
+from sr_tvm.streaming.plain_function import Place
+from sr_tvm.streaming.plain_rows import constants_of, node_function, node_key, store_function
 from sr_tvm.streaming.plain_tir import Functions, argument, block, buffer, loop, number, variable, when
 from sr_tvm.streaming.region import Region, Source
 
@@ -60,8 +61,8 @@ class PlainLowering:
             row = step - number(times.delay[node.name])
             where = [argument(image), argument(row), *runtime]
             if not isinstance(node, Source):
-                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has one
-                # row. It leaves alone what is passed on as a pointer, as all rings are.
+                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has
+                # one row. It leaves alone what is passed on as a pointer, as all rings are.
                 rings.append(tirx.AllocBuffer(data[node.name]))
                 arrays = constants_of(node)
                 buffers = [buffer(f"{node.name}_{i}", array.shape) for i, array in enumerate(arrays)]
