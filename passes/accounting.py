@@ -32,17 +32,20 @@ def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
 def _returned(graph: Graph, calls: set[relax.Var]) -> int:
     """Bytes of main's results that kernels write, each tensor once."""
     written: dict[tuple[relax.Var, int], int] = {}
-    for var in graph.outputs:
-        field, size = 0, tensor_bytes(var.ty)
-        while isinstance(graph.value(var), relax.Var | relax.TupleGetItem):
-            value = graph.value(var)
-            if isinstance(value, relax.TupleGetItem):
-                field, value = int(value.index), value.tuple_value
-            if value.same_as(var):
-                break  # a parameter of main
-            var = value
-        if var in calls:
-            written[var, field] = size
+    stack: list[relax.Expr] = list(graph.outputs)
+    while stack:
+        read = stack.pop()
+        value, field = graph.value(read), 0
+        if isinstance(value, relax.Tuple):
+            stack.extend(value.fields)
+            continue
+        if isinstance(value, relax.TupleGetItem):
+            read, field = value.tuple_value, int(value.index)
+        elif isinstance(value, relax.Var) and not value.same_as(read):  # another name of it
+            stack.append(value)
+        if read in calls:
+            kind = read.ty.fields[field] if isinstance(read.ty, relax.TupleType) else read.ty
+            written[read, field] = tensor_bytes(kind)
     return sum(written.values())
 
 
