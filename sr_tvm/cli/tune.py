@@ -89,7 +89,7 @@ def command(
 def _shapes(model: Any, given: dict[str, tuple[int, ...]] | None) -> dict[str, tuple[int, ...]]:
     """Inputs by name. A network whose height and width are open is tuned for the tiles that ``upscale`` runs it on."""
     from sr_tvm.frontend.input_shapes import resolve_inputs
-    from sr_tvm.upscaling.upscale import TILE
+    from sr_tvm.upscaling.tiles import TILE
 
     names = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in names]

@@ -19,7 +19,11 @@ LABELS = {"compiling": "compiling the network", "enlarging": "enlarging, tiles",
 @click.argument("picture", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="The result: .png, .jpg, .webp or .tiff.")
 @click.option("--model", type=click.Path(), help="ONNX file or artifact folder; the shipped network by default.")
-@click.option("--tile", type=click.IntRange(1), default=256, show_default=True, help="Side of a tile in input pixels.")
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    help="Side of a tile in input pixels. [default: 512, or 256 where a network is compiled for one size]",
+)
 @click.option("--threads", type=click.IntRange(1), help="All cores by default.")
 @click.option(
     "--max-megapixels",
@@ -33,7 +37,7 @@ def command(
     picture: str,
     output: str,
     model: str | None,
-    tile: int,
+    tile: int | None,
     threads: int | None,
     max_megapixels: float,
     as_json: bool,

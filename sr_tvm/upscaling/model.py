@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.tensor import shape_text
-from sr_tvm.upscaling.tiles import even_side, side
+from sr_tvm.upscaling.tiles import ANY_SIZE_TILE, TILE, even_side, side
 
 if TYPE_CHECKING:
     import onnx
@@ -40,14 +40,17 @@ class Model:
     artifact: Artifact | None = None
     any_size: bool = False
 
-    def tile(self, height: int, width: int, wanted: int, halo: int) -> tuple[int, int]:
+    def tile(self, height: int, width: int, wanted: int | None, halo: int) -> tuple[int, int]:
         """The (height, width) to tile a picture of ``height`` x ``width`` with; where sizes are fixed, to compile for.
 
-        ``wanted`` is the side for large pictures; ``halo`` as in :func:`~sr_tvm.upscaling.tiles.plan`.
+        ``wanted`` is the side for large pictures, TILE or ANY_SIZE_TILE by default; ``halo`` as in
+        :func:`~sr_tvm.upscaling.tiles.plan`.
 
         Raises:
             SrTvmError: the model is fixed to a size that this picture cannot be covered with.
         """
+        if wanted is None:
+            wanted = ANY_SIZE_TILE if self.any_size else TILE
         if self.any_size and self.halo is None:
             return height, width
         if self.any_size:

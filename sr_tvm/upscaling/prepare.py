@@ -12,7 +12,7 @@ from sr_tvm.upscaling.model import Model
 HEAVY = ("conv", "matmul")
 
 
-def prepare(model: Model, height: int, width: int, wanted: int, halo: int) -> tuple[Model, Artifact, bool]:
+def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int) -> tuple[Model, Artifact, bool]:
     """``model`` as it is used for a picture of ``height`` x ``width``, its artifact, and whether that was in the cache.
 
     ``wanted`` and ``halo`` are as in :meth:`Model.tile`. Where the model that is returned has no ``any_size``, the

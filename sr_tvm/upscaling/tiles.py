@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from sr_tvm.errors import SrTvmError
 
+# Sides in input pixels by default. For networks of any size they cost no compilation and no memory but of the pixels,
+# and longer ones read less twice.
+TILE, ANY_SIZE_TILE = 256, 512
 VECTOR = 16  # floats; a multiple of the vectors of every processor
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sr_tvm.artifact import Artifact
     from sr_tvm.upscaling.network import Network
 
-TILE = 256
 # stage ("compiling", "enlarging", "writing"), done, total; compiling has total 0.
 Progress = Callable[[str, int, int], None]
 
@@ -56,7 +55,7 @@ def upscale_file(
     src: str | Path,
     dst: str | Path,
     model: str | Path | None = None,
-    tile: int = TILE,
+    tile: int | None = None,
     threads: int | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: Progress | None = None,
@@ -64,14 +63,14 @@ def upscale_file(
     """Enlarge the picture ``src`` into ``dst``, whose extension gives the format; whole or not at all.
 
     ``model`` is an ONNX file, an artifact folder or None for the shipped network; the first run with a model compiles
-    it and keeps that in the user's cache, for any size where it can be, else for the size of the tiles. ``tile`` is in
-    input pixels. ``threads`` is all cores by default.
+    it and keeps that in the user's cache, for any size where it can be, else for the size of the tiles. ``tile`` is the
+    side of a tile in input pixels, see Model.tile for the default. ``threads`` is all cores by default.
 
     Raises:
         SrTvmError: a bad picture, model or output name; see read_picture, open_model and check_fits.
     """
     src, dst = Path(src), Path(dst)
-    if tile < 1:
+    if tile is not None and tile < 1:
         raise SrTvmError(f"tile is {tile}; at least 1 is needed, and 128 or more is efficient")
     _check_output(src, dst)
     report = progress or (lambda stage, done, total: None)

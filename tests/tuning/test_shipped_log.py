@@ -11,7 +11,7 @@ from sr_tvm.passes.pipeline import optimize
 from sr_tvm.targets.replay import replay
 from sr_tvm.tuning.database import shipped_database
 from sr_tvm.tuning.trace_genome import structural_key
-from sr_tvm.upscaling.upscale import TILE
+from sr_tvm.upscaling.tiles import TILE
 
 
 def test_replay_on_another_processor():

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from upscale_nets import TILE, assert_same_pixels, export, noise, reference, reference_rgb, save, wdsr
 
-from sr_tvm.upscaling import planes, upscale
-from sr_tvm.upscaling.images import read_picture
+from sr_tvm.upscaling import planes, tiles
+from sr_tvm.upscaling.images import MAX_MEGAPIXELS, read_picture
 from sr_tvm.upscaling.upscale import upscale_file
 
 
@@ -193,8 +193,11 @@ def test_progress_counts_every_tile(tmp_path, model):
     assert seen[-1] == ("writing", 122, 122)
 
 
-def test_the_default_tile_is_told_in_the_help():
+def test_the_defaults_are_told_in_the_help():
+    from click.testing import CliRunner
+
     from sr_tvm.cli.upscale import command
 
-    default = {p.name: p.default for p in command.params}
-    assert default["tile"] == upscale.TILE and default["max_megapixels"] == upscale.MAX_MEGAPIXELS
+    told = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert f"[default: {tiles.ANY_SIZE_TILE}, or {tiles.TILE} where" in told
+    assert f"[default: {MAX_MEGAPIXELS};" in told
