@@ -18,6 +18,8 @@ from sr_tvm.streaming.winograd_gemm_tir import Layer, Plan, WinogradWriter
 
 RESULTS = 4  # of a tile, along each axis: 6 x 6 products for 16 results, a quarter of the direct convolution's
 MIN_CHANNELS = 32
+MANY_REGISTERS = 32  # with 16, LLVM spills sums of longer or of square tiles, for half the speed
+MIN_TILES = 14  # of a band: its weights come from L3, and are used so often
 MIN_BANDS = 4  # fewer would leave cores idle
 ACTIVATIONS = ("relu", "prelu", "clip")
 
@@ -103,13 +105,13 @@ def choose(layer: Layer, lanes: int, registers: int, l2_bytes: int) -> Plan:
     m, inputs = RESULTS, layer.inputs
     down, across = math.ceil(layer.height / m), math.ceil(layer.width / m)
     row_bytes = (m + 2) ** 2 * inputs * across * 4  # of V
-    tall = Plan(m, lanes, 2, (registers - 4) // 2, down, split=True)
+    many = registers >= MANY_REGISTERS
+    tall = Plan(m, lanes, 2, (registers - 4) // 2, down, split=True, unroll=4 if many else 2)
     for rows in range(1, down // MIN_BANDS + 1):
-        if down % rows == 0 and rows * across >= tall.tiles and rows * row_bytes <= l2_bytes:
+        if down % rows == 0 and rows * across >= MIN_TILES and rows * row_bytes <= l2_bytes:
             return replace(tall, rows=rows, split=False)
     weights = (m + 2) ** 2 * inputs * layer.outputs * 4
-    vectors = 4 if registers >= 32 else 3
-    square = replace(tall, vectors=vectors, tiles=(registers - 4) // vectors)
+    square = replace(tall, vectors=4, tiles=(registers - 4) // 4) if many else tall
     if down * row_bytes <= 2 * l2_bytes:
         return tall
     if down >= MIN_BANDS and down * weights < weights + down * row_bytes * layer.outputs / square.block:

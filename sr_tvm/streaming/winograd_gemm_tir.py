@@ -132,10 +132,6 @@ class WinogradWriter(Writer):
     def _result_scratch(self) -> tirx.Var:
         return self.scratch(self.plan.m * max(self.across * self.plan.m, self.lanes) * self.lanes, "q")
 
-    def _chunks(self) -> list[int]:
-        """Where vectors of pixels start in a row; the last may overlap the one before it."""
-        return list(range(0, self.layer.width - self.lanes + 1, self.lanes))
-
     # The input
 
     def _input(

@@ -144,6 +144,12 @@ def test_plans_of_vgg() -> None:
     assert plan(64, 64, 640) == bands, "a row of tiles over L2 is still better than the whole picture's V in memory"
 
 
+def test_plans_for_few_registers_do_not_spill() -> None:
+    for inputs, side in ((64, 224), (512, 28), (512, 14)):
+        plan = choose(Layer(1, inputs, inputs, side, side), *AVX2, L2)
+        assert plan.vectors * plan.tiles + plan.vectors + 1 < AVX2[1] and plan.unroll == 2
+
+
 def test_equal_layers_have_equal_functions() -> None:
     first, second = (Winograd().lower(layer(32, 48, seed=s), (1, 16, 16), "f")[0] for s in (0, 1))
     assert tvm_ffi.structural_equal(first.functions["f"], second.functions["f"])
