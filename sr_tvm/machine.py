@@ -44,6 +44,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def l2_bytes(default: int = 1 << 20) -> int:
+    """Size of CPU 0's second-level cache; ``default`` where it cannot be read."""
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text(encoding="utf-8").strip()
+        return int(size.removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return default
+
+
 def governor() -> str | None:
     """The frequency governor of CPU 0 where it can be read (on most virtual machines it cannot)."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tvm
 
@@ -10,8 +11,12 @@ from sr_tvm.targets import link
 from sr_tvm.targets.default_schedule import default_schedules
 from sr_tvm.targets.preset import Target
 
+if TYPE_CHECKING:
+    from sr_tvm.streaming.lowering import Lowering
+
 TRIPLE, MCPU, BIG_CORES = "aarch64-linux-android", "cortex-a78", 4
 NEON_BYTES = 16
+L2_BYTES = 512 << 10
 # Phones since Android 15 may map memory in pages of 16 KB; such a library loads on 4 KB pages as well.
 PAGES = ("-z", "max-page-size=16384")
 
@@ -26,6 +31,12 @@ class AndroidCpu(Target):
 
     def tvm_target(self) -> tvm.target.Target:
         return tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": MCPU, "num-cores": BIG_CORES})
+
+    def lowering(self) -> Lowering:
+        from sr_tvm.streaming.rows.lowering import RowLowering
+        from sr_tvm.streaming.rows.machine import processor_of
+
+        return RowLowering(processor_of(self.tvm_target(), L2_BYTES))
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
         return default_schedules(mod, NEON_BYTES)

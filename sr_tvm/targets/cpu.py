@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tvm
 from tvm.target import codegen
 
 from sr_tvm import machine
 from sr_tvm.targets.default_schedule import default_schedules
 from sr_tvm.targets.preset import Target
+
+if TYPE_CHECKING:
+    from sr_tvm.streaming.lowering import Lowering
 
 
 class Cpu(Target):
@@ -21,6 +26,12 @@ class Cpu(Target):
     def tvm_target(self) -> tvm.target.Target:
         options = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": machine.cores()}
         return tvm.target.Target(options)
+
+    def lowering(self) -> Lowering:
+        from sr_tvm.streaming.rows.lowering import RowLowering
+        from sr_tvm.streaming.rows.machine import processor_of
+
+        return RowLowering(processor_of(self.tvm_target(), machine.l2_bytes()))
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
         return default_schedules(mod, codegen.llvm_get_vector_width(self.tvm_target()) // 8)

@@ -10,6 +10,7 @@ import tvm
 from tvm import tirx
 
 FLOAT = "float32"
+STATUS = tvm.ir.PrimType("int32")
 POINTER = tvm.ir.PointerType(tvm.ir.PrimType(FLOAT))
 
 
@@ -120,6 +121,17 @@ def _sequence(statements: Sequence[Any]) -> Any:
 
 
 def private(params: Sequence[Any], body: Any) -> tirx.PrimFunc:
-    """A function that others of its module call by name."""
-    func = tirx.PrimFunc(list(params), body)
+    """A function that others of its module call by name (:func:`call`), and that LLVM must not inline.
+
+    TVM tells LLVM that buffers of different names never share memory. That holds within a function; inlined into its
+    caller, one function's read of a ring would seem to have nothing to do with another's write. The attribute is what TVM
+    gives to the body of an entry.
+    """
+    scope = tirx.AttrStmt(tirx.const(0, "int32"), "compute_scope", tvm.ir.StringImm("stage_compute_"), body)
+    func = tirx.PrimFunc(list(params), tirx.SeqStmt([scope, tirx.Return(tirx.const(0, "int32"))]), STATUS)
     return func.with_attr({"s_tir": True, "tirx.noalias": True, "tirx.is_scheduled": True})
+
+
+def call(name: tvm.ir.GlobalVar, arguments: Sequence[Any]) -> Any:
+    """The statement that calls a private function."""
+    return tirx.Evaluate(tvm.ir.Call(name, list(arguments), ret_ty=STATUS))

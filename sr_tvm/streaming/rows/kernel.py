@@ -43,8 +43,8 @@ def stream_kernel(
         scratch = max(scratch, function.scratch)
     packed = np.concatenate(arrays)
     workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
-    driver = Driver(region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands)
-    entry = driver.build()
+    driver = Driver(region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands, name)
+    entry, bodies[driver.strip.name_hint] = driver.build()
     bodies[driver.clear.name_hint] = clear_function(layout)
     return Kernel(
         functions={name: entry, **bodies},
@@ -52,5 +52,5 @@ def stream_kernel(
         inputs=tuple(source.name for source in region.sources),
         constants=(packed,),
         outputs=tuple((r.value, region.by_name[r.value].channels, r.shuffle) for r in region.results),
-        called=(*driver.names, driver.clear),
+        called=(*driver.names, driver.strip, driver.clear),
     )

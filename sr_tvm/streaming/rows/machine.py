@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import tvm
+from tvm.target import codegen
+
+# The first feature a processor has tells the float32 in its vectors and its vector registers.
+VECTORS = {"avx512f": (16, 32), "avx2": (8, 16), "avx": (8, 16), "neon": (4, 32), "": (4, 16)}
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -13,8 +19,8 @@ class Processor:
         lanes: float32 in a vector.
         registers: vector registers.
         l2_bytes: of the second-level cache.
-        l3_bytes_per_fma, memory_bytes_per_fma: bytes that move in the time of one vector FMA, from the third level and from memory. Measured on Zen 4 with
-            kernels of one to six blocks; they rank cuts and need not be exact.
+        l3_bytes_per_fma, memory_bytes_per_fma: bytes that move in the time of one vector FMA, from the third level and
+            from memory. Measured on Zen 4 with kernels of one to six blocks; they rank cuts and need not be exact.
     """
 
     lanes: int
@@ -22,3 +28,10 @@ class Processor:
     l2_bytes: int = 1 << 20
     l3_bytes_per_fma: float = 11.0
     memory_bytes_per_fma: float = 2.7
+
+
+def processor_of(target: tvm.target.Target, l2_bytes: int = 1 << 20) -> Processor:
+    """The vectors that LLVM may use for ``target``."""
+    features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
+    lanes, registers = next(vectors for name, vectors in VECTORS.items() if name in features or not name)
+    return Processor(lanes, registers, l2_bytes)
