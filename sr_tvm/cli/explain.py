@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from sr_tvm.passes.report import PassReport
 
+FEW = 12  # operators of one kernel that are listed one by one
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
@@ -84,16 +86,18 @@ def _print(report: PassReport) -> None:
     def table(title: str, *columns: str) -> Table:
         made = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
         for name in columns:
-            numeric = name in ("times", "KiB written", "ms", "phase")
+            numeric = name in ("times", "KiB written", "B written", "ms", "phase")
             made.add_column(name, justify="right" if numeric else "left", overflow="fold")
         return made
 
-    kernels = table("Kernels", "times", "operators", "rule", "KiB written")
+    written = "B written" if report.per_pixel else "KiB written"
+    kernels = table("Kernels", "times", "operators", "rule", written)
     groups: Counter[tuple[Any, ...]] = Counter()
     for row in report.fusions:
-        groups[(" + ".join(row["operators"]), row["rule"], row["output_bytes"])] += 1
+        rules = row["rule"].replace("; ", "\n")
+        groups[(_operators(row["operators"]), rules, row["output_bytes"])] += 1
     for (operators, rule, size), times in groups.items():
-        kernels.add_row(str(times), operators, rule, f"{size / 1024:.1f}")
+        kernels.add_row(str(times), operators, rule, str(size) if report.per_pixel else f"{size / 1024:.1f}")
     console.print(kernels)
 
     for title, rows, key in (("Folded away", report.rewrites, "rule"), ("Not done", report.refusals, "reason")):
@@ -108,6 +112,16 @@ def _print(report: PassReport) -> None:
     for row in report.phases:
         phases.add_row(str(row["number"]), row["name"], row["what"], f"{row['ms']:.0f}")
     console.print(phases)
-    before, after = report.intermediate_bytes_before / 2**20, report.intermediate_bytes_after / 2**20
+    before, after = report.intermediate_bytes_before, report.intermediate_bytes_after
+    sizes = f"{before} -> {after} bytes a pixel of the input"
+    if not report.per_pixel:
+        sizes = f"{before / 2**20:.2f} -> {after / 2**20:.2f} MiB a picture"
     console.print(f"\nKernels: {report.kernels_before} -> {report.kernels_after}", highlight=False)
-    console.print(f"Intermediates written to memory: {before:.2f} -> {after:.2f} MiB a picture", highlight=False)
+    console.print(f"Intermediates written to memory: {sizes}", highlight=False)
+
+
+def _operators(names: list[str]) -> str:
+    """In order where they are few; of a whole network how many there are of each."""
+    if len(names) <= FEW:
+        return " + ".join(names)
+    return f"{len(names)} operators: " + ", ".join(f"{times} {name}" for name, times in Counter(names).most_common())

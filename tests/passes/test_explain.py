@@ -7,6 +7,7 @@ import pytest
 from sr_tvm.cli.main import main
 from sr_tvm.nets import registry
 from sr_tvm.passes.report import FILE_NAME, PassReport
+from sr_tvm.streaming.plain import PlainLowering
 
 
 def explain(capsys, *argv):
@@ -25,7 +26,8 @@ def model(tmp_path_factory):
     return path
 
 
-def test_table_json_and_folder(model, tmp_path, capsys):
+def test_table_json_and_folder(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sr_tvm.targets.cpu.Cpu.lowering", lambda self: None)
     code, out, _ = explain(capsys, model, "--input-shape", "1x3x12x10", "--dump", tmp_path / "phases")
     assert code == 0
     assert "many-to-many" in out and "pixel_shuffle" in out and "Kernels: 18 -> 6" in out
@@ -40,6 +42,17 @@ def test_table_json_and_folder(model, tmp_path, capsys):
     assert code == 0 and "Kernels: 18 -> 6" in out
     code, out, _ = explain(capsys, tmp_path / "out", "--json")
     assert PassReport.from_json(json.loads(out)) == report
+
+
+def test_streamed_regions(model, capsys, monkeypatch):
+    """The rules that made a whole network one kernel, and where the network is not one, what forbade it."""
+    monkeypatch.setattr("sr_tvm.targets.cpu.Cpu.lowering", lambda self: PlainLowering())
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = explain(capsys, model, "--input-shape", "1x3x12x10")
+    assert code == 0 and "Kernels: 18 -> 1" in out and "-> 0.00 MiB a picture" in out
+    assert "16 operators: " in out and "4 conv2d 3x3" not in out and "3 conv2d 3x3" in out
+    assert "channel: many-to-many + many-to-many -> T many-to-many" in out
+    assert "row, column: halo + halo -> T halo" in out
 
 
 def test_errors_are_one_line(model, tmp_path, capsys):

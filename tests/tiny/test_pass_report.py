@@ -32,12 +32,19 @@ def test_round_trip(tmp_path):
     [
         ("kernels_before", None), ("kernels_after", -1), ("intermediate_bytes_after", True),
         ("intermediate_bytes_before", "1"), ("fusions", {}), ("fusions", [1]), ("refusals", [{"where": "a"}]),
-        ("phases", None), ("schema", "other"), ("version", 2),
+        ("phases", None), ("per_pixel", 1), ("schema", "other"), ("version", 2),
     ],
 )  # fmt: skip
 def test_damaged_reports_are_named(field, wrong):
     with pytest.raises(SrTvmError, match=field if field not in ("schema", "version") else "pass-report"):
         PassReport.from_json({**REPORT.to_json(), field: wrong})
+
+
+def test_reports_without_the_mark_of_symbolic_sizes():
+    """Those of artifacts made before there were any."""
+    value = REPORT.to_json()
+    del value["per_pixel"]
+    assert PassReport.from_json(value) == REPORT
 
 
 def test_missing_file(tmp_path):
