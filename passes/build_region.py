@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 
+import numpy as np
 from tvm import relax
 
 from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.permute_channels import permute_channels
 from sr_tvm.passes.read_region import Step, with_bias
 from sr_tvm.passes.shapes import static, type_dims
 from sr_tvm.streaming.region import Concat, Conv, Node, Pointwise, Region, Result, Source
@@ -52,10 +55,11 @@ class _Builder:
             step = self.steps[var]
             inputs = tuple(self._name(source) for source in step.inputs)
             if step.make is None:
-                self.results.setdefault((inputs[0], step.shuffle), []).append(var)
-                self.operators[inputs[0]].append(step.operator)
+                value = inputs[0] if step.order is None else self._ordered(inputs[0], step.order)
+                self.results.setdefault((value, step.shuffle), []).append(var)
+                self.operators[value].append(step.operator)
                 continue
-            node = step.make(self._fresh(var), inputs)
+            node = step.make(self._fresh(var.name), inputs)
             did = [step.operator]
             if isinstance(node, Pointwise) and self.graph.only_reader(step.inputs[0], var):
                 node, did = self._as_bias(node, did)
@@ -80,11 +84,20 @@ class _Builder:
         del self.nodes[conv.name]
         return with_bias(conv, node), self.operators.pop(conv.name) + did
 
-    def _fresh(self, var: relax.Var) -> str:
-        name, i = var.name, 0
-        while name in self.nodes:
-            i += 1
-            name = f"{var.name}_{i}"
+    def _ordered(self, value: str, order: np.ndarray) -> str:
+        """The name of ``value`` with its channels in another order, for a shuffle in ONNX's."""
+        behind = {name: var for var, name in self.names.items()}
+        nodes = permute_channels(
+            value, order, self.nodes, lambda name: len(self.graph.readers[behind[name]]) == 1, self._fresh
+        )
+        for node in nodes:
+            self.nodes[node.name] = node
+            self.operators[node.name] = []
+        self.operators[nodes[-1].name] += self.operators[value]
+        return nodes[-1].name
+
+    def _fresh(self, like: str) -> str:
+        name = next(name for i in count() if (name := f"{like}_{i}" if i else like) not in self.nodes)
         return name
 
     def _name(self, var: relax.Var) -> str:
@@ -93,7 +106,7 @@ class _Builder:
             shape = type_dims(var.ty)
             channels = static(shape[1]) if shape is not None else None
             assert var not in self.inside and channels is not None
-            name = self.names[var] = self._fresh(var)
+            name = self.names[var] = self._fresh(var.name)
             self.nodes[name] = Source(name, channels)
             self.sources[name] = var
         return self.names[var]

@@ -118,6 +118,11 @@ def _places(deep: int, scale: int, order: str) -> tuple[Callable[[Any], Any], ..
     return lambda k: k % channels, lambda k: k // (channels * scale), lambda k: k // channels % scale
 
 
+def as_crd(deep: int, scale: int) -> np.ndarray:
+    """The channel of a tensor in DCR order that a shuffle in CRD order wants in each place."""
+    return np.arange(deep).reshape(scale, scale, -1).transpose(2, 0, 1).reshape(-1)
+
+
 def before_shuffle(numbers: np.ndarray, scale: int, order: str) -> np.ndarray:
     """One number for each output channel as one for each input channel: what to add before to have it added after."""
     deep = len(numbers) * scale**2

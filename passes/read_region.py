@@ -24,6 +24,7 @@ class Step:
     """One operator of a region: what it reads, and its node as a function of its name and its inputs' names.
 
     ``shuffle`` over 1 is the factor of a pixel shuffle, which has no node: it is how the value it reads is stored.
+    ``order`` is what channel that store wants in each place, where it is not PyTorch's shuffle.
     """
 
     operator: str
@@ -31,6 +32,7 @@ class Step:
     inputs: tuple[relax.Var, ...]
     make: Make | None
     shuffle: int = 1
+    order: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,10 @@ def _shuffle(call: relax.Call, scale: int, order: str) -> Step | Refusal:
     axes = mapping.operator_axes(fold_pixel_shuffle.NAME)
     assert axes is not None
     data = call.args[1].fields[0]
-    if order != "CRD" or not isinstance(data, relax.Var) or str(data.ty.dtype) != "float32":
-        return Refusal(fold_pixel_shuffle.NAME, axes, f"pixel shuffle of {order} order in {data.ty.dtype}")
-    return Step(fold_pixel_shuffle.NAME, axes, (data,), None, scale)
+    if not isinstance(data, relax.Var) or str(data.ty.dtype) != "float32":
+        return Refusal(fold_pixel_shuffle.NAME, axes, f"pixel shuffle in {data.ty.dtype}")
+    wanted = fold_pixel_shuffle.as_crd(_channels(data), scale) if order == "DCR" else None
+    return Step(fold_pixel_shuffle.NAME, axes, (data,), None, scale, wanted)
 
 
 def _beside_constant(call: relax.Call) -> tuple[relax.Expr, np.ndarray]:

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from lowerings import Cut, Recorder, build, kernels_of, kinds
+import tvm
+from lowerings import Cut, Quick, Recorder, build, kernels_of, kinds
 from pass_nets import CPU, channels, const, conv, inputs, network, ops, run
 from region_reference import evaluate, result_name
 from tvm import relax, tirx
+from tvm.s_tir.meta_schedule.database import MemoryDatabase
 
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.frontend.input_shapes import resolve_open
@@ -257,6 +259,26 @@ def test_results_plain_and_shuffled_and_twice():
     check_numbers(before)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_the_other_channel_order_of_a_shuffle(shared):
+    """ONNX's default order becomes PyTorch's: in the weights if nobody else reads them, else by a 1x1 convolution."""
+
+    def build(emit, x):
+        y = emit(op.add(conv(x, weight(12), 1), channels(np.arange(12))))
+        y = emit(nn.prelu(op.add(y, conv(x, weight(12, 4, 1))), const(np.linspace(-1, 1, 12)), axis=1))
+        n, c, h, w = (int(d) for d in y.ty.shape)
+        parts = op.reshape(y, (n, 2, 2, c // 4, h, w))
+        out = op.reshape(op.permute_dims(parts, (0, 3, 4, 1, 5, 2)), (n, c // 4, 2 * h, 2 * w))
+        return (out, y) if shared else out
+
+    before = network(build, SHAPE)
+    after, _, recorder = formed(before, PlainLowering())
+    (region,) = recorder.regions
+    assert kinds(region)["Conv"] == 2 + shared and ops(after) == ["stream0"]
+    assert [r.shuffle for r in region.results if r.shuffle > 1] == [2]
+    check_numbers(before)
+
+
 def test_a_region_without_a_convolution_is_left():
     before = network(lambda emit, x: nn.relu(op.add(x, const(1.0))), SHAPE)
     after, report, recorder = formed(before)
@@ -320,6 +342,32 @@ def test_the_functions_of_a_kernel_survive_every_phase():
         attrs = plain[name].attrs
         assert isinstance(plain[name], tirx.PrimFunc) and attrs["tirx.is_scheduled"] and attrs["sr_tvm.streamed"]
     check_numbers(before, (PlainLowering(),))
+
+
+def test_the_library_on_disk(tmp_path):
+    """Schedules are looked for in a database, the library is linked and read back; the size is a symbol."""
+    batch, height, width = (tirx.Var(name, "int64") for name in "nhw")
+    weights = weight(8), weight(4, 8, 1)
+    before = network(
+        lambda _, x: op.sigmoid(conv(nn.relu(conv(op.sigmoid(x), weights[0], 1)), weights[1])),
+        (batch, 4, height, width),
+    )
+    after, report, recorder = formed(before, PlainLowering())
+    assert recorder.shapes == [(None, None, None)] and report.kernels_after == 3
+    target = Quick()
+    mod = target.schedule(after, MemoryDatabase())
+    assert {row["kernel"]: row["calls"] for row in target.kernels(mod)} == {"tir_sigmoid": 2, "stream0": 1}
+    library = tvm.runtime.load_module(str(tmp_path / target.build(mod, tmp_path)))
+    machine = relax.VirtualMachine(library, tvm.cpu())
+    for size in ((2, 4, 5, 3), (1, 4, 1, 1)):
+        x = RNG.standard_normal(size).astype("float32")
+        deep = torch.sigmoid(torch.from_numpy(x))
+        for w in weights:
+            kernel = torch.from_numpy(w.astype("float32"))
+            deep = torch.nn.functional.conv2d(deep, kernel, padding=w.shape[-1] // 2)
+            deep = torch.relu(deep) if w is weights[0] else torch.sigmoid(deep)
+        got = machine["main"](tvm.runtime.tensor(x)).numpy()
+        assert np.abs(got - deep.numpy()).max() < 1e-5
 
 
 def test_twice_the_same():
