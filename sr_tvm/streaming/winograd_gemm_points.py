@@ -7,6 +7,7 @@ additions. 3/4 and 3/2 round better than the usual 1 and 2: with 512 channels th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 
@@ -38,15 +39,15 @@ def transform_weight(weight: np.ndarray, m: int) -> np.ndarray:
     """(O, I, 3, 3) to (n * n, I, O) float32, computed in float64."""
     g = np.array([[float(v) for v in row] for row in matrices(m)[1]])
     o, i = weight.shape[:2]
-    u = np.einsum("ak,oikl,bl->abio", g, weight.astype(np.float64), g, optimize=True)
-    return np.ascontiguousarray(u.reshape(len(g) ** 2, i, o), dtype=np.float32)
+    taps = weight.transpose(2, 3, 1, 0).reshape(TAPS * TAPS, i * o)
+    return (np.kron(g, g) @ taps.astype(np.float64)).astype(np.float32).reshape(-1, i, o)
 
 
 def _fixed(rows: list[list[Fraction]]) -> Matrix:
     return tuple(map(tuple, rows))
 
 
-def _product(values) -> Fraction:
+def _product(values: Iterable[Fraction]) -> Fraction:
     result = Fraction(1)
     for v in values:
         result *= v
