@@ -52,7 +52,11 @@ def _tiles(data: dict[str, Any]) -> Tiles:
     if not isinstance(data["pairs"], bool):
         raise TypeError("pairs as true or false")
     return Tiles(
-        _whole(data, "registers", 2, 64), _whole(data, "winograd", 0, 16), data["pairs"], _whole(data, "chunk", 1, 1 << 16)
+        _whole(data, "registers", 2, 64),
+        _whole(data, "winograd", 0, 16),
+        data["pairs"],
+        _whole(data, "chunk", 1, 1 << 16),
+        _whole(data, "unroll", 1, 64),
     )
 
 

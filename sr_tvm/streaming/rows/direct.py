@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
+from tvm import tirx
 
 from sr_tvm.streaming.region import Conv, taps
 from sr_tvm.streaming.rows.code import Packed, StageCode
-from sr_tvm.streaming.rows.emit import Register
+from sr_tvm.streaming.rows.emit import Emitter, Register
 
 
 def skips(conv: Conv) -> bool:
@@ -50,6 +53,7 @@ def emit_direct(
     first: Any,
     tile: list[dict[tuple[int, int], Register]],
     source: TileInput | None = None,
+    unroll: int = 1,
 ) -> None:
     """Add the convolution to the registers ``tile[output][row, slot]``; the tile's first channel in its group is ``first``."""
     e = code.e
@@ -63,7 +67,7 @@ def emit_direct(
         for ky in range(kh):
             if not present[:, ky].any():
                 continue
-            with e.loop("c", count) as c:
+            with _channels(e, count, unroll) as c:
                 weights = code.weights + (base + ((ky * channels + done) + c) * (kw * size))
                 for kx in range(kw):
                     if not present[:, ky, kx].any():
@@ -83,6 +87,17 @@ def emit_direct(
                             for place in places:
                                 tile[output][place].fma(weight, vectors[place])
         done = done + count
+
+
+@contextmanager
+def _channels(e: Emitter, count: int, unroll: int) -> Iterator[Any]:
+    """A loop over channels, some of them an iteration."""
+    some = gcd(count, unroll)
+    with (
+        e.loop("c", count // some) as c,
+        e.loop("u", some, tirx.ForKind.UNROLLED if some > 1 else tirx.ForKind.SERIAL) as u,
+    ):
+        yield c * some + u
 
 
 def _parts(code: StageCode, conv: Conv, channels: int) -> list[tuple[str | None, int]]:

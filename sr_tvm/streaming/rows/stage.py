@@ -32,12 +32,14 @@ class Tiles:
         winograd: output channels of a tile of Winograd products, each of which takes four accumulators; 0 for none.
         pairs: whether a tile of a convolution by its definition covers both rows of a step.
         chunk: most channels that exist between the two convolutions of a chain at a time.
+        unroll: input channels that one iteration of a convolution by its definition takes, where that divides them.
     """
 
     registers: int = 28
     winograd: int = 6
     pairs: bool = True
     chunk: int = 48
+    unroll: int = 1
 
 
 @dataclass
@@ -217,7 +219,7 @@ class _Emitter:
                 for place in places:
                     tile[output][place].set(init(start + output, *place) if init else bias)
             for term, offset in plan["direct"]:
-                emit_direct(code, term, offset, group, begin + first, tile, source)
+                emit_direct(code, term, offset, group, begin + first, tile, source, self.tiles.unroll)
             for output in range(size):
                 for place in places:
                     finish(start + output, *place, tile[output][place].get())
