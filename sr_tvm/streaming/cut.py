@@ -44,18 +44,24 @@ class Cutter:
         )
 
     def candidates(self) -> list[int]:
-        """Where a cut is worth a thought: at least one convolution on both sides, and no fewer channels cross nearby."""
+        """Where a cut is worth a thought: a convolution on both sides, not before an activation, and no narrower place
+        next to it."""
         nodes = self.region.nodes
         convs = [i for i, node in enumerate(nodes) if isinstance(node, Conv)]
         if len(convs) < 2:
             return []
-        width = {p: self._channels(p) for p in range(convs[0] + 1, convs[-1] + 1)}
-        found = []
-        for p, channels in width.items():
-            before, after = width.get(p - 1, channels + 1), width.get(p + 1, channels + 1)
-            if channels <= before and channels < after or (channels < before and channels <= after):
-                found.append(p)
-        return found
+        places = [
+            p
+            for p in range(convs[0] + 1, convs[-1] + 1)
+            if not (isinstance(nodes[p], Pointwise) and nodes[p].inputs[0] == nodes[p - 1].name)
+        ]
+        width = [self._channels(p) for p in places]
+        padded = [width[0], *width, width[-1]] if width else []
+        return [
+            p
+            for p, near in zip(places, zip(padded, width, padded[2:], strict=False), strict=True)
+            if near[1] == min(near)
+        ]
 
     def _channels(self, cut: int) -> int:
         return sum(self.region.by_name[name].channels for name in self.crossing(cut))

@@ -38,8 +38,8 @@ class StageCode:
 
     def __init__(self, stage: Stage, layout: Layout, rows: int, scratch: int, widths: dict[str, int]) -> None:
         self.stage, self.layout, self.rows, self.scratch, self.widths = stage, layout, rows, scratch, widths
-        self.e = Emitter(layout.lanes)
-        self.ws_pointer, self.p_pointer = tirx.Var("ws", POINTER), tirx.Var("p", POINTER)
+        self.e = Emitter(layout.lanes, layout.element)
+        self.ws_pointer, self.p_pointer = (tirx.Var(name, self.e.pointer) for name in ("ws", "p"))
         self.params: list[Any] = [self.ws_pointer, self.p_pointer]
         self.ws = self.e.buffer("W", self.ws_pointer)
         self.p = self.e.buffer("P", self.p_pointer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sr_tvm.streaming.region import Region, taps
 from sr_tvm.streaming.rows.layout import Layout
@@ -51,7 +51,9 @@ def _compute(stages: tuple[Stage, ...], layout: Layout, winograd: bool) -> float
     return total / layout.lanes
 
 
-def estimate(region: Region, width: int | None, processor: Processor, layout: Layout, winograd: bool = True) -> Estimate:
+def estimate(
+    region: Region, width: int | None, processor: Processor, layout: Layout, winograd: bool = True
+) -> Estimate:
     """The best strip width of ``region`` as one kernel and its cost; ``width`` is the picture's, None if unknown.
 
     ``layout`` gives phases and rows of a step; its width is not used.
@@ -60,18 +62,22 @@ def estimate(region: Region, width: int | None, processor: Processor, layout: La
     picture = width or NOMINAL_WIDTH
     compute = _compute(stages, layout, winograd)
     moved = 4.0 * sum(s.channels for s in stages if s.source is not None or s.result is not None)
-    weights = 4.0 * sum(term.weight.size for term in region.convolutions())
-    ring_traffic = 4.0 * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
+    size = layout.element.bytes
+    weights = size * sum(term.weight.size for term in region.convolutions())
+    ring_traffic = size * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
     best: Estimate | None = None
-    halo = plan_stages(stages, Layout(layout.lanes, layout.phases, layout.rows, layout.block)).halo
+    halo = plan_stages(stages, replace(layout, width=layout.block)).halo
     for strip in strip_widths(picture, halo, layout.block):
-        plan = plan_stages(stages, Layout(layout.lanes, layout.phases, layout.rows, strip))
-        held = 4.0 * plan.scratch + weights
+        plan = plan_stages(stages, replace(layout, width=strip))
+        held = size * plan.scratch + weights
         count = 1 if strip >= picture else 1 + -(-(picture - strip) // max(strip - 2 * halo, 1))
         factor = count * strip / picture
         cost = factor * compute + moved / processor.memory_bytes_per_fma
         excess = max(0.0, min(1.0, held / processor.l2_bytes - 0.5))
         cost += excess * factor * ring_traffic / processor.l3_bytes_per_fma
+        cost += (
+            max(0.0, min(1.0, held / processor.l3_bytes - 0.5)) * factor * ring_traffic / processor.memory_bytes_per_fma
+        )
         if best is None or cost < best.cost:
             best = Estimate(cost, strip)
         if not excess:

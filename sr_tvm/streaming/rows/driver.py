@@ -39,7 +39,7 @@ class Driver:
         self.of = [next(v for v in self.names if v.name_hint == name) for name in names]
         self.strip, self.clear = (tvm.ir.GlobalVar(f"{prefix}_{name}") for name in ("strip", "clear"))
         self.weights, self.bands, self.region = weights, bands, region
-        self.e = Emitter(layout.lanes)
+        self.e = Emitter(layout.lanes, layout.element)
         self.dims = [tirx.Var(n, "int64") if s is None else s for n, s in zip("nhw", shape, strict=True)]
 
         def tensor(name: str, channels: int, r: int = 1) -> Any:
@@ -47,7 +47,7 @@ class Driver:
             return tirx.decl_buffer((n, channels, h * r, w * r), FLOAT, name=name)
 
         self.sources = {s.name: tensor(f"x{i}", s.channels) for i, s in enumerate(region.sources)}
-        self.packed = tirx.decl_buffer((sizes[0],), FLOAT, name="weights", data_alignment=64)
+        self.packed = tirx.decl_buffer((sizes[0],), layout.element.dtype, name="weights", data_alignment=64)
         self.results = {
             (r.value, r.shuffle): tensor(f"y{i}", region.by_name[r.value].channels // r.shuffle**2, r.shuffle)
             for i, r in enumerate(region.results)
@@ -71,10 +71,12 @@ class Driver:
         width = e.bind("width", tirx.floordiv(share + (blocks - 1), blocks) * blocks)
         tasks = e.bind("tasks", batch * bands)
         with e.loop("task", tasks, tirx.ForKind.PARALLEL) as task:
-            workspace = tirx.decl_buffer((self.workspace,), FLOAT, name="rings", data_alignment=64, layout=None)
+            workspace = tirx.decl_buffer(
+                (self.workspace,), layout.element.dtype, name="rings", data_alignment=64, layout=None
+            )
             e.add(tirx.AllocBuffer(workspace))
             with e.loop("i", self.workspace) as i:  # LLVM makes it a memset
-                e.store_scalar(workspace, i, tirx.const(0.0, FLOAT))
+                e.store_scalar(workspace, i, tirx.const(0.0, layout.element.dtype))
             image, band = tirx.floordiv(task, bands), e.bind("band", tirx.floormod(task, bands))
             first = e.bind("first", tirx.floordiv(steps * band, bands))
             last = e.bind("last", tirx.floordiv(steps * (band + 1), bands))
@@ -93,8 +95,8 @@ class Driver:
 
     def _strip(self) -> tirx.PrimFunc:
         """One strip of one band. A function of its own, for TVM's simplifier is slow where it can see all sizes' sums."""
-        self.e = e = Emitter(self.layout.lanes)
-        self.ws, self.p = tirx.Var("ws", POINTER), tirx.Var("p", POINTER)
+        self.e = e = Emitter(self.layout.lanes, self.layout.element)
+        self.ws, self.p = tirx.Var("ws", e.pointer), tirx.Var("p", e.pointer)
         self.memory = {name: tirx.Var(f"m{i}", POINTER) for i, name in enumerate((*self.sources, *self.results))}
         names = ("image", "h", "w", "first", "last", "left", "valid", "low", "high")
         numbers = [tirx.Var(name, "int32") for name in names]
@@ -111,7 +113,7 @@ class Driver:
                 low, high = tirx.Max(first - plan.reach[i], 0), tirx.Min(last + plan.reach[i], steps)
                 with e.when(tirx.And(low <= at, at < high)):
                     self._stage(i, at)
-        return private([self.ws, self.p, *self.memory.values(), *numbers], e.body())
+        return private(self.strip.name_hint, [self.ws, self.p, *self.memory.values(), *numbers], e.body())
 
     def _row(self, value: str, y: Any) -> Any:
         ring = self.plan.rings[value]
@@ -173,12 +175,12 @@ class Driver:
                     e.add(call(self.clear, args))
 
 
-def clear_function(layout: Layout) -> tirx.PrimFunc:
+def clear_function(name: str, layout: Layout) -> tirx.PrimFunc:
     """Zero the pixels of a ring's row that lie right of the picture: the padding of what reads them."""
-    e = Emitter(layout.lanes)
-    ws = tirx.Var("ws", POINTER)
+    e = Emitter(layout.lanes, layout.element)
+    ws = tirx.Var("ws", e.pointer)
     row, channels, valid, blocks = (tirx.Var(n, "int32") for n in ("row", "channels", "valid", "blocks"))
     buffer = e.buffer("W", ws)
     with e.loop("c", channels) as c, e.loop("x", blocks * layout.block - valid) as x:
-        e.store_scalar(buffer, row + c * layout.channel + layout.pixel(valid + x), tirx.const(0.0, FLOAT))
-    return private([ws, row, channels, valid, blocks], e.body())
+        e.store_scalar(buffer, row + c * layout.channel + layout.pixel(valid + x), tirx.const(0.0, layout.element.dtype))
+    return private(name, [ws, row, channels, valid, blocks], e.body())

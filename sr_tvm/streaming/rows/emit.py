@@ -9,9 +9,11 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from sr_tvm.streaming.rows.element import FLOAT32, Element
+
 FLOAT = "float32"
 STATUS = tvm.ir.PrimType("int32")
-POINTER = tvm.ir.PointerType(tvm.ir.PrimType(FLOAT))
+POINTER = tvm.ir.PointerType(tvm.ir.PrimType(FLOAT))  # to memory outside of the kernel
 
 
 class Register:
@@ -20,7 +22,7 @@ class Register:
     def __init__(self, emitter: Emitter, name: str) -> None:
         self.emitter = emitter
         # The scope "local" would lie on the heap: TVM puts only small "global" buffers on the stack.
-        self.buffer = tirx.decl_buffer((emitter.lanes,), FLOAT, name=name, layout=None)
+        self.buffer = tirx.decl_buffer((emitter.lanes,), emitter.element.dtype, name=name, layout=None)
         emitter.add(tirx.AllocBuffer(self.buffer))
 
     def get(self) -> Any:
@@ -31,14 +33,20 @@ class Register:
 
     def fma(self, a: Any, b: Any) -> None:
         """Add the product; LLVM contracts it to one instruction."""
-        self.set(self.get() + a * b)
+        e = self.emitter
+        if e.element.emulated:  # one rounding, as the instruction has; products of float16 are exact in float32
+            a, b, c = (e.cast(value, FLOAT) for value in (a, b, self.get()))
+            self.set(e.cast(c + a * b, e.element.dtype))
+        else:
+            self.set(self.get() + a * b)
 
 
 class Emitter:
     """Collects statements; ``loop`` and ``when`` nest. Offsets are of elements; vectors have ``lanes`` of them."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, lanes: int, element: Element = FLOAT32) -> None:
+        self.lanes, self.element = lanes, element
+        self.pointer = tvm.ir.PointerType(tvm.ir.PrimType(element.dtype))
         self._stack: list[list[Any]] = [[]]
         self._count = 0
 
@@ -94,7 +102,7 @@ class Emitter:
 
     def buffer(self, name: str, data: Any) -> Any:
         """A flat view of a pointer parameter."""
-        buffer = tirx.decl_buffer((1,), FLOAT, name=name, layout=None, data_alignment=64)
+        buffer = tirx.decl_buffer((1,), str(data.ty.element_type.dtype), name=name, layout=None, data_alignment=64)
         self.add(tirx.DeclBuffer(buffer, data=data))
         return buffer
 
@@ -105,7 +113,13 @@ class Emitter:
         return tirx.BufferLoad(buffer, [offset])
 
     def splat(self, value: Any) -> Any:
-        return tirx.Broadcast(tirx.const(value, FLOAT) if isinstance(value, float) else value, self.lanes)
+        return tirx.Broadcast(tirx.const(value, self.element.dtype) if isinstance(value, float) else value, self.lanes)
+
+    def cast(self, value: Any, dtype: str) -> Any:
+        """``value``, a vector or a scalar, as ``dtype``."""
+        lanes = value.ty.dtype.lanes
+        wanted = f"{dtype}x{lanes}" if lanes > 1 else dtype
+        return value if str(value.ty.dtype) == wanted else tirx.Cast(wanted, value)
 
     def store(self, buffer: Any, offset: Any, value: Any) -> None:
         self.add(tirx.BufferStore(buffer, value, [tirx.Ramp(offset, 1, self.lanes)]))
@@ -120,14 +134,14 @@ def _sequence(statements: Sequence[Any]) -> Any:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
-def private(params: Sequence[Any], body: Any) -> tirx.PrimFunc:
+def private(name: str, params: Sequence[Any], body: Any) -> tirx.PrimFunc:
     """A function that others of its module call by name (:func:`call`), and that LLVM must not inline.
 
     TVM tells LLVM that buffers of different names never share memory. That holds within a function; inlined into its
     caller, one function's read of a ring would seem to have nothing to do with another's write. The attribute is what TVM
     gives to the body of an entry.
     """
-    scope = tirx.AttrStmt(tirx.const(0, "int32"), "compute_scope", tvm.ir.StringImm("stage_compute_"), body)
+    scope = tirx.AttrStmt(tirx.const(0, "int32"), "compute_scope", tvm.ir.StringImm(f"{name}_compute_"), body)
     func = tirx.PrimFunc(list(params), tirx.SeqStmt([scope, tirx.Return(tirx.const(0, "int32"))]), STATUS)
     return func.with_attr({"s_tir": True, "tirx.noalias": True, "tirx.is_scheduled": True})
 

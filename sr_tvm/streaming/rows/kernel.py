@@ -32,7 +32,7 @@ def stream_kernel(
         function = emit_stage(stage, layout, tiles, plan.scratch, widths)
         if function.key not in unique:
             unique[function.key] = f"{name}_{len(unique)}"
-            bodies[unique[function.key]] = function.prim_func()
+            bodies[unique[function.key]] = function.prim_func(unique[function.key])
         functions.append(function)
         names.append(unique[function.key])
         offsets.append(top)
@@ -41,11 +41,11 @@ def stream_kernel(
         arrays.append(np.zeros(padding, "float32"))
         top += function.packed.size + padding
         scratch = max(scratch, function.scratch)
-    packed = np.concatenate(arrays)
+    packed = np.concatenate(arrays).astype(layout.element.dtype)
     workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
     driver = Driver(region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands, name)
     entry, bodies[driver.strip.name_hint] = driver.build()
-    bodies[driver.clear.name_hint] = clear_function(layout)
+    bodies[driver.clear.name_hint] = clear_function(driver.clear.name_hint, layout)
     return Kernel(
         functions={name: entry, **bodies},
         entry=name,

@@ -5,29 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-LINE = 16  # floats of a cache line
+from sr_tvm.streaming.rows.element import FLOAT32, Element
+
+LINE = 64  # bytes of a cache line
 SLOTS = 2  # vectors of one row in a tile
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows of ``width`` pixels as [channel][phase][pitch] floats, with a vector of padding at both ends of each line.
+    """Rows of ``width`` pixels as [channel][phase][pitch] elements, with a vector of padding at both ends of each line.
 
     With two phases, the even pixels of a row lie before the odd ones: then a shift by two pixels is a shift by one element, and
     the column transform of Winograd's F(2x2, 3x3) is arithmetic between vectors. A column block is ``2 * lanes``
     pixels: with one phase two neighbouring vectors, with two phases a vector of even and one of odd pixels.
 
     Attributes:
-        lanes: floats in a vector.
+        lanes: elements in a vector.
         phases: 1 or 2.
         rows: rows made in one step, 1 or 2.
         width: pixels of a strip, a multiple of ``block``.
+        element: what it computes with.
     """
 
     lanes: int
     phases: int
     rows: int
     width: int
+    element: Element = FLOAT32
 
     @property
     def block(self) -> int:
@@ -39,9 +43,9 @@ class Layout:
 
     @property
     def channel(self) -> int:
-        """Floats from a channel to the next: an odd number of cache lines, so that channels spread over all cache sets."""
-        lines = -(-self.phases * self.pitch // LINE)
-        return (lines | 1) * LINE
+        """Elements from a channel to the next: an odd number of cache lines, so that channels spread over all cache sets."""
+        line = LINE // self.element.bytes
+        return (-(-self.phases * self.pitch // line) | 1) * line
 
     def line(self, slot: int, dx: int = 0) -> int:
         """Offset from a channel's begin to the vector of ``slot`` in the first column block, shifted by ``dx`` pixels."""
@@ -50,7 +54,7 @@ class Layout:
         return ((slot + dx) % 2) * self.pitch + self.lanes + (slot + dx) // 2
 
     def column(self, block: Any) -> Any:
-        """Floats from the first column block to that of number ``block``."""
+        """Elements from the first column block to that of number ``block``."""
         return block * (self.lanes if self.phases == 2 else self.block)
 
     def pixel(self, x: Any) -> Any:

@@ -10,6 +10,7 @@ from sr_tvm.streaming.lowering import Kernel, Shape
 from sr_tvm.streaming.region import Region
 from sr_tvm.streaming.rows.cost import Estimate, estimate
 from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.streaming.rows.element import FLOAT32, Element, check_range
 from sr_tvm.streaming.rows.kernel import stream_kernel
 from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.machine import Processor
@@ -21,16 +22,26 @@ Lookup = Callable[[Region, Shape], Decisions | None]
 
 
 class RowLowering:
-    """Rows of pixels in vectors (see the package). ``records`` finds tuned decisions; without, the cost model decides."""
+    """Rows of pixels in vectors (see the package). ``records`` finds tuned decisions; without, the cost model decides.
+
+    ``element`` is what the kernels compute with; between kernels every tensor is float32.
+    """
 
     name = "rows"
 
-    def __init__(self, processor: Processor, records: Lookup | None = None, winograd: bool = True) -> None:
-        self.processor, self.records, self.winograd = processor, records, winograd
+    def __init__(
+        self,
+        processor: Processor,
+        records: Lookup | None = None,
+        winograd: bool = True,
+        element: Element = FLOAT32,
+    ) -> None:
+        self.processor, self.records, self.winograd, self.element = processor, records, winograd, element
 
     def layout(self, width: int, phases: int | None = None) -> Layout:
         phases = phases or (2 if self.winograd else 1)
-        return Layout(self.processor.lanes, phases, phases, width)
+        lanes = self.processor.lanes * FLOAT32.bytes // self.element.bytes
+        return Layout(lanes, phases, phases, width, self.element)
 
     def tiles(self) -> Tiles:
         """Register tiles that leave room for the vectors they are multiplied with."""
@@ -71,6 +82,7 @@ class RowLowering:
 
     def lower_as(self, region: Region, shape: Shape, name: str, decisions: Decisions) -> list[Kernel]:
         """The kernels as decided, one a piece."""
+        check_range(region, self.element)
         kernels = []
         pieces = Cutter(region).pieces(decisions.cuts)
         for i, (piece, decided) in enumerate(zip(pieces, decisions.pieces, strict=True)):

@@ -18,7 +18,7 @@ class Processor:
     Attributes:
         lanes: float32 in a vector.
         registers: vector registers.
-        l2_bytes: of the second-level cache.
+        l2_bytes, l3_bytes: of the second-level cache, and of a core's share of the third.
         l3_bytes_per_fma, memory_bytes_per_fma: bytes that move in the time of one vector FMA, from the third level and
             from memory. Measured on Zen 4 with kernels of one to six blocks; they rank cuts and need not be exact.
     """
@@ -26,6 +26,7 @@ class Processor:
     lanes: int
     registers: int
     l2_bytes: int = 1 << 20
+    l3_bytes: int = 8 << 20
     l3_bytes_per_fma: float = 11.0
     memory_bytes_per_fma: float = 2.7
 

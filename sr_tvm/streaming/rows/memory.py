@@ -7,7 +7,7 @@ from typing import Any
 from tvm import tirx
 
 from sr_tvm.streaming.rows.code import Packed, StageCode, pack_steps
-from sr_tvm.streaming.rows.emit import Emitter
+from sr_tvm.streaming.rows.emit import FLOAT, Emitter
 from sr_tvm.streaming.rows.layout import SLOTS
 
 
@@ -43,7 +43,10 @@ def emit_source(code: StageCode, packed: Packed) -> None:
         begin = e.bind("begin", origin + plane * tirx.Cast("int64", c) + tirx.Cast("int64", block * layout.block))
         addresses = [code.address(out, c, slot) for slot in range(SLOTS)]
         with e.when((block + 1) * layout.block <= valid):
-            pair = [e.bind("x", e.load(code.memory, begin + slot * layout.lanes)) for slot in range(SLOTS)]
+            pair = [
+                e.bind("x", e.cast(e.load(code.memory, begin + slot * layout.lanes), layout.element.dtype))
+                for slot in range(SLOTS)
+            ]
             pair = split_vectors(*pair, layout.lanes) if layout.phases == 2 else pair
             for slot in range(SLOTS):
                 e.store(code.ws, addresses[slot], code.apply(steps, pair[slot], c, 0, slot))
@@ -53,14 +56,14 @@ def emit_source(code: StageCode, packed: Packed) -> None:
                 at = block * layout.block + x
                 with e.when(at < valid):
                     value = e.scalar(code.memory, begin + tirx.Cast("int64", x))
-                    e.store_scalar(code.ws, line + layout.pixel(at), value)
+                    e.store_scalar(code.ws, line + layout.pixel(at), e.cast(value, layout.element.dtype))
             for slot in range(SLOTS):
                 value = e.bind("x", e.load(code.ws, addresses[slot]))
                 e.store(code.ws, addresses[slot], code.apply(steps, value, c, 0, slot))
             with e.loop("x", layout.block) as x:
                 at = block * layout.block + x
                 with e.when(at >= valid):
-                    e.store_scalar(code.ws, line + layout.pixel(at), tirx.const(0.0, "float32"))
+                    e.store_scalar(code.ws, line + layout.pixel(at), tirx.const(0.0, layout.element.dtype))
 
 
 class ResultStore:
@@ -108,7 +111,7 @@ class ResultStore:
         runs = [tile[0] + tile[1]] if layout.phases == 2 else tile
         for run, vectors in enumerate(runs):
             for i, vector in enumerate(interleave(e, vectors)):
-                e.store(code.memory, begin + (run * r + i) * layout.lanes, vector)
+                e.store(code.memory, begin + (run * r + i) * layout.lanes, e.cast(vector, FLOAT))
 
     def _pixels(self, c: Any, row: int, dy: int, begin: Any, left: Any) -> None:
         code, e, layout = self.code, self.code.e, self.code.layout
@@ -118,4 +121,4 @@ class ResultStore:
             with e.when(tirx.And(left + x >= self.low, left + x < self.high)):
                 for sx in range(r):
                     value = e.scalar(code.ws, self.at(c * r * r + dy * r + sx, row, slot) + lane)
-                    e.store_scalar(code.memory, begin + tirx.Cast("int64", x * r + sx), value)
+                    e.store_scalar(code.memory, begin + tirx.Cast("int64", x * r + sx), e.cast(value, FLOAT))

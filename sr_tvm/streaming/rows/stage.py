@@ -53,8 +53,8 @@ class Function:
     scratch: int
     key: Any
 
-    def prim_func(self) -> tirx.PrimFunc:
-        return private(self.code.params, self.code.e.body())
+    def prim_func(self, name: str) -> tirx.PrimFunc:
+        return private(name, self.code.params, self.code.e.body())
 
 
 def winograd_pays(conv: Conv, layout: Layout) -> bool:
