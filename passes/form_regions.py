@@ -108,7 +108,7 @@ class _Calls:
     def _call(self, kernel: Kernel) -> list[Binding]:
         entry = add_functions(self.builder, kernel)
         arguments = [self.values[name, 1] for name in kernel.inputs]
-        arguments += [relax.const(numbers, "float32") for numbers in kernel.constants]
+        arguments += [relax.const(numbers, str(numbers.dtype)) for numbers in kernel.constants]
         types = [self._type(channels, shuffle) for _, channels, shuffle in kernel.outputs]
         call = relax.call_tir(entry, relax.Tuple(arguments), out_ty=types[0] if len(types) == 1 else types)
         if len(types) == 1:

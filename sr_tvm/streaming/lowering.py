@@ -20,7 +20,8 @@ Shape = tuple[int | None, int | None, int | None]
 class Kernel:
     """One TIR function for a region, or for a part of one, and how it is called.
 
-    The parameters of ``functions[entry]`` are buffers of float32: the ``inputs``, the ``constants``, the ``outputs``.
+    The parameters of ``functions[entry]`` are buffers of float32, the constants perhaps of float16: the ``inputs``, the
+    ``constants``, the ``outputs``.
     The other functions are private to the entry and carry its name as a prefix.
 
     Attributes:

@@ -182,5 +182,7 @@ def clear_function(name: str, layout: Layout) -> tirx.PrimFunc:
     row, channels, valid, blocks = (tirx.Var(n, "int32") for n in ("row", "channels", "valid", "blocks"))
     buffer = e.buffer("W", ws)
     with e.loop("c", channels) as c, e.loop("x", blocks * layout.block - valid) as x:
-        e.store_scalar(buffer, row + c * layout.channel + layout.pixel(valid + x), tirx.const(0.0, layout.element.dtype))
+        e.store_scalar(
+            buffer, row + c * layout.channel + layout.pixel(valid + x), tirx.const(0.0, layout.element.dtype)
+        )
     return private(name, [ws, row, channels, valid, blocks], e.body())
