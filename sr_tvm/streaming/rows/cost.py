@@ -12,6 +12,7 @@ from sr_tvm.streaming.rows.stage import winograd_pays
 from sr_tvm.streaming.rows.stages import Stage, build_stages
 
 NOMINAL_WIDTH = 640  # where the width is known only when the kernel runs
+STRIPS = 1.06  # what shorter loops cost where a row is more than one strip
 OVERHEAD = 2.0  # FMAs a vector costs that is loaded, transformed or stored once
 
 
@@ -72,18 +73,22 @@ def estimate(
         held = size * plan.scratch + weights
         count = 1 if strip >= picture else 1 + -(-(picture - strip) // max(strip - 2 * halo, 1))
         factor = count * strip / picture
-        cost = factor * compute + moved / processor.memory_bytes_per_fma
-        excess = max(0.0, min(1.0, held / processor.l2_bytes - 0.5))
-        cost += excess * factor * ring_traffic / processor.l3_bytes_per_fma
-        cost += (
-            max(0.0, min(1.0, held / processor.l3_bytes - 0.5)) * factor * ring_traffic / processor.memory_bytes_per_fma
-        )
+        strips = STRIPS if count > 1 else 1.0
+        cost = strips * factor * compute + moved / processor.memory_bytes_per_fma
+        outside_l2 = _ramp(held / processor.l2_bytes, 1.0, 5.0)
+        cost += outside_l2 * factor * ring_traffic / processor.l3_bytes_per_fma
+        cost += _ramp(held / processor.l3_bytes, 1.0, 3.0) * factor * ring_traffic / processor.memory_bytes_per_fma
         if best is None or cost < best.cost:
             best = Estimate(cost, strip)
-        if not excess:
+        if not outside_l2:
             break  # narrower strips only repeat more
     assert best is not None
     return best
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to ``low``, 1 from ``high`` on, straight between."""
+    return max(0.0, min(1.0, (value - low) / (high - low)))
 
 
 def _channels(stages: tuple[Stage, ...], value: str) -> int:
