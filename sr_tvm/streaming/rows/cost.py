@@ -25,11 +25,11 @@ class Estimate:
 
 
 def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]:
-    """Widths that cut a row of ``width`` pixels evenly into 1, 2, ... overlapping strips."""
+    """Widths that cut a row of ``width`` pixels evenly into 1, 2, ... overlapping strips; there is always that of 1."""
     found: list[int] = []
     for count in range(1, most + 1):
         strip = -(-(-(-(width + 2 * halo * (count - 1)) // count)) // block) * block
-        if strip <= 2 * halo:
+        if count > 1 and strip <= 2 * halo:
             break
         if strip not in found:
             found.append(strip)
@@ -60,14 +60,14 @@ def estimate(
     ``layout`` gives phases and rows of a step; its width is not used.
     """
     stages = build_stages(region)
-    picture = width or NOMINAL_WIDTH
+    halo = plan_stages(stages, replace(layout, width=layout.block)).halo
+    picture = width or max(NOMINAL_WIDTH, 4 * halo)
     compute = _compute(stages, layout, winograd)
     moved = 4.0 * sum(s.channels for s in stages if s.source is not None or s.result is not None)
     size = layout.element.bytes
     weights = size * sum(term.weight.size for term in region.convolutions())
     ring_traffic = size * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
     best: Estimate | None = None
-    halo = plan_stages(stages, replace(layout, width=layout.block)).halo
     for strip in strip_widths(picture, halo, layout.block):
         plan = plan_stages(stages, replace(layout, width=strip))
         held = size * plan.scratch + weights

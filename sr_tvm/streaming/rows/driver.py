@@ -8,6 +8,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from sr_tvm.errors import SrTvmError
 from sr_tvm.streaming.lowering import Shape
 from sr_tvm.streaming.region import Region
 from sr_tvm.streaming.rows.emit import FLOAT, POINTER, Emitter, call, private
@@ -66,6 +67,11 @@ class Driver:
         bands = e.bind("bands", tirx.Max(tirx.Min(threads, tirx.floordiv(steps, MIN_BAND)), 1))
         even = e.bind("even", w + tirx.floormod(w, layout.phases) if layout.phases == 2 else w)
         useful = layout.width - 2 * halo
+        if useful <= 0:
+            fixed = self.dims[2]
+            if not isinstance(fixed, int) or fixed > layout.width:
+                raise SrTvmError(f"strips of {layout.width} pixels are too narrow for a halo of {halo} on both sides")
+            useful = 1  # the picture is one strip
         count = e.bind("strips", tirx.floordiv(tirx.Max(even - layout.width, 0) + (useful - 1), useful) + 1)
         share = tirx.floordiv(even + (2 * halo + 1) * (count - 1), count)
         width = e.bind("width", tirx.floordiv(share + (blocks - 1), blocks) * blocks)

@@ -100,7 +100,8 @@ class _Emitter:
             if self.stage.result is not None:
                 store = ResultStore(code, self.tile(self.stage.channels))
             layers = self.stage.layers
-            chunked = len(layers) == 2 and self.chosen is None and layers[0].channels > self.tiles.chunk
+            plain = self.chosen is None and all(term.groups == 1 for term in layers[0].terms)
+            chunked = len(layers) == 2 and plain and layers[0].channels > self.tiles.chunk
             prepared = [self._prepare(layer, chunked and i == 0) for i, layer in enumerate(layers)]
             bases = [self.tile(self.tiles.chunk if chunked else layer.channels) for layer in layers[:-1]]
             partial = self.tile(layers[-1].channels) if chunked else 0

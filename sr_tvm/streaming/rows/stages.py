@@ -91,8 +91,13 @@ class _Builder:
         layer = Layer((node,), (), node.channels)
         if before is not None:
             return replace(before, value=node.name, channels=node.channels, layers=(*before.layers, layer))
-        inputs = [part for name in node.inputs for part in self.parts.get(name, (name,))]
-        term = replace(node, inputs=tuple(self.ring(name) for name in inputs))
+        inputs = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+        if node.groups > 1 and len(inputs) > 1:  # a group may take channels of two inputs
+            joined = f"{node.name}'s inputs"
+            channels = node.weight.shape[1] * node.groups
+            self.stages.append(Stage(joined, channels, parts=inputs))
+            inputs = (joined,)
+        term = replace(node, inputs=inputs)
         return Stage(node.name, node.channels, layers=(replace(layer, terms=(term,)),))
 
     def _chains(self, node: Conv) -> bool:
