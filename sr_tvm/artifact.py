@@ -29,6 +29,7 @@ class Artifact:
     ``target`` is our preset's name, ``tvm_target`` TVM's own description of it. ``schedule`` is "default" or "tuned".
     ``kernels`` says which kernel runs on which device. ``notes`` are for people: "not yet optimised", "compile only".
     ``halo`` is how many input pixels to each side an output pixel depends on; None where the network can't be tiled.
+    ``fp16``: where kernels compute in float16, how many, and how far the output is from float32's; else None.
     ``any_size``: the library takes inputs of any size, also where :meth:`at` has fixed one. Not in the manifest.
     """
 
@@ -48,6 +49,7 @@ class Artifact:
     versions: dict[str, str] = field(default_factory=dict)
     architecture: dict[str, Any] | None = None
     halo: int | None = None
+    fp16: dict[str, Any] | None = None
     any_size: bool = False
 
     def at(self, shapes: Mapping[str, Sequence[int]]) -> Artifact:
@@ -83,6 +85,8 @@ class Artifact:
         """Write the manifest into ``folder``. Build inside :func:`sr_tvm.files.atomic_folder`."""
         value = asdict(self)
         del value["folder"], value["any_size"]
+        if self.fp16 is None:  # a reader that knows no float16 can have the others
+            del value["fp16"]
         files.write_json(self.folder / MANIFEST, {"schema": SCHEMA, "version": VERSION, **value})
 
     @classmethod
@@ -110,6 +114,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("tvm_target", "versions"), dict),
     "architecture": (dict, NoneType),
     "halo": (int, NoneType),
+    "fp16": (dict, NoneType),
 }
 _ROWS: dict[str, type] = {"kernels": dict, "notes": str}
 

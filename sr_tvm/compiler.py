@@ -6,13 +6,17 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sr_tvm import __version__, files
 from sr_tvm.artifact import MANIFEST, Artifact, Tensor, sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.targets import registry
 from sr_tvm.tvm_setup import import_tvm
+
+if TYPE_CHECKING:
+    from sr_tvm.streaming.lowering import Lowering
+    from sr_tvm.tuning.row_records import RowRecords
 
 TUNING = "tuning"  # inside the artifact: the records its kernels were built from
 ARCHITECTURE_KEY = "sr_tvm.architecture"
@@ -25,15 +29,20 @@ def compile_model(
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     database_dir: str | Path | None = None,
     use_shipped_log: bool = True,
+    fp16: bool = False,
+    pictures: str | Path | None = None,
 ) -> Artifact:
     """Compile an ONNX file for a target and write the artifact into the folder ``out``, whole or not at all.
 
     ``input_shapes`` fixes symbolic input shapes; what stays symbolic, or is a name in them, makes an artifact for any
     size where :func:`takes_any_size`. ``database_dir`` is a folder of tuning records;
     without it, the records shipped for the target are used unless ``use_shipped_log`` is false.
+    ``fp16`` lets the streaming kernels compute in float16, and measures what that costs on the ``pictures`` of a
+    folder, or else on photographs that scikit-image ships.
 
     Raises:
-        SrTvmError: unknown target, bad model, bad shape, no such database, or ``out`` cannot be written.
+        SrTvmError: unknown target, bad model, bad shape, no such database, or ``out`` cannot be written; with ``fp16``
+            also a processor without float16, no pictures, or weights too large.
     """
     registry.check(target_name)
     check_output(out, database_dir)
@@ -42,6 +51,8 @@ def compile_model(
 
     model = load_onnx(model_path)
     import_tvm()
+    if fp16:
+        _check_fp16(target_name, pictures)
     shapes = (resolve_open if takes_any_size(target_name) else resolve_inputs)(model, input_shapes)
     from sr_tvm.frontend.to_relax import import_onnx
 
@@ -60,6 +71,8 @@ def compile_model(
         halo=halo,
         database_dir=database_dir,
         use_shipped_log=use_shipped_log,
+        fp16=fp16,
+        pictures=pictures,
     )
 
 
@@ -83,34 +96,50 @@ def compile_module(
     halo: int | None = None,
     database_dir: str | Path | None = None,
     use_shipped_log: bool = True,
+    fp16: bool = False,
+    pictures: str | Path | None = None,
+    lowering: Lowering | None = None,
 ) -> Artifact:
-    """Like :func:`compile_model` for a Relax module of high-level operators (``import_onnx``'s)."""
+    """Like :func:`compile_model` for a Relax module of high-level operators (``import_onnx``'s).
+
+    ``lowering`` stands in for the target's own.
+    """
     registry.check(target_name)
     check_output(out, database_dir)
     import_tvm()
+    from sr_tvm.float16_psnr import describe
     from sr_tvm.passes.pipeline import optimize
     from sr_tvm.passes.report import FILE_NAME
     from sr_tvm.targets.replay import keep_records
 
     target = registry.get(target_name)
+    if fp16:
+        _check_fp16(target_name, pictures)
+        from sr_tvm.targets import float16
+
+        lowering = float16.lowering(target)
+    imported = mod
     database = _open_database(target_name, database_dir, use_shipped_log)
+    rows = _open_row_records(target_name, database_dir, use_shipped_log)
     with files.atomic_folder(out) as folder:
-        mod, report = optimize(mod, target.tvm_target(), lowering=target.lowering())
+        mod, report = optimize(mod, target.tvm_target(), lowering=lowering or target.lowering(rows))
         if database is not None:
             keep_records(mod, database, target.tvm_target(), folder / TUNING)
+        if rows.used:
+            rows.save(folder / TUNING, rows.used)
         mod = target.schedule(mod, database)
         kernels = target.kernels(mod)
         inputs, outputs = _signature(mod, output_names)
         library = target.build(mod, folder)
         tuned = sum(k["schedule"] == "tuned" for k in kernels)
         notes = list(target.notes)
-        if database is not None:
+        if database is not None or rows.records:
             source = (
                 "the shipped tuning log" if database_dir is None else f"the tuning records {Path(database_dir).name}"
             )
             notes.append(f"{tuned} of {len(kernels)} kernels scheduled by {source}")
         report.save(folder / FILE_NAME)
-        Artifact(
+        artifact = Artifact(
             folder=folder,
             model=model,
             model_sha256=model_sha256,
@@ -126,8 +155,17 @@ def compile_module(
             versions=_versions(),
             architecture=architecture,
             halo=halo,
-        ).save()
+        )
+        (describe(artifact, imported, mod, pictures) if fp16 else artifact).save()
     return Artifact.load(out)
+
+
+def _check_fp16(target_name: str, pictures: str | Path | None) -> None:
+    from sr_tvm.float16_psnr import check_pictures
+    from sr_tvm.targets import float16
+
+    float16.check(registry.get(target_name))
+    check_pictures(pictures)
 
 
 def check_output(out: str | Path, database_dir: str | Path | None = None) -> None:
@@ -160,7 +198,7 @@ def _open_database(name: str, folder: str | Path | None, use_shipped: bool) -> A
     if folder is not None or use_shipped:
         from sr_tvm.tuning import database
 
-        if folder is not None:
+        if folder is not None and ((Path(folder) / database.WORKLOADS).is_file() or not _has_rows(folder)):
             found.append(database.open_database(folder, create=False))
         if use_shipped and (shipped := database.shipped_database(name)) is not None:
             found.append(shipped)
@@ -169,6 +207,22 @@ def _open_database(name: str, folder: str | Path | None, use_shipped: bool) -> A
     from tvm.s_tir.meta_schedule.database import OrderedUnionDatabase
 
     return OrderedUnionDatabase(*found)
+
+
+def _has_rows(folder: str | Path) -> bool:
+    from sr_tvm.tuning.row_records import NAME
+
+    return (Path(folder) / NAME).is_file()
+
+
+def _open_row_records(name: str, folder: str | Path | None, use_shipped: bool) -> RowRecords:
+    """Decisions of streaming regions: the named folder's first, then the shipped ones."""
+    from sr_tvm.tuning import database, row_records
+
+    folders = [Path(folder)] if folder is not None else []
+    if use_shipped:
+        folders += database.shipped_folders(name, file=row_records.NAME)
+    return row_records.RowRecords.open(folders)
 
 
 def _signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

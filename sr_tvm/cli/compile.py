@@ -22,6 +22,8 @@ from sr_tvm.targets.registry import NAMES
 )
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
+@click.option("--fp16", is_flag=True, help="Compute in float16 where the CPU can; says what that costs in PSNR.")
+@click.option("--data", metavar="DIR", help="Pictures to measure --fp16 with; a few photographs if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
 def command(
     model: str,
@@ -30,6 +32,8 @@ def command(
     input_shapes: tuple[str, ...],
     database: str | None,
     no_shipped_log: bool,
+    fp16: bool,
+    data: str | None,
     as_json: bool,
 ) -> None:
     """Turn the ONNX file MODEL into an artifact: a folder with a library and all that is known about it.
@@ -37,9 +41,13 @@ def command(
     A model with symbolic height and width becomes one library for pictures of every size, where the target can do that
     (cpu); a fixed shape may be faster.
 
+    With --fp16 the streaming kernels of a CPU that has float16 instructions compute in it. Its output is then compared
+    with float32's on this machine, on the pictures of --data; for another CPU by emulation, and the note says so.
+
     \b
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/ --input-shape 1x3x360x640
+    sr-tvm compile models/wdsr_x2_37k.onnx --target android-cpu -o phone/ --fp16 --data Set5
     """
     import time
 
@@ -48,11 +56,15 @@ def command(
     from sr_tvm.targets import registry
     from sr_tvm.tensor import shape_text
 
+    if data is not None and not fp16:
+        raise click.UsageError("--data names the pictures for --fp16; give both or neither")
     registry.check(target)
     check_output(output, database)
     shapes = merge_open(input_shapes)
     begin = time.perf_counter()
-    artifact = compile_model(model, target, output, shapes, database, use_shipped_log=not no_shipped_log)
+    artifact = compile_model(
+        model, target, output, shapes, database, use_shipped_log=not no_shipped_log, fp16=fp16, pictures=data
+    )
     seconds = time.perf_counter() - begin
     if as_json:
         from sr_tvm import files
