@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import tvm
 
     from sr_tvm.streaming.region import Region
+
+SCHEDULE_ATTR = "sr_tvm.schedule"  # on each kernel of a scheduled module: "tuned" or "default"
 
 Shape = tuple[int | None, int | None, int | None]
 """N, H and W of a region's tensors; None for a value known only when it runs."""
@@ -38,6 +40,11 @@ class Kernel:
     constants: tuple[np.ndarray, ...]
     outputs: tuple[tuple[str, int, int], ...]
     called: tuple[tvm.ir.GlobalVar, ...] = ()
+
+    def tuned(self) -> Kernel:
+        """The same, its entry marked as made from tuning records."""
+        entry = self.functions[self.entry].with_attr(SCHEDULE_ATTR, "tuned")
+        return replace(self, functions={**self.functions, self.entry: entry})
 
     def module_functions(self) -> dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc]:
         """The functions, keyed as a module needs them; the entry's variable is new."""

@@ -13,6 +13,7 @@ from sr_tvm.targets.preset import Target
 
 if TYPE_CHECKING:
     from sr_tvm.streaming.lowering import Lowering
+    from sr_tvm.tuning.row_records import RowRecords
 
 TRIPLE, MCPU, BIG_CORES = "aarch64-linux-android", "cortex-a78", 4
 NEON_BYTES = 16
@@ -32,11 +33,12 @@ class AndroidCpu(Target):
     def tvm_target(self) -> tvm.target.Target:
         return tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": MCPU, "num-cores": BIG_CORES})
 
-    def lowering(self) -> Lowering:
+    def lowering(self, records: RowRecords | None = None) -> Lowering:
         from sr_tvm.streaming.rows.lowering import RowLowering
         from sr_tvm.streaming.rows.machine import processor_of
 
-        return RowLowering(processor_of(self.tvm_target(), L2_BYTES))
+        processor = processor_of(self.tvm_target(), L2_BYTES)
+        return RowLowering(processor, records.lookup(processor) if records else None)
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
         return default_schedules(mod, NEON_BYTES)

@@ -13,6 +13,7 @@ from sr_tvm.targets.preset import Target
 
 if TYPE_CHECKING:
     from sr_tvm.streaming.lowering import Lowering
+    from sr_tvm.tuning.row_records import RowRecords
 
 
 class Cpu(Target):
@@ -27,11 +28,12 @@ class Cpu(Target):
         options = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": machine.cores()}
         return tvm.target.Target(options)
 
-    def lowering(self) -> Lowering:
+    def lowering(self, records: RowRecords | None = None) -> Lowering:
         from sr_tvm.streaming.rows.lowering import RowLowering
         from sr_tvm.streaming.rows.machine import processor_of
 
-        return RowLowering(processor_of(self.tvm_target(), machine.l2_bytes()))
+        processor = processor_of(self.tvm_target(), machine.l2_bytes())
+        return RowLowering(processor, records.lookup(processor) if records else None)
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
         return default_schedules(mod, codegen.llvm_get_vector_width(self.tvm_target()) // 8)

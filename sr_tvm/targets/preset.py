@@ -11,13 +11,13 @@ from tvm import relax
 
 from sr_tvm.passes.hide_helpers import HideHelpers
 from sr_tvm.passes.reshape_views import ReshapeViews
+from sr_tvm.streaming.lowering import SCHEDULE_ATTR
 from sr_tvm.targets import link
 from sr_tvm.targets.replay import replay
 
 if TYPE_CHECKING:
     from sr_tvm.streaming.lowering import Lowering
-
-SCHEDULE_ATTR = "sr_tvm.schedule"  # on each kernel: "tuned" or "default"
+    from sr_tvm.tuning.row_records import RowRecords
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,11 @@ class Target:
     def tvm_target(self) -> tvm.target.Target:
         raise NotImplementedError
 
-    def lowering(self) -> Lowering | None:
-        """How regions of operators become streaming kernels; None where the target streams none."""
+    def lowering(self, records: RowRecords | None = None) -> Lowering | None:
+        """How regions of operators become streaming kernels; None where the target streams none.
+
+        ``records`` are tuned decisions, for the regions they know.
+        """
         return None
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
@@ -63,7 +66,9 @@ class Target:
             mod = self.default_schedule(mod)
         for var, function in mod.functions_items():
             if isinstance(function, tvm.tirx.PrimFunc):
-                source = "tuned" if var.name_hint in tuned else "default"
+                # A streamed kernel may carry the mark already.
+                known = "tuned" if var.name_hint in tuned else "default"
+                source = str((function.attrs or {}).get(SCHEDULE_ATTR, known))
                 mod[var] = function.with_attr(SCHEDULE_ATTR, source)
         return mod
 

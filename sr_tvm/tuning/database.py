@@ -182,13 +182,16 @@ def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
     return len(lines) - len(kept)
 
 
-def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
-    """The folders of records that are shipped for a target, in order of name."""
+def shipped_folders(target_name: str, root: str | Path | None = None, file: str = WORKLOADS) -> tuple[Path, ...]:
+    """The folders with records of kernels that are shipped for a target, in order of name.
+
+    ``file`` is what a folder must have; row_records.NAME finds those with decisions of streaming regions.
+    """
     if root is None:
         import sr_tvm.tuning_logs
 
         root = Path(next(iter(sr_tvm.tuning_logs.__path__)))
-    return tuple(sorted(p.parent for p in (Path(root) / target_name).glob(f"*/{WORKLOADS}")))
+    return tuple(sorted(p.parent for p in (Path(root) / target_name).glob(f"*/{file}")))
 
 
 def shipped_database(target_name: str, root: str | Path | None = None) -> Any:
@@ -201,29 +204,42 @@ def shipped_database(target_name: str, root: str | Path | None = None) -> Any:
 
 
 def export_best(database_dir: str | Path, out_dir: str | Path, top: int = 1, meta: dict[str, Any] | None = None) -> int:
-    """Write a database with the ``top`` fastest records of each task, its JSON without white space; returns how many.
+    """Write a database with the ``top`` fastest records of each kernel, its JSON without white space, and the decisions
+    of streaming regions; returns how many.
 
     ``meta`` (device, command, date, versions) goes to meta.json beside it.
     """
+    from sr_tvm.tuning.row_records import RowRecords
+
     source = open_database(database_dir, create=False)
+    rows = RowRecords.open([database_dir])
     with files.atomic_folder(out_dir) as partial:
-        target = JSONDatabase(work_dir=str(partial))
-        seen: list[Any] = []
-        count = 0
-        for record in source.get_all_tuning_records():
-            if any(record.workload.same_as(w) for w in seen):
-                continue
-            seen.append(record.workload)
-            for best in source.get_top_k(record.workload, top):
-                target.commit_workload(best.workload.mod)
-                target.commit_tuning_record(best)
-                count += 1
+        rows.save(partial)
+        count = len(rows.records) + _export_kernels(source, partial, top)
         if not count:
             raise SrTvmError(f"{database_dir}: no finished records to export; run 'sr-tvm tune' first")
-        workloads = partial / WORKLOADS
-        packed = [_pack(line) for line in workloads.read_text(encoding="utf-8").splitlines()]
-        workloads.write_text("".join(packed), encoding="utf-8")
         files.write_json(partial / "meta.json", {"schema": "sr-tvm/tuning-log", "version": 1, **(meta or {})})
+    return count
+
+
+def _export_kernels(source: Any, folder: Path, top: int) -> int:
+    records = source.get_all_tuning_records()
+    if not records:
+        return 0
+    target = JSONDatabase(work_dir=str(folder))
+    seen: list[Any] = []
+    count = 0
+    for record in records:
+        if any(record.workload.same_as(w) for w in seen):
+            continue
+        seen.append(record.workload)
+        for best in source.get_top_k(record.workload, top):
+            target.commit_workload(best.workload.mod)
+            target.commit_tuning_record(best)
+            count += 1
+    workloads = folder / WORKLOADS
+    packed = [_pack(line) for line in workloads.read_text(encoding="utf-8").splitlines()]
+    workloads.write_text("".join(packed), encoding="utf-8")
     return count
 
 

@@ -11,29 +11,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.tuning.worker import HEADER, write_message
 
+if TYPE_CHECKING:
+    from sr_tvm.streaming.rows.decisions import Decisions
+    from sr_tvm.tuning.region_task import RegionTask
+
 START_DEADLINE_S = 120.0  # importing TVM on a busy machine
 BASELINE_DEADLINE_S = 300.0  # an unscheduled convolution of a large picture
+REGION_DEADLINE_S = 60.0  # a network of many kernels is compiled
 RESTARTS = 3  # workers in a row that don't even start
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one candidate, or the error that it died of."""
+    """Seconds of one candidate, or the error that it died of. ``reference``: of the default, measured in turns with it."""
 
     seconds: float | None = None
     error: str | None = None
     build_s: float = 0.0
     run_s: float = 0.0
+    reference: float | None = None
 
 
 class Measurer(Protocol):
-    """Builds and measures the candidates of one task at a time. Modules hold one function, "main"."""
+    """Builds and measures the candidates of one task at a time: a kernel's, or a streaming region's.
+
+    Modules hold one function, "main".
+    """
 
     clock: str
 
@@ -45,26 +54,39 @@ class Measurer(Protocol):
         """One candidate. Slower than ``cutoff`` seconds, it needn't be measured well."""
         ...
 
+    def open_region(self, task: RegionTask, default: Decisions) -> Timing:
+        """From now on decisions are of this region, and must compute what ``default`` does, which is measured."""
+        ...
+
+    def measure_region(self, decisions: Decisions, cutoff: float | None) -> Timing:
+        """One candidate's decisions; ``cutoff`` as above."""
+        ...
+
     def close(self) -> None: ...
 
 
 class WorkerMeasurer:
     """A :class:`Measurer` in one long-lived process on this machine.
 
-    A candidate that crashes the worker or exceeds ``deadline`` seconds costs that process, and gets an error. With
+    A candidate that crashes the worker or exceeds ``deadline`` seconds (a region's ``region_deadline``: it is several
+    kernels to compile) costs that process, and gets an error. With
     one thread the time is thread CPU time (minimum), which other processes disturb least; with more it is wall time
     (median).
     """
 
-    def __init__(self, target: Any, threads: int = 1, deadline: float = 30.0) -> None:
+    def __init__(
+        self, target: Any, threads: int = 1, deadline: float = 30.0, region_deadline: float = REGION_DEADLINE_S
+    ) -> None:
         import tvm
 
         self._save = tvm.ir.save_json
         self.target, self.threads, self.deadline = str(tvm.target.Target(target)), threads, deadline
+        self.region_deadline = region_deadline
         self.clock = "thread-cpu" if threads == 1 else "wall"
         self._process: subprocess.Popen[bytes] | None = None
         self._task: dict[str, Any] | None = None
         self._task_open = False
+        self._region: str | None = None
         self._stderr: Any = None
         self.starts = 0
 
@@ -81,22 +103,52 @@ class WorkerMeasurer:
         }
         if baseline is not None:
             self._task["baseline"] = self._save(baseline)
+        self._region = None
         timing = self._ask(self._task, BASELINE_DEADLINE_S)
         self._task.pop("baseline", None)
         self._task_open = timing.error is None
         return timing
 
     def measure(self, mod: Any, cutoff: float | None = None) -> Timing:
+        return self._in_task({"op": "measure", "mod": self._save(mod), "cutoff": cutoff}, self.deadline)
+
+    def open_region(self, task: RegionTask, default: Decisions) -> Timing:
+        if self._region == task.key and self._process is not None and self._task_open:  # compiled already
+            return self.measure_region(default)
+        from sr_tvm.tuning.region_data import to_data
+
+        self._region = task.key
+        self._task = {
+            "op": "region",
+            "region": to_data(task.region),
+            "shape": task.shape,
+            "size": task.size,
+            "processor": asdict(task.lowering.processor),
+            "winograd": task.lowering.winograd,
+            "default": default.to_json(),
+            "target": self.target,
+            "threads": self.threads,
+        }
+        timing = self._ask(self._task, BASELINE_DEADLINE_S)
+        self._task_open = timing.error is None
+        return timing
+
+    def measure_region(self, decisions: Decisions, cutoff: float | None = None) -> Timing:
+        message = {"op": "decisions", "decisions": decisions.to_json(), "cutoff": cutoff}
+        return self._in_task(message, self.region_deadline)
+
+    def _in_task(self, message: dict[str, Any], deadline: float) -> Timing:
+        """The answer to a candidate; a worker that died meanwhile is started, and gets the task again."""
         if self._process is None and self._task is not None:
             self._task_open = False
         if not self._task_open:
             if self._task is None:
-                raise RuntimeError("open_task comes first")
+                raise RuntimeError("open_task or open_region comes first")
             timing = self._ask(self._task, BASELINE_DEADLINE_S)
             if timing.error is not None:
                 return timing
             self._task_open = True
-        return self._ask({"op": "measure", "mod": self._save(mod), "cutoff": cutoff}, self.deadline)
+        return self._ask(message, deadline)
 
     def close(self) -> None:
         """Kill the worker. Nothing of worth is in it."""
@@ -133,7 +185,7 @@ class WorkerMeasurer:
         finally:
             if not whole:  # also on Ctrl-C: a late reply must not be taken for the next candidate's
                 self.close()
-        known = ("seconds", "error", "build_s", "run_s")
+        known = ("seconds", "reference", "error", "build_s", "run_s")
         return Timing(**{k: reply[k] for k in known if k in reply})
 
     def _start(self) -> subprocess.Popen[bytes]:

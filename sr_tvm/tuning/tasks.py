@@ -26,11 +26,11 @@ class Task:
     flops: float
 
 
-def find_tasks(mod: tvm.IRModule, target: tvm.target.Target) -> list[Task]:
+def find_tasks(mod: tvm.IRModule, target: tvm.target.Target, none_is_fine: bool = False) -> list[Task]:
     """The kernels of a fused Relax module that have no schedule yet, in order of name.
 
     Raises:
-        SrTvmError: there is nothing to tune.
+        SrTvmError: there is nothing to tune, which is not fine.
     """
     found: dict[str, Task] = {}
     for task in extract_tasks(mod, target):
@@ -40,7 +40,7 @@ def find_tasks(mod: tvm.IRModule, target: tvm.target.Target) -> list[Task]:
             continue
         key = structural_key(kernel)
         found[key] = Task(str(task.task_name), key, kernel, int(task.weight), _flops(kernel))
-    if not found:
+    if not found and not none_is_fine:
         raise SrTvmError("nothing to tune: the module holds no unscheduled kernels; pass the optimized Relax module")
     return sorted(found.values(), key=lambda t: (t.name, t.key))
 

@@ -1,10 +1,13 @@
-"""Tuning a module: tasks, generations of candidates, records. Interrupt it when you like; the same call goes on."""
+"""Tuning a network: its streaming regions and other kernels, generations of candidates, records.
+
+Interrupt it when you like; the same call goes on.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,10 @@ from sr_tvm.tuning.allocation import next_task
 from sr_tvm.tuning.database import drop_slower, open_tables
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
+from sr_tvm.tuning.region_run import RegionRun
+from sr_tvm.tuning.region_task import RegionTask
+from sr_tvm.tuning.row_records import RowRecords
+from sr_tvm.tuning.run import Run
 from sr_tvm.tuning.runner import Measurer, WorkerMeasurer
 from sr_tvm.tuning.task_run import TaskRun
 from sr_tvm.tuning.tasks import find_tasks
@@ -38,7 +45,8 @@ class Event:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One kernel: milliseconds of one call before (default schedule) and after tuning, candidates tried and failed."""
+    """One kernel or streaming region: milliseconds before (default schedule, cost model's decisions) and after tuning,
+    each of one call; candidates tried and failed."""
 
     name: str
     workload: str
@@ -52,7 +60,7 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """What :func:`tune` leaves. Sums are over the kernels of one inference, each times its number of calls."""
+    """What :func:`tune` leaves. Sums are over the tasks of one inference, each times its number of calls."""
 
     database: Path
     tasks: tuple[TaskResult, ...]
@@ -69,7 +77,7 @@ class TuningResult:
 
 
 def tune(
-    mod: tvm.IRModule,
+    mod: tvm.IRModule | None,
     target: Any,
     database_dir: str | Path,
     trials: int = 200,
@@ -81,13 +89,15 @@ def tune(
     measurer: Measurer | None = None,
     per_generation: int = GENERATION,
     max_seconds: float | None = None,
+    regions: Sequence[RegionTask] = (),
 ) -> TuningResult:
-    """Search schedules for the unscheduled kernels of a fused Relax module.
+    """Search decisions for streaming ``regions``, and schedules for the unscheduled kernels of a fused Relax module.
 
-    ``target`` is a TVM target or one of our presets. ``trials`` counts what earlier runs in ``database_dir`` did:
-    the same call resumes. Every finished candidate, failed or not, is on disk before the next one begins, so Ctrl-C or
-    a crash loses at most one. Kernel times come from ``measurer``, by default a worker process on this machine: thread
-    CPU time for one thread, wall time for more.
+    ``mod`` may be None, or hold no such kernel, where there are regions. Generations go to the task that is likeliest
+    to save most of the model's time, be it a region or a kernel. ``target`` is a TVM target or one of our presets.
+    ``trials`` counts what earlier runs in ``database_dir`` did: the same call resumes. Every finished candidate, failed
+    or not, is on disk before the next one begins, so Ctrl-C or a crash loses at most one. Times come from ``measurer``,
+    by default a worker process on this machine: thread CPU time for one thread, wall time for more.
 
     Raises:
         SrTvmError: nothing to tune, a setting out of range, or a folder that is not writable, belongs to another
@@ -103,41 +113,40 @@ def tune(
     # What a kernel without a record gets, and a record must beat: our target's default schedule.
     default_schedule = getattr(target, "default_schedule", lambda mod: mod)
     target = target.tvm_target() if hasattr(target, "tvm_target") else tvm.target.Target(target)
-    tasks = find_tasks(mod, target)
-    with open_tables(database_dir) as tables:
-        history = History.open(database_dir)
+    tasks = find_tasks(mod, target, none_is_fine=bool(regions)) if mod is not None else []
+    folder = Path(database_dir)
+    with open_tables(folder) as tables:
+        history = History.open(folder)
         _same_conditions(history, target, threads)
+        rows = RowRecords.open([folder])
         own = measurer is None
         measurer = measurer or WorkerMeasurer(target, threads)
         history.target, history.threads, history.clock = _describe(target), threads, measurer.clock
         history.seed, history.settings = settings.seed, {**settings.to_json(), "per_generation": per_generation}
-        runs: list[TaskRun] = []
+        runs: list[Run] = []
         adopted = 0
         try:
+            for region in regions:
+                runs.append(RegionRun(region, settings, per_generation, rows, folder, history))
+                _baseline(runs[-1], measurer, history)
             for task in tasks:
-                run = TaskRun(task, target, settings, per_generation, tables, history)
-                runs.append(run)
-                _baseline(run, measurer, history, default_schedule)
+                runs.append(TaskRun(task, target, settings, per_generation, tables, history, default_schedule))
+                _baseline(runs[-1], measurer, history)
             problems = [t["error"] for t in history.tasks.values() if t["error"]]
             if problems and all(run.progress.exhausted for run in runs):
-                raise SrTvmError(f"no kernel of the model runs unscheduled, so none can be tuned: {problems[0]}")
-            adopted = sum(len(history.of(t.key)) for t in tasks)
+                raise SrTvmError(f"no kernel of the model runs with its default, so none can be tuned: {problems[0]}")
+            adopted = sum(len(history.of(run.task.key)) for run in runs)
             history.save()
             until = None if max_seconds is None else started + max_seconds
-            _loop(runs, measurer, history, adopted, trials, progress, until, default_schedule)
+            _loop(runs, measurer, history, adopted, trials, progress, until)
         finally:
             history.save()
-            drop_slower(database_dir, {run.task.key: run.before for run in runs})
+            drop_slower(folder, {run.task.key: run.before for run in runs})
             for run in runs:
                 run.close()
             if own:
                 measurer.close()
-    return _result(Path(database_dir), runs, history, adopted, time.monotonic() - started)
-
-
-def _copy(mod: tvm.IRModule) -> tvm.IRModule:
-    """Default schedules are put into the module they are given."""
-    return tvm.IRModule(dict(mod.functions_items()))
+    return _result(folder, runs, history, adopted, time.monotonic() - started)
 
 
 def _sized(population: int | None) -> dict[str, int]:
@@ -172,11 +181,11 @@ def _same_conditions(history: History, target: Any, threads: int) -> None:
         raise SrTvmError(f"{was}; give another folder")
 
 
-def _baseline(run: TaskRun, measurer: Measurer, history: History, default_schedule: Callable[[Any], Any]) -> None:
-    """The time of the kernel with its default schedule, measured once in the life of a database."""
+def _baseline(run: Run, measurer: Measurer, history: History) -> None:
+    """The time of the task's default, measured once in the life of a database."""
     entry = history.tasks.get(run.task.key)
     if entry is None:
-        timing = measurer.open_task(run.task.mod, default_schedule(_copy(run.task.mod)))
+        timing = run.open(measurer)
         entry = {
             "task": run.task.name,
             "workload": run.task.key,
@@ -195,14 +204,13 @@ def _baseline(run: TaskRun, measurer: Measurer, history: History, default_schedu
 
 
 def _loop(
-    runs: list[TaskRun],
+    runs: list[Run],
     measurer: Measurer,
     history: History,
     done: int,
     trials: int,
     progress: Callable[[Event], None] | None,
     until: float | None,
-    default_schedule: Callable[[Any], Any],
 ) -> None:
     while done < trials:
         unfinished = next((i for i, r in enumerate(runs) if r.unfinished), None)
@@ -211,12 +219,13 @@ def _loop(
             return
         run = runs[chosen]
         # The default again, with every generation: one disturbed measurement would let slower candidates win.
-        timing = measurer.open_task(run.task.mod, default_schedule(_copy(run.task.mod)))
+        timing = run.open(measurer)
         if timing.seconds is None:
             run.progress.exhausted, run.unfinished = True, False
             continue
         if timing.seconds < run.before:
             run.before = timing.seconds
+            run.settle()
             history.tasks[run.task.key]["before_ms"] = timing.seconds * 1e3
         others = sum(r.task.weight * r.best for r in runs if r is not run)
         best = run.best
@@ -232,7 +241,7 @@ def _loop(
                 return
 
 
-def _result(folder: Path, runs: list[TaskRun], history: History, before: int, seconds: float) -> TuningResult:
+def _result(folder: Path, runs: list[Run], history: History, before: int, seconds: float) -> TuningResult:
     results = []
     for run in runs:
         rows = history.of(run.task.key)

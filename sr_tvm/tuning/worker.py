@@ -10,19 +10,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
 
 from sr_tvm.devices.lifeline import die_with_parent
+from sr_tvm.tuning.stopwatch import Stopwatch, difference, fill
 
 HEADER = 8
-MIN_SAMPLE_S = 1e-3  # a sample repeats short kernels until it is this long
-MAX_REPEATS, TIME_BUDGET_S = 10, 0.2
-# Reordered sums of float32 differ by about 1e-6 of the largest output; a wrong schedule by far more.
-TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
-DEFAULT_TOLERANCE = 1e-4
 
 
 def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
@@ -45,13 +40,11 @@ class Bench:
     """One task: its inputs, the output of its unscheduled function, and a stopwatch."""
 
     def __init__(self, tvm: Any, message: dict[str, Any]) -> None:
-        self.tvm = tvm
+        self.tvm, self.watch = tvm, Stopwatch(message["threads"])
         self.target = tvm.target.Target(json.loads(message["target"]))
-        self.clock: Callable[[], int] = time.thread_time_ns if message["threads"] == 1 else time.perf_counter_ns
-        self.typical = min if message["threads"] == 1 else np.median
         mod = tvm.ir.load_json(message["mod"])
         rng = np.random.default_rng(0)
-        self.initial = [_fill(rng, shape, dtype) for dtype, shape in message["arguments"]]
+        self.initial = [fill(rng, shape, dtype) for dtype, shape in message["arguments"]]
         self.arguments = [tvm.runtime.tensor(a) for a in self.initial]
         self._call_once(self._build(mod))
         self.expected = [a.numpy().copy() for a in self.arguments]
@@ -63,24 +56,13 @@ class Bench:
     def _call_once(self, function: Any) -> float:
         for argument, value in zip(self.arguments, self.initial, strict=True):
             argument.copyfrom(value)
-        start = self.clock()
-        function(*self.arguments)
-        return (self.clock() - start) * 1e-9
+        return self.watch.once(lambda: function(*self.arguments))
 
     def wrong(self) -> str | None:
         """What differs between the arguments now and after the unscheduled function; None if nothing does."""
-        for place, (argument, expected) in enumerate(zip(self.arguments, self.expected, strict=True)):
-            actual = argument.numpy()
-            if expected.dtype.kind not in "fV":
-                if not np.array_equal(actual, expected):
-                    return f"wrong result: argument {place} differs"
-                continue
-            peak = max(1.0, float(np.abs(expected).max(initial=0)))
-            tolerance = TOLERANCE.get(str(expected.dtype), DEFAULT_TOLERANCE) * peak
-            error = float(np.abs(actual.astype("float64") - expected).max(initial=0))
-            if not error <= tolerance:  # NaN is wrong too
-                return f"wrong result: argument {place} is off by {error:.3g}, allowed {tolerance:.3g}"
-        return None
+        pairs = enumerate(zip(self.arguments, self.expected, strict=True))
+        problems = (difference(f"argument {place}", actual.numpy(), expected) for place, (actual, expected) in pairs)
+        return next(filter(None, problems), None)
 
     def measure(self, mod: Any, cutoff: float | None) -> dict[str, Any]:
         started = time.perf_counter()
@@ -90,44 +72,57 @@ class Bench:
         problem = self.wrong()
         if problem:
             return {"error": problem}
-        number = max(1, int(MIN_SAMPLE_S / max(first, 1e-7)))
-        samples: list[float] = []
-        begun = time.perf_counter()
-        while len(samples) < MAX_REPEATS:
-            start = self.clock()
-            for _ in range(number):
-                function(*self.arguments)
-            samples.append((self.clock() - start) * 1e-9 / number)
-            slow = cutoff is not None and samples[-1] > cutoff  # far from the best: one look is enough
-            if slow or (len(samples) >= 3 and time.perf_counter() - begun > TIME_BUDGET_S):
-                break
+        samples = self.watch.samples(lambda: function(*self.arguments), first, cutoff)
         times = {"build_s": built - started, "run_s": time.perf_counter() - built}
-        return {"seconds": float(self.typical(samples)), "samples": samples, **times}
-
-
-def _fill(rng: np.random.Generator, shape: list[int], dtype: str) -> np.ndarray:
-    if dtype.startswith(("float", "bfloat")):
-        return rng.uniform(-1, 1, shape).astype(dtype)
-    return rng.integers(0, 2, shape).astype(dtype)  # 0 and 1 are valid as flags, indices and numbers
+        return {"seconds": self.watch.typical(samples), "samples": samples, **times}
 
 
 def serve(tvm: Any, requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answer until the stream ends. An exception is an answer; a crash is not ours to catch."""
-    bench: Bench | None = None
+    answer = Answers(tvm)
     write_message(replies, {"ready": os.getpid()})
     while (message := read_message(requests)) is not None:
         try:
-            if message["op"] == "task":
-                bench = Bench(tvm, message)
-                baseline = message.get("baseline")
-                reply = bench.measure(tvm.ir.load_json(baseline), None) if baseline else {}
-            elif bench is None:
-                reply = {"error": "no task is open"}
-            else:
-                reply = bench.measure(tvm.ir.load_json(message["mod"]), message["cutoff"])
+            reply = getattr(answer, message["op"])(message)
         except Exception as error:
             reply = {"error": _one_line(error)}
         write_message(replies, reply)
+
+
+class Answers:
+    """A method for each message: a kernel's task is opened, then its modules come; or a region, then decisions."""
+
+    def __init__(self, tvm: Any) -> None:
+        self.tvm = tvm
+        self.bench: Any = None
+
+    def task(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.bench = None  # its memory goes before that of the next
+        self.bench = bench = Bench(self.tvm, message)
+        baseline = message.get("baseline")
+        return bench.measure(self.tvm.ir.load_json(baseline), None) if baseline else {}
+
+    def measure(self, message: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(self.bench, Bench):
+            return {"error": "no task is open"}
+        return self.bench.measure(self.tvm.ir.load_json(message["mod"]), message["cutoff"])
+
+    def region(self, message: dict[str, Any]) -> dict[str, Any]:
+        from sr_tvm.tuning.region_bench import RegionBench
+
+        self.bench = None
+        bench = RegionBench(self.tvm, message)
+        reply = bench.measure(bench.default, None)
+        if "error" not in reply:
+            self.bench = bench
+        return reply
+
+    def decisions(self, message: dict[str, Any]) -> dict[str, Any]:
+        from sr_tvm.streaming.rows.decisions import Decisions
+
+        if self.bench is None or isinstance(self.bench, Bench):
+            return {"error": "no region is open"}
+        return self.bench.measure(Decisions.from_json(message["decisions"], "a candidate"), message["cutoff"])
 
 
 def _one_line(error: Exception) -> str:

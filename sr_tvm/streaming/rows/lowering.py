@@ -77,8 +77,10 @@ class RowLowering:
         return Decisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
-        decisions = (self.records(region, shape) if self.records else None) or self.decide(region, shape)
-        return self.lower_as(region, shape, name, decisions)
+        found = self.records(region, shape) if self.records else None
+        if found is None:
+            return self.lower_as(region, shape, name, self.decide(region, shape))
+        return [kernel.tuned() for kernel in self.lower_as(region, shape, name, found)]
 
     def lower_as(self, region: Region, shape: Shape, name: str, decisions: Decisions) -> list[Kernel]:
         """The kernels as decided, one a piece."""
