@@ -38,8 +38,8 @@ bench: peers ## run one benchmark: make bench NAME=peers
 tune: venv ## tune the shipped model: make tune TARGET=cpu
 	$(BIN)/sr-tvm tune models/wdsr_x2_37k.onnx --target $(or $(TARGET),cpu) $(ARGS)
 
-system-deps: ## what pip can't install (Debian): a C++ compiler for torch.compile in the peers benchmark
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++
+system-deps: ## what pip can't install (Debian): a C++ compiler for torch.compile in the peers benchmark, an emulator for the Arm tests
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ qemu-user-static
 
 clean: ## remove what the build made
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -88,7 +88,9 @@ class Emulated:
                 tensors.append(np.full(shapes[name], np.nan, "float32") if name in shapes else inputs[name[0]])
         sent = [struct.pack("=i", len(tensors))]
         for tensor in tensors:
-            sent += [struct.pack(f"=i{tensor.ndim}q", tensor.ndim, *tensor.shape), tensor.astype("float32").tobytes()]
+            tensor = tensor if tensor.dtype == "float16" else tensor.astype("float32")
+            header = struct.pack(f"=ii{tensor.ndim}q", tensor.ndim, tensor.itemsize * 8, *tensor.shape)
+            sent += [header, tensor.tobytes()]
         command = [QEMU, "-cpu", "max", str(self.program)]
         done = subprocess.run(command, input=b"".join(sent), capture_output=True, timeout=300, check=False)
         assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr.decode()}"
@@ -97,7 +99,7 @@ class Emulated:
             if name is not None:
                 flat = np.frombuffer(done.stdout, "float32", tensor.size, offset)
                 values[name] = flat.reshape(tensor.shape)
-            offset += tensor.size * 4
+            offset += tensor.size * (2 if tensor.dtype == "float16" else 4)
         return values
 
 

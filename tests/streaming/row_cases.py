@@ -1,0 +1,78 @@
+"""Decisions of the row lowering drawn at random: cuts, strips, phases and register tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from sr_tvm.streaming.cut import Cutter
+from sr_tvm.streaming.lowering import Kernel, Shape
+from sr_tvm.streaming.region import Region
+from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.streaming.rows.kernel import stream_kernel
+from sr_tvm.streaming.rows.layout import Layout
+from sr_tvm.streaming.rows.lowering import RowLowering
+from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.streaming.rows.plan import plan_stages
+from sr_tvm.streaming.rows.stage import Tiles
+from sr_tvm.streaming.rows.stages import build_stages
+
+PROCESSORS = (Processor(4, 32), Processor(4, 16), Processor(8, 16), Processor(16, 32))
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A lowering whose decisions are made beforehand."""
+
+    rows: RowLowering
+    decisions: Decisions
+    name = "decided"
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        return self.rows.lower_as(region, shape, name, self.decisions)
+
+
+@dataclass(frozen=True)
+class Banded:
+    """The whole region as one kernel, its rows in ``bands``."""
+
+    layout: Layout
+    tiles: Tiles
+    bands: int | None
+    name = "banded"
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        return [stream_kernel(region, shape, name, self.layout, self.tiles, self.bands)]
+
+
+def narrowest(region: Region, lanes: int, phases: int) -> int:
+    """The least width of a strip that still gets anywhere."""
+    layout = Layout(lanes, phases, phases, 2 * lanes)
+    halo = plan_stages(build_stages(region), layout).halo
+    return (2 * halo // layout.block + 1) * layout.block
+
+
+def tiles() -> st.SearchStrategy[Tiles]:
+    return st.builds(
+        Tiles,
+        registers=st.sampled_from((2, 4, 12, 28)),
+        winograd=st.sampled_from((0, 1, 3, 6)),
+        pairs=st.booleans(),
+        chunk=st.sampled_from((1, 5, 16, 48)),
+    )
+
+
+@st.composite
+def decided(draw: st.DrawFn, region: Region) -> Decided:
+    """Any cuts, and for each piece a strip of the least width or a little more."""
+    processor = draw(st.sampled_from(PROCESSORS))
+    cutter = Cutter(region)
+    cuts = sorted(draw(st.sets(st.integers(1, len(region.nodes) - 1), max_size=3))) if draw(st.booleans()) else []
+    cuts = [p for p in cuts if cutter.piece(0, p).region.results and cutter.piece(p, len(region.nodes)).region.results]
+    pieces = []
+    for piece in cutter.pieces(cuts):
+        phases = draw(st.sampled_from((2, 2, 1)))
+        width = narrowest(piece.region, processor.lanes, phases) + 2 * processor.lanes * draw(st.sampled_from((0, 0, 1, 3)))
+        pieces.append(PieceDecisions(width, phases, draw(tiles())))
+    return Decided(RowLowering(processor), Decisions(tuple(cuts), tuple(pieces)))
