@@ -115,12 +115,12 @@ def import_to_relax(loop: Loop) -> None:
 
 
 def passes(loop: Loop) -> None:
-    """High-level Relax to fused kernels."""
+    """High-level Relax to streaming kernels."""
     from sr_tvm.passes.pipeline import optimize
     from sr_tvm.targets import registry
 
-    loop.made["target"] = registry.get("cpu")
-    loop.made["fused"], report = optimize(loop.made["relax"], loop.made["target"].tvm_target())
+    target = loop.made["target"] = registry.get("cpu")
+    _, report = optimize(loop.made["relax"], target.tvm_target(), lowering=target.lowering())
     traffic = (report.intermediate_bytes_before / 1e6, report.intermediate_bytes_after / 1e6)
     loop.tell.say(f"{report.kernels_before} kernels before, {report.kernels_after} after")
     loop.tell.say(f"{traffic[0]:.1f} MB written between kernels before, {traffic[1]:.1f} MB after")
@@ -128,18 +128,20 @@ def passes(loop: Loop) -> None:
 
 
 def tuning(loop: Loop) -> None:
-    """Search schedules for the kernels; what an earlier run measured here counts."""
+    """Search how the network streams, and schedules of other kernels; what an earlier run measured here counts."""
+    from sr_tvm.tuning.region_task import find_regions
     from sr_tvm.tuning.tune import tune
 
+    fused, regions = find_regions(loop.made["relax"], loop.made["target"])
     with loop.tell.bar("tuning") as tick:
         result = tune(
-            loop.made["fused"], loop.made["target"], loop.folder / "tuning", loop.trials, loop.seed, threads=1,
+            fused, loop.made["target"], loop.folder / "tuning", loop.trials, loop.seed, threads=1, regions=regions,
             progress=lambda e: tick(e.trial, e.trials, f"{e.total_ms:.2f} ms"), max_seconds=TUNING_SECONDS,
         )  # fmt: skip
     earlier = result.trials - result.new_trials
     kept = f" ({earlier} of them in an earlier run)" if earlier else ""
     loop.tell.say(f"{result.trials} candidates measured{kept}; all kernels together took {result.before_ms:.2f} ms "
-                  f"with default schedules, {result.after_ms:.2f} ms with the best found")  # fmt: skip
+                  f"by default, {result.after_ms:.2f} ms with the best found")  # fmt: skip
     loop.note(tuning={
         "trials": result.trials, "seed": loop.seed, "kernels_default_ms": result.before_ms,
         "kernels_best_ms": result.after_ms, "history": list(result.history),
@@ -152,9 +154,7 @@ def build(loop: Loop) -> None:
     from sr_tvm.compiler import compile_model
 
     def make(name: str, database: Path | None) -> Artifact:
-        return compile_model(
-            loop.made["onnx"], "cpu", loop.folder / name, database_dir=database, use_shipped_log=False
-        )
+        return compile_model(loop.made["onnx"], "cpu", loop.folder / name, database_dir=database, use_shipped_log=False)
 
     loop.made["plain"] = make("artifact-default", None)
     artifact = loop.made["artifact"] = make("artifact", loop.folder / "tuning")
@@ -162,7 +162,7 @@ def build(loop: Loop) -> None:
     size = artifact.library_path.stat().st_size / 1e6
     loop.tell.say(f"{artifact.folder}: {len(artifact.kernels)} kernels, {tuned} of them tuned, {size:.1f} MB")
     if not tuned:
-        loop.tell.say("no candidate was faster than the default schedules, so the artifact keeps those")
+        loop.tell.say("no candidate was faster than the default, so the artifact keeps that")
     loop.note(artifact={"folder": artifact.folder.name, "kernels": len(artifact.kernels), "tuned_kernels": tuned})
 
 

@@ -1,4 +1,4 @@
-"""``sr-tvm tune``: search fast schedules for a model's kernels with the genetic tuner."""
+"""``sr-tvm tune``: search fast decisions for a model's streaming regions and kernels with the genetic tuner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path())
 @click.option("--target", "target", required=True, metavar="NAME", help="cpu: kernels are measured on this machine.")
 @click.option("-o", "--output", type=click.Path(), metavar="DIR", help="The records; default tuning/<model>-<target>.")
-@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Default of a symbolic size: the tile of 'upscale'.")
+@click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Fix a symbolic size; without it: kernels for any size.")
 @click.option("--trials", default=200, show_default=True, type=click.IntRange(1), help="Earlier runs' count too.")
 @click.option("--population", default=32, show_default=True, type=click.IntRange(2), help="Parents at most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same first candidates.")
@@ -38,13 +38,17 @@ def command(
     max_minutes: float | None,
     as_json: bool,
 ) -> None:
-    """Search schedules for the kernels of the ONNX file MODEL.
+    """Search decisions for the streaming regions of the ONNX file MODEL, and schedules for its other kernels.
 
-    Every candidate is built, checked against the unscheduled kernel and timed. Ctrl-C at any time: what was measured
-    is kept, and the same command goes on from there.
+    Of a region: where it is cut into kernels, the strips it is computed in, its register tiles. Every candidate is
+    built, checked against what the default computes, and timed. Ctrl-C at any time: what was measured is kept, and
+    the same command goes on from there.
+
+    The records are for the input shape given here, and for vectors and registers like this machine's. Tune and compile
+    with the same --input-shape, or both without: that is what 'upscale' runs too.
 
     \b
-    sr-tvm tune models/wdsr_x2_37k.onnx --target cpu -o tuning/wdsr --input-shape 1x3x360x640 --trials 300
+    sr-tvm tune models/wdsr_x2_37k.onnx --target cpu -o tuning/wdsr --input-shape 1x3x360x640 --trials 100
     """
     from sr_tvm.targets import registry
 
@@ -54,23 +58,28 @@ def command(
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
     files.check_writable(folder / "tuning.json")
 
-    from sr_tvm.frontend.input_shapes import parse_input_shape
+    from sr_tvm.frontend.input_shapes import is_open, parse_open_shape, resolve_open
     from sr_tvm.frontend.onnx_file import load_onnx
 
     loaded = load_onnx(model)
-    shapes = _shapes(loaded, parse_input_shape(input_shape) if input_shape else None)
+    shapes = resolve_open(loaded, parse_open_shape(input_shape) if input_shape else None)
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.frontend.to_relax import import_onnx
-    from sr_tvm.passes.pipeline import optimize
+    from sr_tvm.tuning.region_task import OPEN_SIZE, find_regions
     from sr_tvm.tuning.tune import tune
 
     preset = registry.get(target)
-    fused, _ = optimize(import_onnx(loaded, shapes), preset.tvm_target())
+    fused, regions = find_regions(import_onnx(loaded, shapes), preset)
+    if is_open(shapes):
+        if not regions:
+            raise SrTvmError(f"nothing of {model} streams at any size; fix it with --input-shape, say 1x3x360x640")
+        size = "x".join(map(str, OPEN_SIZE[1:]))
+        click.echo(f"note: kernels for any size, measured at {size}; with --input-shape those for one size", err=True)
     with _bar(trials) as tick:
         result = tune(
-            fused,
+            None if is_open(shapes) else fused,
             preset,
             folder,
             trials,
@@ -79,27 +88,12 @@ def command(
             tick,
             threads,
             max_seconds=max_minutes * 60 if max_minutes else None,
+            regions=regions,
         )
     if as_json:
         click.echo(json.dumps({"model": model, "target": target, "inputs": shapes, **result.to_json()}))
     else:
         _tell(model, target, shapes, result)
-
-
-def _shapes(model: Any, given: dict[str, tuple[int, ...]] | None) -> dict[str, tuple[int, ...]]:
-    """Inputs by name. A network whose height and width are open is tuned for the tiles that ``upscale`` runs it on."""
-    from sr_tvm.frontend.input_shapes import resolve_inputs
-    from sr_tvm.upscaling.tiles import TILE
-
-    names = {i.name for i in model.graph.initializer}
-    inputs = [i for i in model.graph.input if i.name not in names]
-    dims = inputs[0].type.tensor_type.shape.dim if len(inputs) == 1 else []
-    fixed = [d.dim_value if d.HasField("dim_value") else 0 for d in dims]
-    if given is None and len(fixed) == 4 and fixed[1] > 0 and not fixed[2] and not fixed[3]:
-        given = {inputs[0].name: (fixed[0] or 1, fixed[1], TILE, TILE)}
-        shape = "x".join(map(str, given[inputs[0].name]))
-        click.echo(f"note: no --input-shape: tuning for {shape}, the tile of 'sr-tvm upscale'", err=True)
-    return resolve_inputs(model, given)
 
 
 def _bar(trials: int) -> Any:
@@ -119,7 +113,7 @@ def _bar(trials: int) -> Any:
             TextColumn("{task.description}"),
         )
         with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
-            bar = progress.add_task("finding the kernels' default times", total=trials)
+            bar = progress.add_task("measuring the defaults", total=trials)
 
             def tick(event: Any) -> None:
                 # Trials of earlier runs come as one jump, which is no speed: begin there.
@@ -134,20 +128,20 @@ def _bar(trials: int) -> Any:
     return running()
 
 
-def _tell(model: str, target: str, shapes: dict[str, tuple[int, ...]], result: TuningResult) -> None:
+def _tell(model: str, target: str, shapes: dict[str, tuple[int | str, ...]], result: TuningResult) -> None:
     clock = "thread CPU time" if result.clock == "thread-cpu" else "wall time"
-    click.echo(
-        f"{'kernel':<44} {'calls':>5} {'default ms':>10} {'tuned ms':>9} {'gain':>6} {'trials':>6} {'failed':>6}"
-    )
+    numbers = f"{'calls':>5} {'default ms':>10} {'tuned ms':>9} {'gain':>6} {'trials':>6} {'failed':>6}"
+    click.echo(f"{'region or kernel':<44} {numbers}")
     for task in sorted(result.tasks, key=lambda t: -t.weight * t.before_ms):
         gain = f"{task.before_ms / task.best_ms:.2f}x" if task.best_ms else "-"
         numbers = f"{task.weight:>5} {task.before_ms:>10.3f} {task.best_ms:>9.3f} {gain:>6}"
         click.echo(f"{task.name[:44]:<44} {numbers} {task.trials:>6} {task.failed:>6}")
     rate = f", {result.new_trials / result.seconds * 60:.0f} a minute" if result.new_trials else ""
     click.echo(
-        f"all kernels: {result.before_ms:.2f} ms with default schedules, {result.after_ms:.2f} ms tuned "
+        f"all together: {result.before_ms:.2f} ms by default, {result.after_ms:.2f} ms tuned "
         f"({clock}); {result.trials} trials, {result.new_trials} of them now{rate}"
     )
-    shape = "".join(f" --input-shape {name}:{'x'.join(map(str, dims))}" for name, dims in shapes.items())
+    fixed = {name: dims for name, dims in shapes.items() if all(isinstance(d, int) for d in dims)}
+    shape = "".join(f" --input-shape {name}:{'x'.join(map(str, dims))}" for name, dims in fixed.items())
     click.echo(f"records: {result.database}")
     click.echo(f"next: sr-tvm compile {model} --target {target}{shape} --database {result.database} -o out/")

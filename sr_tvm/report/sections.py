@@ -81,13 +81,13 @@ def tuning(summary: dict[str, Any], folder: Path) -> str:
     words = f"{int(t['trials'])} candidates measured by the genetic tuner (seed {int(t['seed'])})."
     if t.get("default_ms") and t.get("tuned_ms"):
         faster = float(t["default_ms"]) / float(t["tuned_ms"])
-        words += (f" The network took {ms(float(t['default_ms']))} with default schedules and "
+        words += (f" The network took {ms(float(t['default_ms']))} as the defaults make it and "
                   f"{ms(float(t['tuned_ms']))} with the best ones found, {faster:.2f} times as fast.")  # fmt: skip
     elif t.get("kernels_default_ms") and float(t["kernels_best_ms"]) >= float(t["kernels_default_ms"]):
-        words += " None was faster than the default schedules, which the build then keeps."
+        words += " None was faster than the default, which the build then keeps."
     history = t.get("history") or []
     drawing = _wide(figures.tuning_curve(history)) if history else ""
-    note = ("A dot is a candidate, a line the best so far of one kernel. " + str(t.get("note", ""))) if history else ""
+    note = ("A dot is a candidate, a line the best so far of one region or kernel. " + str(t.get("note", ""))) if history else ""
     return section("Tuning", para(words), drawing, para(note, note=True) if note else "")
 
 

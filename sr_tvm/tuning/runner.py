@@ -29,7 +29,7 @@ RESTARTS = 3  # workers in a row that don't even start
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one candidate, or the error that it died of. ``reference``: of the default, measured in turns with it."""
+    """Seconds of one candidate, or its error. ``reference``: the default's, measured in turns with it."""
 
     seconds: float | None = None
     error: str | None = None
