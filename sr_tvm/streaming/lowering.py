@@ -31,7 +31,8 @@ class Kernel:
         constants: packed weights.
         outputs: name of the region value, its channels C, and the factor r of the pixel shuffle of the store; the
             tensor is (N, C / r^2, H * r, W * r).
-        called: the global variables by which the functions call one another; TVM finds a function by identity, not by name.
+        called: the global variables by which the functions call one another; TVM finds a function by identity, not by
+            name.
     """
 
     functions: dict[str, tvm.tirx.PrimFunc]

@@ -84,7 +84,8 @@ Node = Source | Conv | Pointwise | Add | Concat
 class Result:
     """A tensor the region writes: the node's value, after a pixel shuffle where ``shuffle`` is over 1.
 
-    The shuffle is PyTorch's: channel c * r * r + dy * r + dx of pixel (y, x) goes to channel c of (y * r + dy, x * r + dx).
+    The shuffle is PyTorch's: channel c * r * r + dy * r + dx of pixel (y, x) goes to channel c of
+    (y * r + dy, x * r + dx).
     """
 
     value: str
@@ -119,7 +120,7 @@ class Region:
         return (node for node in self.nodes if isinstance(node, Conv))
 
     def macs(self) -> int:
-        """Multiply-accumulates for each pixel of the region, zeros of the weights left out where a whole tap is zero."""
+        """Multiply-accumulates for each pixel of the region, taps left out that are zero for all inputs."""
         return sum(taps(conv.weight).sum() * conv.weight.shape[1] for conv in self.convolutions())
 
     def describe(self) -> list[dict[str, Any]]:

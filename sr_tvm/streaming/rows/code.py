@@ -101,7 +101,8 @@ def pack_steps(packed: Packed, steps: tuple[Step, ...]) -> list[tuple[Step, int]
     found = []
     for step in steps:
         offset = packed.size
-        for numbers in step.parameters if isinstance(step, Pointwise) else ():
-            packed.add(np.broadcast_to(numbers, (step.channels,)))
+        if isinstance(step, Pointwise):
+            for numbers in step.parameters:
+                packed.add(np.broadcast_to(numbers, (step.channels,)))
         found.append((step, offset))
     return found

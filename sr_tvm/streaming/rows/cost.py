@@ -1,4 +1,4 @@
-"""How long a piece takes as one kernel, in vector FMAs: compute with the repeated halo, traffic, and rings that leave L2."""
+"""How long a piece takes as one kernel, in vector FMAs: compute with the repeated halo, traffic, rings beyond L2."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]
     """Widths that cut a row of ``width`` pixels evenly into 1, 2, ... overlapping strips; there is always that of 1."""
     found: list[int] = []
     for count in range(1, most + 1):
-        strip = -(-(-(-(width + 2 * halo * (count - 1)) // count)) // block) * block
+        strip = ceil(ceil((width + 2 * halo * (count - 1)) / count) / block) * block
         if count > 1 and strip <= 2 * halo:
             break
         if strip not in found:

@@ -22,7 +22,7 @@ def skips(conv: Conv) -> bool:
 
 
 def pack_direct(packed: Packed, conv: Conv, cuts: list[tuple[int, int]]) -> int:
-    """Weights as [group][tile][ky][channel][kx][output of the tile]; ``cuts`` are first output and size of the tiles."""
+    """Weights as [group][tile][ky][channel][kx][output]; ``cuts`` are first output and size of the tiles."""
     outputs, channels, kh, kw = conv.weight.shape
     grouped = conv.weight.reshape(conv.groups, outputs // conv.groups, channels, kh, kw)
     parts = [
@@ -55,7 +55,8 @@ def emit_direct(
     source: TileInput | None = None,
     unroll: int = 1,
 ) -> None:
-    """Add the convolution to the registers ``tile[output][row, slot]``; the tile's first channel in its group is ``first``."""
+    """Add the convolution to the registers ``tile[output][row, slot]``; ``first`` is the tile's first channel in its
+    group."""
     e = code.e
     outputs, channels, kh, kw = conv.weight.shape
     size, places = len(tile), list(tile[0])

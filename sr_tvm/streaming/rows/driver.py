@@ -20,7 +20,8 @@ MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 
 
 class Driver:
-    """Builds the entry. ``functions[i]`` is the code of stage i, called by ``names[i]``; ``weights[i]`` the offset of its numbers."""
+    """Builds the entry. ``functions[i]`` is the code of stage i, called by ``names[i]``; its numbers begin at
+    ``weights[i]``."""
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class Driver:
         return entry, self._strip()
 
     def _strip(self) -> tirx.PrimFunc:
-        """One strip of one band. A function of its own, for TVM's simplifier is slow where it can see all sizes' sums."""
+        """One strip of one band. A function of its own: TVM's simplifier is slow where it sees how all sizes come about."""
         self.e = e = Emitter(self.layout.lanes, self.layout.element)
         self.ws, self.p = tirx.Var("ws", e.pointer), tirx.Var("p", e.pointer)
         self.memory = {name: tirx.Var(f"m{i}", POINTER) for i, name in enumerate((*self.sources, *self.results))}

@@ -138,8 +138,8 @@ def private(name: str, params: Sequence[Any], body: Any) -> tirx.PrimFunc:
     """A function that others of its module call by name (:func:`call`), and that LLVM must not inline.
 
     TVM tells LLVM that buffers of different names never share memory. That holds within a function; inlined into its
-    caller, one function's read of a ring would seem to have nothing to do with another's write. The attribute is what TVM
-    gives to the body of an entry.
+    caller, one function's read of a ring would seem to have nothing to do with another's write. The attribute is what
+    TVM gives to the body of an entry.
     """
     scope = tirx.AttrStmt(tirx.const(0, "int32"), "compute_scope", tvm.ir.StringImm(f"{name}_compute_"), body)
     func = tirx.PrimFunc(list(params), tirx.SeqStmt([scope, tirx.Return(tirx.const(0, "int32"))]), STATUS)

@@ -15,8 +15,8 @@ SLOTS = 2  # vectors of one row in a tile
 class Layout:
     """Rows of ``width`` pixels as [channel][phase][pitch] elements, with a vector of padding at both ends of each line.
 
-    With two phases, the even pixels of a row lie before the odd ones: then a shift by two pixels is a shift by one element, and
-    the column transform of Winograd's F(2x2, 3x3) is arithmetic between vectors. A column block is ``2 * lanes``
+    With two phases, the even pixels of a row lie before the odd ones: then a shift by two pixels is a shift by one
+    element, and the column transform of Winograd's F(2x2, 3x3) is arithmetic between vectors. A column block is ``2 * lanes``
     pixels: with one phase two neighbouring vectors, with two phases a vector of even and one of odd pixels.
 
     Attributes:
@@ -48,7 +48,7 @@ class Layout:
         return (-(-self.phases * self.pitch // line) | 1) * line
 
     def line(self, slot: int, dx: int = 0) -> int:
-        """Offset from a channel's begin to the vector of ``slot`` in the first column block, shifted by ``dx`` pixels."""
+        """Offset from a channel's begin to the vector of ``slot`` in column block 0, shifted by ``dx`` pixels."""
         if self.phases == 1:
             return self.lanes + slot * self.lanes + dx
         return ((slot + dx) % 2) * self.pitch + self.lanes + (slot + dx) // 2

@@ -1,4 +1,4 @@
-"""First loads and last stores: between (N, C, H, W) in memory and rows in rings, with the pixel shuffle as addresses."""
+"""First loads and last stores: between (N, C, H, W) in memory and rows in rings, the pixel shuffle as addresses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def emit_source(code: StageCode, packed: Packed) -> None:
                 e.bind("x", e.cast(e.load(code.memory, begin + slot * layout.lanes), layout.element.dtype))
                 for slot in range(SLOTS)
             ]
-            pair = split_vectors(*pair, layout.lanes) if layout.phases == 2 else pair
+            pair = split_vectors(pair[0], pair[1], layout.lanes) if layout.phases == 2 else pair
             for slot in range(SLOTS):
                 e.store(code.ws, addresses[slot], code.apply(steps, pair[slot], c, 0, slot))
         with e.otherwise():
@@ -73,7 +73,8 @@ class ResultStore:
     """
 
     def __init__(self, code: StageCode, base: int) -> None:
-        self.code, self.base = code, base
+        assert code.stage.result is not None
+        self.code, self.base, self.shuffle = code, base, code.stage.result.shuffle
         self.low, self.high, self.count = (code.int32(name) for name in ("low", "high", "count"))
         self.origin, self.plane, self.line = (code.int64(name) for name in ("origin", "plane", "line"))
 
@@ -83,8 +84,7 @@ class ResultStore:
     def emit(self, block: Any) -> None:
         """Store one column block, all channels and rows."""
         code, e, layout = self.code, self.code.e, self.code.layout
-        assert code.stage.result is not None
-        r = code.stage.result.shuffle
+        r = self.shuffle
         left = block * layout.block
         inside = tirx.And(left >= self.low, left + layout.block <= self.high)
         vectors = SLOTS * r if layout.phases == 2 else r
@@ -103,7 +103,7 @@ class ResultStore:
 
     def _vectors(self, c: Any, row: int, dy: int, begin: Any) -> None:
         code, e, layout = self.code, self.code.e, self.code.layout
-        r = code.stage.result.shuffle
+        r = self.shuffle
         tile = [
             [e.bind("o", e.load(code.ws, self.at(c * r * r + dy * r + sx, row, slot))) for sx in range(r)]
             for slot in range(SLOTS)
@@ -115,7 +115,7 @@ class ResultStore:
 
     def _pixels(self, c: Any, row: int, dy: int, begin: Any, left: Any) -> None:
         code, e, layout = self.code, self.code.e, self.code.layout
-        r = code.stage.result.shuffle
+        r = self.shuffle
         with e.loop("x", layout.block) as x:
             slot, lane = layout.tile_pixel(x)
             with e.when(tirx.And(left + x >= self.low, left + x < self.high)):

@@ -159,7 +159,7 @@ class _Emitter:
         return plan
 
     def _finish(self, plan: dict[str, Any], target: int | None, shift: Any = 0) -> Finish:
-        """What is done with a finished sum: the layer's steps, and the store to ring or tile (from channel ``shift``)."""
+        """What is done with a finished sum: the layer's steps, the store to ring or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
@@ -201,7 +201,7 @@ class _Emitter:
                 start = group * (layer.channels // term.groups) + first
                 winograd.emit_products(
                     code, term, offset, plan["bias"], group, first, size, plan["input"], plan["partial"],
-                    lambda output, row, slot, value, start=start: done(start + output, row, slot, value),
+                    _shifted(done, start),
                 )  # fmt: skip
 
     def _direct(
@@ -228,7 +228,7 @@ class _Emitter:
     def _chunks(
         self, layers: tuple[Layer, ...], plans: list[dict[str, Any]], base: int, partial: int, target: int | None
     ) -> None:
-        """A chain a chunk of its middle channels at a time, so that they and the weights stay in the first-level cache."""
+        """A chain a chunk of its middle channels at a time, so that they and the weights stay in L1."""
         code, e = self.code, self.code.e
         (wide, last), places = layers, [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
         init, keep = self._kept(partial)
@@ -259,6 +259,10 @@ class _Emitter:
         parts = tuple((reads[p], self.code.widths[p]) for p in stage.parts)
         shuffle = stage.result.shuffle if stage.result else 0
         return (stage.source is not None, stage.channels, tuple(layers), tuple(stage.reads.values()), parts, shuffle)
+
+
+def _shifted(done: Finish, start: Any) -> Finish:
+    return lambda output, row, slot, value: done(start + output, row, slot, value)
 
 
 def _mask(conv: Conv) -> bytes:

@@ -1,7 +1,8 @@
 """A 3x3 convolution as Winograd's F(2x2, 3x3): 16 products for 4 outputs instead of 36.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), section 4.1. All transforms are additions: rows come as pairs, and even and odd
-pixels as vectors of their own, so no vector is ever shuffled. The error is that of a direct sum.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), section 4.1. All transforms are
+additions: rows come as pairs, and even and odd pixels as vectors of their own, so no vector is ever shuffled. The error
+is that of a direct sum.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def pack_winograd(packed: Packed, conv: Conv, blocks: Blocks) -> int:
 
 
 def emit_input(code: StageCode, conv: Conv, group: Any, base: int) -> None:
-    """Transform the inputs of one group: B^T d B of 4x4 pixels around each 2x2 outputs, into [point][channel] vectors."""
+    """Transform the inputs of one group: B^T d B of the 4x4 pixels around 2x2 outputs, into [point][channel]."""
     e, lanes = code.e, code.layout.lanes
     channels = conv.weight.shape[1]
     done = 0
@@ -79,7 +80,7 @@ def emit_products(
     partial: int,
     done: Callable[[int, int, int, Any], None],
 ) -> None:
-    """One tile of outputs: products, inverse transform A^T m A, and ``done(output, row, slot, value)`` for each vector."""
+    """One tile of outputs: products, inverse transform A^T m A, ``done(output, row, slot, value)`` for each vector."""
     e, lanes = code.e, code.layout.lanes
     outputs, channels = conv.weight.shape[:2]
     first_output = group * (outputs // conv.groups) + first
