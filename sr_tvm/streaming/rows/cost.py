@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 from sr_tvm.streaming.region import Region, taps
 from sr_tvm.streaming.rows.layout import Layout

@@ -101,7 +101,7 @@ class Driver:
         return entry, self._strip()
 
     def _strip(self) -> tirx.PrimFunc:
-        """One strip of one band. A function of its own: TVM's simplifier is slow where it sees how all sizes come about."""
+        """One strip of one band. A function of its own: TVM's simplifier is slow where it sees all sizes."""
         self.e = e = Emitter(self.layout.lanes, self.layout.element)
         self.ws, self.p = tirx.Var("ws", e.pointer), tirx.Var("p", e.pointer)
         self.memory = {name: tirx.Var(f"m{i}", POINTER) for i, name in enumerate((*self.sources, *self.results))}

@@ -16,8 +16,8 @@ class Layout:
     """Rows of ``width`` pixels as [channel][phase][pitch] elements, with a vector of padding at both ends of each line.
 
     With two phases, the even pixels of a row lie before the odd ones: then a shift by two pixels is a shift by one
-    element, and the column transform of Winograd's F(2x2, 3x3) is arithmetic between vectors. A column block is ``2 * lanes``
-    pixels: with one phase two neighbouring vectors, with two phases a vector of even and one of odd pixels.
+    element, and the column transform of Winograd's F(2x2, 3x3) is arithmetic between vectors. A column block is
+    ``2 * lanes`` pixels: with one phase two neighbouring vectors, with two a vector of even and one of odd pixels.
 
     Attributes:
         lanes: elements in a vector.
@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def channel(self) -> int:
-        """Elements from a channel to the next: an odd number of cache lines, so that channels spread over all cache sets."""
+        """Elements from a channel to the next: an odd number of cache lines, so that channels use all cache sets."""
         line = LINE // self.element.bytes
         return (-(-self.phases * self.pitch // line) | 1) * line
 
