@@ -87,7 +87,8 @@ def tuning(summary: dict[str, Any], folder: Path) -> str:
         words += " None was faster than the default, which the build then keeps."
     history = t.get("history") or []
     drawing = _wide(figures.tuning_curve(history)) if history else ""
-    note = ("A dot is a candidate, a line the best so far of one region or kernel. " + str(t.get("note", ""))) if history else ""
+    legend = "A dot is a candidate, a line the best so far of one region or kernel. "
+    note = legend + str(t.get("note", "")) if history else ""
     return section("Tuning", para(words), drawing, para(note, note=True) if note else "")
 
 
