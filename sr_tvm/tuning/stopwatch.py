@@ -47,10 +47,18 @@ class Stopwatch:
     ) -> tuple[float, float]:
         """Seconds of ``call`` and of ``reference``, sampled in turns: what else the machine does slows both."""
         of: tuple[list[float], list[float]] = ([], [])
+        number = max(1, int(MIN_SAMPLE_S / max(self.once(call), 1e-7)))
+
+        def several(function: Callable[[], None]) -> float:
+            start = self.clock()
+            for _ in range(number):
+                function()
+            return (self.clock() - start) * 1e-9 / number
+
         begun = time.perf_counter()
         while len(of[0]) < MAX_REPEATS:
             for samples, function in zip(of, (call, reference), strict=True):
-                samples.append(self.once(function))
+                samples.append(several(function))
             slow = cutoff is not None and of[0][-1] > cutoff
             if slow or (len(of[0]) >= MIN_PAIRS and time.perf_counter() - begun > PAIRS_BUDGET_S):
                 break
