@@ -16,9 +16,21 @@ from sr_tvm.streaming.rows.stages import build_stages
 
 
 def stream_kernel(
-    region: Region, shape: Shape, name: str, layout: Layout, tiles: Tiles, bands: int | None = None, chain: bool = True
+    region: Region,
+    shape: Shape,
+    name: str,
+    layout: Layout,
+    tiles: Tiles,
+    bands: int | None = None,
+    chain: bool = True,
+    by_rows: frozenset[str] = frozenset(),
 ) -> Kernel:
-    """The kernel that streams the whole of ``region``."""
+    """The kernel that streams the whole of ``region``.
+
+    ``bands`` fixes how many bands of rows there are, which otherwise is the number of TVM's threads. The sources and
+    results in ``by_rows`` lie in memory as (N, H, C, W), whatever the shape of their buffer says: all channels of a
+    row together, for kernels that read them row by row.
+    """
     stages = build_stages(region, chain)
     plan = plan_stages(stages, layout)
     widths = {stage.value: stage.channels for stage in stages}
@@ -41,9 +53,12 @@ def stream_kernel(
         arrays.append(np.zeros(padding, "float32"))
         top += function.packed.size + padding
         scratch = max(scratch, function.scratch)
-    packed = np.concatenate(arrays).astype(layout.element.dtype)
+    with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
+        packed = np.concatenate(arrays).astype(layout.element.dtype)
     workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
-    driver = Driver(region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands, name)
+    driver = Driver(
+        region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands, name, by_rows
+    )
     entry, bodies[driver.strip.name_hint] = driver.build()
     bodies[driver.clear.name_hint] = clear_function(driver.clear.name_hint, layout)
     return Kernel(
