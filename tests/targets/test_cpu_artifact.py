@@ -108,21 +108,36 @@ def test_default_schedules_are_right(name: str, tmp_path: Path) -> None:
     assert_same(run_artifact(artifact, x), run_reference(path, x))
 
 
-def test_records_are_replayed_counted_and_kept(tiny_onnx: Path, tmp_path: Path) -> None:
-    make_record(tiny_onnx, tmp_path / "records")
-    artifact = compile_model(tiny_onnx, "cpu", tmp_path / "out", database_dir=tmp_path / "records")
+@pytest.fixture(scope="module")
+def strided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two convolutions of stride 2, which do not stream: kernels with schedules."""
+    rng = np.random.default_rng(0)
+    values = {f"w{i}": rng.standard_normal((6, c, 3, 3)).astype("float32") / 5 for i, c in enumerate((3, 6))}
+    values |= {f"b{i}": rng.standard_normal(6).astype("float32") for i in range(2)}
+    step = {"pads": [1] * 4, "strides": [2, 2]}
+    nodes = [
+        helper.make_node("Conv", ["x", "w0", "b0"], ["h"], **step),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Conv", ["r", "w1", "b1"], ["y"], **step),
+    ]
+    return save_onnx(tmp_path_factory.mktemp("strided") / "strided.onnx", nodes, SHAPE, values)
+
+
+def test_records_are_replayed_counted_and_kept(strided: Path, tmp_path: Path) -> None:
+    make_record(strided, tmp_path / "records")
+    artifact = compile_model(strided, "cpu", tmp_path / "out", database_dir=tmp_path / "records")
     tuned = [k["kernel"] for k in artifact.kernels if k["schedule"] == "tuned"]
     assert artifact.schedule == "tuned" and tuned == ["fused_conv2d_add_relu"]
     assert f"1 of {len(artifact.kernels)} kernels scheduled by the tuning records records" in artifact.notes
     x = image(SHAPE)
-    assert_same(run_artifact(artifact, x), run_reference(tiny_onnx, x))
+    assert_same(run_artifact(artifact, x), run_reference(strided, x))
 
-    again = compile_model(tiny_onnx, "cpu", tmp_path / "again", database_dir=artifact.folder / "tuning")
+    again = compile_model(strided, "cpu", tmp_path / "again", database_dir=artifact.folder / "tuning")
     assert [k["schedule"] for k in again.kernels] == [k["schedule"] for k in artifact.kernels]
 
 
-def test_records_of_other_kernels_change_nothing(tiny_onnx: Path, tmp_path: Path) -> None:
-    make_record(tiny_onnx, tmp_path / "records")
+def test_records_of_other_kernels_change_nothing(strided: Path, tmp_path: Path) -> None:
+    make_record(strided, tmp_path / "records")
     nodes, values = conv(3, 5, 3)
     path = save_onnx(tmp_path / "other.onnx", nodes, (1, 3, 8, 8), values)
     artifact = compile_model(path, "cpu", tmp_path / "out", database_dir=tmp_path / "records", use_shipped_log=False)
