@@ -35,12 +35,14 @@ class Driver:
         sizes: tuple[int, int],
         bands: int | None,
         prefix: str,
+        by_rows: frozenset[str],
     ) -> None:
         self.layout, self.plan, self.functions = layout, plan, functions
         self.names = [tvm.ir.GlobalVar(name) for name in dict.fromkeys(names)]
         self.of = [next(v for v in self.names if v.name_hint == name) for name in names]
         self.strip, self.clear = (tvm.ir.GlobalVar(f"{prefix}_{name}") for name in ("strip", "clear"))
         self.weights, self.bands, self.region = weights, bands, region
+        self.by_rows = by_rows
         self.e = Emitter(layout.lanes, layout.element)
         self.dims = [tirx.Var(n, "int64") if s is None else s for n, s in zip("nhw", shape, strict=True)]
 
@@ -144,6 +146,15 @@ class Driver:
                 with e.when(y < self.h):
                     self._call(i, y)
 
+    def _strides(self, value: str, channels: int, r: int, y: Any) -> tuple[Any, Any, Any]:
+        """Where row ``y`` of the strip begins in memory, and the steps from channel to channel and line to line."""
+        w, height = self.w64 * r, self.h64 * r
+        if value in self.by_rows:
+            plane, line = w, w * channels
+        else:
+            plane, line = w * height, w
+        return self.image * channels * height * w + y * r * line + self.left * r, plane, line
+
     def _call(self, i: int, y: Any) -> None:
         e, function, stage = self.e, self.functions[i], self.functions[i].stage
         args: list[Any] = [self.ws, self.p]
@@ -158,14 +169,13 @@ class Driver:
                 args.append(e.bind("row", row))
         if stage.result is None:
             args += [e.bind("row", self._row(stage.value, y + r)) for r in range(function.rows)]
-        h, w, top = self.h64, self.w64, tirx.Cast("int64", y)
+        top = tirx.Cast("int64", y)
         if stage.source is not None:
-            origin = (self.image * stage.source.channels * h + top) * w + self.left
-            args += [self.valid, origin, h * w]
+            origin, plane, _ = self._strides(stage.source.name, stage.source.channels, 1, top)
+            args += [self.valid, origin, plane]
         if stage.result is not None:
             r = stage.result.shuffle
-            plane, line = h * w * (r * r), w * r
-            origin = self.image * (stage.channels // (r * r)) * plane + top * r * line + self.left * r
+            origin, plane, line = self._strides(stage.value, stage.channels // (r * r), r, top)
             count = tirx.Min(tirx.const(function.rows, "int32"), self.h - y)
             args += [self.low, self.high, count, origin, plane, line]
         e.add(call(self.of[i], args))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from sr_tvm.streaming.cut import Cutter
+from sr_tvm.streaming.cut import Cutter, Piece
 from sr_tvm.streaming.lowering import Kernel, Shape
 from sr_tvm.streaming.region import Region
 from sr_tvm.streaming.rows.cost import Estimate, estimate
@@ -87,14 +87,24 @@ class RowLowering:
         check_range(region, self.element)
         kernels = []
         pieces = Cutter(region).pieces(decisions.cuts)
+        products = [worth(piece.region, shape, self.processor.l2_bytes) for piece in pieces]
+        by_rows = self._by_rows(region, pieces, products)
         for i, (piece, decided) in enumerate(zip(pieces, decisions.pieces, strict=True)):
             kernel_name = f"{name}_{i}" if len(pieces) > 1 else name
             kernel = None
-            if worth(piece.region, shape, self.processor.l2_bytes):
+            if products[i]:
                 lanes, registers = self.processor.lanes, self.processor.registers
                 kernel = winograd_gemm(piece.region, shape, kernel_name, lanes, registers, self.processor.l2_bytes)
             if kernel is None:
                 layout = self.layout(decided.width, decided.phases)
-                kernel = stream_kernel(piece.region, shape, kernel_name, layout, decided.tiles)
+                kernel = stream_kernel(piece.region, shape, kernel_name, layout, decided.tiles, by_rows=by_rows)
             kernels.append(kernel)
         return kernels
+
+    def _by_rows(self, region: Region, pieces: list[Piece], products: list[bool]) -> frozenset[str]:
+        """The values that only row kernels hand to one another: these may lie in memory as suits them."""
+        found = {name for piece in pieces for name in piece.crossing} - {result.value for result in region.results}
+        for piece, product in zip(pieces, products, strict=True):
+            if product:
+                found -= {*piece.crossing, *(source.name for source in piece.region.sources)}
+        return frozenset(found)

@@ -59,8 +59,8 @@ def emit_input(code: StageCode, conv: Conv, group: Any, base: int) -> None:
             down = [[e.bind("t", v) for v in _transform([rows[y][x] for y in range(4)])] for x in range(4)]
             for i in range(POINTS):
                 for k, value in enumerate(_transform([down[x][i] for x in range(4)])):
-                    at = base + ((i * POINTS + k) * channels + done) * lanes
-                    e.store(code.ws, at + c * lanes, value)
+                    at = base + (done * POINTS * POINTS + i * POINTS + k) * lanes
+                    e.store(code.ws, at + c * (POINTS * POINTS * lanes), value)
         done += count
 
 
@@ -99,7 +99,7 @@ def emit_products(
         with e.loop("c", channels) as c:
             at = weights + (i * channels + c) * (size * POINTS)
             vectors = [
-                e.bind("v", e.load(code.ws, base + (i * POINTS + k) * channels * lanes + c * lanes))
+                e.bind("v", e.load(code.ws, base + (i * POINTS + k) * lanes + c * (POINTS * POINTS * lanes)))
                 for k in range(POINTS)
             ]
             for output in range(size):
