@@ -6,21 +6,22 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from sr_tvm.streaming.cut import Cutter
 from sr_tvm.streaming.lowering import Kernel
-from sr_tvm.streaming.region import Region
-from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.streaming.rows.decisions import Decisions
 from sr_tvm.streaming.rows.lowering import RowLowering
 from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.streaming.winograd_gemm import worth
 from sr_tvm.tuning.region_data import from_data
 from sr_tvm.tuning.stopwatch import Stopwatch, difference, fill
 
 KEPT = 64  # compiled pieces: children share most with their parents
-ENTRY = "piece"
+PREFIX = "region"
 
 
 class RegionBench:
@@ -69,12 +70,19 @@ class RegionBench:
 
     def _calls(self, decisions: Decisions) -> list[tuple[Callable[..., Any], list[Any]]]:
         calls = []
-        for piece, decided in zip(self.cutter.pieces(decisions.cuts), decisions.pieces, strict=True):
-            (kernel,) = self.lowering.lower_as(piece.region, self.shape, ENTRY, Decisions((), (decided,)))
+        kernels = self.lowering.lower_as(self.region, self.shape, PREFIX, decisions)
+        pieces = self.cutter.pieces(decisions.cuts)
+        # Tensors between pieces lie in memory as the kernels on both sides like it: kernels of rows all like the same.
+        rows = not any(worth(piece.region, self.shape, self.lowering.processor.l2_bytes) for piece in pieces)
+        outside = {s.name for s in self.region.sources} | {r.value for r in self.region.results}
+        for kernel, piece, decided in zip(kernels, pieces, decisions.pieces, strict=True):
             constants = [self.tvm.runtime.tensor(array) for array in kernel.constants]
             inputs = [self.tensors[name, 1] for name in kernel.inputs]
             outputs = [self._tensor(name, shuffle) for name, _, shuffle in kernel.outputs]
-            calls.append((self._compiled(piece.region, kernel, decided), [*inputs, *constants, *outputs]))
+            names = [*kernel.inputs, *(name for name, _, _ in kernel.outputs)]
+            place = [name in outside for name in names] if rows else [kernel.entry, list(decisions.cuts)]
+            code = self._compiled([piece.region.describe(), asdict(decided), place], kernel)
+            calls.append((code, [*inputs, *constants, *outputs]))
         return calls
 
     def _tensor(self, name: str, shuffle: int) -> Any:
@@ -85,14 +93,13 @@ class RegionBench:
             self.tensors[key] = self.tvm.runtime.empty(shape, "float32")
         return self.tensors[key]
 
-    def _compiled(self, piece: Region, kernel: Kernel, decided: PieceDecisions) -> Any:
-        """Code depends on structure alone: the numbers come as constants."""
-        key = json.dumps([piece.describe(), Decisions((), (decided,)).to_json()])
+    def _compiled(self, structure: Any, kernel: Kernel) -> Any:
+        """The code of a kernel, which depends on ``structure`` alone: the numbers come as constants."""
+        key = json.dumps(structure)
         if key not in self.code:
-            functions = dict(kernel.module_functions())
             functions = {
-                var: function.with_attr("global_symbol", ENTRY) if var.name_hint == kernel.entry else function
-                for var, function in functions.items()
+                var: function.with_attr("global_symbol", kernel.entry) if var.name_hint == kernel.entry else function
+                for var, function in kernel.module_functions().items()
             }
             module = self.tvm.IRModule(functions)
             self.code[key] = self.tvm.compile(module, target=self.target, tir_pipeline="s_tir")[kernel.entry]

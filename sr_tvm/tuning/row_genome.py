@@ -82,7 +82,8 @@ class RowSpace:
 
     def seeds(self) -> list[Decisions]:
         """The cost model's choice, and the same with one decision changed everywhere where that often pays."""
-        changes: list[Fields] = [{}, {"unroll": 4}, {"winograd": 4}, {"registers": 16, "unroll": 2}]
+        small = {"winograd": 3, "unroll": 4, "chunk": 1 << 16}  # few sums at a time, and no chain in parts
+        changes: list[Fields] = [{}, {"unroll": 4}, small, {"registers": 16, "unroll": 2}]
         return list(dict.fromkeys(self.build(self.default.cuts, self._changed(change)) for change in changes))
 
     def _changed(self, change: Fields) -> Callable[[Span], Fields]:
