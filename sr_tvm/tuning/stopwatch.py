@@ -9,7 +9,7 @@ import numpy as np
 
 MIN_SAMPLE_S = 1e-3  # a sample repeats short kernels until it is this long
 MAX_REPEATS, TIME_BUDGET_S = 10, 0.2
-MIN_PAIRS, PAIRS_BUDGET_S = 4, 1.0
+MIN_PAIRS, PAIRS_BUDGET_S = 6, 1.5
 # Reordered sums of float32 differ by about 1e-6 of the largest output; a wrong schedule by far more.
 TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
 DEFAULT_TOLERANCE = 1e-4
