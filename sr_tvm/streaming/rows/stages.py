@@ -168,7 +168,8 @@ def build_stages(region: Region, chain: bool = True) -> tuple[Stage, ...]:
         builder.visit(node)
     for result in region.results:
         stage = builder.pending.pop(result.value, None)
-        if stage is None or region.readers[result.value] or stage.source is not None or stage.parts:
+        shared = bool(region.readers[result.value]) or sum(r.value == result.value for r in region.results) > 1
+        if stage is None or shared or stage.source is not None or stage.parts:
             if stage is not None:
                 builder.stages.append(stage)
             steps = (Addend(result.value),)
