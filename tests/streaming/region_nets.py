@@ -143,3 +143,17 @@ def shapes(size: tuple[int, int, int]) -> st.SearchStrategy[tuple[int | None, in
     n, h, w = size
     choices = [(None, None, None), (n, h, w), (n, None, None), (n, h, None), (n, None, w)]
     return st.sampled_from(choices)
+
+
+def wdsr(blocks: int, width: int, scale: int) -> Region:
+    """A WDSR with its mean shift, its long skip over all blocks and its 5x5 skip from the picture."""
+    build = Builder(np.random.default_rng(blocks))
+    picture = build.pointwise(build.source(3), "shift")
+    head = value = build.conv((picture,), width, (3, 3))
+    for _ in range(blocks):
+        wide = build.pointwise(build.conv((value,), width * 6, (1, 1)), "relu")
+        narrow = build.conv((wide,), width * 4 // 5, (1, 1))
+        value = build.add(build.conv((narrow,), width, (3, 3)), value)
+    value = build.add(value, head)
+    tail = build.conv((value,), 3 * scale**2, (3, 3))
+    return build.region((Result(build.add(tail, build.conv((picture,), 3 * scale**2, (5, 5))), scale),))

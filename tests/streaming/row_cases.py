@@ -73,6 +73,6 @@ def decided(draw: st.DrawFn, region: Region) -> Decided:
     pieces = []
     for piece in cutter.pieces(cuts):
         phases = draw(st.sampled_from((2, 2, 1)))
-        width = narrowest(piece.region, processor.lanes, phases) + 2 * processor.lanes * draw(st.sampled_from((0, 0, 1, 3)))
-        pieces.append(PieceDecisions(width, phases, draw(tiles())))
+        least, more = narrowest(piece.region, processor.lanes, phases), draw(st.sampled_from((0, 0, 1, 3)))
+        pieces.append(PieceDecisions(least + more * 2 * processor.lanes, phases, draw(tiles())))
     return Decided(RowLowering(processor), Decisions(tuple(cuts), tuple(pieces)))

@@ -7,7 +7,7 @@ import pytest
 from harness import HOST, QUICK, check, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from region_nets import Builder, regions, shapes, sizes
+from region_nets import Builder, regions, shapes, sizes, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.streaming.plain import PlainLowering
@@ -40,20 +40,6 @@ def test_sizes_known_in_part_or_in_whole(data: st.DataObject) -> None:
 @given(regions(), sizes())
 def test_with_all_optimizations(region: Region, size: tuple[int, int, int]) -> None:
     check(PLAIN, region, size, ANY, HOST)
-
-
-def wdsr(blocks: int, width: int, scale: int) -> Region:
-    """A WDSR with its mean shift, its long skip over all blocks and its 5x5 skip from the picture."""
-    build = Builder(np.random.default_rng(blocks))
-    picture = build.pointwise(build.source(3), "shift")
-    head = value = build.conv((picture,), width, (3, 3))
-    for _ in range(blocks):
-        wide = build.pointwise(build.conv((value,), width * 6, (1, 1)), "relu")
-        narrow = build.conv((wide,), width * 4 // 5, (1, 1))
-        value = build.add(build.conv((narrow,), width, (3, 3)), value)
-    value = build.add(value, head)
-    tail = build.conv((value,), 3 * scale**2, (3, 3))
-    return build.region((Result(build.add(tail, build.conv((picture,), 3 * scale**2, (5, 5))), scale),))
 
 
 DEEP = wdsr(blocks=8, width=5, scale=3)
