@@ -37,9 +37,16 @@ class RegionRun(Run):
     ) -> None:
         super().__init__(task, history)
         self.per_generation, self.records, self.folder = per_generation, records, folder
-        self.space = RowSpace(task.lowering, task.region, task.shape)
+        machine, rows = task.lowering.processor, history.of(task.key)
+        self.key = (region_hash(task.region), task.shape, machine.lanes, machine.registers)
+        # A record of an earlier search, which began with other defaults, is a candidate here.
+        self.stranger = records.records.get(self.key)
+        if self.stranger and key_of(self.stranger.decisions) in {row["key"] for row in rows}:
+            self.stranger = None
+        known = [self.stranger.decisions] if self.stranger else []
+        self.space = RowSpace(task.lowering, task.region, task.shape, known)
         self.search = GeneticSearch(self.space, settings, task.key)
-        self.search.restore(self._measured(row, place) for place, row in enumerate(history.of(task.key)))
+        self.search.restore(self._measured(row, place) for place, row in enumerate(rows))
 
     def _measured(self, row: dict[str, Any], place: int) -> Individual[Decisions]:
         where = f"{self.history.path}, trial {row.get('trial')}"
@@ -96,18 +103,19 @@ class RegionRun(Run):
 
     def settle(self) -> None:
         """Write the record of the fastest decisions, where they are faster than the default's; else there is none."""
-        best, machine = self.search.best, self.task.lowering.processor
-        shape = (region_hash(self.task.region), self.task.shape, machine.lanes, machine.registers)
-        before = self.records.records.get(shape)
-        now = None
+        best, before, now = self.search.best, self.records.records.get(self.key), None
+        if self.stranger:
+            if not any(i.genome in self.space.known and i.cost is not None for i in self.search.individuals.values()):
+                return  # it stays until it has been measured
+            self.stranger = None
         if best is not None and best.genome is not None and best.key != key_of(self.space.default):
             cost = math.inf if best.cost is None else best.cost
             if cost < self.before:
-                now = RowRecord(*shape, cost * 1e3, self.before * 1e3, best.genome)
+                now = RowRecord(*self.key, cost * 1e3, self.before * 1e3, best.genome)
         if now == before:
             return
         if now is None:
-            del self.records.records[shape]
+            del self.records.records[self.key]
         else:
             self.records.put(now)
         self.records.save(self.folder)

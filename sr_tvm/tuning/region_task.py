@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sr_tvm.streaming.lowering import Kernel, Shape
@@ -33,9 +34,11 @@ class RegionTask:
     lowering: RowLowering
     weight: int = 1
 
-    @property
+    @cached_property
     def key(self) -> str:
-        text = json.dumps([region_hash(self.region), self.shape, self.size])
+        """Of what is measured: the default decisions are in it, for times are noted relative to theirs."""
+        default = self.lowering.decide(self.region, self.shape).to_json()
+        text = json.dumps([region_hash(self.region), self.shape, self.size, default])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -34,15 +34,17 @@ def key_of(decisions: Decisions) -> str:
 class RowSpace:
     """The genomes of one region: a :class:`~sr_tvm.tuning.genetic.Space` of :class:`Decisions`.
 
-    Every genome is valid and in one canonical form. ``default`` is the cost model's choice, with which a search begins.
+    Every genome is valid and in one canonical form. ``default`` is the cost model's choice, with which a search begins;
+    ``known`` are good decisions from elsewhere, which come next.
     """
 
-    def __init__(self, lowering: RowLowering, region: Region, shape: Shape) -> None:
+    def __init__(self, lowering: RowLowering, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
         self.lowering, self.region, self.shape = lowering, region, shape
         self.cutter = Cutter(region)
         self.candidates = self.cutter.candidates()
         self.choices = cache(self._choices)
         self.default = self.repair(lowering.decide(region, shape))
+        self.known = [self.repair(decisions) for decisions in known]
 
     def _choices(self, begin: int, end: int) -> Choices | None:
         """None for a span that makes nothing."""
@@ -84,7 +86,8 @@ class RowSpace:
         """The cost model's choice, and the same with one decision changed everywhere where that often pays."""
         small = {"winograd": 3, "unroll": 4, "chunk": 1 << 16}  # few sums at a time, and no chain in parts
         changes: list[Fields] = [{}, {"unroll": 4}, small, {"registers": 16, "unroll": 2}]
-        return list(dict.fromkeys(self.build(self.default.cuts, self._changed(change)) for change in changes))
+        first, *others = (self.build(self.default.cuts, self._changed(change)) for change in changes)
+        return list(dict.fromkeys([first, *self.known, *others]))
 
     def _changed(self, change: Fields) -> Callable[[Span], Fields]:
         return lambda span: self.nearest(self.default, span) | change

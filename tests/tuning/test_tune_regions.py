@@ -131,6 +131,21 @@ def test_record_is_the_fastest_and_its_history_says_so(tmp_path):
     assert (record.ms, record.default_ms) == (pytest.approx(best["ms"]), pytest.approx(50))
 
 
+def test_other_defaults_begin_a_new_search_with_the_old_record(tmp_path):
+    """As after a change of the cost model: times relative to the old default say nothing any more."""
+    before, _ = search(tmp_path)
+    old = found(tmp_path)
+    other = task()
+    other.lowering.processor = dataclasses.replace(other.lowering.processor, l2_bytes=1 << 22)
+    other.lowering.decide = lambda *of: RowSpace(task().lowering, region(), SHAPE).build((1, 3, 5), lambda _: plain)
+    plain = {"width": 64, "phases": 1, "registers": 4, "winograd": 0, "pairs": False, "chunk": 48, "unroll": 1}
+    after, result = search(tmp_path, trials=1, tasks=[other])
+    assert result.trials == 1 and after != before[:1] and found(tmp_path) == old
+    after, result = search(tmp_path, trials=2, tasks=[other])
+    assert after == [key_of(old)] and found(tmp_path) == old
+    assert result.after_ms < result.before_ms
+
+
 def test_nothing_beats_the_default(tmp_path):
     class Fast(Recorded):
         default = 1e-6
