@@ -1,28 +1,53 @@
-"""The shipped records fit the shipped model, at the tile that `upscale` runs."""
+"""The shipped records fit the shipped model, as `upscale` compiles it."""
 
+import logging
 from pathlib import Path
 
+import pytest
 import tvm
 
 import sr_tvm.models
 from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.passes.pipeline import optimize
-from sr_tvm.targets.replay import replay
-from sr_tvm.tuning.database import shipped_database
-from sr_tvm.tuning.trace_genome import structural_key
-from sr_tvm.upscaling.tiles import TILE
+from sr_tvm.streaming.lowering import SCHEDULE_ATTR
+from sr_tvm.streaming.rows.lowering import RowLowering
+from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.targets.registry import get
+from sr_tvm.tuning.database import shipped_folders
+from sr_tvm.tuning.row_records import NAME, RowRecords
+
+SHAPES = [(1, 3, "height", "width")]
+AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
 
 
-def test_replay_on_another_processor():
-    """Records are of one machine; they must build for one that has AVX2 and no more."""
+def streamed(shape, processor):
+    """The records, and the shipped model's module for a processor with them."""
     model = load_onnx(Path(next(iter(sr_tvm.models.__path__))) / "wdsr_x2_37k.onnx")
-    target = tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v3", "num-cores": 4})
-    fused, _ = optimize(import_onnx(model, {"x": (1, 3, TILE, TILE)}), target)
-    scheduled, names = replay(fused, shipped_database("cpu"), target)
-    # The costly ones; if a pass has changed the kernels, tune again (tuning_logs/README.md).
-    assert len(names) >= 4
-    for name in names:
-        kernel = tvm.IRModule({"main": scheduled[name].with_attr("global_symbol", "main")})
-        assert structural_key(kernel)
-        assert tvm.tirx.build(kernel, target=target) is not None
+    records = RowRecords.open(shipped_folders("cpu", file=NAME))
+    lowering = RowLowering(processor, records.lookup(processor))
+    mod, _ = optimize(import_onnx(model, {"x": shape}), get("cpu").tvm_target(), lowering=lowering)
+    return records, mod
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shipped_records_are_used(shape, caplog):
+    """If a region or the lowering has changed so that they do not fit any more, tune again (tuning_logs/README.md)."""
+    with caplog.at_level(logging.WARNING):
+        records, mod = streamed(shape, AVX512)
+    (record,) = records.used
+    assert record.ms < record.default_ms and caplog.text == ""
+    kernels = [f for _, f in mod.functions_items() if isinstance(f, tvm.tirx.PrimFunc) and SCHEDULE_ATTR in f.attrs]
+    assert len(kernels) == len(record.decisions.pieces)
+    # They build where the instructions are, whatever this machine has.
+    target = tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v4"})
+    functions = {v: f for v, f in mod.functions_items() if isinstance(f, tvm.tirx.PrimFunc)}
+    named = {
+        v: f.with_attr("global_symbol", v.name_hint) if SCHEDULE_ATTR in f.attrs else f for v, f in functions.items()
+    }
+    assert tvm.compile(tvm.IRModule(named), target=target, tir_pipeline="s_tir") is not None
+
+
+def test_other_vectors_have_the_cost_models_choice():
+    records, _ = streamed(SHAPES[0], AVX2)
+    assert records.used == []
