@@ -21,7 +21,7 @@ from sr_tvm.upscaling.upscale import upscale_file
 @pytest.fixture(autouse=True)
 def plain_lowering(monkeypatch):
     """Kernels that are quick to compile; what is fast does not matter here."""
-    monkeypatch.setattr(Cpu, "lowering", lambda self: PlainLowering())
+    monkeypatch.setattr(Cpu, "lowering", lambda self, records=None: PlainLowering())
 
 
 def test_photos_of_every_size_by_one_compilation(tmp_path, plain_model, monkeypatch):
@@ -93,7 +93,7 @@ def test_an_artifact_of_one_open_side_is_refused(tmp_path, plain_model):
 
 
 def test_without_a_lowering_no_size_is_any(tmp_path, plain_model, monkeypatch):
-    monkeypatch.setattr(Cpu, "lowering", lambda self: None)
+    monkeypatch.setattr(Cpu, "lowering", lambda self, records=None: None)
     assert not takes_any_size("cpu")
     with pytest.raises(SrTvmError, match="not fixed; fix it, for example --input-shape 1x3x360x640"):
         compile_model(plain_model, "cpu", tmp_path / "artifact")
