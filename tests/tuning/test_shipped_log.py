@@ -17,7 +17,7 @@ from sr_tvm.targets.registry import get
 from sr_tvm.tuning.database import shipped_folders
 from sr_tvm.tuning.row_records import NAME, RowRecords
 
-SHAPES = [(1, 3, "height", "width")]
+SHAPES = [(1, 3, "height", "width"), (1, 3, 360, 640)]
 AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
 
 
