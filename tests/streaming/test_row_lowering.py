@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import QUICK, TOLERANCE, Compiled, check, compiled, random_inputs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from region_nets import Builder, regions, shapes, sizes, wdsr
 from row_cases import PROCESSORS, Banded, Decided, decided, narrowest
@@ -52,6 +52,7 @@ def test_its_own_decisions_for_sizes_known_in_part_or_in_whole(data: st.DataObje
 
 
 @examples(2)
+@example(wdsr(2, 13, 2), AVX2, 2)
 @given(regions(max_parts=4), st.sampled_from(PROCESSORS), st.sampled_from((1, 2)))
 def test_bands_give_the_same_bits(region: Region, processor: Processor, phases: int) -> None:
     layout = Layout(processor.lanes, phases, phases, narrowest(region, processor.lanes, phases))
