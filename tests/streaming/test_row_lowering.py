@@ -43,7 +43,7 @@ def test_any_decisions_at_any_size(data: st.DataObject) -> None:
         check(lowering, region, size, ANY, QUICK)
 
 
-@examples(6)
+@examples(4)
 @given(st.data())
 def test_its_own_decisions_for_sizes_known_in_part_or_in_whole(data: st.DataObject) -> None:
     region, size = data.draw(regions()), data.draw(sizes(SIDES))
