@@ -43,10 +43,10 @@ def test_any_decisions_at_any_size(data: st.DataObject) -> None:
         check(lowering, region, size, ANY, QUICK)
 
 
-@examples(4)
+@examples(6)
 @given(st.data())
 def test_its_own_decisions_for_sizes_known_in_part_or_in_whole(data: st.DataObject) -> None:
-    region, size = data.draw(regions()), data.draw(sizes(SIDES))
+    region, size = data.draw(regions(max_parts=3)), data.draw(sizes(SIDES))
     lowering = RowLowering(data.draw(st.sampled_from(PROCESSORS)), winograd=data.draw(st.booleans()))
     check(lowering, region, size, data.draw(shapes(size)), QUICK)
 
