@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import wdsr_module
+from device_nets import wdsr_module
 from test_local_device import reference
 
 from sr_tvm.architecture import Architecture, Block
