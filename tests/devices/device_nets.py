@@ -3,6 +3,7 @@
 import numpy as np
 
 from sr_tvm.architecture import COLOURS
+from sr_tvm.artifact import Artifact, Tensor, sha256
 
 
 def wdsr_module(architecture, height, width, seed=0):
@@ -35,3 +36,31 @@ def wdsr_module(architecture, height, width, seed=0):
             y = builder.emit_output(op.reshape(y, (1, COLOURS, height * s, width * s)))
         builder.emit_func_output(y)
     return builder.get()
+
+
+def tiny_artifact(folder, architecture, height, width):
+    """The artifact of that network, at one size or, where height and width are names, at any."""
+    import tvm
+
+    def dimension(size):
+        return tvm.tirx.Var(size, "int64") if isinstance(size, str) else size
+
+    def times(size):
+        return f"{architecture.scale}*{size}" if isinstance(size, str) else architecture.scale * size
+
+    target = {"kind": "llvm", "mcpu": "x86-64-v2"}
+    module = wdsr_module(architecture, dimension(height), dimension(width))
+    tvm.compile(module, target=tvm.target.Target(target)).export_library(str(folder / "model.so"))
+    Artifact(
+        folder=folder,
+        model="tiny.onnx",
+        model_sha256="0" * 64,
+        target="cpu",
+        tvm_target=target,
+        library="model.so",
+        library_sha256=sha256(folder / "model.so"),
+        inputs=(Tensor("x", (1, COLOURS, height, width)),),
+        outputs=(Tensor("y", (1, COLOURS, times(height), times(width))),),
+        architecture=architecture.to_json(),
+    ).save()
+    return Artifact.load(folder)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from device_nets import wdsr_module
+from device_nets import tiny_artifact
 from test_local_device import reference
 
 from sr_tvm.architecture import Architecture, Block
-from sr_tvm.artifact import Artifact, Tensor, sha256
+from sr_tvm.artifact import Artifact
 from sr_tvm.cli.bench import command
 from sr_tvm.devices.local import LocalDevice
 from sr_tvm.errors import SrTvmError
@@ -20,24 +20,7 @@ ARCHITECTURE = Architecture(2, 4, (Block(8, 3),))
 
 @pytest.fixture(scope="module")
 def any_size(tmp_path_factory):
-    import tvm
-
-    folder = tmp_path_factory.mktemp("any")
-    target = {"kind": "llvm", "mcpu": "x86-64-v2"}
-    module = wdsr_module(ARCHITECTURE, *(tvm.tirx.Var(n, "int64") for n in ("height", "width")))
-    tvm.compile(module, target=tvm.target.Target(target)).export_library(str(folder / "model.so"))
-    Artifact(
-        folder=folder,
-        model="tiny.onnx",
-        model_sha256="0" * 64,
-        target="cpu",
-        tvm_target=target,
-        library="model.so",
-        library_sha256=sha256(folder / "model.so"),
-        inputs=(Tensor("x", (1, 3, "height", "width")),),
-        outputs=(Tensor("y", (1, 3, "2*height", "2*width")),),
-    ).save()
-    return Artifact.load(folder)
+    return tiny_artifact(tmp_path_factory.mktemp("any"), ARCHITECTURE, "height", "width")
 
 
 def picture(*size):
