@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,20 +50,45 @@ class Mlp:
         # The physical model's prices where only blocks were seen, else zeros.
         self.prices = torch.zeros(len(FEATURES), dtype=torch.float64)
 
+    def blocks(self, widths: Tensor) -> Tensor:
+        """Of blocks with ``widths`` (B, 3), channels, expand and linear: latencies (B,) in units of ``self.unit``."""
+        return torch.exp(self.net((widths.log() - self.middle) / self.spread).squeeze(1))
+
     def _forward(self, widths: Tensor, owner: Tensor, channels: Tensor, whole: Tensor) -> Tensor:
-        blocks = torch.exp(self.net((widths.log() - self.middle) / self.spread).squeeze(1))
+        blocks = self.blocks(widths)
         total = torch.zeros(len(channels)).index_add(0, owner, blocks)
         price = nn.functional.softplus(self.ends)
         return self.unit * (total + whole * (price[0] + price[1] * channels / CHANNELS))
 
+    def frozen(self) -> Mlp:
+        """A copy that gradients pass through but do not reach."""
+        other = copy.deepcopy(self)
+        other.net.requires_grad_(False)
+        return other
+
+    def to(self, device: torch.device) -> Mlp:
+        """Itself, with what :meth:`blocks` needs on ``device``."""
+        if self.middle.device != device:
+            self.net.to(device)
+            self.middle, self.spread = self.middle.to(device), self.spread.to(device)
+        return self
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse another input size than the one it was fitted to.
+
+        Raises:
+            SrTvmError: it is another; the message has both.
+        """
+        if (height, width) != self.size:
+            raise SrTvmError(
+                f"this model knows inputs of {self.size[0]}x{self.size[1]} pixels only, "
+                f"{height}x{width} was asked for; a physical model takes any size"
+            )
+
     def predict(self, samples: Sequence[Sample]) -> list[float]:
         """Latencies; the samples' own are not looked at."""
         for sample in samples:
-            if (sample.height, sample.width) != self.size:
-                raise SrTvmError(
-                    f"this model knows inputs of {self.size[0]}x{self.size[1]} pixels only, "
-                    f"{sample.height}x{sample.width} was asked for; a physical model takes any size"
-                )
+            self.check_size(sample.height, sample.width)
         widths, owner, channels, whole = _tensors(samples)
         if not self.prices.any():
             with torch.no_grad():

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed.sample import FEATURES, MACS, Sample, features
@@ -74,6 +73,9 @@ def fit(samples: Sequence[Sample], hold: float = HOLD) -> Physical:
 
 def _solve(matrix: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Non-negative least squares with columns brought to one size: MACs are 1e9, kernels 10."""
+    # Only fitting needs it: a search runs where just PyTorch is installed.
+    from scipy.optimize import nnls
+
     size = np.linalg.norm(matrix, axis=0)
     size[size == 0] = 1.0
     solution, _ = nnls(matrix / size, goal)

@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
@@ -101,11 +102,21 @@ def features(sample: Sample) -> dict[str, float]:
     pixels = sample.height * sample.width
     found = dict.fromkeys(FEATURES, 0.0)
     for name, cin, cout, kernel in sample.convolutions:
-        found[f"macs_{_kind(name)}"] += pixels * cin * cout * kernel**2
-        found["bytes"] += 4 * (pixels * (cin + cout) + cin * cout * kernel**2 + cout)
+        found[f"macs_{_kind(name)}"] += layer_macs(cin, cout, kernel, pixels)
+        found["bytes"] += layer_bytes(cin, cout, kernel, pixels)
         found["kernels"] += 1
     found["inference"] = 1.0 if sample.whole else 0.0
     return found
+
+
+def layer_macs(cin: Any, cout: Any, kernel: int, pixels: int) -> Any:
+    """Multiply-accumulates of one convolution; the widths may be numbers or tensors."""
+    return pixels * kernel**2 * cin * cout
+
+
+def layer_bytes(cin: Any, cout: Any, kernel: int, pixels: int) -> Any:
+    """Bytes that one convolution moves; the widths may be numbers or tensors."""
+    return 4 * (pixels * (cin + cout) + kernel**2 * cin * cout + cout)
 
 
 def _kind(name: str) -> str:
