@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sr_tvm.speed.model import SpeedModel
     from sr_tvm.speed.sample import Sample
 
-KINDS = click.Choice(["physical", "mlp"])
+KINDS = click.Choice(["physical", "mlp", "mlp-monotone"])
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _device = click.option("--device", help="Which device of the file, where it holds several.")
 
@@ -113,9 +114,10 @@ def _group(device: Device, local: bool, target: str, threads: int, input_shape: 
 @click.argument("data", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="The model, a .json file.")
 @click.option("--kind", type=KINDS, default="physical", show_default=True)
+@click.option("--blocks-only", is_flag=True, help="Of a CSV: a network counts as its blocks, as in the paper.")
 @_device
 @_json
-def fit(data: str, output: str, kind: str, device: str | None, as_json: bool) -> None:
+def fit(data: str, output: str, kind: str, blocks_only: bool, device: str | None, as_json: bool) -> None:
     """Fit a model to DATA: a speed dataset (.jsonl), or a CSV of block latencies, which stands in for a device.
 
     \b
@@ -124,20 +126,24 @@ def fit(data: str, output: str, kind: str, device: str | None, as_json: bool) ->
     """
     if Path(output).suffix != ".json":
         raise click.UsageError(f"-o {output}: name a .json file")
+    if blocks_only and Path(data).suffix != ".csv":
+        raise click.UsageError("--blocks-only goes with a CSV of block latencies; a dataset has whole networks")
     files.check_writable(output)
     model, rows, where = _fitted(data, kind, device)
+    model = replace(model, ends=not blocks_only)
     model.save(output)
     if as_json:
         click.echo(json.dumps({"model": output, **_facts(model, rows)}))
         return
     _print_table(model, rows, where)
-    click.echo(f"{output} written; next: sr-tvm speed predict ARCH.json --model {output} --input-shape 1x3x360x640")
+    shape = "x".join(map(str, model.fitted_to["input_shape"]))
+    click.echo(f"{output} written; next: sr-tvm speed predict ARCH.json --model {output} --input-shape {shape}")
 
 
 @command.command()
 @click.argument("data", type=click.Path())
 @click.option("--kind", type=KINDS, default="physical", show_default=True)
-@click.option("--model", "model_path", type=click.Path(), help="Judge this model instead of fitting afresh.")
+@click.option("--model", "model_path", help="Judge this model, a file or a shipped one, instead of fitting afresh.")
 @_device
 @_json
 def evaluate(data: str, kind: str, model_path: str | None, device: str | None, as_json: bool) -> None:
@@ -149,13 +155,11 @@ def evaluate(data: str, kind: str, model_path: str | None, device: str | None, a
     if model_path is None:
         model, rows, where = _fitted(data, kind, device)
     else:
-        from dataclasses import replace
-
+        from sr_tvm.speed import known
         from sr_tvm.speed.feedback import Row, error_of
-        from sr_tvm.speed.model import SpeedModel
 
         where, samples = _samples(data, device)[:2]
-        model = SpeedModel.load(model_path)
+        model = known.find(model_path)
         predicted = model.predict(samples)
         rows = [Row(s.name, s.latency, p) for s, p in zip(samples, predicted, strict=True)]
         model = replace(model, error=error_of(rows))
@@ -167,7 +171,7 @@ def evaluate(data: str, kind: str, model_path: str | None, device: str | None, a
 
 @command.command()
 @click.argument("architecture", type=click.Path())
-@click.option("--model", "model_path", required=True, type=click.Path(), help="From 'sr-tvm speed fit'.")
+@click.option("--model", "model_path", required=True, help="From 'sr-tvm speed fit', or a shipped one: galaxy-s21.")
 @click.option("--input-shape", type=InputShape(), required=True)
 @_json
 def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int, int], as_json: bool) -> None:
@@ -175,22 +179,23 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
 
     \b
     sr-tvm speed predict models/wdsr_x2_37k.json --model runs/speed-model.json --input-shape 1x3x360x640
+    sr-tvm speed predict models/wdsr_x2_37k.json --model galaxy-s21 --input-shape 1x3x360x640
     """
     from sr_tvm.architecture import Architecture
-    from sr_tvm.speed.model import STAND_IN, SpeedModel
+    from sr_tvm.speed import known
     from sr_tvm.speed.sample import Sample
 
-    model = SpeedModel.load(model_path)
+    model = known.find(model_path)
     network = Architecture.load(architecture)
     (value,) = model.predict([Sample(network, input_shape[2], input_shape[3], 1.0)])
     if as_json:
-        facts = {"source": model.source, "fitted_to": model.fitted_to, "error": model.error}
+        facts = {"source": model.source, "ends": model.ends, "fitted_to": model.fitted_to, "error": model.error}
         click.echo(json.dumps({"predicted": value, "unit": model.unit, **facts}))
         return
     doubt = f", typically off by {model.error:.1%}" if model.error is not None else ""
     click.echo(f"{value:.3f} {model.unit} on {model.fitted_to.get('device', 'an unknown device')}{doubt}")
-    if model.source == STAND_IN:
-        click.echo("note: fitted to a stand-in, latencies that another model predicted for single blocks", err=True)
+    if caution := known.caution(model):
+        click.echo(f"note: {caution}", err=True)
 
 
 def _samples(data: str, device: str | None) -> tuple[Group | str, list[Sample], bool]:

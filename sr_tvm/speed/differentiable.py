@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sr_tvm.architecture import BLOCK_KERNEL, COLOURS, HEAD_KERNEL, SCALES, SKIP_KERNEL
 from sr_tvm.errors import SrTvmError
+from sr_tvm.speed import physical
 from sr_tvm.speed.model import SpeedModel
 from sr_tvm.speed.sample import FEATURES, layer_bytes, layer_macs
 
@@ -33,13 +34,13 @@ def latency(model: SpeedModel, height: int, width: int, scale: int) -> Latency:
     """
     if scale not in SCALES:
         raise SrTvmError(f"scale is {scale!r}; 2, 3 or 4 is allowed")
-    if model.kind == "mlp":
-        return _mlp(model.predictor, height, width, scale)
-    return _physical(model.predictor.prices, height * width, scale)
+    if model.kind == physical.KIND:
+        return _physical(model, height * width, scale)
+    return _mlp(model, height, width, scale)
 
 
-def _physical(values: tuple[float, ...], pixels: int, scale: int) -> Latency:
-    prices = dict(zip(FEATURES, values, strict=True))
+def _physical(model: SpeedModel, pixels: int, scale: int) -> Latency:
+    prices = dict(zip(FEATURES, model.predictor.prices, strict=True))
 
     def predict(channels: Tensor, expand: Tensor, linear: Tensor, keep: Tensor) -> Tensor:
         # MACs are 1e9 and their prices 1e-9: in float32 the sum over many blocks would lose the seventh digit.
@@ -49,7 +50,8 @@ def _physical(values: tuple[float, ...], pixels: int, scale: int) -> Latency:
             + _layer(prices, "macs_linear", e, m, 1, pixels)
             + _layer(prices, "macs_project", m, n, BLOCK_KERNEL, pixels)
         )
-        return (_ends(prices, n, scale, pixels) + (k * blocks).sum()).to(channels.dtype)
+        ends = _ends(prices, n, scale, pixels) if model.ends else 0.0
+        return (ends + (k * blocks).sum()).to(channels.dtype)
 
     return predict
 
@@ -68,19 +70,21 @@ def _ends(prices: Mapping[str, float], channels: Tensor, scale: int, pixels: int
     return head + tail + _layer(prices, "macs_ends", COLOURS, out, SKIP_KERNEL, pixels) + prices["inference"]
 
 
-def _mlp(model: Mlp, height: int, width: int, scale: int) -> Latency:
+def _mlp(model: SpeedModel, height: int, width: int, scale: int) -> Latency:
     from sr_tvm.speed.mlp import CHANNELS
 
-    model.check_size(height, width)
-    frozen = model.frozen()
-    known = bool(model.prices.any())  # fitted to blocks alone: the ends have the physical model's prices
-    prices = dict(zip(FEATURES, model.prices.tolist(), strict=True))
-    base, slope = functional.softplus(model.ends.detach()).tolist()
-    unit = float(model.unit)
+    model.predictor.check_size(height, width)
+    frozen: Mlp = model.predictor.frozen()
+    known = bool(frozen.prices.any())  # fitted to blocks alone: the ends have the physical model's prices
+    prices = dict(zip(FEATURES, frozen.prices.tolist(), strict=True))
+    base, slope = functional.softplus(frozen.ends.detach()).tolist()
+    unit = float(frozen.unit)
 
     def predict(channels: Tensor, expand: Tensor, linear: Tensor, keep: Tensor) -> Tensor:
         widths = torch.stack([channels.expand_as(expand), expand, linear], 1).clamp(min=1)
         blocks = unit * (keep * frozen.to(channels.device).blocks(widths)).sum()
+        if not model.ends:
+            return blocks
         if known:
             return blocks + _ends(prices, channels.double(), scale, height * width).to(channels.dtype)
         return blocks + unit * (base + slope * channels / CHANNELS)

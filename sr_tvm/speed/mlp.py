@@ -13,13 +13,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import FEATURES, Sample
 
-KIND = "mlp"
+KIND, MONOTONE = "mlp", "mlp-monotone"
 HIDDEN = 64
 STEPS, RATE = 3000, 5e-3
 CHANNELS = 16.0  # brings channels to about 1
@@ -30,11 +31,12 @@ class Mlp:
     """Latency = sum over blocks of exp(net(log widths)), plus a price for head, tail and skip that grows with channels.
 
     Fitted to blocks alone it can't know that price: the physical model of the same samples then gives it.
+    A ``monotone`` one never predicts less for more channels: all its weights are taken positive.
     Knows one input size; predicting for another raises SrTvmError.
     """
 
-    def __init__(self, size: tuple[int, int], seed: int = 0) -> None:
-        self.size = size
+    def __init__(self, size: tuple[int, int], seed: int = 0, monotone: bool = False) -> None:
+        self.size, self.monotone = size, monotone
         generator = torch.Generator().manual_seed(seed)
         self.net = nn.Sequential(
             nn.Linear(3, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1)
@@ -52,12 +54,17 @@ class Mlp:
 
     def blocks(self, widths: Tensor) -> Tensor:
         """Of blocks with ``widths`` (B, 3), channels, expand and linear: latencies (B,) in units of ``self.unit``."""
-        return torch.exp(self.net((widths.log() - self.middle) / self.spread).squeeze(1))
+        x = (widths.log() - self.middle) / self.spread
+        if not self.monotone:
+            return torch.exp(self.net(x).squeeze(1))
+        for layer in self.net:
+            x = functional.linear(x, layer.weight.abs(), layer.bias) if isinstance(layer, nn.Linear) else layer(x)
+        return torch.exp(x.squeeze(1))
 
     def _forward(self, widths: Tensor, owner: Tensor, channels: Tensor, whole: Tensor) -> Tensor:
         blocks = self.blocks(widths)
         total = torch.zeros(len(channels)).index_add(0, owner, blocks)
-        price = nn.functional.softplus(self.ends)
+        price = functional.softplus(self.ends)
         return self.unit * (total + whole * (price[0] + price[1] * channels / CHANNELS))
 
     def frozen(self) -> Mlp:
@@ -107,13 +114,13 @@ class Mlp:
             save_file(state, partial)
 
     @classmethod
-    def load(cls, path: str | Path, size: tuple[int, int]) -> Mlp:
+    def load(cls, path: str | Path, size: tuple[int, int], monotone: bool = False) -> Mlp:
         """Read the weights that :meth:`save` wrote.
 
         Raises:
             SrTvmError: no such file, or it holds something else.
         """
-        model = cls(size)
+        model = cls(size, monotone=monotone)
         try:
             state = load_file(path)
             for name in ("middle", "spread", "unit", "prices"):
@@ -140,7 +147,11 @@ def _tensors(samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def fit(
-    samples: Sequence[Sample], seed: int = 0, steps: int = STEPS, progress: Callable[[int, int], None] | None = None
+    samples: Sequence[Sample],
+    seed: int = 0,
+    steps: int = STEPS,
+    progress: Callable[[int, int], None] | None = None,
+    monotone: bool = False,
 ) -> Mlp:
     """Fit by Adam on squared log ratios, seeded. All samples must be of one input size.
 
@@ -154,7 +165,7 @@ def fit(
     sizes = {(s.height, s.width) for s in samples}
     if len(sizes) != 1:
         raise SrTvmError("an MLP is fitted to one input size; the samples have several")
-    model = Mlp(sizes.pop(), seed)
+    model = Mlp(sizes.pop(), seed, monotone)
     tensors = _tensors(samples)
     measured = torch.tensor([s.latency for s in samples])
     logs = tensors[0].log()

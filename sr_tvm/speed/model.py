@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import reprlib
 import sys
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample
 
 SCHEMA, VERSION = "sr-tvm/speed-model", 1
-KINDS = ("physical", "mlp")
+KINDS = ("physical", "mlp", "mlp-monotone")
 STAND_IN = "stand-in"
 MEASURED = "measured"
 
@@ -33,7 +34,8 @@ class SpeedModel:
 
     ``source`` is "measured", or "stand-in" for latencies that another model predicted. ``fitted_to`` holds device,
     target, schedule, threads, clock and input shape as far as they are known; ``error`` the median relative error on
-    networks left out, None where none were.
+    networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and head, tail
+    and skip count nothing: so the paper's search adds up its budgets.
     """
 
     kind: str
@@ -43,8 +45,12 @@ class SpeedModel:
     fitted_to: dict[str, Any] = field(default_factory=dict)
     samples: int = 0
     error: float | None = None
+    ends: bool = True
 
     def predict(self, samples: list[Sample]) -> list[float]:
+        """Latencies in ``unit``, one a sample; the samples' own are not looked at."""
+        if not self.ends:
+            samples = [replace(sample, whole=False) for sample in samples]
         return self.predictor.predict(samples)
 
     def save(self, path: str | Path) -> None:
@@ -58,8 +64,9 @@ class SpeedModel:
             "fitted_to": self.fitted_to,
             "samples": self.samples,
             "error": self.error,
+            "ends": self.ends,
         }
-        if self.kind == "mlp":
+        if self.kind != physical.KIND:
             from sr_tvm.speed import mlp
 
             weights = path.with_name(path.stem + ".safetensors")
@@ -100,11 +107,11 @@ class SpeedModel:
             raise SrTvmError(f"{weights}: not there, or not the weights {path.name} was saved with; fit again")
         from sr_tvm.speed import mlp
 
-        return replace(model, predictor=mlp.Mlp.load(weights, size))
+        return replace(model, predictor=mlp.Mlp.load(weights, size, kind == mlp.MONOTONE))
 
 
-def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any], int, float | None]:
-    """The fields that every kind has, checked: source, unit, fitted_to, samples, error."""
+def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any], int, float | None, bool]:
+    """The fields that every kind has, checked: source, unit, fitted_to, samples, error, ends (true if not there)."""
     for name, choices in (("source", (MEASURED, STAND_IN)), ("unit", UNITS)):
         if value[name] not in choices:
             raise SrTvmError(f"{path}: field {name} is {reprlib.repr(value[name])}; {' or '.join(choices)} is allowed")
@@ -113,7 +120,10 @@ def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any]
         raise SrTvmError(f"{path}: field error is {reprlib.repr(error)}; a finite number is needed")
     fitted_to = expect(value["fitted_to"], dict, f"{path}: field fitted_to")
     samples = expect(value["samples"], int, f"{path}: field samples", 0)
-    return value["source"], value["unit"], fitted_to, samples, error
+    ends = value.get("ends", True)
+    if not isinstance(ends, bool):
+        raise SrTvmError(f"{path}: field ends is {reprlib.repr(ends)}; true or false is allowed")
+    return value["source"], value["unit"], fitted_to, samples, error, ends
 
 
 def fitter(kind: str) -> Any:
@@ -124,8 +134,8 @@ def fitter(kind: str) -> Any:
     """
     if kind == "physical":
         return physical.fit
-    if kind == "mlp":
+    if kind in KINDS:
         from sr_tvm.speed import mlp
 
-        return mlp.fit
+        return functools.partial(mlp.fit, monotone=kind == mlp.MONOTONE)
     raise SrTvmError(f"unknown kind of speed model {kind!r}; {' or '.join(KINDS)} is allowed")

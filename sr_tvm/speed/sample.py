@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.architecture import Architecture, Block
+from sr_tvm.architecture import SCALES, Architecture, Block
 from sr_tvm.errors import SrTvmError
 
-# The published block latencies are for this input.
-CSV_HEIGHT, CSV_WIDTH = 360, 640
+# The published figures are for this output, so for 360x640 of input at x2 and 180x320 at x4.
+OUTPUT_HEIGHT, OUTPUT_WIDTH = 720, 1280
 _WIDTHS = ("channels", "expand", "linear")
 
 
@@ -39,9 +39,14 @@ class Sample:
         return f"{len(a.blocks)}x{a.channels} [{widths}{' ...' if len(a.blocks) > 3 else ''}]"
 
 
-def block(channels: int, expand: int, linear: int, latency: float) -> Sample:
-    """One block alone on the input of the published latencies."""
-    return Sample(Architecture(2, channels, (Block(expand, linear),)), CSV_HEIGHT, CSV_WIDTH, latency, whole=False)
+def input_size(scale: int) -> tuple[int, int]:
+    """Height and width of the low-resolution input whose output is 1280x720, as the published figures have it."""
+    return OUTPUT_HEIGHT // scale, round(OUTPUT_WIDTH / scale)
+
+
+def block(channels: int, expand: int, linear: int, latency: float, scale: int = 2) -> Sample:
+    """One block alone, of a network of scale ``scale``, on the input of the published latencies."""
+    return Sample(Architecture(scale, channels, (Block(expand, linear),)), *input_size(scale), latency, whole=False)
 
 
 def csv_columns(path: str | Path) -> list[str]:
@@ -69,6 +74,9 @@ def _header(path: str | Path) -> list[str]:
 def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sample]]:
     """The device and samples of a block latency CSV; ``device`` may be left out where there is only one.
 
+    A device that ends in ``_x3`` or ``_x4`` is taken to be of the input that this scale makes 1280x720 of, any other of
+    360x640. (A block does the same at any scale, but the published DSP latencies for x4 are a third of those for x2.)
+
     Raises:
         SrTvmError: no such device (those there are listed), or a row is wrong; the message names the line.
     """
@@ -78,6 +86,7 @@ def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sam
     if device not in known:
         asked = f"has no device {device!r}" if device else "has several devices"
         raise SrTvmError(f"{path} {asked}; choose one with --device: {', '.join(known)}")
+    scale = next((s for s in SCALES if device.endswith(f"_x{s}")), 2)
     samples = []
     with open(path, newline="", encoding="utf-8") as handle:
         for number, row in enumerate(csv.DictReader(handle), 2):
@@ -86,7 +95,7 @@ def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sam
                 if not (math.isfinite(latency) and latency > 0):
                     raise ValueError(f"latency {latency}")
                 channels, expand, linear = (int(row[name]) for name in _WIDTHS)
-                samples.append(block(channels, expand, linear, latency))
+                samples.append(block(channels, expand, linear, latency, scale))
             except (ValueError, TypeError, SrTvmError) as error:
                 raise SrTvmError(f"{path}, line {number}: {error}") from None
     if not samples:

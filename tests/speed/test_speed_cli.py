@@ -76,7 +76,19 @@ def test_a_csv_is_called_a_stand_in(tmp_path):
     assert json.loads(run("fit", path, "-o", out, "--json").stdout)["source"] == "stand-in"
     Architecture.uniform(2, 2, 16).save(tmp_path / "arch.json")
     result = run("predict", tmp_path / "arch.json", "--model", out, "--input-shape", "1x3x360x640")
-    assert "stand-in" in result.stderr
+    assert "stand-in" in result.stderr and "blocks only" not in result.stderr
+    args = ("predict", tmp_path / "arch.json", "--input-shape", "1x3x360x640", "--json", "--model", out)
+    whole = json.loads(run(*args).stdout)["predicted"]
+    run("fit", path, "--blocks-only", "-o", out)
+    assert 0 < json.loads(run(*args).stdout)["predicted"] < whole
+    assert "blocks only" in run(*args[:4], *args[5:]).stderr
+
+
+def test_a_csv_of_x4_is_of_its_input(tmp_path):
+    path = tmp_path / "blocks.csv"
+    path.write_text("channels,expand,linear,toy_x4_ms\n" + "".join(f"{n},{6 * n},{n},{n}\n" for n in range(4, 9)))
+    told = json.loads(run("fit", path, "-o", tmp_path / "m.json", "--json").stdout)
+    assert told["fitted_to"]["input_shape"] == [1, 3, 180, 320]
 
 
 def test_half_a_line_is_a_note_not_a_traceback(dataset):
@@ -102,4 +114,5 @@ def test_errors(tmp_path, dataset):
     with pytest.raises(SrTvmError, match="is not a folder"):
         run("fit", tmp_path / "none.jsonl", "-o", dataset / "m.json")
     assert CliRunner().invoke(command, ["fit", str(dataset), "-o", str(tmp_path / "m.txt")]).exit_code == 2
+    assert CliRunner().invoke(command, ["fit", str(dataset), "--blocks-only", "-o", "m.json"]).exit_code == 2
     assert CliRunner().invoke(command, ["collect", "--device", "phone", "-o", "x"]).exit_code == 2

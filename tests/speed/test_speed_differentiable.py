@@ -16,23 +16,26 @@ PRICES = (1.1e-9, 2.3e-9, 0.7e-9, 1.9e-9, 3e-9, 0.41, 1.7)
 BLOCKS = ((30, 7), (1, 1), (61, 19), (144, 20))
 
 
-def physical():
-    return SpeedModel("physical", Physical(PRICES), STAND_IN, "ms")
+def physical(ends=True):
+    return SpeedModel("physical", Physical(PRICES), STAND_IN, "ms", ends=ends)
 
 
-@pytest.fixture(scope="module", params=["of blocks", "of networks"])
+@pytest.fixture(scope="module", params=["of blocks", "of networks", "monotone", "blocks only"])
 def mlp(request):
     from sr_tvm.speed import mlp as module
 
     def cost(n, e, m):
         return 1 + n * e / 900 + e * m / 1100 + math.sqrt(n * m)
 
-    if request.param == "of blocks":
+    if request.param != "of networks":
         data = [block(n, 3 * n + i, n - 1, cost(n, 3 * n + i, n - 1)) for n in range(4, 30, 3) for i in (0, 9)]
     else:
         nets = [Architecture(2, n, (Block(3 * n, n),) * d) for d in range(4) for n in (6, 12, 24)]
         data = [Sample(a, 360, 640, 3 + sum(cost(a.channels, b.expand, b.linear) for b in a.blocks)) for a in nets]
-    return SpeedModel("mlp", module.fit(data, steps=60), STAND_IN, "ms")
+    monotone = request.param == "monotone"
+    kind = "mlp-monotone" if monotone else "mlp"
+    fitted = module.fit(data, steps=60, monotone=monotone)
+    return SpeedModel(kind, fitted, STAND_IN, "ms", ends=request.param != "blocks only")
 
 
 def tensors(channels, blocks, keep, dtype=torch.float32):
@@ -55,8 +58,9 @@ def check(model, scale, height, width):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("size", [(360, 640), (180, 320), (7, 9)])
-def test_physical_equals_predict(scale, size):
-    check(physical(), scale, *size)
+@pytest.mark.parametrize("ends", [True, False])
+def test_physical_equals_predict(scale, size, ends):
+    check(physical(ends), scale, *size)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -83,6 +87,7 @@ def test_gradients_are_those_of_finite_steps(mlp):
         predict(*inputs).backward()
         for i, tensor in enumerate(inputs):
             assert tensor.grad is not None and (tensor.grad.abs() > 0).all()
+            assert dtype == torch.float64 or mlp.kind == "mlp" or (tensor.grad >= 0).all()
             for j in range(tensor.numel()):
                 values = []
                 for sign in (1, -1):

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed import mlp, physical
 from sr_tvm.speed.model import STAND_IN, SpeedModel
-from sr_tvm.speed.sample import Sample, read_csv
+from sr_tvm.speed.sample import Sample, block, read_csv
 
 pytest.importorskip("torch")
 
@@ -66,6 +67,19 @@ def test_round_trip(samples, model, tmp_path):
     path.write_text(json.dumps({**value, "weights": "../model.safetensors"}))
     with pytest.raises(SrTvmError, match="plain file name"):
         SpeedModel.load(path)
+
+
+def test_monotone_on_latencies_that_are_not(samples, tmp_path):
+    """Latencies that fall where channels grow past a multiple of 8: the line is followed, the dips are not."""
+    data = [replace(s, latency=s.latency * (1 - 0.03 * (s.architecture.channels % 8))) for s in samples]
+    path = tmp_path / "m.json"
+    SpeedModel("mlp-monotone", mlp.fit(data, steps=600, monotone=True), STAND_IN, "ms", ends=False).save(path)
+    model = SpeedModel.load(path)
+    assert model.kind == "mlp-monotone" and model.predictor.monotone and not model.ends
+    curve = model.predict([block(n, 60, 10, 1.0) for n in range(4, 40)])
+    assert curve == sorted(curve) and curve[-1] > 1.5 * curve[0]
+    errors = sorted(abs(p / s.latency - 1) for p, s in zip(model.predict(data), data, strict=True))
+    assert errors[len(errors) // 2] < 0.1
 
 
 def test_foreign_weights(tmp_path, samples):

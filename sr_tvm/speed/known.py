@@ -1,0 +1,48 @@
+"""Speed models by name: those that are shipped, which stand in for phones, and files."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.speed.model import SpeedModel
+
+
+def folder() -> Path:
+    """Where the shipped ones lie."""
+    return Path(str(resources.files("sr_tvm.models"))) / "speed"
+
+
+def names() -> list[str]:
+    """The shipped ones."""
+    return sorted(path.stem for path in folder().glob("*.json"))
+
+
+def find(name_or_path: str) -> SpeedModel:
+    """A shipped speed model by its name, or any by the path of its .json file.
+
+    The shipped ones are all stand-ins (``source`` is "stand-in"): fitted to latencies that others' models predicted
+    for single blocks. Say so where their numbers are shown; :func:`caution` has the words.
+
+    Raises:
+        SrTvmError: no such name, with those there are; or the file is missing or no speed model.
+    """
+    if Path(name_or_path).suffix == ".json" or Path(name_or_path).is_file():
+        return SpeedModel.load(name_or_path)
+    if name_or_path not in names():
+        raise SrTvmError(
+            f"no speed model of a device {name_or_path!r}; known are {', '.join(names())}, or name a .json file "
+            "from 'sr-tvm speed fit'"
+        )
+    return SpeedModel.load(folder() / f"{name_or_path}.json")
+
+
+def caution(model: SpeedModel) -> str | None:
+    """What to say beside a prediction of ``model``: whether it is a stand-in, and what it does not count; or None."""
+    parts = []
+    if model.source == "stand-in":
+        parts.append("a stand-in: fitted to latencies that another model predicted for single blocks, not measured")
+    if not model.ends:
+        parts.append("counts the blocks only, not head, tail and skip")
+    return "; ".join(parts) or None

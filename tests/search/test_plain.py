@@ -1,0 +1,40 @@
+"""The plain network of a budget is the largest that fits, found here by a brute comparison."""
+
+import pytest
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.search.plain import latency_of, plain, under
+from sr_tvm.speed.model import STAND_IN, SpeedModel
+from sr_tvm.speed.physical import Physical
+
+# One price for every MAC and one for each kernel.
+MODEL = SpeedModel("physical", Physical((1e-9, 1e-9, 1e-9, 1e-9, 0.0, 0.5, 0.0)), STAND_IN, "ms", ends=False)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("budget", [3.0, 7.0, 20.0])
+def test_the_largest_that_fits(scale, budget):
+    found = plain(MODEL, scale, budget, 180, 320)
+    assert found.scale == scale and latency_of(MODEL, found, 180, 320) <= budget
+    for depth in range(1, 17):
+        for channels in range(4, 25):
+            other = Architecture.uniform(scale, depth, channels)
+            assert other.params <= found.params or latency_of(MODEL, other, 180, 320) > budget
+
+
+def test_fixed_channels_mean_most_blocks():
+    found = plain(MODEL, 2, 7.0, 180, 320, channels=24)
+    one = latency_of(MODEL, Architecture.uniform(2, 1, 24), 180, 320)
+    assert found == Architecture.uniform(2, int(7.0 // one), 24)
+
+
+def test_all_that_fit_are_in_order():
+    found = under(MODEL, 2, 7.0, 180, 320)
+    assert [a.params for a, _ in found] == sorted((a.params for a, _ in found), reverse=True)
+    assert all(ms <= 7.0 and ms == latency_of(MODEL, a, 180, 320) for a, ms in found)
+
+
+def test_nothing_fits():
+    with pytest.raises(SrTvmError, match=r"takes 0\.1 ms or less; one block takes 1\.5"):
+        plain(MODEL, 2, 0.1, 180, 320)
