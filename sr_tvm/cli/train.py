@@ -45,6 +45,18 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--lr", type=float, default=2e-3, show_default=True, help="At the start of the cosine.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
+@click.option("--warmup", type=int, default=0, show_default=True, help="Steps in which the rate rises to --lr.")
+@click.option("--init", help="Weights file to begin as; a larger network is sliced to --arch.")
+@click.option("--teacher", help="Weights file of a network, of any size, whose output is aimed at too.")
+@click.option("--teacher-share", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the blocks' convolutions; bfloat16 is for GPUs.",
+)
+@click.option("--graph/--no-graph", default=True, show_default=True, help="Replay steps as a CUDA graph; on GPUs only.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--cache", help="Folder for prepared low resolution; the user's cache folder if not given.")
@@ -57,6 +69,9 @@ def command(
     threads: int | None,
     device: str,
     cache: str | None,
+    init: str | None,
+    teacher: str | None,
+    graph: bool,
     **numbers: Any,
 ) -> None:
     """Train a WDSR network on folders of pictures.
@@ -66,11 +81,14 @@ def command(
 
     \b
     sr-tvm train --arch wdsr-3x24 --scale 2 --data DIV2K/train --validate Set5 -o runs/mine
+    sr-tvm train --arch wdsr-3x24 --init runs/large/weights.safetensors --teacher runs/large/weights.safetensors \\
+        --data DIV2K/train -o runs/small
     """
     # Asked for wrongly, it should fail before PyTorch is loaded.
-    from sr_tvm.training.settings import Settings
+    from sr_tvm.training.settings import Settings, WeightsFile
 
-    settings = Settings(architecture(arch, int(scale) if scale else None), **numbers)
+    start, aim = (WeightsFile.of(path) if path else None for path in (init, teacher))
+    settings = Settings(architecture(arch, int(scale) if scale else None), init=start, teacher=aim, **numbers)
     from sr_tvm.cli._bars import bar, note
     from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare
@@ -78,7 +96,7 @@ def command(
     folder, again = Path(output), f"sr-tvm {shlex.join(sys.argv[1:])}"
     look_ahead(settings, folder)
     with bar("preparing pictures") as tick:
-        trainer, baseline = prepare(settings, data, validate, device, threads, cache, note, tick)
+        trainer, baseline = prepare(settings, data, validate, device, threads, cache, note, tick, graph)
     known = "nothing to validate on" if baseline is None else f"bicubic is {baseline:.2f} dB"
     click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device}; {known}", err=True)
     with _Bar(settings.steps, settings.validate_every) as shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,35 @@ def evaluate(
     """
     if scale not in SCALES:
         raise SrTvmError(f"scale is {scale}; one of {', '.join(map(str, SCALES))} is allowed")
-    paths = pictures.list_pictures(folder)
     rows: list[dict[str, Any]] = []
+    for path, high, low in examples(folder, scale, warn, tick):
+        output = upscale(low)
+        try:
+            psnr, ssim = metrics.psnr_y(high, output, scale), metrics.ssim_y(high, output, scale)
+        except SrTvmError as error:
+            raise SrTvmError(f"{path}: {error}") from error
+        rows.append({"name": path.name, "psnr_y": psnr, "ssim_y": ssim})
+    return {
+        "psnr_y": math.fsum(r["psnr_y"] for r in rows) / len(rows),
+        "ssim_y": math.fsum(r["ssim_y"] for r in rows) / len(rows),
+        "images": len(rows),
+        "rows": rows,
+    }
+
+
+def examples(
+    folder: str | Path,
+    scale: int,
+    warn: Callable[[str], None] = lambda _: None,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Of each usable picture: its path, itself cut to a multiple of ``scale``, (H, W[, 3]), and its low resolution
+    (h, w, 3), uint8.
+
+    Raises:
+        SrTvmError: the folder has no usable picture.
+    """
+    paths, found = pictures.list_pictures(folder), 0
     for i, path in enumerate(paths):
         tick(i, len(paths))
         try:
@@ -48,18 +75,8 @@ def evaluate(
         except SrTvmError as error:
             warn(f"{error}; left out")
             continue
-        output = upscale(pictures.as_rgb(resize.low_resolution(high, scale)))
-        try:
-            psnr, ssim = metrics.psnr_y(high, output, scale), metrics.ssim_y(high, output, scale)
-        except SrTvmError as error:
-            raise SrTvmError(f"{path}: {error}") from error
-        rows.append({"name": path.name, "psnr_y": psnr, "ssim_y": ssim})
+        found += 1
+        yield path, high, pictures.as_rgb(resize.low_resolution(high, scale))
     tick(len(paths), len(paths))
-    if not rows:
+    if not found:
         raise SrTvmError(f"{folder}: none of its {len(paths)} pictures can be used; see the warnings above")
-    return {
-        "psnr_y": math.fsum(r["psnr_y"] for r in rows) / len(rows),
-        "ssim_y": math.fsum(r["ssim_y"] for r in rows) / len(rows),
-        "images": len(rows),
-        "rows": rows,
-    }

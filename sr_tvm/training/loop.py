@@ -1,4 +1,4 @@
-"""The training loop: L1, Adam, cosine, averaged weights. Stopped at any step, it goes on as if it never was."""
+"""The training loop: Adam, cosine, averaged weights. Stopped at any step, it goes on as if it never was."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.nets.weights import fold, save_weights
+from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.settings import Settings
+from sr_tvm.training.step import Step, cuda_graph, mixed
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
+# Steps between looks at the loss on a GPU: a look waits for it, and lets it wait for the next step.
+GPU_LOOK_EVERY = 25
 MOMENTS = ("exp_avg", "exp_avg_sq")
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 
 
 @dataclass(frozen=True)
 class Progress:
-    """After ``step`` of ``steps``: the loss (mean since the last validation) and, on a validation, its PSNR in dB."""
+    """After ``step`` of ``steps``: the loss (mean since the last validation, as last looked at) and, on a validation,
+    its PSNR in dB."""
 
     step: int
     steps: int
@@ -47,25 +51,49 @@ class Trainer:
     Args:
         validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end.
             If None, the history has the loss of each such interval and no PSNR.
+        graph: on a GPU, replay steps as a CUDA graph.
+    Raises:
+        SrTvmError: the pairs, ``settings.init`` or ``settings.teacher`` do not fit the architecture.
     """
 
     def __init__(
-        self, settings: Settings, pairs: Pairs, validate: Callable[[WDSR], float] | None, device: torch.device
+        self,
+        settings: Settings,
+        pairs: Pairs,
+        validate: Callable[[WDSR], float] | None,
+        device: torch.device,
+        graph: bool = True,
     ) -> None:
         if pairs.scale != settings.architecture.scale:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the network is x{settings.architecture.scale}")
         self.settings, self.pairs, self.validate, self.device = settings, pairs, validate, device
+        start, teacher = other_networks(settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = WDSR(settings.architecture)
+        if start is not None:
+            slicing.adopt(model, slicing.slice_weights(start, settings.architecture))
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WDSR(settings.architecture).to(device)
         self.average.load_state_dict(self.model.state_dict())
-        # One fused update instead of a loop over dozens of small tensors.
-        self.adam = torch.optim.Adam(self.model.parameters(), lr=settings.lr, fused=True)
+        if teacher is not None:
+            teacher = teacher.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.precision != "float32":
+            for net in (self.model, teacher):
+                if net is not None:
+                    mixed(net, device, getattr(torch, settings.precision))
+        on_gpu = device.type == "cuda"
+        record = cuda_graph if on_gpu and graph else None
+        self.gradient = Step(self.model, settings.lr, teacher, settings.teacher_share, device, record)
+        self.batch = batches.source(pairs, settings, device)
+        self.look_every = GPU_LOOK_EVERY if on_gpu else 1
         self.step = 0
-        self.loss_sum, self.loss_count = 0.0, 0
+        self.loss_sum, self.loss_count, self._mean = 0.0, 0, math.nan
         self.history: list[dict[str, float]] = []
+
+    @property
+    def adam(self) -> torch.optim.Adam:
+        return self.gradient.adam
 
     @property
     def run(self) -> dict[str, Any]:
@@ -81,6 +109,12 @@ class Trainer:
         return out
 
     def save(self, path: Path) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            SrTvmError: the loss is no longer a number, or the place cannot be written.
+        """
+        self._look()
         state = {"loss_sum": self.loss_sum, "loss_count": self.loss_count, "history": self.history}
         Checkpoint(self.step, self._tensors(), self.run, state).write(path)
 
@@ -91,6 +125,8 @@ class Trainer:
             SrTvmError: it is damaged, or of a run with other settings, data or architecture.
         """
         check_same(peek(path)["run"], self.run, path)
+        self.gradient.forget()
+        self.gradient.total.zero_()
         saved = Checkpoint.read(path, {k: tuple(v.shape) for k, v in self._tensors().items()})
         if saved.step > self.settings.steps:
             raise SrTvmError(f"{path}: a damaged checkpoint (step {saved.step}); {HINT}")
@@ -125,30 +161,38 @@ class Trainer:
             SrTvmError: the loss is no longer a number.
         """
         s = self.settings
-        batch = self.pairs.batch(s.seed, self.step, s.batch, s.patch)
-        low, high = (torch.from_numpy(a).to(self.device, non_blocking=True) for a in (batch.low, batch.high))
-        for group in self.adam.param_groups:
-            group["lr"] = s.learning_rate(self.step)
-        self.adam.zero_grad(set_to_none=True)
-        loss = functional.l1_loss(self.model(low), high)
-        loss.backward()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise SrTvmError(f"the loss is {value} at step {self.step}; start again with a smaller --lr than {s.lr}")
-        self.adam.step()
+        self.gradient(*self.batch(self.step), s.learning_rate(self.step))
         self.step += 1
+        self.loss_count += 1
+        due = self.step % s.validate_every == 0 or self.step == s.steps
+        if due or self.step % self.look_every == 0 or math.isnan(self._mean):
+            self._look()
         # Early on a long average would remember the random start: grow it with the steps.
         decay = min(s.ema, self.step / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
-        mean, psnr = self.loss_sum / self.loss_count, None
-        if self.step % s.validate_every == 0 or self.step == s.steps:
+        mean, psnr = self._mean, None
+        if due:
             self.history.append({"step": self.step, "loss": mean})
             if self.validate is not None:
                 psnr = self.history[-1]["psnr"] = self.validate(fold(self.average))
             self.loss_sum, self.loss_count = 0.0, 0
         return Progress(self.step, s.steps, mean, psnr)
+
+    def _look(self) -> None:
+        """Take over the losses that the device has summed up since the last look.
+
+        Raises:
+            SrTvmError: their sum is no longer a number.
+        """
+        value = self.gradient.total.item()
+        if not math.isfinite(value):
+            lr = self.settings.lr
+            raise SrTvmError(f"the loss is {value} by step {self.step}; start again with a smaller --lr than {lr}")
+        self.gradient.total.zero_()
+        self.loss_sum += value
+        if self.loss_count:
+            self._mean = self.loss_sum / self.loss_count
 
     def write_results(self, folder: Path) -> None:
         """weights.safetensors, architecture.json and history.json."""
@@ -160,6 +204,24 @@ class Trainer:
         )
 
 
+def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
+    """What the run begins with and its teacher, checked to fit.
+
+    Raises:
+        SrTvmError: a file is not a weights file, or not of this scale, or too small to be sliced.
+    """
+    start, teacher = (load_weights(file.path) if file else None for file in (settings.init, settings.teacher))
+    if start is not None and settings.init is not None:
+        try:
+            slicing.check(start.architecture, settings.architecture)
+        except SrTvmError as error:
+            raise SrTvmError(f"{settings.init.path}: {error}") from None
+    scale = settings.architecture.scale
+    if teacher is not None and settings.teacher is not None and teacher.architecture.scale != scale:
+        raise SrTvmError(f"{settings.teacher.path}: the teacher is x{teacher.architecture.scale}, not x{scale}")
+    return start, teacher
+
+
 def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Refuse to resume a run under other settings than it began with."""
     for field in wanted:
@@ -167,9 +229,9 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
             if field in ("architecture", "data"):
                 what = {"architecture": "another architecture", "data": "other training pictures"}[field]
                 raise SrTvmError(f"{path}: began with {what}; resume with the same, or name another output")
-            told = str(found.get(field))[:40]
+            told, now = (str("none" if v is None else v)[:80] for v in (found.get(field), wanted[field]))
             raise SrTvmError(
-                f"{path}: began with {field.replace('_', '-')} {told}, now it is {wanted[field]}; "
+                f"{path}: began with {field.replace('_', '-')} {told}, now it is {now}; "
                 f"resume with {told}, or name another output"
             )
 
@@ -199,7 +261,8 @@ def look_ahead(settings: Settings, folder: Path) -> None:
     """Find out what would stop a run there before pictures are prepared for it.
 
     Raises:
-        SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings.
+        SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings, or
+            a weights file to begin with or learn from does not fit.
     """
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
@@ -207,6 +270,7 @@ def look_ahead(settings: Settings, folder: Path) -> None:
     path = folder / CHECKPOINT
     if path.exists():
         check_same(peek(path)["run"], settings.to_json(), path)
+    other_networks(settings)
 
 
 def train(trainer: Trainer, folder: Path, report: Callable[[Progress], None]) -> None:

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file that a run begins with or learns from; ``digest`` tells whether it is still the same."""
+
+    path: Path
+    digest: str
+
+    @classmethod
+    def of(cls, path: str | Path) -> WeightsFile:
+        """
+        Raises:
+            SrTvmError: the file cannot be read.
+        """
+        try:
+            return cls(Path(path), hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16])
+        except OSError as error:
+            raise SrTvmError(f"{path}: {(error.strerror or str(error)).lower()}; name a weights file") from None
+
+    def __str__(self) -> str:
+        return f"{self.path.name} (sha256 {self.digest})"
+
 
 @dataclass(frozen=True)
 class Settings:
-    """One run. ``patch`` is in low-resolution pixels, ``lr`` is Adam's at the start of the cosine.
+    """One run.
+
+    ``patch`` is in low-resolution pixels. ``lr`` is Adam's at the start of the cosine, which it reaches in ``warmup``
+    steps. ``init`` is what the network begins as, sliced if it is larger; ``teacher`` is a network whose output is
+    aimed at beside the truth, ``teacher_share`` of the loss. ``precision`` is that of the blocks' convolutions.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -26,6 +56,11 @@ class Settings:
     seed: int = 0
     ema: float = 0.999
     validate_every: int = 500
+    warmup: int = 0
+    init: WeightsFile | None = None
+    teacher: WeightsFile | None = None
+    teacher_share: float = 0.5
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -34,6 +69,7 @@ class Settings:
             ("patch", 8, 1024),
             ("seed", 0, 2**32 - 1),
             ("validate_every", 1, 10**9),
+            ("warmup", 0, 10**9),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -42,11 +78,17 @@ class Settings:
             raise SrTvmError(f"lr is {self.lr}; a number above 0, at most 1, is allowed")
         if not 0 <= self.ema < 1:
             raise SrTvmError(f"ema is {self.ema}; a number from 0 to below 1 is allowed")
+        if not 0 <= self.teacher_share <= 1:
+            raise SrTvmError(f"teacher share is {self.teacher_share}; a number from 0 to 1 is allowed")
+        if self.precision not in PRECISIONS:
+            raise SrTvmError(f"precision is {self.precision!r}; {' or '.join(PRECISIONS)} is allowed")
 
     def to_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {"architecture": self.architecture.to_json()}
+        files = {name: plain[name] and str(plain[name]) for name in ("init", "teacher")}
+        return plain | files | {"architecture": self.architecture.to_json()}
 
     def learning_rate(self, step: int) -> float:
-        """Of step 0, 1, ...: a cosine from ``lr`` towards zero at ``steps``."""
-        return self.lr * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        """Of step 0, 1, ...: a cosine from ``lr`` towards zero at ``steps``, times a straight rise in the warmup."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return self.lr * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))

@@ -160,7 +160,7 @@ DAMAGES = {
     "no counters": lambda s, t: t.update(state={}),
     "bad history": lambda s, t: t["state"].update(history=[3]),
     "history not a number": lambda s, t: t["state"].update(history=[{"step": 1, "loss": 1e999, "psnr": 1}]),
-    "another version": lambda s, t: t.update(version=2),
+    "another version": lambda s, t: t.update(version=1),
 }
 
 

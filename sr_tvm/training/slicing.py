@@ -1,0 +1,182 @@
+"""A smaller network out of a trained larger one: the blocks and channels that matter most, as a start for training.
+
+What matters is told by activations, not by weights alone: a channel counts by the energy that it sends on, the mean
+square of its values times the squared norm of the weights that read it; a block counts by how much the output changes
+without it (both in the spirit of Molchanov et al. 2017, section 2.2, whose criterion is taken from activations too).
+The pictures are seeded noise with the spectrum of photographs, so that a weights file is all that is needed and always
+gives the same slice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sr_tvm.architecture import COLOURS, Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR, WideBlock
+from sr_tvm.nets.weights import fold
+
+PICTURES, SIZE, SEED = 4, 48, 0
+
+
+def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
+    """Pick blocks and channels of ``big`` as the start of a network of ``architecture``.
+
+    Blocks keep their order. The residual channels are chosen once for the whole network, since head, blocks and tail
+    share them; the expanded and the linear channels for each block by itself. What is kept is copied as it is: moving
+    the mean of what is dropped into the biases was measured and gains nothing reliably.
+
+    Returns:
+        A plain network in eval mode, on the CPU; ``big`` itself, folded, if it has that architecture already.
+    Raises:
+        SrTvmError: the scale differs, or ``architecture`` has more blocks or wider ones than ``big``.
+    """
+    big = fold(big).cpu()
+    check(big.architecture, architecture)
+    if big.architecture == architecture:
+        return big
+    with torch.no_grad():
+        pictures = noise()
+        entered, expanded, linears = _activations(big, pictures)
+        chosen = _blocks(big, architecture, pictures)
+        blocks = _wide(big)
+        sent = _sent(entered[-1], big.tail)
+        for j in chosen:
+            sent += _sent(entered[j], blocks[j].expand)
+        kept = _largest(sent, architecture.channels)
+        small = WDSR(architecture, normed=False).eval()
+        _copy(small.head, big.head, kept, None)
+        _copy(small.skip, big.skip, None, None)
+        _copy(small.tail, big.tail, None, kept)
+        for j, ours in zip(chosen, _wide(small), strict=True):
+            theirs = blocks[j]
+            expand = _largest(_sent(expanded[j], theirs.linear), ours.expand.out_channels)
+            linear = _largest(_sent(linears[j], theirs.project), ours.linear.out_channels)
+            _copy(ours.expand, theirs.expand, expand, kept)
+            _copy(ours.linear, theirs.linear, linear, expand)
+            _copy(ours.project, theirs.project, kept, linear)
+    return small
+
+
+def check(big: Architecture, small: Architecture) -> None:
+    """Whether ``small`` can be cut out of ``big``.
+
+    Raises:
+        SrTvmError: naming the field that is too large.
+    """
+    if big.scale != small.scale:
+        raise SrTvmError(f"the weights are x{big.scale}, the architecture is x{small.scale}; they must be the same")
+    if small.channels > big.channels:
+        raise SrTvmError(f"architecture field channels is {small.channels}; the weights have {big.channels}, no more")
+    _places(big, small, [1.0] * len(big.blocks))
+
+
+def noise() -> Tensor:
+    """Seeded pictures, (PICTURES, 3, SIZE, SIZE) in 0..1, whose amplitude falls as 1/frequency, like photographs'."""
+    random = torch.Generator().manual_seed(SEED)
+    across = torch.fft.rfftfreq(SIZE)
+    down = torch.fft.fftfreq(SIZE)[:, None]
+    falling = 1 / (across.square() + down.square()).sqrt().clamp(min=1 / SIZE)
+    grey = torch.randn(PICTURES, 1, SIZE, SIZE, generator=random)
+    colour = torch.randn(PICTURES, COLOURS, SIZE, SIZE, generator=random)
+    shaped = torch.fft.irfft2(torch.fft.rfft2(grey + 0.3 * colour) * falling, s=(SIZE, SIZE))
+    return (0.45 + 0.25 * shaped / shaped.std()).clamp(0, 1)
+
+
+def _activations(net: WDSR, pictures: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """What enters each block and, last, the tail; each block's expanded values after ReLU; its linear values."""
+    entered, expanded, linears = [], [], []
+    deep = net.head(pictures - net.mean)
+    for block in _wide(net):
+        entered.append(_energy(deep))
+        wide = torch.relu(block.expand(deep))
+        narrow = block.linear(wide)
+        expanded.append(_energy(wide))
+        linears.append(_energy(narrow))
+        deep = deep + block.project(narrow)
+    return [*entered, _energy(deep)], expanded, linears
+
+
+def _wide(net: WDSR) -> list[WideBlock]:
+    return [block for block in net.blocks if isinstance(block, WideBlock)]
+
+
+def _energy(values: Tensor) -> Tensor:
+    """Mean of the squares of each channel, over all pictures and pixels; shape (channels,)."""
+    return values.square().mean((0, 2, 3))
+
+
+def _run(net: WDSR, pictures: Tensor, leave_out: int | None) -> Tensor:
+    """The output, not yet shuffled, without one of the blocks."""
+    x = pictures - net.mean
+    deep = net.head(x)
+    for j, block in enumerate(net.blocks):
+        deep = deep if j == leave_out else block(deep)
+    return net.tail(deep) + net.skip(x)
+
+
+def _sent(seen: Tensor, reader: nn.Conv2d) -> Tensor:
+    return seen * reader.weight.square().sum((0, 2, 3))
+
+
+def _largest(score: Tensor, count: int) -> Tensor:
+    """The indices of the ``count`` largest, in ascending order; the lower index where two are equal."""
+    return torch.argsort(score, descending=True, stable=True)[:count].sort().values
+
+
+def _blocks(big: WDSR, small: Architecture, pictures: Tensor) -> list[int]:
+    """Which blocks stay: those without which the output changes most, one by one."""
+    depth = len(big.blocks)
+    if depth == len(small.blocks):
+        return list(range(depth))
+    whole = _run(big, pictures, None)
+    value = [float((_run(big, pictures, j) - whole).abs().mean()) for j in range(depth)]
+    return _places(big.architecture, small, value)
+
+
+def _places(big: Architecture, small: Architecture, value: list[float]) -> list[int]:
+    """For each block of ``small`` one of ``big`` that is at least as wide, in order, of the largest total value."""
+    best: list[tuple[float, list[int]] | None] = [(0.0, [])] * (len(big.blocks) + 1)
+    for i, wanted in enumerate(small.blocks):
+        # best[j]: blocks 0..i of small, placed among the first j of big
+        row: list[tuple[float, list[int]] | None] = [None]
+        for j, has in enumerate(big.blocks):
+            found, before = row[-1], best[j]
+            if before is not None and wanted.expand <= has.expand and wanted.linear <= has.linear:
+                here = (before[0] + value[j], [*before[1], j])
+                found = here if found is None or here[0] > found[0] else found
+            row.append(found)
+        if row[-1] is None:
+            raise SrTvmError(
+                f"architecture field blocks[{i}] is {wanted.expand} expanded, {wanted.linear} linear; the weights have "
+                f"{len(big.blocks)} blocks and none is left that is as wide, so it cannot be cut out of them"
+            )
+        best = row
+    assert best[-1] is not None
+    return best[-1][1]
+
+
+def _copy(to: nn.Conv2d, of: nn.Conv2d, out: Tensor | None, read: Tensor | None) -> None:
+    """Copy the output channels ``out`` and the input channels ``read`` (None: all) of a convolution."""
+    weight, bias = of.weight, of.bias
+    assert bias is not None and to.bias is not None
+    weight = weight if read is None else weight[:, read]
+    to.weight.copy_(weight if out is None else weight[out])
+    to.bias.copy_(bias if out is None else bias[out])
+
+
+def adopt(model: WDSR, plain: WDSR) -> None:
+    """Give ``model``, which has weight norm, the weights of the folded ``plain``: they become v, and their norms g."""
+    source = {name: m for name, m in plain.named_modules() if isinstance(m, nn.Conv2d)}
+    with torch.no_grad():
+        for name, conv in model.named_modules():
+            if isinstance(conv, nn.Conv2d):
+                length, direction = (model.get_parameter(f"{name}.parametrizations.weight.original{i}") for i in (0, 1))
+                weight, bias, other = source[name].weight, conv.bias, source[name].bias
+                assert bias is not None and other is not None
+                norm = weight.square().sum((1, 2, 3), keepdim=True).sqrt()
+                length.copy_(norm)
+                # A filter of zeros has no direction; any will do, as its length is 0.
+                direction.copy_(torch.where(norm > 0, weight, torch.ones_like(weight)))
+                bias.copy_(other)

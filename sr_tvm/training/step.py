@@ -1,0 +1,140 @@
+"""One gradient step, in a form that a GPU can repeat without Python: recorded once as a CUDA graph, then replayed.
+
+A network of this size has hundreds of kernels of a few microseconds a step; launched one by one, a large GPU would wait
+for Python most of the time. What changes between steps (the batch, the learning rate) therefore lies in tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sr_tvm.nets.wdsr import WDSR
+
+Body = Callable[[], None]
+# Steps that a GPU does one kernel at a time before it records: libraries choose their kernels and set up in them.
+PLAIN_STEPS = 3
+
+
+def mixed(model: WDSR, device: torch.device, dtype: torch.dtype) -> None:
+    """Have the blocks' convolutions compute in ``dtype``, within ``torch.autocast``.
+
+    Head, tail, skip and the sum along the residual path stay float32: in bfloat16, whose steps just below 1 are 1/256,
+    the output would be rounded as coarsely as the picture itself.
+    """
+    for block in model.blocks:
+        # Weights are made anew each step from v and g, so there is nothing to cache between the casts.
+        within = torch.autocast(device.type, dtype, cache_enabled=False)
+        block.forward = within(block.forward)
+
+
+class Step:
+    """Forward, loss, backward, Adam.
+
+    The loss is L1 to the truth, or with a ``teacher``: (1 - share) L1 to the truth + share L1 to the teacher's output.
+
+    Args:
+        record: makes of a function one that repeats its work on the device, Python left out; None: every step is
+            plain Python. See :func:`cuda_graph`.
+    """
+
+    def __init__(
+        self,
+        model: WDSR,
+        lr: float,
+        teacher: WDSR | None,
+        share: float,
+        device: torch.device,
+        record: Callable[[Body], Body] | None,
+    ) -> None:
+        self.model, self.teacher, self.share, self.record = model, teacher, share, record
+        on_gpu = device.type == "cuda"
+        rate = torch.tensor(lr, device=device) if on_gpu else lr
+        # One fused update instead of a loop over dozens of small tensors.
+        self.adam = torch.optim.Adam(model.parameters(), lr=rate, fused=True, capturable=on_gpu)
+        # The sum of the losses of all steps since it was last set to zero: read seldom, since reading it waits.
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.low = self.high = torch.empty(0)
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew: a recording keeps to the very tensors that were there, Adam's moments among them."""
+        self.plain = 0
+        self.repeat: Callable[[Tensor, Tensor], None] | None = None if self.record is None else self._first
+
+    def __call__(self, low: Tensor, high: Tensor, lr: float) -> None:
+        """Change the model by one step on ``low`` (N, 3, p, p) and ``high`` (N, 3, scale p, scale p)."""
+        for group in self.adam.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+        if self.repeat is None:
+            self.low, self.high = low, high
+            self._body()
+        else:
+            self.repeat(low, high)
+
+    def _body(self) -> None:
+        # Set to None, not to zero: within a recording the gradients get memory of their own, always written anew.
+        self.adam.zero_grad(set_to_none=True)
+        output = self.model(self.low)
+        loss = functional.l1_loss(output, self.high)
+        if self.teacher is not None:
+            with torch.no_grad():
+                wanted = self.teacher(self.low)
+            loss = (1 - self.share) * loss + self.share * functional.l1_loss(output, wanted)
+        loss.backward()
+        self.adam.step()
+        self.total += loss.detach()
+
+    def _first(self, low: Tensor, high: Tensor) -> None:
+        """The first steps as they come, then record; a recording does not compute, so its step is then repeated."""
+        self.low, self.high = low.clone(), high.clone()
+        with _best_kernels(low.device):
+            if self.plain < PLAIN_STEPS:
+                self.plain += 1
+                with _aside(low.device):
+                    self._body()
+                return
+            assert self.record is not None
+            again = self.record(self._body)
+
+        def repeat(low: Tensor, high: Tensor) -> None:
+            self.low.copy_(low)
+            self.high.copy_(high)
+            again()
+
+        self.repeat = repeat
+        again()
+
+
+def cuda_graph(body: Body) -> Body:
+    """Record ``body`` as a CUDA graph; see https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA graphs"."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        body()
+    return graph.replay
+
+
+def _best_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """Patches are all of one size: have cuDNN try its kernels once and keep the fastest."""
+    on_gpu = device.type == "cuda"
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True) if on_gpu else nullcontext()
+
+
+@contextmanager
+def _aside(device: torch.device) -> Iterator[None]:
+    """On a stream of its own, as steps before a recording must be; on a CPU, nothing."""
+    if device.type != "cuda":
+        yield
+        return
+    stream, around = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(around)
+    with torch.cuda.stream(stream):
+        yield
+    around.wait_stream(stream)
