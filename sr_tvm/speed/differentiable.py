@@ -81,8 +81,8 @@ def _mlp(model: SpeedModel, height: int, width: int, scale: int) -> Latency:
     unit = float(frozen.unit)
 
     def predict(channels: Tensor, expand: Tensor, linear: Tensor, keep: Tensor) -> Tensor:
-        widths = torch.stack([channels.expand_as(expand), expand, linear], 1).clamp(min=1)
-        blocks = unit * (keep * frozen.to(channels.device).blocks(widths)).sum()
+        widths = torch.stack([channels.expand_as(expand), expand, linear], 1).clamp(min=1).float()
+        blocks = unit * (keep * frozen.to(channels.device).blocks(widths).to(keep.dtype)).sum()
         if not model.ends:
             return blocks
         if known:

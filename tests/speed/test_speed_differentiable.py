@@ -52,8 +52,10 @@ def check(model, scale, height, width):
         for keep in ((1, 1, 1, 1), (1, 0, 0, 1), (0, 0, 0, 0)):
             kept = tuple(Block(*b) for b, k in zip(BLOCKS, keep, strict=True) if k)
             (expected,) = model.predict([Sample(Architecture(scale, channels, kept), height, width, 1.0)])
-            value = predict(*tensors(channels, BLOCKS, keep))
-            assert value.shape == () and value.item() == pytest.approx(expected, rel=1e-6)
+            for dtype in (torch.float32, torch.float64):
+                value = predict(*tensors(channels, BLOCKS, keep, dtype))
+                assert value.shape == () and value.dtype == dtype
+                assert value.item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
