@@ -74,8 +74,11 @@ class Trainer:
         if start is not None:
             slicing.adopt(model, slicing.slice_weights(start, settings.architecture))
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = WDSR(settings.architecture).to(device)
+        # In the memory order of the model, so that averaging is one kernel.
+        average = WDSR(settings.architecture).to(device)
+        self.average = average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average.load_state_dict(self.model.state_dict())
+        self._averages, self._weights = list(self.average.parameters()), list(self.model.parameters())
         if teacher is not None:
             teacher = teacher.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.precision != "float32":
@@ -170,7 +173,7 @@ class Trainer:
         # Early on a long average would remember the random start: grow it with the steps.
         decay = min(s.ema, self.step / (self.step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            torch._foreach_lerp_(self._averages, self._weights, 1 - decay)
         mean, psnr = self._mean, None
         if due:
             self.history.append({"step": self.step, "loss": mean})

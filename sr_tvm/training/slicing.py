@@ -32,11 +32,12 @@ def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
     Raises:
         SrTvmError: the scale differs, or ``architecture`` has more blocks or wider ones than ``big``.
     """
-    big = fold(big).cpu()
     check(big.architecture, architecture)
-    if big.architecture == architecture:
-        return big
-    with torch.no_grad():
+    # New networks draw weights, all of which are overwritten: the caller's random numbers are none of theirs.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        big = fold(big)
+        if big.architecture == architecture:
+            return big
         pictures = noise()
         entered, expanded, linears = _activations(big, pictures)
         chosen = _blocks(big, architecture, pictures)

@@ -7,12 +7,13 @@ for Python most of the time. What changes between steps (the batch, the learning
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 
 Body = Callable[[], None]
@@ -114,17 +115,31 @@ class Step:
 
 
 def cuda_graph(body: Body) -> Body:
-    """Record ``body`` as a CUDA graph; see https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA graphs"."""
+    """Record ``body`` as a CUDA graph; see https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA graphs".
+
+    Raises:
+        SrTvmError: this GPU or PyTorch cannot record it.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        body()
+    try:
+        # Only this thread's calls count: another may be bringing the next batch to the device meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            body()
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or ["no reason told"])[0][:160]
+        raise SrTvmError(f"a step cannot be recorded as a CUDA graph ({reason}); use --no-graph") from error
     return graph.replay
 
 
-def _best_kernels(device: torch.device) -> AbstractContextManager[None]:
-    """Patches are all of one size: have cuDNN try its kernels once and keep the fastest."""
-    on_gpu = device.type == "cuda"
-    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True) if on_gpu else nullcontext()
+@contextmanager
+def _best_kernels(device: torch.device) -> Iterator[None]:
+    """Patches are all of one size: have cuDNN try its kernels once and keep the fastest. On a CPU, nothing."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager
