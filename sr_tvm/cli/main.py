@@ -15,6 +15,7 @@ from sr_tvm.errors import SrTvmError
 # name -> help line; the command is `command` in sr_tvm/cli/<name>.py, imported when it is asked for.
 COMMANDS = {
     "upscale": "Enlarge a picture with a compiled network.",
+    "search": "Search widths and depth under a latency budget; resumes.",
     "train": "Train a network on a folder of pictures; resumes.",
     "evaluate": "PSNR-Y and SSIM of a model, or of bicubic, on a folder of pictures.",
     "export": "Write a trained network as ONNX and compare it with PyTorch.",

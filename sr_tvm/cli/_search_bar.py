@@ -1,0 +1,79 @@
+"""What a search shows while it runs: the bar, and below it the network as it is now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sr_tvm.architecture import Architecture
+    from sr_tvm.search.settings import Settings
+
+
+def widths(architecture: Architecture) -> str:
+    """Channels, then expand/linear of each block; equal blocks in a row once, with their number."""
+    words: list[str] = []
+    counts: list[int] = []
+    for block in architecture.blocks:
+        word = f"{block.expand}/{block.linear}"
+        if words and words[-1] == word:
+            counts[-1] += 1
+        else:
+            words.append(word)
+            counts.append(1)
+    told = " ".join(w if n == 1 else f"{n}x{w}" for w, n in zip(words, counts, strict=True))
+    return f"{len(architecture.blocks)} blocks of {architecture.channels}: {told or 'none'}"
+
+
+class Quiet:
+    """For the processes that do not lead."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        pass
+
+    def report(self, now: Any) -> None:
+        pass
+
+
+class SearchBar:
+    """Steps, ETA, phase, loss, latency and its target, the network; a line that stays for each row of the history."""
+
+    def __init__(self, settings: Settings, unit: str) -> None:
+        from rich.console import Console, Group
+        from rich.live import Live
+        from rich.text import Text
+
+        from sr_tvm.cli._bars import make
+
+        self.settings, self.unit = settings, unit
+        self.bar = make("{task.fields[told]}")
+        self.task = self.bar.add_task("searching", total=settings.steps, told="")
+        self.text = Text("", no_wrap=False)
+        self.live = Live(Group(self.bar, self.text), console=Console(stderr=True), refresh_per_second=4)
+        self.started: int | None = None
+        self.psnr = ""
+
+    def __enter__(self) -> SearchBar:
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self.text.plain = ""
+        self.live.__exit__(*reason)
+
+    def report(self, now: Any) -> None:
+        if self.started is None:  # of a resumed search, only the new steps tell its speed
+            self.started = now.step
+            self.bar.reset(self.task, completed=now.step)
+        if now.psnr is not None:
+            self.psnr = f"  {now.psnr:.2f} dB"
+        aim = f" -> {now.target:.1f}" if now.target is not None else ""
+        told = f"loss {now.loss:.4f}  {now.latency:.1f}{aim} {self.unit}{self.psnr}"
+        shape = widths(now.architecture)
+        if now.due:
+            line = f"step {now.step}/{now.steps}  {now.phase}  {told}  {shape}"
+            self.live.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.bar.update(self.task, description=now.phase, completed=now.step, told=told)
+        self.text.plain = shape

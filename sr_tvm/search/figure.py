@@ -1,0 +1,28 @@
+"""Figure A1 of a search: the network that it found, as an SVG and a PNG that stand for themselves."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from sr_tvm import files
+from sr_tvm.architecture import Architecture
+
+NAMES = ("architecture.svg", "architecture.png")
+
+
+def write_figure(architecture: Architecture, folder: Path) -> list[Path]:
+    """Write the drawing of every layer's width; gives the paths, none where matplotlib is not installed.
+
+    Raises:
+        SrTvmError: the folder cannot be written.
+    """
+    if find_spec("matplotlib") is None:
+        return []
+    from sr_tvm.report.standalone import write_architecture
+
+    paths = [folder / name for name in NAMES]
+    for path in paths:
+        with files.atomic_file(path) as partial:
+            write_architecture(architecture, partial, path.suffix[1:])
+    return paths

@@ -1,0 +1,115 @@
+"""The search, from its start or its checkpoint to its results. Stopped at any step, it goes on as if it never was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.weights import save_weights
+from sr_tvm.search.saving import asked, restore, save
+from sr_tvm.search.searcher import Progress, Searcher
+from sr_tvm.search.settings import SUPERNET, TOLERANCE, Settings
+from sr_tvm.search.supernet import SuperNet
+from sr_tvm.training import loop as training_loop
+from sr_tvm.training.checkpoint import peek
+from sr_tvm.training.loop import CHECKPOINT, check_same
+
+CHECKPOINT_SECONDS = 60.0
+HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/search-history", 1
+SUPERNET_FILE = "supernet.safetensors"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search ended with: the predicted latency and whether it is within 3 % under the budget."""
+
+    latency: float
+    budget: float
+
+    @property
+    def inside(self) -> bool:
+        return self.budget * (1 - TOLERANCE) <= self.latency <= self.budget
+
+
+def look_ahead(settings: Settings, folder: Path) -> None:
+    """Find out what would stop a search there before pictures are prepared for it.
+
+    Raises:
+        SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a search with other settings.
+    """
+    files.check_writable(folder / CHECKPOINT)
+    if (folder / CHECKPOINT).exists():
+        check_same(peek(folder / CHECKPOINT)["run"], settings.to_json(), folder / CHECKPOINT)
+
+
+def search(
+    searcher: Searcher, folder: Path, report: Callable[[Progress], None], told: dict[str, Any] | None = None
+) -> Outcome:
+    """Run to the last step, from the checkpoint in ``folder`` if there is one, and write the results there.
+
+    Checkpoints every minute, at each interruption, at the end of each phase and of the search. Of several processes the
+    leading one writes; all read, so ``folder`` must be seen by all.
+
+    Args:
+        told: what the history says of the speed model.
+    Raises:
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after a checkpoint.
+        SrTvmError: the checkpoint is damaged or of another search, or the folder cannot be written.
+    """
+    path, group = folder / CHECKPOINT, searcher.group
+    if path.exists():
+        restore(searcher, path)
+    elif group.leads:
+        save(searcher, path)  # a place that cannot be written is found out now, not after an hour
+    group.wait()
+    saved = time.monotonic()
+    with training_loop._interruptions() as stopped:
+        while searcher.step < searcher.settings.steps:
+            # All processes stop at the same step, or the others would wait for ever.
+            if group.mean([], [float(stopped())])[0]:
+                if group.leads:
+                    save(searcher, path)
+                raise KeyboardInterrupt
+            before = searcher.phase
+            report(searcher.advance())
+            ended = searcher.phase != before
+            if ended and before.name == SUPERNET and group.leads:
+                assert isinstance(searcher.network, SuperNet)
+                save_weights(searcher.network.net, folder / SUPERNET_FILE)
+            if group.leads and (ended or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                save(searcher, path)
+                saved = time.monotonic()
+    outcome = Outcome(searcher.latency, searcher.settings.budget)
+    if group.leads:
+        save(searcher, path)
+        write_results(searcher, folder, outcome, told or {})
+    group.wait()
+    return outcome
+
+
+def write_results(searcher: Searcher, folder: Path, outcome: Outcome, told: dict[str, Any]) -> None:
+    """weights.safetensors, architecture.json and history.json.
+
+    Raises:
+        SrTvmError: the folder cannot be written.
+    """
+    if searcher.step < searcher.settings.steps:
+        raise SrTvmError("the search has not ended; there is no result to write")
+    save_weights(searcher.dense, folder / "weights.safetensors")
+    searcher.architecture.save(folder / "architecture.json")
+    result = {"budget": outcome.budget, "predicted": outcome.latency, "inside": outcome.inside, "speed_model": told}
+    files.write_json(
+        folder / "history.json",
+        {
+            "schema": HISTORY_SCHEMA,
+            "version": HISTORY_VERSION,
+            "run": asked(searcher),
+            "result": result,
+            "rows": searcher.history,
+        },
+    )

@@ -1,0 +1,109 @@
+"""Indicators: what a supernet keeps of its channels and blocks, learned apart from the weights.
+
+After the width and depth search of "Compiler-Aware Neural Architecture Search for On-Mobile Real-time Super-Resolution"
+(Wu et al. 2022): an indicator per channel, binary at a threshold in the forward pass, and a straight-through estimator
+(Bengio et al. 2013) for the gradient; two paths that are aggregated for each block, itself and the way around it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+THRESHOLD = 0.5
+NUDGE = 0.01
+
+
+def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """The values of ``hard``, exactly, and the gradient of ``soft``; one shape."""
+    # soft - soft is 0 for finite numbers, so that nothing is rounded.
+    return hard + (soft - soft.detach())
+
+
+class Mask(nn.Module):
+    """One indicator for each of ``count`` channels; the ``least`` largest are kept whatever they are.
+
+    ``scores`` (count,) begin at 1; a channel is kept where its score exceeds 0.5. Of equal scores the first is larger.
+
+    Raises:
+        ValueError: ``least`` is not in 1..count.
+    """
+
+    def __init__(self, count: int, least: int) -> None:
+        super().__init__()
+        if not 1 <= least <= count:
+            raise ValueError(f"least is {least}; 1 to {count} is allowed")
+        self.least = least
+        self.scores = nn.Parameter(torch.ones(count))
+
+    def kept(self) -> Tensor:
+        """(count,) bool."""
+        scores = self.scores.detach()
+        kept = scores > THRESHOLD
+        strongest = torch.argsort(scores, descending=True, stable=True)[: self.least]
+        return kept.index_fill(0, strongest, True)
+
+    def forward(self) -> Tensor:
+        """(count,) of 0 and 1 whose gradient goes to the scores as it is."""
+        return straight_through(self.kept().to(self.scores.dtype), self.scores)
+
+    @torch.no_grad()
+    def settle(self, kept: Tensor) -> None:
+        """Fix the choice: scores of 1 for ``kept`` (count,), of 0 for the others."""
+        self.scores.copy_(kept)
+
+    @torch.no_grad()
+    def bring_back(self, dropped: Tensor) -> None:
+        """Put the scores of ``dropped`` (count,) just over the threshold."""
+        self.scores.copy_(torch.where(dropped, THRESHOLD + NUDGE, self.scores))
+
+    @torch.no_grad()
+    def confine(self) -> None:
+        """Keep scores within 0..1, so that what was certain for long can still change its mind."""
+        self.scores.clamp_(0, 1)
+
+
+class Choice(nn.Module):
+    """Two-path aggregation for each of ``count`` blocks: the way around it, or the block.
+
+    ``around`` and ``through`` (count,) are the paths' indicators; the larger is taken, the block where they are equal.
+    They begin at 0 and 1: moving both, an optimizer
+    takes as long to a change of mind as with a mask's scores. The output of a block with input x
+    and residual branch f is around * x + through * (x + f(x)); with exactly one of the two taken, x + through * f(x).
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.around = nn.Parameter(torch.zeros(count))
+        self.through = nn.Parameter(torch.ones(count))
+
+    def margin(self) -> Tensor:
+        """(count,): how much the block's indicator exceeds the other's, in -1..1."""
+        return self.through - self.around
+
+    def kept(self) -> Tensor:
+        """(count,) bool."""
+        return self.margin().detach() >= 0
+
+    def forward(self) -> Tensor:
+        """(count,) of 0 and 1; the gradient goes to both paths, with opposite signs."""
+        margin = self.margin()
+        return straight_through(self.kept().to(margin.dtype), margin)
+
+    @torch.no_grad()
+    def settle(self, kept: Tensor) -> None:
+        """Fix the choice: ``kept`` (count,)."""
+        self.through.copy_(kept)
+        self.around.copy_(~kept)
+
+    @torch.no_grad()
+    def bring_back(self, dropped: Tensor) -> None:
+        """Put the margins of ``dropped`` (count,) just over 0."""
+        for scores, sign in ((self.around, -1), (self.through, 1)):
+            scores.copy_(torch.where(dropped, THRESHOLD + sign * NUDGE, scores))
+
+    @torch.no_grad()
+    def confine(self) -> None:
+        """Keep both indicators within 0..1."""
+        for scores in (self.around, self.through):
+            scores.clamp_(0, 1)

@@ -1,0 +1,113 @@
+"""A search on disk: its checkpoint, and how it is taken up again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.search.searcher import MOMENTS, Searcher
+from sr_tvm.search.settings import FINETUNE
+from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
+from sr_tvm.training.loop import check_same
+
+_NUMBERS = ("step", "loss", "latency", "target", "psnr")
+
+
+def asked(searcher: Searcher) -> dict[str, Any]:
+    """What a resumed search must agree on, besides its settings: pictures, and the speed model by two latencies."""
+    speed = f"{searcher.least:.6g}-{searcher.most:.6g}"
+    return searcher.settings.to_json() | {"data": searcher.pairs.digest, "speed": speed}
+
+
+def _tensors(searcher: Searcher) -> dict[str, Tensor]:
+    trained = set(searcher.trained)
+    out: dict[str, Tensor] = {}
+    for name, parameter in searcher.network.named_parameters():
+        out[f"network.{name}"] = parameter
+        if parameter in trained:
+            moments = searcher.adam.state.get(parameter) or {k: torch.zeros_like(parameter) for k in MOMENTS}
+            out |= {f"{k}.{name}": moments[k] for k in MOMENTS}
+    out |= {f"squares.{name}": square for name, square in searcher.squares.items()}
+    if searcher.average is not None:
+        out |= {f"average.{name}": parameter for name, parameter in searcher.average.named_parameters()}
+    return out
+
+
+def save(searcher: Searcher, path: Path) -> None:
+    """Write the checkpoint, atomically."""
+    state = {
+        "loss_sum": searcher.loss_sum,
+        "loss_count": searcher.loss_count,
+        "history": searcher.history,
+        "architecture": searcher.architecture.to_json(),
+    }
+    Checkpoint(searcher.step, _tensors(searcher), asked(searcher), state).write(path)
+
+
+def restore(searcher: Searcher, path: Path) -> None:
+    """Take up a checkpoint, in a searcher that has not taken a step.
+
+    Raises:
+        SrTvmError: it is damaged, or of a search with other settings, pictures or speed model.
+    """
+    told = peek(path)
+    check_same(told["run"], asked(searcher), path)
+    step = told["step"]
+    if step > searcher.settings.steps:
+        raise SrTvmError(f"{path}: a damaged checkpoint (step {step}); {HINT}")
+    searcher.phase = searcher.settings.phase(step)
+    if searcher.phase.name == FINETUNE:
+        searcher.become(WDSR(_found(told["state"], searcher, path)))
+    searcher._use(searcher.network)
+    saved = Checkpoint.read(path, {k: tuple(v.shape) for k, v in _tensors(searcher).items()})
+    # Fused Adam keeps its counter as a float32 tensor on the parameter's device.
+    counter = torch.tensor(float(step - searcher.phase.begin), dtype=torch.float32, device=searcher.device)
+    trained = set(searcher.trained)
+    with torch.no_grad():
+        for name, parameter in searcher.network.named_parameters():
+            parameter.copy_(saved.tensors[f"network.{name}"])
+            if parameter in trained and counter > 0:
+                moments = {k: torch.empty_like(parameter).copy_(saved.tensors[f"{k}.{name}"]) for k in MOMENTS}
+                searcher.adam.state[parameter] = {"step": counter.clone(), **moments}
+        for name, parameter in searcher.average.named_parameters() if searcher.average else ():
+            parameter.copy_(saved.tensors[f"average.{name}"])
+        for name, square in searcher.squares.items():
+            square.copy_(saved.tensors[f"squares.{name}"])
+    searcher.step, searcher.seen = step, step - searcher.phase.begin
+    try:
+        searcher.loss_sum, searcher.loss_count = _number(saved.state["loss_sum"]), int(saved.state["loss_count"])
+        searcher.history = [_row(row) for row in saved.state["history"]]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise SrTvmError(f"{path}: a damaged checkpoint (its counters); {HINT}") from None
+
+
+def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architecture:
+    """The architecture that a checkpoint was found to have: one of the supernet's."""
+    found = Architecture.from_json(state.get("architecture"), f"{path}: field architecture")  # type: ignore[arg-type]
+    big = searcher.settings.supernet
+    widest = [max(x) for x in zip(*((b.expand, b.linear) for b in big.blocks), strict=True)]
+    fits = found.scale == big.scale and found.channels <= big.channels and len(found.blocks) <= len(big.blocks)
+    if not fits or any(b.expand > widest[0] or b.linear > widest[1] for b in found.blocks):
+        raise SrTvmError(f"{path}: a damaged checkpoint (its architecture is not one of the supernet's); {HINT}")
+    return found
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """A line of the history, checked; raises ValueError or TypeError."""
+    out: dict[str, Any] = {k: v if v is None else _number(v) for k, v in row.items() if k in _NUMBERS}
+    blocks = [[int(expand), int(linear)] for expand, linear in row["blocks"]]
+    out |= {"step": int(row["step"]), "channels": int(row["channels"]), "blocks": blocks, "phase": str(row["phase"])}
+    return {k: out[k] for k in row if k in out}

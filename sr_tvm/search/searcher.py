@@ -1,0 +1,263 @@
+"""One search in memory: the phases, the network of each, its optimizer, and the step that all of them take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.nets.weights import fold
+from sr_tvm.search.ddp import Group
+from sr_tvm.search.extract import extract
+from sr_tvm.search.penalty import Schedule, balance, latency_of, latency_of_architecture, penalty
+from sr_tvm.search.settings import FINETUNE, TOLERANCE, WIDTH, Phase, Settings
+from sr_tvm.search.settle import Bounds, hold, settle
+from sr_tvm.search.supernet import SuperNet
+from sr_tvm.speed.differentiable import Latency
+from sr_tvm.training import batches
+from sr_tvm.training.data import Pairs
+from sr_tvm.training.settings import Settings as Drawn
+from sr_tvm.training.slicing import adopt
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+# Steps of the search in which the target comes down, as a part; in the rest the choice can calm down under the budget.
+DESCENT = 0.75
+# Of the running mean of squared gradients.
+MEMORY = 0.99
+# Where in the allowed 3 % the search aims.
+AIM = 1 - TOLERANCE / 3
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After ``step`` of ``steps``: the phase, the loss (L1, mean since the last row of the history), the latency of
+    what is kept and its target in the speed model's unit, the architecture, whether this is a row of the history, and
+    on a validation the PSNR in dB."""
+
+    step: int
+    steps: int
+    phase: str
+    loss: float
+    latency: float
+    target: float | None
+    architecture: Architecture
+    due: bool
+    psnr: float | None
+
+
+def reachable(predict: Latency, settings: Settings) -> tuple[float, float]:
+    """The latencies of the smallest network of the supernet and of the whole.
+
+    Raises:
+        SrTvmError: the budget is not between them.
+    """
+    small, large = settings.smallest.within(settings.supernet), settings.supernet
+    least, most = (latency_of_architecture(predict, a) for a in (small, large))
+    if not least <= settings.budget or most < settings.budget * (1 - TOLERANCE):
+        raise SrTvmError(
+            f"a latency of {settings.budget:g} cannot be reached: networks of this supernet ({len(large.blocks)}x"
+            f"{large.channels}) take about {least:.4g} to {most:.4g}; choose a latency between, or another supernet"
+        )
+    return least, most
+
+
+class Searcher:
+    """The network of the current phase (a `SuperNet`, in the last a dense `WDSR`), its optimizer, counters, history.
+
+    Args:
+        start: the trained supernet; a fresh one is made from the seed if None.
+        predict: the speed model; see speed/differentiable.py.
+        validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end of
+            each phase. If None, the history has no PSNR.
+    Raises:
+        SrTvmError: the budget cannot be reached, or pairs or start do not fit the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pairs: Pairs,
+        predict: Latency,
+        start: WDSR | None = None,
+        validate: Callable[[WDSR], float] | None = None,
+        group: Group | None = None,
+    ) -> None:
+        if pairs.scale != settings.supernet.scale:
+            raise SrTvmError(f"the pairs are x{pairs.scale}, the supernet is x{settings.supernet.scale}")
+        if start is not None and start.architecture != settings.supernet:
+            raise SrTvmError("the supernet's weights are of another architecture than the settings say")
+        self.least, self.most = reachable(predict, settings)
+        self.settings, self.pairs, self.predict, self.validate = settings, pairs, predict, validate
+        self.group = group or Group()
+        self.device = self.group.device
+        self.share = self.group.share(settings.batch)
+        drawn = Drawn(settings.supernet, batch=settings.batch, patch=settings.patch, seed=settings.seed)
+        self.batch = batches.source(pairs, drawn, self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            net = WDSR(settings.supernet)
+        if start is not None:
+            adopt(net, start)
+        self.schedule = self._schedule()
+        self.step = 0
+        self.phase = settings.phase(0)
+        self.loss_sum, self.loss_count = 0.0, 0
+        self.history: list[dict[str, Any]] = []
+        self.average: WDSR | None = None
+        self._use(SuperNet(net, settings.smallest))
+
+    def _schedule(self) -> Schedule:
+        s = self.settings
+        wide = replace(s.smallest, blocks=len(s.supernet.blocks)).within(s.supernet)
+        narrow = latency_of_architecture(self.predict, wide)
+        # While depth is fixed, widths give at most half of what they could.
+        floor, steps = (narrow + self.most) / 2, s.width_steps + s.depth_steps
+        held = s.width_steps if s.depth_steps else 0
+        return Schedule(self.most, s.budget * AIM, max(1, int(DESCENT * steps)), floor, held)
+
+    def _use(self, network: SuperNet | WDSR) -> None:
+        """Take up ``network`` with a new optimizer."""
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        s = self.settings
+        groups: list[dict[str, Any]] = [{"params": self._weights(), "lr": s.lr}]
+        self.squares: dict[str, Tensor] = {}
+        self.seen = 0  # gradients of which squares are the mean
+        if self.phase.searches:
+            assert isinstance(self.network, SuperNet)
+            groups.append({"params": self._indicators(), "lr": s.mask_lr})
+            named = {n: p for n, p in self.network.named_parameters() if not n.startswith("net.")}
+            self.squares = {n: torch.zeros_like(p) for n, p in named.items()}
+        self.adam = torch.optim.Adam(groups, fused=True)
+
+    def _weights(self) -> list[nn.Parameter]:
+        return list((self.network.net if isinstance(self.network, SuperNet) else self.network).parameters())
+
+    def _indicators(self) -> list[nn.Parameter]:
+        """Those that this phase searches; depth is fixed in the first."""
+        assert isinstance(self.network, SuperNet)
+        fixed = set(self.network.blocks.parameters()) if self.phase.name == WIDTH else set()
+        return [p for p in self.network.indicators() if p not in fixed]
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that the current phase trains."""
+        return [p for group in self.adam.param_groups for p in group["params"]]
+
+    @property
+    def dense(self) -> WDSR:
+        """What would be written if the search ended now: folded, without what is masked."""
+        if isinstance(self.network, SuperNet):
+            return extract(self.network)
+        return fold(self.average or self.network)
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.network.architecture() if isinstance(self.network, SuperNet) else self.network.architecture
+
+    @property
+    def latency(self) -> float:
+        """Of what is kept, predicted."""
+        return latency_of_architecture(self.predict, self.architecture)
+
+    def advance(self) -> Progress:
+        """One step; at the end of a phase also what comes between it and the next.
+
+        Raises:
+            SrTvmError: the loss is no longer a number.
+        """
+        s, phase = self.settings, self.phase
+        low, high = (x[self.share] for x in self.batch(self.step))
+        self.adam.param_groups[0]["lr"] = s.learning_rate(self.step)
+        self.network.zero_grad(set_to_none=True)
+        loss = functional.l1_loss(self.network(low), high)
+        loss.backward()
+        grads = [p.grad for p in self.trained if p.grad is not None]
+        # NaN survives the mean, so all processes stop together.
+        (value,) = self.group.mean(grads, [loss.item()])
+        if not math.isfinite(value):
+            raise SrTvmError(f"the loss is {value} at step {self.step}; start again with a smaller --lr than {s.lr}")
+        target = latency = None
+        if phase.searches:
+            target = self.schedule.target(self.step - s.supernet_steps)
+            latency = self._penalize(target)
+        self.adam.step()
+        if isinstance(self.network, SuperNet) and target is not None:
+            self.network.confine()
+            bounds = Bounds(target * (1 - TOLERANCE), target, s.smallest.blocks)
+            hold(self.network, self.noise(), self.predict, bounds)
+        self.step += 1
+        self._average()
+        self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
+        return self._after(phase, latency, target)
+
+    def _penalize(self, target: float) -> float:
+        """Add the penalty's gradient to that of the task; gives the latency before the step."""
+        assert isinstance(self.network, SuperNet)
+        indicators, every = self._indicators(), self.network.indicators()
+        for name, parameter in zip(self.squares, every, strict=True):
+            if parameter.grad is not None:
+                self.squares[name].lerp_(parameter.grad.square(), 1 - MEMORY)
+        self.seen += 1
+        latency, unit = latency_of(self.predict, self.network.widths()), self.settings.budget
+        if latency > target:
+            prices = torch.autograd.grad(latency / unit, every, retain_graph=True, allow_unused=True)
+            gamma = self.settings.gamma * balance(self.noise().values(), prices)
+            penalty(latency, target, gamma, unit).backward(inputs=indicators)
+        return float(latency.detach())
+
+    def _average(self) -> None:
+        if self.average is None:
+            return
+        # Early on a long average would remember the start: grow it with the steps.
+        done = self.step - self.phase.begin
+        decay = min(self.settings.ema, done / (done + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+
+    def _after(self, phase: Phase, latency: float | None, target: float | None) -> Progress:
+        s, ended = self.settings, self.step == phase.begin + phase.steps
+        mean, psnr = self.loss_sum / self.loss_count, None
+        if ended and s.phase(self.step) != phase:
+            self._enter(s.phase(self.step))
+            latency = None  # a search ends with another choice than it took the step with
+        due = ended or self.step % s.validate_every == 0
+        architecture = self.architecture
+        latency = latency_of_architecture(self.predict, architecture) if due or latency is None else latency
+        if due:
+            row = {"step": self.step, "phase": phase.name, "loss": mean, "latency": latency, "target": target}
+            row |= {"channels": architecture.channels, "blocks": [[b.expand, b.linear] for b in architecture.blocks]}
+            if self.validate is not None and self.group.leads:
+                psnr = row["psnr"] = self.validate(self.dense)
+            self.history.append(row)
+            self.loss_sum, self.loss_count = 0.0, 0
+        return Progress(self.step, s.steps, phase.name, mean, latency, target, architecture, due, psnr)
+
+    def noise(self) -> dict[str, Tensor]:
+        """The root mean square of the task's gradient to each indicator in this phase, by the indicator's name."""
+        weight = 1 - MEMORY ** max(1, self.seen)
+        return {name: (square / weight).sqrt() for name, square in self.squares.items()}
+
+    def _enter(self, phase: Phase) -> None:
+        """Go on to ``phase``; before fine-tuning the choice is settled and what is kept becomes the network."""
+        network, s = self.network, self.settings
+        assert isinstance(network, SuperNet)
+        if phase.name == FINETUNE:
+            bounds = Bounds(s.budget * (1 - TOLERANCE), s.budget, s.smallest.blocks)
+            settle(network, self.noise(), self.predict, bounds)
+            self.become(extract(network, normed=True))
+        self.phase = phase
+        self._use(self.network)
+
+    def become(self, dense: WDSR) -> None:
+        """Take up the network that was found, and its running average."""
+        self.network = dense
+        self.average = WDSR(dense.architecture).to(self.device)
+        self.average.load_state_dict(dense.state_dict())

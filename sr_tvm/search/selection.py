@@ -1,0 +1,120 @@
+"""What is kept of a supernet, moved unit by unit in the order of the search, outside of the gradient.
+
+Under a lasting penalty Adam moves a score by price / noise in each step, where price is the derivative of the latency
+and noise the root mean square of the score's gradient (the diagonal of the Fisher information, by which pruning ranks
+too: Theis et al. 2018). So the score that would cross the threshold first goes first: the one with the smallest
+distance * noise / price. Regrown is what a lasting reward would bring first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sr_tvm.search.masks import THRESHOLD, Choice, Mask
+from sr_tvm.search.supernet import SuperNet
+from sr_tvm.speed.differentiable import Latency
+
+TINY = 1e-12
+# Added to every distance: scores at the threshold alike are told apart by their worth.
+NEAR = 1e-3
+
+
+@dataclass(frozen=True)
+class Move:
+    """Turn unit ``index`` of group ``group`` on or off; the smaller ``cost``, the sooner."""
+
+    group: int
+    index: int
+    cost: float
+
+
+class Selection:
+    """Groups of units that are on or off: 0 the residual path, 1..B expanded, B+1..2B linear layers, 2B+1 blocks.
+
+    ``scores``, ``noise`` and ``kept`` hold one tensor each; ``least`` how many units stay on.
+    """
+
+    def __init__(self, net: SuperNet, noise: dict[str, Tensor], predict: Latency, blocks: int) -> None:
+        self.net, self.predict, self.count = net, predict, len(net.expand)
+        self.masks = net.masks
+        names = ["channels", *(f"{kind}.{i}" for kind in ("expand", "linear") for i in range(self.count))]
+        # A block's indicators move apart at twice the pace of a score.
+        margin = THRESHOLD + net.blocks.margin().detach() / 2
+        self.scores = [*(m.scores.detach().cpu().double() for m in self.masks), margin.cpu().double()]
+        self.noise = [noise[n].cpu().double() + TINY for n in (*(f"{n}.scores" for n in names), "blocks.through")]
+        self.kept = [*(m.kept().cpu() for m in self.masks), net.blocks.kept().cpu()]
+        self.least = [*(m.least for m in self.masks), blocks]
+
+    def latency(self) -> float:
+        with torch.no_grad():
+            return float(self.predict(*self._widths()))
+
+    def _widths(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        b, sums = self.count, [float(k.sum()) for k in self.kept]
+        return (
+            torch.tensor(sums[0], dtype=torch.float64),
+            torch.tensor(sums[1 : b + 1], dtype=torch.float64),
+            torch.tensor(sums[b + 1 : 2 * b + 1], dtype=torch.float64),
+            self.kept[-1].double(),
+        )
+
+    def _prices(self) -> list[Tensor]:
+        """Per group: the latency of one more unit; for blocks one each."""
+        widths = [w.requires_grad_() for w in self._widths()]
+        channels, expand, linear, keep = torch.autograd.grad(self.predict(*widths), widths)
+        return [channels, *expand.unbind(), *linear.unbind(), keep]
+
+    def toggle(self, move: Move) -> None:
+        self.kept[move.group][move.index] ^= True
+
+    def moves(self, grow: bool) -> list[Move]:
+        """What can be dropped, or regrown, the best first: of each layer one channel, and every block."""
+        found, blocks, b = [], self.kept[-1], self.count
+        for group, price in enumerate(self._prices()):
+            on, is_blocks = self.kept[group], group == 2 * b + 1
+            if not grow and int(on.sum()) <= self.least[group]:
+                continue
+            if not is_blocks and group and not blocks[(group - 1) % b]:
+                continue  # a layer of a block that is gone
+            # How far the score is on its side of the threshold, in steps of a lasting push.
+            distance = (self.scores[group] - THRESHOLD) * (-1 if grow else 1)
+            pace = price.clamp(min=TINY) / self.noise[group]
+            # What was dropped early lies at 0 alike: there, too, worth decides.
+            near = distance.clamp(min=0) + NEAR
+            costs = near * pace if grow else near / pace
+            costs = torch.where(on if grow else ~on, torch.inf, costs)
+            chosen = range(len(on)) if is_blocks else [int(costs.argmin())]
+            found += [Move(group, i, float(costs[i])) for i in chosen if torch.isfinite(costs[i])]
+        return sorted(found, key=lambda m: m.cost)
+
+    def grow(self, low: float, high: float) -> float:
+        """While the latency is below ``low``: turn on the strongest that does not lead over ``high``. Gives it."""
+        latency = self.latency()
+        while latency < low:
+            for move in self.moves(grow=True):
+                self.toggle(move)
+                after = self.latency()
+                if latency < after <= high:
+                    latency = after
+                    break
+                self.toggle(move)
+            else:
+                break
+        return latency
+
+    def fix(self) -> None:
+        """Make the choice in the supernet for good."""
+        device = self.net.channels.scores.device
+        parts: tuple[Mask | Choice, ...] = (*self.masks, self.net.blocks)
+        for part, kept in zip(parts, self.kept, strict=True):
+            part.settle(kept.to(device))
+
+    def nudge(self) -> None:
+        """Bring back what the choice has and the supernet's scores have not: just over the threshold."""
+        device = self.net.channels.scores.device
+        parts: tuple[Mask | Choice, ...] = (*self.masks, self.net.blocks)
+        for part, kept in zip(parts, self.kept, strict=True):
+            part.bring_back(kept.to(device) & ~part.kept())

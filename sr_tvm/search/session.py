@@ -1,0 +1,84 @@
+"""From folders and names to a `Searcher`: the speed model, the supernet, pairs, validation, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.nets.weights import load_weights
+from sr_tvm.search.ddp import Group
+from sr_tvm.search.searcher import Searcher
+from sr_tvm.search.settings import Settings
+from sr_tvm.speed.differentiable import latency
+from sr_tvm.speed.model import SpeedModel
+from sr_tvm.training.data import Tick, Warn, load_pairs
+from sr_tvm.training.evaluate import evaluate
+from sr_tvm.training.session import PERFECT, refuse_leak
+from sr_tvm.training.upscalers import network
+
+OUTPUT = (720, 1280)
+
+
+def default_input(scale: int) -> tuple[int, int]:
+    """Low-resolution height and width whose output is 1280x720, or just larger."""
+    return -(-OUTPUT[0] // scale), -(-OUTPUT[1] // scale)
+
+
+def load_supernet(path: str | Path, scale: int) -> WDSR:
+    """A trained supernet.
+
+    Raises:
+        SrTvmError: no weights file, or of another scale.
+    """
+    net = load_weights(path)
+    if net.architecture.scale != scale:
+        raise SrTvmError(f"{path}: its scale is {net.architecture.scale}, but --scale is {scale}")
+    return net
+
+
+def tell(name: str, model: SpeedModel) -> dict[str, Any]:
+    """What the results say of a speed model."""
+    return {"name": name, "kind": model.kind, "source": model.source, "unit": model.unit, "error": model.error}
+
+
+def prepare(
+    settings: Settings,
+    speed: SpeedModel,
+    data: Sequence[str | Path],
+    supernet: WDSR | None = None,
+    validate: str | Path | None = None,
+    group: Group | None = None,
+    threads: int | None = None,
+    cache: str | Path | None = None,
+    warn: Warn = lambda _: None,
+    tick: Tick = lambda done, total: None,
+) -> Searcher:
+    """Everything that a search needs, checked before the first step.
+
+    Raises:
+        SrTvmError: the budget cannot be reached, the speed model is for another input size, a folder is missing or
+            empty, or training holds a validation picture.
+    """
+    group, scale = group or Group(), settings.supernet.scale
+    predict = latency(speed, settings.height, settings.width, scale)
+    if threads:
+        torch.set_num_threads(threads)
+    with group.leader_first():  # pairs are cached once
+        pairs = load_pairs(data, scale, cache, warn, tick)
+    if validate is not None:
+        refuse_leak(pairs, validate)
+    pairs = pairs.large_enough(settings.patch, warn)
+    score: Callable[[WDSR], float] | None = None
+    if validate is not None:
+        folder = validate
+
+        def score(model: WDSR) -> float:
+            place = group.device
+            return min(float(evaluate(network(model.to(place), place), folder, scale)["psnr_y"]), PERFECT)
+
+    return Searcher(settings, pairs, predict, supernet, score, group)

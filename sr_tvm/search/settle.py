@@ -1,0 +1,94 @@
+"""The end of a search: what is kept is moved, unit by unit, until it lies within 3 % under the budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sr_tvm.search.selection import Move, Selection
+from sr_tvm.search.supernet import SuperNet
+from sr_tvm.speed.differentiable import Latency
+
+# The part of the budget that is used where single channels are small enough for it.
+FULL = 0.995
+TRIES = 400  # of regrowing something that is too large and dropping other things for it
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Latencies that are allowed, and the fewest blocks."""
+
+    low: float
+    high: float
+    blocks: int
+
+
+def hold(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
+    """Bring back what an optimizer's step dropped too much of, the strongest first, up to the lower bound.
+
+    A step can carry several scores over the threshold at once, all blocks even, where one would have done.
+    """
+    choice = Selection(net, noise, predict, bounds.blocks)
+    choice.grow(bounds.low, bounds.high)
+    choice.nudge()
+
+
+def settle(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> float:
+    """Move the choice of ``net`` into ``bounds``, as near as it gets, and fix it; gives its latency.
+
+    Args:
+        noise: the root mean square of each indicator's gradient, by the indicator's name in ``net``.
+    """
+    choice = Selection(net, noise, predict, bounds.blocks)
+    _need_blocks(choice)
+    banned: set[tuple[int, int]] = set()
+    best: tuple[float, list[Tensor]] | None = None
+    for _ in range(TRIES):
+        _drop(choice, bounds, banned)
+        latency = choice.grow(bounds.low, bounds.high)
+        if latency <= bounds.high and (best is None or latency > best[0]):
+            best = latency, [k.clone() for k in choice.kept]
+        if latency >= bounds.low:
+            break
+        # Nothing fits by itself: take one that is too large, keep it, and drop other things for it.
+        move = next((m for m in choice.moves(grow=True) if (m.group, m.index) not in banned), None)
+        if move is None:
+            break
+        banned.add((move.group, move.index))
+        choice.toggle(move)
+    if best is not None:
+        choice.kept = best[1]
+        choice.grow(bounds.high * FULL, bounds.high)
+    choice.fix()
+    return choice.latency()
+
+
+def _need_blocks(choice: Selection) -> None:
+    """Take back the strongest of the blocks where too few are left."""
+    while int(choice.kept[-1].sum()) < choice.least[-1]:
+        scores = torch.where(choice.kept[-1], -torch.inf, choice.scores[-1])
+        choice.kept[-1][int(scores.argmax())] = True
+
+
+def _drop(choice: Selection, bounds: Bounds, banned: set[tuple[int, int]]) -> None:
+    """Until the latency is below the upper bound: the weakest that does not lead below the lower, else the weakest."""
+    latency = choice.latency()
+    while latency > bounds.high:
+        fallback: Move | None = None
+        for move in choice.moves(grow=False):
+            if (move.group, move.index) in banned:
+                continue
+            choice.toggle(move)
+            after = choice.latency()
+            if bounds.low <= after < latency:
+                break
+            choice.toggle(move)
+            if fallback is None and after < latency:
+                fallback = move
+        else:
+            if fallback is None:
+                return
+            choice.toggle(fallback)
+        latency = choice.latency()
