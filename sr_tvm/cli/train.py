@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,10 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--teacher-share", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")
 @click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
     show_default=True,
-    help="Of the blocks' convolutions; bfloat16 is for GPUs.",
+    help="Of the blocks' convolutions; bfloat16 where the hardware has it.",
 )
 @click.option("--graph/--no-graph", default=True, show_default=True, help="Replay steps as a CUDA graph; on GPUs only.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")
@@ -71,6 +72,7 @@ def command(
     cache: str | None,
     init: str | None,
     teacher: str | None,
+    precision: str,
     graph: bool,
     **numbers: Any,
 ) -> None:
@@ -93,12 +95,18 @@ def command(
     from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare
 
+    if precision == "auto":
+        from sr_tvm.training.step import best_precision
+        from sr_tvm.training.upscalers import pick_device
+
+        precision = best_precision(pick_device(device))
+    settings = replace(settings, precision=precision)
     folder, again = Path(output), f"sr-tvm {shlex.join(sys.argv[1:])}"
     look_ahead(settings, folder)
     with bar("preparing pictures") as tick:
         trainer, baseline = prepare(settings, data, validate, device, threads, cache, note, tick, graph)
     known = "nothing to validate on" if baseline is None else f"bicubic is {baseline:.2f} dB"
-    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device}; {known}", err=True)
+    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device} in {precision}; {known}", err=True)
     with _Bar(settings.steps, settings.validate_every) as shown:
         try:
             train(trainer, folder, shown.report)

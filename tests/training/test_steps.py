@@ -13,7 +13,7 @@ from sr_tvm.nets.weights import fold, save_weights
 from sr_tvm.training.loop import CHECKPOINT, Trainer, look_ahead, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import Settings, WeightsFile
-from sr_tvm.training.step import PLAIN_STEPS, Step, mixed
+from sr_tvm.training.step import PLAIN_STEPS, Step, best_precision, mixed
 
 CPU = torch.device("cpu")
 SMALL = dict(architecture=Architecture.uniform(2, 1, 4), steps=9, batch=2, patch=16, validate_every=4)
@@ -164,7 +164,7 @@ def test_a_run_begins_as_the_slice(begin, large):
 
 
 def test_a_resumed_run_with_init_and_teacher_equals_an_uninterrupted_one(begin, large, tmp_path):
-    more = dict(init=large, teacher=large, warmup=4)
+    more = dict(init=large, teacher=large, warmup=4, precision="bfloat16")
 
     def stop(now):
         if now.step == 5:
@@ -183,7 +183,7 @@ def test_a_resumed_run_with_init_and_teacher_equals_an_uninterrupted_one(begin, 
     with pytest.raises(SrTvmError, match=r"began with init large\.safetensors"):
         look_ahead(changed, tmp_path / "parts")
     with pytest.raises(SrTvmError, match="began with teacher large.* now it is none"):
-        look_ahead(Settings(**SMALL | dict(init=large, warmup=4)), tmp_path / "parts")
+        look_ahead(Settings(**SMALL | more | dict(teacher=None)), tmp_path / "parts")
 
 
 def test_files_that_do_not_fit_are_told_before_pictures_are_prepared(large, tmp_path):
@@ -241,3 +241,10 @@ def test_a_mixed_run_is_validated_and_saved_in_float32(begin):
     first = trainer.advance().loss
     assert first != begin().advance().loss
     assert fold(trainer.average)(torch.rand(1, 3, 8, 8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("has, told", [(True, "bfloat16"), (False, "float32")])
+def test_bfloat16_only_where_the_hardware_has_it(monkeypatch, has, told):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has}, raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0) if has else (7, 5))
+    assert best_precision(CPU) == best_precision(torch.device("cuda")) == told
