@@ -1,0 +1,158 @@
+"""Pruning baselines, after appendix A of "Compiler-Aware Neural Architecture Search for On-Mobile Real-time
+Super-Resolution" (Wu et al. 2022): (i) once by batch norm's gamma, (ii) again and again while factors are regularised,
+(iii) masks that are all penalised alike. Each ends within the budget of the same speed model that the search uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.search.penalty import Schedule, latency_of
+from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled
+from sr_tvm.search.settings import Settings
+from sr_tvm.speed.differentiable import Latency
+from sr_tvm.training.data import Pairs
+
+# Batches that batch norm takes its first means and spreads from.
+LOOK = 4
+# Of the regularised training: how often it prunes, in which part of the steps, and the L1 weight of a factor.
+ROUNDS, DESCENT, STRENGTH = 10, 0.75, 1e-4
+
+Report = Callable[[int, float, float], None]
+"""Told (steps done, the last loss, latency of what is kept)."""
+
+
+def silent(step: int, loss: float, latency: float) -> None:
+    """A report that nobody reads."""
+
+
+def equal(predict: Latency) -> Latency:
+    """(iii): the same latency, but with the same gradient to every channel and block, whatever it costs.
+
+    For `Searcher` in place of the speed model: a penalty of it is one on the number of indicators that are on.
+    """
+
+    def blind(channels: Tensor, expand: Tensor, linear: Tensor, keep: Tensor) -> Tensor:
+        value = predict(channels, expand, linear, keep).detach()
+        count = channels + expand.sum() + linear.sum() + keep.sum()
+        # Together as steep as a latency in proportion to the count.
+        share = count * (value / count.detach())
+        return value + (share - share.detach())
+
+    return blind
+
+
+def prune(net: Scaled, predict: Latency, budget: float) -> float:
+    """Drop the channels of the smallest factors, over all layers, until ``net`` is within ``budget``; its latency.
+
+    The last to go may have been a large one: then the strongest of the just dropped that still fit come back.
+
+    Raises:
+        SrTvmError: the fewest channels that are kept of each layer take longer; ``net`` is then pruned to these.
+    """
+    ranked = [(v, g, i) for g, values in net.importance().items() for i, v in enumerate(values.tolist())]
+    dropped: list[tuple[str, int]] = []
+    latency = float(latency_of(predict, net.widths()))
+    for _, group, i in sorted(ranked):
+        if latency <= budget:
+            break
+        mask = net.masks[group]
+        if mask[i] and int(mask.sum()) > net.least[group]:
+            mask[i] = False
+            dropped.append((group, i))
+            latency = float(latency_of(predict, net.widths()))
+    if latency > budget:
+        raise SrTvmError(f"a latency of {budget:g} cannot be reached; what pruning leaves at least takes {latency:.4g}")
+    for group, i in reversed(dropped):
+        net.masks[group][i] = True
+        larger = float(latency_of(predict, net.widths()))
+        net.masks[group][i] = larger <= budget
+        latency = larger if larger <= budget else latency
+    return latency
+
+
+def one_shot(
+    settings: Settings, pairs: Pairs, predict: Latency, start: WDSR, device: torch.device, report: Report = silent
+) -> WDSR:
+    """(i): train ``start`` with batch norm for the steps of a search, then prune it once.
+
+    Returns:
+        A plain network in eval mode, to fine-tune.
+    Raises:
+        SrTvmError: the budget cannot be reached, or the loss is no longer a number.
+    """
+    looked = [_batch(settings, pairs, -1 - i, device)[0] for i in range(LOOK)]
+    net = Scaled(start.to(device), BATCH_NORM, settings.least, torch.cat(looked)).to(device)
+    _train(net, settings, pairs, predict, device, report, 0.0, Schedule(math.inf, math.inf, 1))
+    prune(net, predict, settings.budget)
+    return net.dense()
+
+
+def iterative(
+    settings: Settings,
+    pairs: Pairs,
+    predict: Latency,
+    start: WDSR,
+    device: torch.device,
+    report: Report = silent,
+    strength: float = STRENGTH,
+    kind: str = GAIN,
+) -> WDSR:
+    """(ii): train ``start`` with ``strength`` times the L1 norm of its factors in the loss, and prune ROUNDS times.
+
+    Batch norm hurts super-resolution, so the factors are the gains of weight norm unless ``kind`` says otherwise. What
+    is returned and raised is as for :func:`one_shot`.
+    """
+    looked = [_batch(settings, pairs, -1 - i, device)[0] for i in range(LOOK if kind == BATCH_NORM else 0)]
+    net = Scaled(start.to(device), kind, settings.least, torch.cat(looked) if looked else None).to(device)
+    most = float(latency_of(predict, net.widths()))
+    falling = Schedule(most, settings.budget, max(1, int(DESCENT * _steps(settings))))
+    _train(net, settings, pairs, predict, device, report, strength, falling)
+    prune(net, predict, settings.budget)
+    return net.dense()
+
+
+def _steps(settings: Settings) -> int:
+    return settings.width_steps + settings.depth_steps
+
+
+def _batch(settings: Settings, pairs: Pairs, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of step 0, 1, ...; below 0, batches of another seed."""
+    s = settings
+    batch = pairs.batch(s.seed if step >= 0 else s.seed + 2**31, abs(step), s.batch, s.patch)
+    return torch.from_numpy(batch.low).to(device), torch.from_numpy(batch.high).to(device)
+
+
+def _train(
+    net: Scaled,
+    settings: Settings,
+    pairs: Pairs,
+    predict: Latency,
+    device: torch.device,
+    report: Report,
+    strength: float,
+    target: Schedule,
+) -> None:
+    """The steps of a search, at its learning rate, with its batches; prune where a round ends."""
+    adam = torch.optim.Adam(net.parameters(), lr=settings.search_lr, fused=True)
+    factors, every = list(net.factors().values()), max(1, target.steps // ROUNDS)
+    net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    for step in range(_steps(settings)):
+        low, high = _batch(settings, pairs, step, device)
+        adam.zero_grad(set_to_none=True)
+        loss = functional.l1_loss(net(low), high)
+        total = loss + strength * torch.stack([f.abs().sum() for f in factors]).sum() if strength else loss
+        total.backward()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise SrTvmError(f"the loss is {value} at step {step}; start again with a smaller rate")
+        adam.step()
+        if math.isfinite(target.goal) and (step + 1) % every == 0:
+            prune(net, predict, target.target(step))
+        report(step + 1, value, float(latency_of(predict, net.widths())))
