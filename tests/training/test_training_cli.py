@@ -63,6 +63,23 @@ def test_training_without_validation(folders, tmp_path):
     assert (place / "weights.safetensors").is_file()
 
 
+def test_a_slice_taught_by_what_it_was_cut_from(folders, tmp_path):
+    from click.testing import CliRunner
+
+    from sr_tvm.cli.train import command
+
+    large, place = tmp_path / "large.safetensors", tmp_path / "run"
+    save_weights(WDSR(Architecture.uniform(2, 2, 6)), large)
+    line = ["--arch", "wdsr-1x4", "--data", folders[0], "-o", place, "--steps", 3, "--batch", 2, "--patch", 16]
+    line += ["--device", "cpu", "--cache", tmp_path / "cache", "--init", large, "--teacher", large, "--no-graph"]
+    done = CliRunner().invoke(command, [str(word) for word in line])
+    assert done.exit_code == 0, done.output
+    told = json.loads((place / "history.json").read_text())["run"]
+    assert told["init"] == told["teacher"] and told["init"].startswith("large.safetensors (sha256 ")
+    assert told["precision"] in ("float32", "bfloat16") and told["precision"] in done.output
+    assert load_weights(place / "weights.safetensors").architecture == Architecture.uniform(2, 1, 4)
+
+
 def test_evaluate_prints_one_json_object(folders, tmp_path):
     architecture = Architecture.uniform(2, 1, 4)
     path = tmp_path / "w.safetensors"
@@ -89,13 +106,18 @@ def test_evaluate_prints_one_json_object(folders, tmp_path):
         (["train", "--arch", "wdsr-1x4", "--data", "nowhere", "--validate", "{validate}", "-o", "{tmp}/o"], "nowhere"),
         (["train", "--arch", "wdsr-1x4", "--data", "{train}", "--validate", "{train}", "-o", "{tmp}/o"], "worthless"),
         (["train", "--arch", "wdsr-1x4", "--data", "a", "--validate", "b", "-o", "/dev/null/o"], "cannot write"),
+        (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--init", "w.safetensors"], "no such file"),
+        (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--teacher", "{train}/0.png"], "not a safeten"),
+        (["train", "--arch", "wdsr-9x99", "--data", "a", "-o", "{tmp}/o", "--init", "{weights}"], "channels is 99"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(folders, tmp_path, monkeypatch, capsys, arguments, message):
     from sr_tvm.cli.main import main
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    names = {"validate": folders[1], "train": folders[0], "tmp": tmp_path}
+    weights = tmp_path / "w.safetensors"
+    save_weights(WDSR(Architecture.uniform(2, 1, 4)), weights)
+    names = {"weights": weights, "validate": folders[1], "train": folders[0], "tmp": tmp_path}
     with pytest.raises(SystemExit) as stop:
         main([a.format(**names) for a in arguments])
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
