@@ -107,7 +107,7 @@ def test_evaluate_prints_one_json_object(folders, tmp_path):
         (["train", "--arch", "wdsr-1x4", "--data", "{train}", "--validate", "{train}", "-o", "{tmp}/o"], "worthless"),
         (["train", "--arch", "wdsr-1x4", "--data", "a", "--validate", "b", "-o", "/dev/null/o"], "cannot write"),
         (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--init", "w.safetensors"], "no such file"),
-        (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--teacher", "{train}/0.png"], "not a safeten"),
+        (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--teacher", "{train}/0.png"], "not a safe"),
         (["train", "--arch", "wdsr-9x99", "--data", "a", "-o", "{tmp}/o", "--init", "{weights}"], "channels is 99"),
     ],
 )
