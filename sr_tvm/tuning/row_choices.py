@@ -16,7 +16,7 @@ from sr_tvm.streaming.rows.plan import plan_stages
 from sr_tvm.streaming.rows.stage import Tiles, winograd_pays
 from sr_tvm.streaming.rows.stages import build_stages
 
-FIELDS = ("width", "phases", "registers", "winograd", "pairs", "chunk", "unroll")
+FIELDS = ("width", "phases", "registers", "winograd", "lines", "pairs", "chunk", "unroll")
 CHUNKS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 STEP = 4  # registers: a channel of one row is two vectors, of two rows four
 
@@ -49,6 +49,7 @@ class Choices:
             "phases": (2, 1) if winograd else (1,),
             "registers": tuple(range(STEP, registers, STEP)),
             "winograd": tuple(range(0, registers // 4 + 1)) if winograd and pays else (0,),
+            "lines": (1, 2) if winograd and pays else (1,),
             "pairs": (True, False),
             "chunk": (*(c for c in CHUNKS if c < wide), wide) if wide else (Tiles.chunk,),
             "unroll": (1, 2, 4),
@@ -66,6 +67,8 @@ class Choices:
         fitted = {name: _nearest(self.values[name], fields[name]) for name in FIELDS}
         if fitted["phases"] == 1:
             fitted |= {"winograd": 0, "pairs": False}
+        if not fitted["winograd"]:
+            fitted["lines"] = 1
         return fitted
 
     def draw(self, name: str, rng: Random) -> Any:

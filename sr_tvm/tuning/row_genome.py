@@ -84,7 +84,7 @@ class RowSpace:
 
     def seeds(self) -> list[Decisions]:
         """The cost model's choice, and the same with one decision changed everywhere where that often pays."""
-        small = {"winograd": 3, "unroll": 4, "chunk": 1 << 16}  # few sums at a time, and no chain in parts
+        small = {"winograd": 3, "lines": 1, "unroll": 4, "chunk": 1 << 16}  # few sums at a time, and no chain in parts
         changes: list[Fields] = [{}, {"unroll": 4}, small, {"registers": 16, "unroll": 2}]
         first, *others = (self.build(self.default.cuts, self._changed(change)) for change in changes)
         return list(dict.fromkeys([first, *self.known, *others]))

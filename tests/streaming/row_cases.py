@@ -58,6 +58,7 @@ def tiles() -> st.SearchStrategy[Tiles]:
         Tiles,
         registers=st.sampled_from((2, 4, 12, 28)),
         winograd=st.sampled_from((0, 1, 3, 6)),
+        lines=st.sampled_from((1, 2)),
         pairs=st.booleans(),
         chunk=st.sampled_from((1, 5, 16, 48)),
     )

@@ -138,7 +138,8 @@ def test_other_defaults_begin_a_new_search_with_the_old_record(tmp_path):
     other = task()
     other.lowering.processor = dataclasses.replace(other.lowering.processor, l2_bytes=1 << 22)
     other.lowering.decide = lambda *of: RowSpace(task().lowering, region(), SHAPE).build((1, 3, 5), lambda _: plain)
-    plain = {"width": 64, "phases": 1, "registers": 4, "winograd": 0, "pairs": False, "chunk": 48, "unroll": 1}
+    plain = {"width": 64, "phases": 1, "registers": 4, "winograd": 0, "lines": 1}
+    plain |= {"pairs": False, "chunk": 48, "unroll": 1}
     after, result = search(tmp_path, trials=1, tasks=[other])
     assert result.trials == 1 and after != before[:1] and found(tmp_path) == old
     after, result = search(tmp_path, trials=2, tasks=[other])

@@ -54,6 +54,7 @@ def _tiles(data: dict[str, Any]) -> Tiles:
     return Tiles(
         _whole(data, "registers", 2, 64),
         _whole(data, "winograd", 0, 16),
+        _whole({"lines": 1} | data, "lines", 1, 2),  # records of before there was a choice lack it
         data["pairs"],
         _whole(data, "chunk", 1, 1 << 16),
         _whole(data, "unroll", 1, 64),

@@ -29,7 +29,8 @@ class Tiles:
 
     Attributes:
         registers: accumulators of a register tile, most.
-        winograd: output channels of a tile of Winograd products, each of which takes four accumulators; 0 for none.
+        winograd: output channels of a tile of Winograd products; 0 for none.
+        lines: lines of Winograd products that are summed at a time, 1 or 2: of each an output takes four accumulators.
         pairs: whether a tile of a convolution by its definition covers both rows of a step.
         chunk: most channels that exist between the two convolutions of a chain at a time.
         unroll: input channels that one iteration of a convolution by its definition takes, where that divides them.
@@ -37,6 +38,7 @@ class Tiles:
 
     registers: int = 28
     winograd: int = 6
+    lines: int = 1
     pairs: bool = True
     chunk: int = 48
     unroll: int = 1
@@ -148,9 +150,9 @@ class _Emitter:
         for term in layer.terms:
             if term.name == self.chosen:
                 tiles = Blocks.of(channels, self.tiles.winograd)
-                plan["winograd"] = (term, tiles, winograd.pack_winograd(self.packed, term, tiles))
+                plan["winograd"] = (term, tiles, winograd.pack_winograd(self.packed, term, tiles, self.tiles.lines))
                 plan["input"] = self.reserve(winograd.tile_floats(term, self.layout.lanes))
-                plan["partial"] = self.reserve(winograd.partial_floats(tiles, self.layout.lanes))
+                plan["kept"] = self.reserve(winograd.kept_floats(tiles, self.tiles.lines, self.layout.lanes))
             else:
                 plan["direct"].append((term, pack_direct(self.packed, term, cuts)))
         if "winograd" in plan and plan["direct"]:
@@ -200,7 +202,7 @@ class _Emitter:
             for first, size in blocks.visit(e):
                 start = group * (layer.channels // term.groups) + first
                 winograd.emit_products(
-                    code, term, offset, plan["bias"], group, first, size, plan["input"], plan["partial"],
+                    code, term, offset, plan["bias"], group, first, size, self.tiles.lines, plan["input"], plan["kept"],
                     _shifted(done, start),
                 )  # fmt: skip
 

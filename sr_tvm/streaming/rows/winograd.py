@@ -17,7 +17,11 @@ from sr_tvm.streaming.rows.blocks import Blocks
 from sr_tvm.streaming.rows.code import Packed, StageCode
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+# Of rows: the last has the other sign, so that its products are added as all others are.
+G_ROWS = G * np.array([[1], [1], [1], [-1]])
 POINTS = 4
+# Lines of products in the order they are summed, by how many take a turn in the registers at once.
+TURNS = {1: ((1,), (2,), (0,), (3,)), 2: ((1, 2), (0, 3))}
 
 
 def tile_floats(conv: Conv, lanes: int) -> int:
@@ -25,20 +29,21 @@ def tile_floats(conv: Conv, lanes: int) -> int:
     return POINTS * POINTS * conv.weight.shape[1] * lanes
 
 
-def partial_floats(blocks: Blocks, lanes: int) -> int:
-    """Scratch for the four outputs of each channel of a tile while the rows of products are summed."""
-    return blocks.size * 4 * lanes
+def kept_floats(blocks: Blocks, lines: int, lanes: int) -> int:
+    """Scratch for the sums that wait while others take the registers: see :func:`emit_products`."""
+    return blocks.size * POINTS * lanes if lines == 1 else 0
 
 
-def pack_winograd(packed: Packed, conv: Conv, blocks: Blocks) -> int:
-    """Transformed weights as [group][tile][row of products][channel][output of the tile][column of products]."""
+def pack_winograd(packed: Packed, conv: Conv, blocks: Blocks, lines: int) -> int:
+    """Transformed weights as [group][tile][turn][channel][output of the tile][line of the turn][column]."""
     outputs, channels = conv.weight.shape[:2]
-    transformed = np.einsum("ia,ocab,kb->ocik", G, conv.weight.astype("float64"), G)
+    transformed = np.einsum("ia,ocab,kb->ocik", G_ROWS, conv.weight.astype("float64"), G)
     grouped = transformed.reshape(conv.groups, outputs // conv.groups, channels, POINTS, POINTS)
     parts = [
-        grouped[g, first : first + size].transpose(2, 1, 0, 3).ravel()
+        grouped[g, first : first + size][:, :, list(turn)].transpose(1, 0, 2, 3).ravel()
         for g in range(conv.groups)
         for first, size in blocks.cuts()
+        for turn in TURNS[lines]
     ]
     return packed.add(np.concatenate(parts))
 
@@ -76,47 +81,70 @@ def emit_products(
     group: Any,
     first: Any,
     size: int,
+    lines: int,
     base: int,
-    partial: int,
+    kept: int,
     done: Callable[[int, int, int, Any], None],
 ) -> None:
-    """One tile of outputs: products, inverse transform A^T m A, ``done(output, row, slot, value)`` for each vector."""
+    """One tile of outputs: products, inverse transform A^T m A, ``done(output, row, slot, value)`` for each vector.
+
+    The upper row of outputs is m0 + m1 + m2, the lower m1 - m2 - m3, of the lines m0 .. m3 of products. So m1 and m2
+    are summed first, and the sums of m0 and m3 go on from their sum and difference, which costs no addition of its own.
+    With two ``lines`` at a time nothing leaves the registers; with one, m1 and then the difference wait at ``kept``.
+    """
     e, lanes = code.e, code.layout.lanes
     outputs, channels = conv.weight.shape[:2]
     first_output = group * (outputs // conv.groups) + first
     weights = code.weights + (offset + first_output * (POINTS * POINTS * channels))
+    sums = [[[e.register("m") for _ in range(POINTS)] for _ in range(lines)] for _ in range(size)]
+    each = [(output, k) for output in range(size) for k in range(POINTS)]
 
-    def kept(output: int, row: int, slot: int) -> int:
-        return partial + ((output * 2 + row) * 2 + slot) * lanes
-
-    sums = [[e.register("m") for _ in range(POINTS)] for _ in range(size)]
-    for i in range(POINTS):
-        for output in range(size):
-            for k in range(POINTS):
-                # The product at (1, 1) is added to all four outputs: the bias rides on it.
-                biased = i == 1 and k == 1
-                sums[output][k].set(code.number(bias + (first_output + output)) if biased else e.splat(0.0))
+    def accumulate(turn: tuple[int, ...], at: Any) -> None:
         with e.loop("c", channels) as c:
-            at = weights + (i * channels + c) * (size * POINTS)
-            vectors = [
-                e.bind("v", e.load(code.ws, base + (i * POINTS + k) * lanes + c * (POINTS * POINTS * lanes)))
-                for k in range(POINTS)
-            ]
-            for output in range(size):
+            for line, i in enumerate(turn):
                 for k in range(POINTS):
-                    sums[output][k].fma(e.splat(e.scalar(code.p, at + (output * POINTS + k))), vectors[k])
+                    at_vector = base + (i * POINTS + k) * lanes + c * (POINTS * POINTS * lanes)
+                    vector = e.bind("v", e.load(code.ws, at_vector))
+                    for output in range(size):
+                        weight = at + c * (size * lines * POINTS) + ((output * lines + line) * POINTS + k)
+                        sums[output][line][k].fma(e.splat(e.scalar(code.p, weight)), vector)
+
+    def place(output: int, k: int) -> int:
+        return kept + (output * POINTS + k) * lanes
+
+    def finish(row: int, line: int) -> None:
         for output in range(size):
-            m = [sums[output][k].get() for k in range(POINTS)]
-            even, odd = e.bind("s", m[0] + m[1] + m[2]), e.bind("s", m[1] - m[2] - m[3])
-            for slot, value in enumerate((even, odd)):
-                upper, lower = kept(output, 0, slot), kept(output, 1, slot)
-                if i == 0:
-                    e.store(code.ws, upper, value)
-                elif i == 1:
-                    e.store(code.ws, upper, e.load(code.ws, upper) + value)
-                    e.store(code.ws, lower, value)
-                elif i == 2:
-                    done(output, 0, slot, e.load(code.ws, upper) + value)
-                    e.store(code.ws, lower, e.load(code.ws, lower) - value)
-                else:
-                    done(output, 1, slot, e.load(code.ws, lower) - value)
+            m = [register.get() for register in sums[output][line]]
+            done(output, row, 0, e.bind("s", m[0] + m[1] + m[2]))
+            done(output, row, 1, e.bind("s", m[1] - m[2] - m[3]))
+
+    for output, k in each:
+        for line in range(lines):
+            # The product at (1, 1) is added to all four outputs: the bias rides on it.
+            biased = line == 0 and k == 1
+            sums[output][line][k].set(code.number(bias + (first_output + output)) if biased else e.splat(0.0))
+    for number, turn in enumerate(TURNS[lines]):
+        accumulate(turn, weights + number * (channels * size * lines * POINTS))
+        if turn == (1, 2):
+            for output, k in each:
+                a, b = (e.bind("m", sums[output][line][k].get()) for line in (0, 1))
+                sums[output][0][k].set(a + b)
+                sums[output][1][k].set(a - b)
+        elif turn == (1,):
+            for output, k in each:
+                e.store(code.ws, place(output, k), sums[output][0][k].get())
+                sums[output][0][k].set(e.splat(0.0))
+        elif turn == (2,):
+            for output, k in each:
+                a, b = e.bind("m", e.load(code.ws, place(output, k))), e.bind("m", sums[output][0][k].get())
+                e.store(code.ws, place(output, k), a - b)
+                sums[output][0][k].set(a + b)
+        elif turn == (0,):
+            finish(0, 0)
+            for output, k in each:
+                sums[output][0][k].set(e.load(code.ws, place(output, k)))
+        elif turn == (3,):
+            finish(1, 0)
+        else:
+            finish(0, 0)
+            finish(1, 1)
