@@ -18,7 +18,8 @@ FEW = 12  # operators of one kernel that are listed one by one
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--input-shape", "shape", multiple=True, metavar="[NAME:]1x3xHxW", help="Size of an open input; repeat for more."
+    "--input-shape", "shape", multiple=True, metavar="[NAME:]1x3xHxW",
+    help="Size of an input that the file leaves open, else any size where the target takes it; repeat for more.",
 )
 @click.option("--target", default="cpu", show_default=True, help="Target that the kernels are made for.")
 @click.option("--dump", type=click.Path(file_okay=False, path_type=Path), help="Write the module after each phase.")
@@ -30,8 +31,8 @@ def command(model: Path, shape: tuple[str, ...], target: str, dump: Path | None,
 
     \b
     Examples:
-      sr-tvm explain models/wdsr_x2_37k.onnx --input-shape 1x3x360x640
-      sr-tvm explain model.onnx --dump phases/
+      sr-tvm explain models/wdsr_x2_37k.onnx
+      sr-tvm explain model.onnx --input-shape 1x3x360x640 --dump phases/
       sr-tvm explain out/
     """
     if model.is_dir():
@@ -53,17 +54,19 @@ def command(model: Path, shape: tuple[str, ...], target: str, dump: Path | None,
 def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -> PassReport:
     """Import and optimise the ONNX file. Checks what is cheap before TVM is loaded."""
     from sr_tvm import files
-    from sr_tvm.cli._input_shapes import merge
+    from sr_tvm.cli._input_shapes import merge_open
     from sr_tvm.targets import registry
 
     registry.check(target)
     if dump:
         files.check_writable(dump / "phase")
-    given = merge(shape)
-    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+    given = merge_open(shape)
+    from sr_tvm.compiler import takes_any_size
+    from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
+    from sr_tvm.frontend.onnx_file import load_onnx
 
     loaded = load_onnx(model)
-    shapes = resolve_inputs(loaded, given)
+    shapes = (resolve_open if takes_any_size(target) else resolve_inputs)(loaded, given)
 
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.passes.pipeline import optimize

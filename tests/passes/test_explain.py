@@ -53,6 +53,8 @@ def test_streamed_regions(model, capsys, monkeypatch):
     assert "16 operators: " in out and "4 conv2d 3x3" not in out and "3 conv2d 3x3" in out
     assert "channel: many-to-many + many-to-many -> T many-to-many" in out
     assert "row, column: halo + halo -> T halo" in out
+    code, out, _ = explain(capsys, model)  # for any size
+    assert code == 0 and "Kernels: 18 -> 1" in out and "-> 0 bytes a pixel of the input" in out
 
 
 def test_errors_are_one_line(model, tmp_path, capsys):
@@ -60,7 +62,7 @@ def test_errors_are_one_line(model, tmp_path, capsys):
         ((tmp_path / "none.onnx",), "no such file"),
         ((tmp_path,), FILE_NAME),
         ((model, "--input-shape", "1x3x8x8", "--target", "toaster"), "unknown target"),
-        ((model,), "--input-shape"),
+        ((model, "--target", "adreno"), "--input-shape"),
     ]:
         code, out, err = explain(capsys, *argv)
         assert code == 1 and out == "" and said in err and err.count("\n") == 1
