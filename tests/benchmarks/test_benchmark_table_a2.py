@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_end_to_end(tmp_path: Path) -> None:
-    pytest.importorskip("MNN", reason="make peers installs MNN")
     out = tmp_path / "a2.json"
     command = [sys.executable, "-m", "benchmarks.table_a2", "--models", "wdsr-1x4", "--rounds", "2", "--threads", "1"]
     done = subprocess.run([*command, "--output-size", "24x40", "-o", str(out)],
