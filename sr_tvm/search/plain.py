@@ -35,18 +35,27 @@ def under(
 
 
 def plain(
-    model: SpeedModel, scale: int, budget: float, height: int, width: int, channels: int | None = None
+    model: SpeedModel,
+    scale: int,
+    budget: float,
+    height: int,
+    width: int,
+    channels: int | None = None,
+    within: Architecture | None = None,
 ) -> Architecture:
-    """The uniform WDSR with the most parameters within ``budget``, in ``model.unit``; ``channels`` may be fixed.
+    """The uniform WDSR with the most parameters within ``budget``, in ``model.unit``.
 
-    With 24 channels it is the supernet with fewer blocks, but one block more or less is a tenth of the largest budget
-    and more than half of the smallest; of any width, it is close to the budget.
+    ``channels`` may be fixed; ``within`` is a supernet that it must fit into, 16 blocks of 24 channels if None. With
+    24 channels it is that supernet with fewer blocks, but a block is a quarter of the largest budget and more than half
+    of the smallest (of the Galaxy S21, x2); of any width, it comes close to the budget.
 
     Raises:
         SrTvmError: not even one block fits; the message says what the cheapest takes.
     """
-    widths = CHANNELS if channels is None else (channels,)
-    found = under(model, scale, budget, height, width, widths)
+    most = CHANNELS[-1] if within is None else within.channels
+    widths = range(min(CHANNELS[0], most), most + 1) if channels is None else (channels,)
+    depths = DEPTHS if within is None else range(1, len(within.blocks) + 1)
+    found = under(model, scale, budget, height, width, widths, depths)
     if not found:
         least = min(latency_of(model, Architecture.uniform(scale, 1, n), height, width) for n in widths)
         raise SrTvmError(f"no uniform network takes {budget:g} {model.unit} or less; one block takes {least:.2f}")

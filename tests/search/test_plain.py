@@ -29,6 +29,13 @@ def test_fixed_channels_mean_most_blocks():
     assert found == Architecture.uniform(2, int(7.0 // one), 24)
 
 
+def test_within_a_supernet():
+    supernet = Architecture.uniform(2, 2, 12)
+    assert plain(MODEL, 2, 100.0, 180, 320, within=supernet) == supernet
+    small = plain(MODEL, 2, 3.0, 180, 320, within=supernet)
+    assert small.channels <= 12 and len(small.blocks) <= 2 and latency_of(MODEL, small, 180, 320) <= 3.0
+
+
 def test_all_that_fit_are_in_order():
     found = under(MODEL, 2, 7.0, 180, 320)
     assert [a.params for a, _ in found] == sorted((a.params for a, _ in found), reverse=True)
