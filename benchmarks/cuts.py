@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
-from typing import Any
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.streaming.cut import part_of
 from sr_tvm.streaming.lowering import Kernel, Lowering, Shape
-from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
+from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region, Source
 
 DEPTHS = ("layer", "expand-project", "block", "net")
 
@@ -55,7 +55,7 @@ def cut(region: Region, depth: str) -> list[Region]:
         order = list(TopologicalSorter(needs).static_order())
     except CycleError:
         raise SrTvmError(f"depth {depth}: the parts of this region need one another") from None
-    return [_part(region, {name for name, own in part.items() if own == which}, loads) for which in order]
+    return [part_of(region, {name for name, own in part.items() if own == which}, loads).region for which in order]
 
 
 def _loads(region: Region) -> set[str]:
@@ -118,23 +118,3 @@ def _join(part: dict[str, str], names: list[str]) -> None:
         for name, own in part.items():
             if own == old:
                 part[name] = new
-
-
-def _part(region: Region, own: set[str], loads: set[str]) -> Region:
-    """The nodes of one part, with sources for what it reads, and results for what is read of it."""
-    first: set[str] = set()
-    for node in reversed(region.nodes):
-        if node.name in own | first:
-            first |= loads.intersection(node.inputs)
-    nodes: list[Node] = [node for node in region.nodes if node.name in first]
-    for node in region.nodes:
-        if node.name in own:
-            for name in node.inputs:
-                if name not in own and name not in {n.name for n in nodes}:
-                    nodes.append(Source(name, region.by_name[name].channels))
-            nodes.append(node)
-    results = [r for r in region.results if r.value in own]
-    read: dict[str, Any] = {n: [r for r in region.readers[n] if r.name not in own] for n in sorted(own)}
-    there = {r.value for r in results if r.shuffle == 1}
-    results += [Result(n.name) for n in nodes if read.get(n.name) and n.name not in there]
-    return Region(tuple(nodes), tuple(results))

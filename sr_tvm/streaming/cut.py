@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sr_tvm.streaming.region import Conv, Node, Pointwise, Region, Result, Source
@@ -14,6 +14,35 @@ class Piece:
 
     region: Region
     crossing: tuple[str, ...]
+
+
+def part_of(region: Region, own: Collection[str], cheap: Collection[str]) -> Piece:
+    """The nodes named in ``own`` as a region: sources for what it reads of others, results for what others read of it.
+
+    What is ``cheap`` is made again wherever it is read.
+    """
+    nodes: dict[str, Node] = {}
+
+    def need(name: str) -> None:
+        if name in nodes:
+            return
+        node = region.by_name[name]
+        if name in own or name in cheap:
+            for read in node.inputs:
+                need(read)
+            nodes[name] = node
+        else:
+            nodes[name] = Source(name, node.channels)
+
+    made = [node.name for node in region.nodes if node.name in own and node.name not in cheap]
+    crossing = tuple(name for name in made if any(reader.name not in own for reader in region.readers[name]))
+    results = [result for result in region.results if result.value in own]
+    plain = {result.value for result in results if result.shuffle == 1}
+    results += [Result(name) for name in crossing if name not in plain]
+    for result in results:
+        need(result.value)
+    ordered = tuple(nodes[node.name] for node in region.nodes if node.name in nodes)
+    return Piece(Region(ordered, tuple(results)), crossing)
 
 
 class Cutter:
@@ -68,29 +97,7 @@ class Cutter:
 
     def piece(self, begin: int, end: int) -> Piece:
         """The nodes from ``begin`` up to ``end`` as a region."""
-        nodes: dict[str, Node] = {}
-
-        def need(name: str) -> None:
-            if name in nodes:
-                return
-            node = self.region.by_name[name]
-            if self.order[name] >= begin or name in self.cheap:
-                for read in node.inputs:
-                    need(read)
-                nodes[name] = node
-            else:
-                nodes[name] = Source(name, node.channels)
-
-        crossing = tuple(name for name in self.crossing(end) if self.order[name] >= begin)
-        own = [r for r in self.region.results if begin <= self.order[r.value] < end]
-        if end == len(self.region.nodes):
-            own += [r for r in self.region.results if r.value in self.cheap and self.order[r.value] < begin]
-        for name in (*crossing, *(r.value for r in own)):
-            need(name)
-        plain = {r.value for r in own if r.shuffle == 1}
-        results = (*own, *(Result(name) for name in crossing if name not in plain))
-        ordered = sorted(nodes.values(), key=lambda node: self.order[node.name])
-        return Piece(Region(tuple(ordered), results), crossing)
+        return part_of(self.region, {node.name for node in self.region.nodes[begin:end]}, self.cheap)
 
     def pieces(self, cuts: Sequence[int]) -> list[Piece]:
         """The pieces between the cuts, those left out that make nothing."""

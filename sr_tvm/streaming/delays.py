@@ -7,6 +7,7 @@ outside the picture are nobody's: whoever reads them takes zeros.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sr_tvm.streaming.region import Conv, Node, Region
@@ -45,18 +46,29 @@ def halo(node: Node) -> int:
     return int(node.weight.shape[2]) // 2 if isinstance(node, Conv) else 0
 
 
-def delays(region: Region, rows: int = 1) -> Delays:
-    """The earliest timetable of a region that produces ``rows`` rows of each value in a step.
+def timetable(reads: Sequence[Mapping[int, int]], rows: int) -> tuple[list[int], list[int]]:
+    """The earliest timetable of things that run in order, each of which makes ``rows`` rows of its value in a step.
 
-    A node with halo h makes rows r ... r + R - 1 of rows r - h ... r + R - 1 + h, so it runs ceil(h / R) steps after
-    the latest of its inputs. A value is alive from its own step to that of its last reader: a long skip is alive long.
+    A thing with halo h makes rows r ... r + R - 1 of rows r - h ... r + R - 1 + h, so it runs ceil(h / R) steps after
+    the latest that it reads. A value is alive from its own step to that of its last reader: a long skip is alive long.
+
+    Args:
+        reads: of each, the positions of those before it that it reads, with the halo.
+    Returns:
+        The delay of each in steps, and how many rows of its value are alive at once.
     """
-    delay: dict[str, int] = {}
-    for node in region.nodes:
-        below = -(-halo(node) // rows)
-        delay[node.name] = max((delay[name] + below for name in node.inputs), default=0)
-    live = {
-        name: max([rows] + [(delay[node.name] - delay[name] + 1) * rows + halo(node) for node in readers])
-        for name, readers in region.readers.items()
-    }
-    return Delays(rows, delay, live)
+    delay: list[int] = []
+    for each in reads:
+        delay.append(max((delay[i] - (-halo // rows) for i, halo in each.items()), default=0))
+    live = [rows] * len(reads)
+    for reader, each in enumerate(reads):
+        for i, halo in each.items():
+            live[i] = max(live[i], (delay[reader] - delay[i] + 1) * rows + halo)
+    return delay, live
+
+
+def delays(region: Region, rows: int = 1) -> Delays:
+    """The earliest timetable of a region, node by node."""
+    place = {node.name: i for i, node in enumerate(region.nodes)}
+    delay, live = timetable([{place[name]: halo(node) for name in node.inputs} for node in region.nodes], rows)
+    return Delays(rows, dict(zip(place, delay, strict=True)), dict(zip(place, live, strict=True)))

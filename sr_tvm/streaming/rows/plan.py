@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sr_tvm.streaming.delays import timetable
 from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.stages import Stage
 
@@ -40,9 +41,7 @@ def plan_stages(stages: tuple[Stage, ...], layout: Layout) -> Plan:
     """Delays forwards, halos backwards, rings between."""
     step = layout.rows
     maker = {stage.value: i for i, stage in enumerate(stages) if stage.result is None}
-    delay: list[int] = []
-    for stage in stages:
-        delay.append(max((delay[maker[v]] + -(-halo // step) for v, halo in stage.reads.items()), default=0))
+    delay, live = timetable([{maker[v]: halo for v, halo in stage.reads.items()} for stage in stages], step)
     reach = [0] * len(stages)
     columns = [0] * len(stages)
     for i in reversed(range(len(stages))):
@@ -55,12 +54,8 @@ def plan_stages(stages: tuple[Stage, ...], layout: Layout) -> Plan:
     for stage in stages:
         if stage.result is not None:
             continue
-        readers = [(j, s.reads[stage.value]) for j, s in enumerate(stages) if stage.value in s.reads]
-        i = maker[stage.value]
-        rows = max((step * (delay[j] - delay[i]) + step + halo for j, halo in readers), default=step)
-        floats = stage.channels * layout.channel
-        rings[stage.value] = Ring(top, rows, floats)
-        top += rows * floats
+        ring = rings[stage.value] = Ring(top, live[maker[stage.value]], stage.channels * layout.channel)
+        top += ring.rows * ring.floats
     zero = top
     top += max((ring.floats for ring in rings.values()), default=0)
     halo = -(-max(columns) // layout.phases) * layout.phases
