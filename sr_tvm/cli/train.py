@@ -47,6 +47,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
 @click.option("--warmup", type=int, default=0, show_default=True, help="Steps in which the rate rises to --lr.")
+@click.option("--clip", type=float, default=0.5, show_default=True, help="Largest norm of the gradients; 0 for none.")
 @click.option("--init", help="Weights file to begin as; a larger network is sliced to --arch.")
 @click.option("--teacher", help="Weights file of a network, of any size, whose output is aimed at too.")
 @click.option("--teacher-share", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")

@@ -87,7 +87,9 @@ class Trainer:
                     mixed(net, device, getattr(torch, settings.precision))
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
-        self.gradient = Step(self.model, settings.lr, teacher, settings.teacher_share, device, record)
+        self.gradient = Step(
+            self.model, settings.lr, teacher, settings.teacher_share, device, record, settings.clip
+        )
         self.batch = batches.source(pairs, settings, device)
         self.look_every = GPU_LOOK_EVERY if on_gpu else 1
         self.step = 0

@@ -41,8 +41,9 @@ class Settings:
     """One run.
 
     ``patch`` is in low-resolution pixels. ``lr`` is Adam's at the start of the cosine, which it reaches in ``warmup``
-    steps. ``init`` is what the network begins as, sliced if it is larger; ``teacher`` is a network whose output is
-    aimed at beside the truth, ``teacher_share`` of the loss. ``precision`` is that of the blocks' convolutions.
+    steps; ``clip`` is the largest norm of the gradients, 0 for none. ``init`` is what the network begins as, sliced if
+    it is larger; ``teacher`` is a network whose output is aimed at beside the truth, ``teacher_share`` of the loss.
+    ``precision`` is that of the blocks' convolutions.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -57,6 +58,7 @@ class Settings:
     ema: float = 0.999
     validate_every: int = 500
     warmup: int = 0
+    clip: float = 0.5
     init: WeightsFile | None = None
     teacher: WeightsFile | None = None
     teacher_share: float = 0.5
@@ -78,6 +80,8 @@ class Settings:
             raise SrTvmError(f"lr is {self.lr}; a number above 0, at most 1, is allowed")
         if not 0 <= self.ema < 1:
             raise SrTvmError(f"ema is {self.ema}; a number from 0 to below 1 is allowed")
+        if not 0 <= self.clip < math.inf:
+            raise SrTvmError(f"clip is {self.clip}; a number from 0, which is for none, is allowed")
         if not 0 <= self.teacher_share <= 1:
             raise SrTvmError(f"teacher share is {self.teacher_share}; a number from 0 to 1 is allowed")
         if self.precision not in PRECISIONS:

@@ -55,6 +55,7 @@ class Step:
     Args:
         record: makes of a function one that repeats its work on the device, Python left out; None: every step is
             plain Python. See :func:`cuda_graph`.
+        clip: the largest norm of all gradients together; longer ones are shortened to it. 0: as they are.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Step:
         share: float,
         device: torch.device,
         record: Callable[[Body], Body] | None,
+        clip: float = 0.0,
     ) -> None:
+        self.clip, self.weights = clip, list(model.parameters())
         self.model, self.teacher, self.share, self.record = model, teacher, share, record
         on_gpu = device.type == "cuda"
         rate = torch.tensor(lr, device=device) if on_gpu else lr
         # One fused update instead of a loop over dozens of small tensors.
-        self.adam = torch.optim.Adam(model.parameters(), lr=rate, fused=True, capturable=on_gpu)
+        self.adam = torch.optim.Adam(self.weights, lr=rate, fused=True, capturable=on_gpu)
         # The sum of the losses of all steps since it was last set to zero: read seldom, since reading it waits.
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.low = self.high = torch.empty(0)
@@ -104,6 +107,8 @@ class Step:
                 wanted = self.teacher(self.low)
             loss = (1 - self.share) * loss + self.share * functional.l1_loss(output, wanted)
         loss.backward()
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.adam.step()
         self.total += loss.detach()
 

@@ -143,6 +143,19 @@ def test_the_teachers_share_of_the_loss():
     assert all(torch.equal(a, b) for a, b in zip(before, teacher.parameters(), strict=True))
 
 
+def test_long_gradients_are_shortened():
+    def norm_after(clip):
+        torch.manual_seed(0)
+        model = WDSR(SMALL["architecture"])
+        step = Step(model, 1e-3, None, 0.0, CPU, None, clip)
+        step(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16), 1e-3)
+        return float(torch.stack([p.grad.norm() for p in model.parameters()]).norm())
+
+    free = norm_after(0.0)
+    assert norm_after(2 * free) == free
+    assert norm_after(free / 4) == pytest.approx(free / 4, rel=1e-3)
+
+
 def test_with_the_teacher_alone_its_pupil_comes_closer(begin, large):
     trainer = begin(teacher=large, teacher_share=1.0, steps=60, lr=5e-3)
     losses = [trainer.advance().loss for _ in range(60)]
@@ -211,6 +224,8 @@ def test_the_rate_rises_and_falls():
         (dict(teacher_share=math.nan), "teacher share"),
         (dict(precision="int8"), "float32 or bfloat16"),
         (dict(warmup=-1), "warmup is -1"),
+        (dict(clip=-0.1), "clip is -0.1"),
+        (dict(clip=math.nan), "clip is nan"),
     ],
 )
 def test_settings_out_of_range(changed, message):
