@@ -11,13 +11,14 @@ from typing import Any
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import save_weights
-from sr_tvm.search.saving import asked, restore, save
+from sr_tvm.search.saving import asked, check, restore, save
 from sr_tvm.search.searcher import Progress, Searcher
-from sr_tvm.search.settings import SUPERNET, TOLERANCE, Settings
+from sr_tvm.search.selection import TOLERANCE
+from sr_tvm.search.settings import SUPERNET, Settings
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.training import loop as training_loop
 from sr_tvm.training.checkpoint import peek
-from sr_tvm.training.loop import CHECKPOINT, check_same
+from sr_tvm.training.loop import CHECKPOINT
 
 CHECKPOINT_SECONDS = 60.0
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/search-history", 1
@@ -44,7 +45,7 @@ def look_ahead(settings: Settings, folder: Path) -> None:
     """
     files.check_writable(folder / CHECKPOINT)
     if (folder / CHECKPOINT).exists():
-        check_same(peek(folder / CHECKPOINT)["run"], settings.to_json(), folder / CHECKPOINT)
+        check(peek(folder / CHECKPOINT)["run"], settings.to_json(), folder / CHECKPOINT)
 
 
 def search(

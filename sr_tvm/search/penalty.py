@@ -12,6 +12,8 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.search.supernet import Widths
 from sr_tvm.speed.differentiable import Latency
 
+DEAD = 1e-3
+
 
 def latency_of(predict: Latency, widths: Widths) -> Tensor:
     """A speed model's latency of a supernet's widths, a scalar in the model's unit. On the CPU, in float64: a
@@ -70,5 +72,6 @@ def balance(noise: Iterable[Tensor], prices: Iterable[Tensor | None]) -> float:
     """
     flat = [(n.flatten(), p.flatten()) for n, p in zip(noise, prices, strict=True) if p is not None]
     rms, price = (torch.cat(column) for column in zip(*flat, strict=True))
-    alive = (rms > 0) & (price > 0)
+    # Dead ones are of no interest, and whether one is 0 or 1e-12 is a matter of rounding.
+    alive = (rms > DEAD * rms.mean()) & (price > 0)
     return float((rms[alive] / price[alive]).median()) if alive.any() else 1.0

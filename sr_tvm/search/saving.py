@@ -26,6 +26,19 @@ def asked(searcher: Searcher) -> dict[str, Any]:
     return searcher.settings.to_json() | {"data": searcher.pairs.digest, "speed": speed}
 
 
+def check(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    """Refuse to resume a search under other settings than it began with.
+
+    Raises:
+        SrTvmError: naming the setting.
+    """
+    if found.get("supernet") != wanted["supernet"]:
+        raise SrTvmError(f"{path}: began with another supernet; resume with the same, or name another output")
+    if found.get("speed") != wanted.get("speed", found.get("speed")):
+        raise SrTvmError(f"{path}: began with another speed model; resume with the same, or name another output")
+    check_same(found, wanted, path)
+
+
 def _tensors(searcher: Searcher) -> dict[str, Tensor]:
     trained = set(searcher.trained)
     out: dict[str, Tensor] = {}
@@ -58,7 +71,7 @@ def restore(searcher: Searcher, path: Path) -> None:
         SrTvmError: it is damaged, or of a search with other settings, pictures or speed model.
     """
     told = peek(path)
-    check_same(told["run"], asked(searcher), path)
+    check(told["run"], asked(searcher), path)
     step = told["step"]
     if step > searcher.settings.steps:
         raise SrTvmError(f"{path}: a damaged checkpoint (step {step}); {HINT}")

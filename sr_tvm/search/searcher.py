@@ -18,8 +18,9 @@ from sr_tvm.nets.weights import fold
 from sr_tvm.search.ddp import Group
 from sr_tvm.search.extract import extract
 from sr_tvm.search.penalty import Schedule, balance, latency_of, latency_of_architecture, penalty
-from sr_tvm.search.settings import FINETUNE, TOLERANCE, WIDTH, Phase, Settings
-from sr_tvm.search.settle import Bounds, hold, settle
+from sr_tvm.search.selection import TOLERANCE, Bounds
+from sr_tvm.search.settings import FINETUNE, WIDTH, Phase, Settings
+from sr_tvm.search.settle import hold, settle
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training import batches
@@ -57,14 +58,26 @@ def reachable(predict: Latency, settings: Settings) -> tuple[float, float]:
     """The latencies of the smallest network of the supernet and of the whole.
 
     Raises:
-        SrTvmError: the budget is not between them.
+        SrTvmError: the budget is not between them, or nothing is found within 3 % under it.
     """
     small, large = settings.smallest.within(settings.supernet), settings.supernet
     least, most = (latency_of_architecture(predict, a) for a in (small, large))
+    what = f"of this supernet ({len(large.blocks)} blocks of {large.channels} channels)"
+    other = "; choose another latency, or another supernet"
     if not least <= settings.budget or most < settings.budget * (1 - TOLERANCE):
         raise SrTvmError(
-            f"a latency of {settings.budget:g} cannot be reached: networks of this supernet ({len(large.blocks)}x"
-            f"{large.channels}) take about {least:.4g} to {most:.4g}; choose a latency between, or another supernet"
+            f"a latency of {settings.budget:g} cannot be reached: the smallest network {what} takes {least:.4g}, "
+            f"the largest {most:.4g}{other}"
+        )
+    # A rehearsal of the end, with all indicators alike: where a block more is too much and one less too little,
+    # widths may not fill the gap.
+    net = SuperNet(WDSR(large), settings.smallest)
+    noise = {n: torch.ones_like(p) for n, p in net.named_parameters() if not n.startswith("net.")}
+    found = settle(net, noise, predict, settings.bounds)
+    if not settings.bounds.low <= found <= settings.budget:
+        raise SrTvmError(
+            f"a latency of {settings.budget:g} cannot be reached: the nearest network {what} takes {found:.4g}; with "
+            f"one block more it would be above, whatever its widths{other}"
         )
     return least, most
 
@@ -191,8 +204,7 @@ class Searcher:
         self.adam.step()
         if isinstance(self.network, SuperNet) and target is not None:
             self.network.confine()
-            bounds = Bounds(target * (1 - TOLERANCE), target, s.smallest.blocks)
-            hold(self.network, self.noise(), self.predict, bounds)
+            hold(self.network, self.noise(), self.predict, Bounds.under(target, s.smallest.blocks))
         self.step += 1
         self._average()
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
@@ -250,8 +262,7 @@ class Searcher:
         network, s = self.network, self.settings
         assert isinstance(network, SuperNet)
         if phase.name == FINETUNE:
-            bounds = Bounds(s.budget * (1 - TOLERANCE), s.budget, s.smallest.blocks)
-            settle(network, self.noise(), self.predict, bounds)
+            settle(network, self.noise(), self.predict, s.bounds)
             self.become(extract(network, normed=True))
         self.phase = phase
         self._use(self.network)

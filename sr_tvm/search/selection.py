@@ -17,9 +17,25 @@ from sr_tvm.search.masks import THRESHOLD, Choice, Mask
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 
+TOLERANCE = 0.03
+EDGE = 1e-5
 TINY = 1e-12
 # Added to every distance: scores at the threshold alike are told apart by their worth.
 NEAR = 1e-3
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Latencies that are allowed, and the fewest blocks."""
+
+    low: float
+    high: float
+    blocks: int
+
+    @classmethod
+    def under(cls, high: float, blocks: int) -> Bounds:
+        """Within 3 % under ``high``, and not at the very edges: an MLP rounds to float32."""
+        return cls(high * (1 - TOLERANCE) * (1 + EDGE), high * (1 - EDGE), blocks)
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class Selection:
             for move in self.moves(grow=True):
                 self.toggle(move)
                 after = self.latency()
-                if latency < after <= high:
+                if latency <= after <= high:  # what costs nothing may come too
                     latency = after
                     break
                 self.toggle(move)

@@ -8,10 +8,10 @@ from typing import Any
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
 
 SUPERNET, WIDTH, DEPTH, FINETUNE = "supernet", "width", "depth", "finetune"
-TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,11 @@ class Settings:
         """What masks keep at least; without a depth phase every block is kept."""
         blocks = self.least.blocks if self.depth_steps else len(self.supernet.blocks)
         return Least(self.least.channels, self.least.expand, self.least.linear, blocks)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the search must end."""
+        return Bounds.under(self.budget, self.smallest.blocks)
 
     def learning_rate(self, step: int) -> float:
         """For weights: a cosine from ``lr`` towards zero in a phase of training, constant in one of searching."""

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from sr_tvm.search.selection import Move, Selection
+from sr_tvm.search.selection import Bounds, Move, Selection
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 
 # The part of the budget that is used where single channels are small enough for it.
 FULL = 0.995
 TRIES = 400  # of regrowing something that is too large and dropping other things for it
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Latencies that are allowed, and the fewest blocks."""
-
-    low: float
-    high: float
-    blocks: int
 
 
 def hold(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
@@ -85,7 +74,7 @@ def _drop(choice: Selection, bounds: Bounds, banned: set[tuple[int, int]]) -> No
             if bounds.low <= after < latency:
                 break
             choice.toggle(move)
-            if fallback is None and after < latency:
+            if fallback is None and after <= latency:
                 fallback = move
         else:
             if fallback is None:

@@ -96,8 +96,9 @@ class SuperNet(nn.Module):
 
     def confine(self) -> None:
         """Bring all indicators back into their range, after an optimizer's step."""
-        for mask in (*self.masks, self.blocks):
+        for mask in self.masks:
             mask.confine()
+        self.blocks.confine()
 
     def forward(self, x: Tensor) -> Tensor:
         net, path, keep = self.net, self.channels(), self.keep()

@@ -1,0 +1,231 @@
+"""Small searches, whole: what they end with, and that a stopped one ends with the same."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.nets.weights import fold, load_weights
+from sr_tvm.search import loop
+from sr_tvm.search.session import default_input, prepare
+from sr_tvm.speed import known
+from sr_tvm.training.checkpoint import Checkpoint, peek
+from sr_tvm.training.loop import CHECKPOINT
+
+PHASES = {3: "width", 13: "depth", 18: "finetune", 21: "finetune"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def begin(folders, cache, small):
+    def make(start=None, validate=True, device="galaxy-s21", **changed):
+        settings = small(**changed)
+        return prepare(settings, known.find(device), [folders[0]], start, folders[1] if validate else None, threads=1,
+                       cache=cache)  # fmt: skip
+
+    return make
+
+
+def stop_at(step):
+    def report(now):
+        if now.step == step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def ignore(now):
+    pass
+
+
+def same(a, b):
+    one, other = load_file(a), load_file(b)
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_search_ends_within_its_budget_with_files_that_agree(begin, tmp_path):
+    searcher, seen = begin(), []
+    found = loop.search(searcher, tmp_path, seen.append, {"name": "galaxy-s21"})
+    assert found.inside and 7.76 <= found.latency <= 8
+    assert [now.step for now in seen] == list(range(1, 24)) and seen[-1].steps == 23
+    a = Architecture.load(tmp_path / "architecture.json")
+    net = load_weights(tmp_path / "weights.safetensors")
+    assert net.architecture == a and a.channels <= 6 and len(a.blocks) <= 3
+    assert known.find("galaxy-s21").unit == "ms"
+    told = json.loads((tmp_path / "history.json").read_text())
+    assert told["result"] == {
+        "budget": 8.0, "predicted": found.latency, "inside": True, "speed_model": {"name": "galaxy-s21"}
+    }  # fmt: skip
+    rows = told["rows"]
+    assert [(r["step"], r["phase"]) for r in rows] == [
+        (3, "supernet"), (4, "width"), (8, "width"), (9, "width"), (12, "depth"), (16, "depth"), (18, "depth"),
+        (20, "finetune"), (23, "finetune"),
+    ]  # fmt: skip
+    assert rows[-1]["blocks"] == [[b.expand, b.linear] for b in a.blocks] and rows[-1]["latency"] == found.latency
+    assert searcher.validate(net) == rows[-1]["psnr"]
+    assert load_weights(tmp_path / "supernet.safetensors").architecture == searcher.settings.supernet
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of the uninterrupted search, made by the first test that needs it."""
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.mark.parametrize("stop", PHASES)
+def test_a_resumed_search_equals_an_uninterrupted_one(begin, whole, tmp_path, monkeypatch, stop):
+    """In every phase, and between two: all bits of the checkpoint, and the history."""
+    if not (whole / "history.json").exists():
+        loop.search(begin(), whole, ignore)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)  # after every step
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(begin(), tmp_path / "parts", stop_at(stop + 1))
+    assert peek(tmp_path / "parts" / CHECKPOINT)["step"] == stop
+    resumed = begin()
+    steps = []
+    loop.search(resumed, tmp_path / "parts", lambda now: steps.append((now.step, now.phase)))
+    assert steps[0] == (stop + 1, PHASES[stop])
+    for name in (CHECKPOINT, "weights.safetensors"):
+        assert same(whole / name, tmp_path / "parts" / name)
+    assert (whole / "history.json").read_text() == (tmp_path / "parts/history.json").read_text()
+
+
+def test_one_seed_one_result_another_seed_another(begin, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        loop.search(begin(validate=False, seed=seed, finetune_steps=1), tmp_path / name, ignore)
+    paths = [tmp_path / name / "weights.safetensors" for name in "abc"]
+    assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
+
+
+def test_masks_are_what_fine_tuning_starts_from(begin):
+    """Between the last step of the search and the first of fine-tuning the function does not change."""
+    searcher = begin()
+    while searcher.phase.name != "depth":
+        searcher.advance()
+    net = searcher.network
+    while searcher.step < 18:
+        searcher.advance()
+    x = torch.rand(2, 3, 12, 12)
+    assert searcher.architecture == net.architecture() and searcher.network is not net
+    with torch.no_grad():
+        assert (searcher.network(x) - net(x)).abs().max() <= 1e-6
+
+
+def test_it_starts_from_the_weights_it_is_given(begin, tmp_path):
+    torch.manual_seed(5)
+    start = fold(WDSR(Architecture.uniform(2, 3, 6)))
+    searcher = begin(start, supernet_steps=0)
+    x = torch.rand(1, 3, 10, 10)
+    with torch.no_grad():
+        assert (searcher.network(x) - start(x)).abs().max() <= 1e-6
+    assert loop.search(searcher, tmp_path, ignore).inside
+    assert not (tmp_path / "supernet.safetensors").exists()
+    with pytest.raises(SrTvmError, match="another architecture"):
+        begin(fold(WDSR(Architecture.uniform(2, 3, 5))), supernet_steps=0)
+
+
+def test_widths_first_then_depth(begin):
+    searcher = begin(width_steps=20, budget=5.0)
+    blocks = []
+    while searcher.step < 23:
+        now = searcher.advance()
+        blocks.append((now.phase, len(now.architecture.blocks)))
+    assert {n for phase, n in blocks if phase != "depth"} == {3}
+    margins = searcher.network.blocks.margin()
+    assert (margins == 1).all()
+    searcher.advance()
+    assert (searcher.network.blocks.margin() < 1).any()
+
+
+def test_the_target_is_followed(begin):
+    """What is kept comes down with it, and is near it when it has come to rest."""
+    searcher = begin(supernet_steps=0, width_steps=20, depth_steps=60, finetune_steps=0, travel=8.0, budget=6.0)
+    seen = [searcher.advance() for _ in range(80)]
+    # One of 6 channels or 3 blocks is a sixth or a third of the latency.
+    assert all(0.75 * now.target <= now.latency for now in seen)
+    assert all(now.latency <= 1.5 * now.target for now in seen[60:])
+    assert 5.82 <= seen[-1].latency <= 6
+
+
+@pytest.mark.parametrize(
+    "device, budget, message",
+    [
+        ("galaxy-s21", 1.0, r"smallest network .*3 blocks of 6 channels\) takes 1\.978, the largest 12\.74"),
+        ("galaxy-s21", 400.0, "smallest network .* the largest 12.74"),
+        ("galaxy-s10-dsp", 11.0, r"nearest network .* takes [67]\.\d+; with one block more"),
+    ],
+)
+def test_a_budget_out_of_reach_is_told(begin, device, budget, message):
+    with pytest.raises(SrTvmError, match=f"latency of {budget:g} cannot be reached: the {message}"):
+        begin(device=device, budget=budget)
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        (dict(budget=7.0), "budget 8"),
+        (dict(seed=4), "seed 0"),
+        (dict(depth_steps=10), "depth-steps 9"),
+        (dict(supernet=Architecture.uniform(2, 3, 7)), "supernet"),
+    ],
+)
+def test_a_resume_with_other_settings_is_refused(begin, tmp_path, small, changed, message):
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(begin(), tmp_path, stop_at(1))
+    with pytest.raises(SrTvmError, match=message):
+        loop.look_ahead(small(**changed), tmp_path)
+    with pytest.raises(SrTvmError, match=message):
+        loop.search(begin(**changed), tmp_path, ignore)
+
+
+def damage(path, change):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as handle:
+        told = json.loads(handle.metadata()["training"])
+    tensors = load_file(path)
+    change(tensors, told["state"], told)
+    Checkpoint(told["step"], tensors, told["run"], told["state"]).write(path)
+
+
+DAMAGES = {
+    "missing tensor": lambda t, s, c: t.pop("network.head.bias"),
+    "not a number": lambda t, s, c: t["average.head.bias"].fill_(float("nan")),
+    "no counters": lambda t, s, c: s.pop("loss_sum"),
+    "history": lambda t, s, c: s.update(history=[{"step": 1, "phase": "x", "channels": 3, "blocks": [[1]]}]),
+    "step": lambda t, s, c: c.update(step=1000),
+    "wide": lambda t, s, c: s["architecture"].update(channels=4000),
+    "many blocks": lambda t, s, c: s["architecture"].update(blocks=[{"expand": 8, "linear": 3}] * 9),
+    "no architecture": lambda t, s, c: s.update(architecture=None),
+    "width": lambda t, s, c: s["architecture"]["blocks"][0].update(expand=True),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_checkpoints_are_refused(begin, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(begin(validate=False), tmp_path, stop_at(20))
+    damage(tmp_path / CHECKPOINT, change)
+    with pytest.raises(SrTvmError, match="checkpoint.safetensors"):
+        loop.search(begin(validate=False), tmp_path, ignore)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_search(begin):
+    searcher = begin()
+    with torch.no_grad():
+        searcher.network.net.head.bias.fill_(float("inf"))
+    with pytest.raises(SrTvmError, match="smaller --lr"):
+        searcher.advance()
+
+
+def test_the_input_of_a_720p_output():
+    assert [default_input(s) for s in (2, 3, 4)] == [(360, 640), (240, 427), (180, 320)]
