@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +75,7 @@ class StageCode:
         """Offset in the workspace of a vector of a ring's row."""
         return row + (channel * self.layout.channel + self.layout.line(slot, dx)) + self.column
 
-    def apply(self, steps: list[tuple[Step, int]], value: Any, channel: Any, row: int, slot: int) -> Any:
+    def apply(self, steps: Sequence[tuple[Step, int]], value: Any, channel: Any, row: int, slot: int) -> Any:
         """``value`` after the steps, each with the offset of its packed parameters (C numbers each)."""
         for step, offset in steps:
             if isinstance(step, Addend):

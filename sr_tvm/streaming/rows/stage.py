@@ -6,17 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from tvm import tirx
 
 from sr_tvm.streaming.region import Conv, Pointwise, taps
 from sr_tvm.streaming.rows import winograd
-from sr_tvm.streaming.rows.blocks import Blocks
-from sr_tvm.streaming.rows.code import Packed, StageCode, pack_steps
-from sr_tvm.streaming.rows.direct import TileInput, emit_direct, pack_direct, skips
+from sr_tvm.streaming.rows.code import Packed, StageCode
+from sr_tvm.streaming.rows.direct import TileInput, emit_direct, skips
 from sr_tvm.streaming.rows.emit import private
 from sr_tvm.streaming.rows.layout import SLOTS, Layout
 from sr_tvm.streaming.rows.memory import ResultStore, emit_source
+from sr_tvm.streaming.rows.prepared import Prepared, Products, Scratch, prepare
 from sr_tvm.streaming.rows.stages import Layer, Stage
 
 Finish = Callable[[Any, int, int, Any], None]
@@ -71,22 +70,14 @@ def winograd_pays(conv: Conv, layout: Layout) -> bool:
 
 class _Emitter:
     def __init__(self, stage: Stage, layout: Layout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> None:
-        self.stage, self.layout, self.tiles, self.base = stage, layout, tiles, scratch
+        self.stage, self.layout, self.tiles = stage, layout, tiles
         terms = stage.layers[0].terms if stage.layers else ()
         paying = [term.name for term in terms if tiles.winograd and winograd_pays(term, layout)]
         self.chosen = paying[0] if paying else None
         computes = any(layer.terms for layer in stage.layers)
         rows = layout.rows if self.chosen or (tiles.pairs and computes) else 1
         self.code = StageCode(stage, layout, rows, scratch, widths)
-        self.packed = Packed()
-        self.top = scratch
-
-    def reserve(self, floats: int) -> int:
-        base, self.top = self.top, self.top + floats
-        return base
-
-    def tile(self, channels: int) -> int:
-        return self.reserve(channels * self.code.rows * SLOTS * self.layout.lanes)
+        self.packed, self.scratch = Packed(), Scratch(scratch)
 
     def address(self, base: int, channel: Any, row: int, slot: int) -> Any:
         return base + ((channel * self.code.rows + row) * SLOTS + slot) * self.layout.lanes
@@ -100,13 +91,17 @@ class _Emitter:
         else:
             store = None
             if self.stage.result is not None:
-                store = ResultStore(code, self.tile(self.stage.channels))
+                store = ResultStore(code, self.scratch.tile(code, self.stage.channels))
             layers = self.stage.layers
             plain = self.chosen is None and all(term.groups == 1 for term in layers[0].terms)
             chunked = len(layers) == 2 and plain and layers[0].channels > self.tiles.chunk
-            prepared = [self._prepare(layer, chunked and i == 0) for i, layer in enumerate(layers)]
-            bases = [self.tile(self.tiles.chunk if chunked else layer.channels) for layer in layers[:-1]]
-            partial = self.tile(layers[-1].channels) if chunked else 0
+            prepared = [
+                prepare(layer, code, self.tiles, self.packed, self.scratch, self.chosen, chunked and i == 0)
+                for i, layer in enumerate(layers)
+            ]
+            middle = [self.tiles.chunk if chunked else layer.channels for layer in layers[:-1]]
+            bases = [self.scratch.tile(code, channels) for channels in middle]
+            partial = self.scratch.tile(code, layers[-1].channels) if chunked else 0
             with e.loop("block", code.blocks) as block:
                 code.column = self.layout.column(block)
                 if chunked:
@@ -118,7 +113,7 @@ class _Emitter:
                         self._layer(layer, prepared[i], source, target)
                 if store is not None:
                     store.emit(block)
-        return Function(self.stage, code.rows, code, self.packed, self.top - self.base, self._key())
+        return Function(self.stage, code.rows, code, self.packed, self.scratch.top - self.scratch.base, self._key())
 
     def _tile_input(self, count: int, base: int, first: Any = 0) -> TileInput:
         return TileInput(first, count, lambda c, row, slot: self.address(base, c, row, slot))
@@ -136,36 +131,12 @@ class _Emitter:
                     e.store(code.ws, code.address(code.outputs[0], first + c, slot), value)
             first += count
 
-    def _prepare(self, layer: Layer, chunked: bool) -> dict[str, Any]:
-        """Pack a layer's numbers and reserve its scratch."""
-        groups = layer.terms[0].groups if layer.terms else 1
-        most = max(self.tiles.registers // (SLOTS * self.code.rows), 1)
-        channels = layer.channels // groups
-        chunks = Blocks.of(channels, self.tiles.chunk if chunked else channels)
-        blocks = {size: Blocks.of(size, most) for _, size in chunks.cuts()}
-        cuts = [(start + first, size) for start, chunk in chunks.cuts() for first, size in blocks[chunk].cuts()]
-        plan: dict[str, Any] = {"groups": groups, "chunks": chunks, "blocks": blocks, "direct": []}
-        bias = sum((term.bias.astype("float64") for term in layer.terms), np.zeros(layer.channels))
-        plan["bias"] = self.packed.add(bias)
-        for term in layer.terms:
-            if term.name == self.chosen:
-                tiles = Blocks.of(channels, self.tiles.winograd)
-                plan["winograd"] = (term, tiles, winograd.pack_winograd(self.packed, term, tiles, self.tiles.lines))
-                plan["input"] = self.reserve(winograd.tile_floats(term, self.layout.lanes))
-                plan["kept"] = self.reserve(winograd.kept_floats(tiles, self.tiles.lines, self.layout.lanes))
-            else:
-                plan["direct"].append((term, pack_direct(self.packed, term, cuts)))
-        if "winograd" in plan and plan["direct"]:
-            plan["sum"] = self.tile(layer.channels)
-        plan["steps"] = pack_steps(self.packed, layer.steps)
-        return plan
-
-    def _finish(self, plan: dict[str, Any], target: int | None, shift: Any = 0) -> Finish:
+    def _finish(self, plan: Prepared, target: int | None, shift: Any = 0) -> Finish:
         """What is done with a finished sum: the layer's steps, the store to ring or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
-            value = code.apply(plan["steps"], value, channel, row, slot)
+            value = code.apply(plan.steps, value, channel, row, slot)
             if target is None:
                 e.store(code.ws, code.address(code.outputs[row], channel, slot), value)
             else:
@@ -173,18 +144,18 @@ class _Emitter:
 
         return finish
 
-    def _layer(self, layer: Layer, plan: dict[str, Any], source: TileInput | None, target: int | None) -> None:
+    def _layer(self, layer: Layer, plan: Prepared, source: TileInput | None, target: int | None) -> None:
         e, finish = self.code.e, self._finish(plan, target)
         init: Init | None = None
-        if "winograd" in plan:
+        if plan.products is not None:
             done = finish
-            if plan["direct"]:
-                init, done = self._kept(plan["sum"])
-            self._winograd(layer, plan, done)
-            if not plan["direct"]:
+            if plan.products.total is not None:
+                init, done = self._kept(plan.products.total)
+            self._winograd(layer, plan.products, plan.bias, done)
+            if plan.products.total is None:
                 return
-        with e.loop("group", plan["groups"]) as group:
-            self._direct(layer, plan, group, 0, layer.channels // plan["groups"], source, init, finish)
+        with e.loop("group", plan.groups) as group:
+            self._direct(layer, plan, group, 0, layer.channels // plan.groups, source, init, finish)
 
     def _kept(self, base: int) -> tuple[Init, Finish]:
         """Sums that wait in a tile: how they are taken up again, and how they are put there."""
@@ -194,51 +165,47 @@ class _Emitter:
             lambda channel, row, slot, value: e.store(ws, self.address(base, channel, row, slot), value),
         )
 
-    def _winograd(self, layer: Layer, plan: dict[str, Any], done: Finish) -> None:
-        code, e = self.code, self.code.e
-        term, blocks, offset = plan["winograd"]
-        with e.loop("group", term.groups) as group:
-            winograd.emit_input(code, term, group, plan["input"])
-            for first, size in blocks.visit(e):
+    def _winograd(self, layer: Layer, products: Products, bias: int, done: Finish) -> None:
+        code, term = self.code, products.term
+        with code.e.loop("group", term.groups) as group:
+            winograd.emit_input(code, term, group, products.input)
+            for first, size in products.tiles.visit(code.e):
                 start = group * (layer.channels // term.groups) + first
-                winograd.emit_products(
-                    code, term, offset, plan["bias"], group, first, size, self.tiles.lines, plan["input"], plan["kept"],
-                    _shifted(done, start),
-                )  # fmt: skip
+                winograd.emit_products(code, products, bias, group, first, size, _shifted(done, start))
 
     def _direct(
-        self, layer: Layer, plan: dict[str, Any], group: Any, begin: Any, count: int,
+        self, layer: Layer, plan: Prepared, group: Any, begin: Any, count: int,
         source: TileInput | None, init: Init | None, finish: Finish,
     ) -> None:  # fmt: skip
         """Channels ``begin`` up to ``begin + count`` of a group, by definition."""
         code, e = self.code, self.code.e
-        unroll = any(skips(term) for term, _ in plan["direct"])
+        unroll = any(skips(term) for term, _ in plan.direct)
         places = [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
-        for first, size in plan["blocks"][count].visit(e, unroll):
-            start = group * (layer.channels // plan["groups"]) + (begin + first)
+        for first, size in plan.blocks[count].visit(e, unroll):
+            start = group * (layer.channels // plan.groups) + (begin + first)
             tile = [{place: e.register("a") for place in places} for _ in range(size)]
             for output in range(size):
-                bias = None if init else e.bind("b", code.number(plan["bias"] + (start + output)))
+                bias = None if init else e.bind("b", code.number(plan.bias + (start + output)))
                 for place in places:
                     tile[output][place].set(init(start + output, *place) if init else bias)
-            for term, offset in plan["direct"]:
+            for term, offset in plan.direct:
                 emit_direct(code, term, offset, group, begin + first, tile, source, self.tiles.unroll)
             for output in range(size):
                 for place in places:
                     finish(start + output, *place, tile[output][place].get())
 
     def _chunks(
-        self, layers: tuple[Layer, ...], plans: list[dict[str, Any]], base: int, partial: int, target: int | None
+        self, layers: tuple[Layer, ...], plans: list[Prepared], base: int, partial: int, target: int | None
     ) -> None:
         """A chain a chunk of its middle channels at a time, so that they and the weights stay in L1."""
         code, e = self.code, self.code.e
         (wide, last), places = layers, [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
         init, keep = self._kept(partial)
         with e.loop("o", last.channels) as output:
-            bias = e.bind("b", code.number(plans[1]["bias"] + output))
+            bias = e.bind("b", code.number(plans[1].bias + output))
             for place in places:
                 keep(output, *place, bias)
-        for begin, count in plans[0]["chunks"].visit(e):
+        for begin, count in plans[0].chunks.visit(e):
             self._direct(wide, plans[0], 0, begin, count, None, None, self._finish(plans[0], base, begin))
             source = self._tile_input(count, base, begin)
             self._direct(last, plans[1], 0, 0, last.channels, source, init, keep)

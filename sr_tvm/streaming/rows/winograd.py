@@ -8,13 +8,16 @@ is that of a direct sum.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sr_tvm.streaming.region import Conv
 from sr_tvm.streaming.rows.blocks import Blocks
 from sr_tvm.streaming.rows.code import Packed, StageCode
+
+if TYPE_CHECKING:
+    from sr_tvm.streaming.rows.prepared import Products
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 # Of rows: the last has the other sign, so that its products are added as all others are.
@@ -75,27 +78,23 @@ def _transform(d: list[Any]) -> list[Any]:
 
 def emit_products(
     code: StageCode,
-    conv: Conv,
-    offset: int,
+    products: Products,
     bias: int,
     group: Any,
     first: Any,
     size: int,
-    lines: int,
-    base: int,
-    kept: int,
     done: Callable[[int, int, int, Any], None],
 ) -> None:
     """One tile of outputs: products, inverse transform A^T m A, ``done(output, row, slot, value)`` for each vector.
 
     The upper row of outputs is m0 + m1 + m2, the lower m1 - m2 - m3, of the lines m0 .. m3 of products. So m1 and m2
     are summed first, and the sums of m0 and m3 go on from their sum and difference, which costs no addition of its own.
-    With two ``lines`` at a time nothing leaves the registers; with one, m1 and then the difference wait at ``kept``.
+    With two lines at a time nothing leaves the registers; with one, m1 and then the difference wait in scratch.
     """
-    e, lanes = code.e, code.layout.lanes
-    outputs, channels = conv.weight.shape[:2]
-    first_output = group * (outputs // conv.groups) + first
-    weights = code.weights + (offset + first_output * (POINTS * POINTS * channels))
+    e, lanes, lines = code.e, code.layout.lanes, products.lines
+    outputs, channels = products.term.weight.shape[:2]
+    first_output = group * (outputs // products.term.groups) + first
+    weights = code.weights + (products.offset + first_output * (POINTS * POINTS * channels))
     sums = [[[e.register("m") for _ in range(POINTS)] for _ in range(lines)] for _ in range(size)]
     each = [(output, k) for output in range(size) for k in range(POINTS)]
 
@@ -103,14 +102,14 @@ def emit_products(
         with e.loop("c", channels) as c:
             for line, i in enumerate(turn):
                 for k in range(POINTS):
-                    at_vector = base + (i * POINTS + k) * lanes + c * (POINTS * POINTS * lanes)
+                    at_vector = products.input + (i * POINTS + k) * lanes + c * (POINTS * POINTS * lanes)
                     vector = e.bind("v", e.load(code.ws, at_vector))
                     for output in range(size):
                         weight = at + c * (size * lines * POINTS) + ((output * lines + line) * POINTS + k)
                         sums[output][line][k].fma(e.splat(e.scalar(code.p, weight)), vector)
 
     def place(output: int, k: int) -> int:
-        return kept + (output * POINTS + k) * lanes
+        return products.kept + (output * POINTS + k) * lanes
 
     def finish(row: int, line: int) -> None:
         for output in range(size):
