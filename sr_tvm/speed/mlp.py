@@ -123,11 +123,14 @@ class Mlp:
         model = cls(size, monotone=monotone)
         try:
             state = load_file(path)
-            for name in ("middle", "spread", "unit", "prices"):
+            if not all(value.isfinite().all() for value in state.values()):
+                raise ValueError("not all numbers are finite")
+            for name in ("middle", "spread", "unit", "prices", "ends"):
                 if state[name].shape != getattr(model, name).shape:
                     raise ValueError(f"{name} has shape {tuple(state[name].shape)}")
-                setattr(model, name, state.pop(name))
-            model.ends = nn.Parameter(state.pop("ends"))
+                if name != "ends":
+                    setattr(model, name, state.pop(name).to(getattr(model, name).dtype))
+            model.ends = nn.Parameter(state.pop("ends").to(model.ends.dtype))
             model.net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise SrTvmError(f"{path}: not the weights of a speed model ({str(error).splitlines()[0][:150]})") from None

@@ -45,3 +45,21 @@ def test_all_that_fit_are_in_order():
 def test_nothing_fits():
     with pytest.raises(SrTvmError, match=r"takes 0\.1 ms or less; one block takes 1\.5"):
         plain(MODEL, 2, 0.1, 180, 320)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "budget", "size", "expected"),
+    [
+        # As docs/speed.md has them; the first two are the paper's own networks of 47K and 91K parameters.
+        ("galaxy-s21", 2, 100, (360, 640), (4, 24)),
+        ("galaxy-s10-dsp", 2, 100, (360, 640), (8, 24)),
+        ("galaxy-s21", 2, 40, (360, 640), (2, 21)),
+        ("galaxy-s21", 4, 70, (180, 320), (10, 24)),
+        ("galaxy-s10-dsp-x4", 4, 40, (180, 320), (10, 24)),
+    ],
+)
+def test_of_the_shipped_stand_ins(name, scale, budget, size, expected):
+    pytest.importorskip("torch")
+    from sr_tvm.speed import known
+
+    assert plain(known.find(name), scale, budget, *size) == Architecture.uniform(scale, *expected)

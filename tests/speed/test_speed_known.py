@@ -77,6 +77,19 @@ def test_a_file_and_unknown_names(tmp_path):
             known.find(outside)
 
 
+def test_files_from_before_ends_count_them_and_nonsense_is_refused(tmp_path):
+    path = tmp_path / "mine.json"
+    known.find("galaxy-s21").save(path)
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps({**value, "ends": 0}))
+    with pytest.raises(SrTvmError, match="field ends is 0; true or false is allowed"):
+        known.find(str(path))
+    del value["ends"]
+    path.write_text(json.dumps(value))
+    model = known.find(str(path))
+    assert model.ends and model.predict([Sample(network(0), 360, 640, 1.0)])[0] > 1
+
+
 def test_the_command_says_stand_in(tmp_path):
     network(4).save(tmp_path / "a.json")
     args = ["predict", str(tmp_path / "a.json"), "--model", "galaxy-s21", "--input-shape", "1x3x360x640"]

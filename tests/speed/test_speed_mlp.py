@@ -88,6 +88,18 @@ def test_foreign_weights(tmp_path, samples):
         mlp.Mlp.load(tmp_path / "w.safetensors", (1, 1))
 
 
+@pytest.mark.parametrize(("name", "value"), [("ends", [1.0] * 3), ("middle", [1.0]), ("unit", [float("nan")])])
+def test_weights_of_wrong_shape_or_not_finite(tmp_path, model, name, value):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "w.safetensors"
+    model.save(path)
+    save_file(load_file(path) | {name: torch.tensor(value)}, path)
+    with pytest.raises(SrTvmError, match="not the weights of a speed model"):
+        mlp.Mlp.load(path, model.size)
+
+
 def test_a_network_is_the_sum_of_its_blocks(model, samples):
     a = Architecture.uniform(2, 1, 16)
     one, three = (Sample(Architecture(2, 16, a.blocks * k), 360, 640, 1.0, whole=False) for k in (1, 3))
