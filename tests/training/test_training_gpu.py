@@ -1,4 +1,4 @@
-"""What only a GPU can show: the recording itself. Skipped where PyTorch sees none."""
+"""What only a GPU can show: the recording itself. Not collected where PyTorch sees none (conftest.py)."""
 
 import pytest
 import torch
@@ -8,7 +8,6 @@ from sr_tvm.training.batches import Cut, Resident
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import Settings
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA GPU")
 SMALL = dict(architecture=Architecture.uniform(2, 2, 8), steps=40, batch=4, patch=16, validate_every=20)
 
 
