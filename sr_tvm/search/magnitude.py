@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.search.penalty import Schedule, latency_of
+from sr_tvm.search.penalty import Schedule, balance, latency_of
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled
 from sr_tvm.search.settings import Settings
 from sr_tvm.speed.differentiable import Latency
@@ -21,8 +21,12 @@ from sr_tvm.training.data import Pairs
 
 # Batches that batch norm takes its first means and spreads from.
 LOOK = 4
-# Of the regularised training: how often it prunes, in which part of the steps, and the L1 weight of a factor.
-ROUNDS, DESCENT, STRENGTH = 10, 0.75, 1e-4
+# Of the regularised training: how often it prunes, and in which part of the steps.
+ROUNDS, DESCENT = 10, 0.75
+# How hard L1 pulls at a factor, as a part of how hard the task does at the median one: as mask layers are penalised.
+STRENGTH = 0.3
+# Of the running mean of squared gradients.
+MEMORY = 0.99
 
 Report = Callable[[int, float, float], None]
 """Told (steps done, the last loss, latency of what is kept)."""
@@ -104,10 +108,12 @@ def iterative(
     strength: float = STRENGTH,
     kind: str = GAIN,
 ) -> WDSR:
-    """(ii): train ``start`` with ``strength`` times the L1 norm of its factors in the loss, and prune ROUNDS times.
+    """(ii): train ``start`` with the L1 norm of its factors in the loss, and prune ROUNDS times.
 
-    Batch norm hurts super-resolution, so the factors are the gains of weight norm unless ``kind`` says otherwise. What
-    is returned and raised is as for :func:`one_shot`.
+    A fixed weight of that norm would have to be found anew for each kind of factor and stage of training, as for masks
+    (penalty.py): ``strength`` is in units of the task's gradient to the median factor. Batch norm hurts
+    super-resolution, so the factors are the gains of weight norm unless ``kind`` says otherwise. What is returned and
+    raised is as for :func:`one_shot`.
     """
     looked = [_batch(settings, pairs, -1 - i, device)[0] for i in range(LOOK if kind == BATCH_NORM else 0)]
     net = Scaled(start.to(device), kind, settings.least, torch.cat(looked) if looked else None).to(device)
@@ -142,17 +148,32 @@ def _train(
     """The steps of a search, at its learning rate, with its batches; prune where a round ends."""
     adam = torch.optim.Adam(net.parameters(), lr=settings.search_lr, fused=True)
     factors, every = list(net.factors().values()), max(1, target.steps // ROUNDS)
+    squares = [torch.zeros_like(f) for f in factors]
     net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     for step in range(_steps(settings)):
         low, high = _batch(settings, pairs, step, device)
         adam.zero_grad(set_to_none=True)
         loss = functional.l1_loss(net(low), high)
-        total = loss + strength * torch.stack([f.abs().sum() for f in factors]).sum() if strength else loss
-        total.backward()
+        loss.backward()
         value = loss.item()
         if not math.isfinite(value):
             raise SrTvmError(f"the loss is {value} at step {step}; start again with a smaller rate")
+        if strength:
+            _shrink(factors, squares, step, strength)
         adam.step()
         if math.isfinite(target.goal) and (step + 1) % every == 0:
             prune(net, predict, target.target(step))
         report(step + 1, value, float(latency_of(predict, net.widths())))
+
+
+@torch.no_grad()
+def _shrink(factors: list[nn.Parameter], squares: list[Tensor], step: int, strength: float) -> None:
+    """Add the gradient of the L1 norm to the task's; ``squares`` is the running mean of squares of the task's."""
+    for factor, square in zip(factors, squares, strict=True):
+        assert factor.grad is not None
+        square.lerp_(factor.grad.square(), 1 - MEMORY)
+    seen = 1 - MEMORY ** (step + 1)
+    weight = strength * balance([(s / seen).sqrt() for s in squares], [torch.ones_like(s) for s in squares])
+    for factor in factors:
+        assert factor.grad is not None
+        factor.grad.add_(factor.sign(), alpha=weight)
