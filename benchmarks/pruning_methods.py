@@ -14,6 +14,7 @@ from sr_tvm.nets.weights import load_weights, save_weights
 from sr_tvm.search import loop as search_loop
 from sr_tvm.search import magnitude
 from sr_tvm.search import settings as search_settings
+from sr_tvm.search.ddp import Group
 from sr_tvm.search.plain import plain
 from sr_tvm.search.searcher import Searcher
 from sr_tvm.speed.differentiable import latency
@@ -113,7 +114,7 @@ def _prune(
     predict = latency(plan.speed, plan.height, plan.width, plan.supernet.scale)
     if method in (MASKS, EQUAL):
         seen = predict if method == MASKS else magnitude.equal(predict)
-        searcher = Searcher(settings, pairs, seen, start)
+        searcher = Searcher(settings, pairs, seen, start, group=Group(device=place))
         search_loop.search(searcher, to.parent, lambda now: tick("searching", now.step))
         return
     prune = {ONE_SHOT: magnitude.one_shot, ITERATIVE: magnitude.iterative}[method]
