@@ -48,7 +48,7 @@ class RowLowering:
         of 12 where there are 16. Winograd's products, three channels to a tile, take 24 and 12."""
         many = self.processor.registers > 16
         winograd = 3 if self.winograd else 0
-        return Tiles(registers=16 if many else 12, winograd=winograd, lines=2 if many else 1, pairs=many)
+        return Tiles(16 if many else 12, winograd, lines=2 if many else 1, pairs=many, chunk=96, unroll=2)
 
     def decide(self, region: Region, shape: Shape) -> Decisions:
         """The cost model's choice, by dynamic programming over the cuts."""
