@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,6 +27,7 @@ from sr_tvm.speed import known
 from sr_tvm.training import loop as training_loop
 from sr_tvm.training import session as training_session
 from sr_tvm.training.settings import Settings as TrainingSettings
+from sr_tvm.training.step import best_precision
 
 NAME = "search_small"
 DEVICE, SCALE, SUPERNET = "galaxy-s21", 2, Architecture.uniform(2, 4, 16)
@@ -33,6 +35,7 @@ BUDGETS = (40.0, 28.0, 16.0)
 PATCH, LIMIT_MINUTES = 32, 30
 STEPS = {"supernet": 3000, "width": 400, "depth": 800, "finetune": 2000}
 SEED, BATCH = 0, 16
+CPU = torch.device("cpu")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PLACE = click.Path(file_okay=False, path_type=Path)
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -52,7 +55,8 @@ def train_folders(data: Path) -> list[Path]:
 
 def supernet(data: Path, place: Path, steps: int, threads: int, tick: Any) -> tuple[WDSR, float]:
     """Train the supernet, or take it up in ``place``; gives it with its PSNR-Y in dB."""
-    settings = TrainingSettings(SUPERNET, steps=steps, batch=BATCH, patch=PATCH, seed=SEED, validate_every=steps)
+    settings = TrainingSettings(SUPERNET, steps=steps, batch=BATCH, patch=PATCH, seed=SEED, validate_every=steps,
+                                precision=best_precision(CPU))  # fmt: skip
     trainer, _ = training_session.prepare(settings, train_folders(data), data / "eval/Set5", "cpu", threads,
                                           place / "cache")  # fmt: skip
     training_loop.train(trainer, place / "supernet", lambda now: tick(now.step, now.steps))
@@ -64,7 +68,7 @@ def search(budget: float, start: WDSR, data: Path, place: Path, steps: dict[str,
     lengths = {f"{name}_steps": count for name, count in steps.items() if name != "supernet"}
     height, width = search_session.default_input(SCALE)
     settings = Settings(SUPERNET, budget, height, width, batch=BATCH, patch=PATCH, seed=SEED,
-                        validate_every=10**9, **lengths)  # fmt: skip
+                        validate_every=10**9, precision=best_precision(CPU), **lengths)  # fmt: skip
     begin = time.monotonic()
     searcher = search_session.prepare(settings, known.find(DEVICE), train_folders(data), start, data / "eval/Set5",
                                       threads=threads, cache=place / "cache")  # fmt: skip
@@ -122,6 +126,7 @@ def main(data: Path, work: Path, threads: int, part: float, output: Path | None)
         "patch": PATCH,
         "seed": SEED,
         "threads": threads,
+        "precision": best_precision(CPU),
         "score": "PSNR-Y in dB on Set5; psnr_searched before, psnr after fine-tuning",
         "minutes": "of this run; what was taken up from checkpoints is not in it",
     }

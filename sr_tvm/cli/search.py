@@ -52,6 +52,9 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("--search-lr", type=float, default=5e-4, show_default=True, help="Of weights while searching.")
 @click.option("--gamma", type=float, default=0.3, show_default=True, help="Weight of the latency; 1 is the task's.")
 @click.option("--travel", type=float, default=4.0, show_default=True, help="How far an indicator of 0..1 can go.")
+@click.option("--clip", type=float, default=0.5, show_default=True, help="Largest norm of the gradients; 0 for none.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True,
+              help="Of the blocks' convolutions; auto: bfloat16 where the hardware has it.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")
@@ -68,6 +71,7 @@ def command(
     supernet_steps: int,
     output: str,
     compute: str,
+    precision: str,
     **more: Any,
 ) -> None:
     """Search the widths and the depth of a network that takes at most so long on a device.
@@ -84,19 +88,22 @@ def command(
     from sr_tvm.search.session import default_input
     from sr_tvm.search.settings import Settings
     from sr_tvm.speed import known
+    from sr_tvm.training.step import best_precision
+    from sr_tvm.training.upscalers import pick_device
 
     model = known.find(speed_name)
     start, big = _supernet(supernet, arch, int(scale))
     height, width = size or default_input(int(scale))
     places = {name: more.pop(name) for name in ("data", "validate", "threads", "cache")}
+    device = pick_device(compute)
+    precision = best_precision(device) if precision == "auto" else precision
     steps = 0 if start else supernet_steps
-    settings = Settings(big, budget, height, width, supernet_steps=steps, **more)
+    settings = Settings(big, budget, height, width, supernet_steps=steps, precision=precision, **more)
     from sr_tvm.search.ddp import joined
     from sr_tvm.search.loop import look_ahead
-    from sr_tvm.training.upscalers import pick_device
 
     look_ahead(settings, Path(output))
-    with joined(pick_device(compute)) as group:
+    with joined(device) as group:
         _run(settings, (speed_name, model), start, group, places, Path(output))
 
 
@@ -135,7 +142,7 @@ def _run(
         told: dict[str, Any] = {} if silent else {"warn": note, "tick": tick}
         searcher = prepare(settings, model, supernet=start, group=group, **places, **told)
     if not silent:
-        where = f"{group.device}" + (f", {group.size} processes" if group.size > 1 else "")
+        where = f"{group.device} in {settings.precision}" + (f", {group.size} processes" if group.size > 1 else "")
         click.echo(
             f"{len(searcher.pairs.pairs)} pictures, on {where}; {settings.budget:g} {model.unit} on {name}{stand_in} "
             f"for {settings.height}x{settings.width}; the supernet takes {searcher.most:.1f}",

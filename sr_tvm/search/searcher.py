@@ -27,6 +27,7 @@ from sr_tvm.training import batches
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.settings import Settings as Drawn
 from sr_tvm.training.slicing import adopt
+from sr_tvm.training.step import mixed
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 # Steps of the search in which the target comes down, as a part; in the rest the choice can calm down under the budget.
@@ -125,7 +126,7 @@ class Searcher:
         self.loss_sum, self.loss_count = 0.0, 0
         self.history: list[dict[str, Any]] = []
         self.average: WDSR | None = None
-        self._use(SuperNet(net, settings.smallest))
+        self._use(SuperNet(net, settings.smallest, settings.precision))
 
     def _schedule(self) -> Schedule:
         s = self.settings
@@ -140,6 +141,8 @@ class Searcher:
         """Take up ``network`` with a new optimizer."""
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         s = self.settings
+        if isinstance(network, WDSR) and s.precision != "float32":
+            mixed(network, self.device, getattr(torch, s.precision))
         groups: list[dict[str, Any]] = [{"params": self._weights(), "lr": s.lr}]
         self.squares: dict[str, Tensor] = {}
         self.seen = 0  # gradients of which squares are the mean
@@ -201,6 +204,8 @@ class Searcher:
         if phase.searches:
             target = self.schedule.target(self.step - s.supernet_steps)
             latency = self._penalize(target)
+        if s.clip:
+            nn.utils.clip_grad_norm_(self._weights(), s.clip)
         self.adam.step()
         if isinstance(self.network, SuperNet) and target is not None:
             self.network.confine()

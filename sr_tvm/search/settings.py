@@ -10,6 +10,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
+from sr_tvm.training.settings import PRECISIONS
 
 SUPERNET, WIDTH, DEPTH, FINETUNE = "supernet", "width", "depth", "finetune"
 
@@ -35,7 +36,8 @@ class Settings:
     out. ``lr`` is Adam's for weights at the start of a cosine while training and fine-tuning; while searching it is
     constantly ``search_lr``. ``travel`` is how far an indicator, which begins at 1 and is cut at 0.5, could go in all
     steps of the search. ``gamma`` weighs the latency: at 1 it pulls as hard as the task, see penalty.py. ``patch`` is
-    in low-resolution pixels.
+    in low-resolution pixels, ``clip`` the largest norm of the weights' gradients (0: none), ``precision`` that of the
+    blocks' convolutions.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -57,6 +59,8 @@ class Settings:
     gamma: float = 0.3
     seed: int = 0
     ema: float = 0.999
+    clip: float = 0.5
+    precision: str = "float32"
     validate_every: int = 500
     least: Least = Least()
 
@@ -78,6 +82,10 @@ class Settings:
                 raise SrTvmError(f"{name} is {value}; a number above 0 is allowed")
         if not 0 <= self.ema < 1:
             raise SrTvmError(f"ema is {self.ema}; a number from 0 to below 1 is allowed")
+        if not 0 <= self.clip < math.inf:
+            raise SrTvmError(f"clip is {self.clip}; a number from 0, which is for none, is allowed")
+        if self.precision not in PRECISIONS:
+            raise SrTvmError(f"precision is {self.precision!r}; {' or '.join(PRECISIONS)} is allowed")
         if not self.supernet.blocks:
             raise SrTvmError("the supernet has no blocks; there is nothing to search")
         if not self.width_steps + self.depth_steps:

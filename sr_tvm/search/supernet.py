@@ -53,10 +53,12 @@ class SuperNet(nn.Module):
 
     Masks multiply weights, not activations: the same function for a hundredth of the memory traffic. That of an
     expanded layer multiplies the inputs of the next, behind the ReLU, where the gradient of a masked channel is alive.
+    ``precision`` is that of the blocks' convolutions; all else is float32, as in training/step.py.
     """
 
-    def __init__(self, net: WDSR, least: Least | None = None) -> None:
+    def __init__(self, net: WDSR, least: Least | None = None, precision: str = "float32") -> None:
         super().__init__()
+        self.precision: torch.dtype = getattr(torch, precision)
         least = least or Least()
         a = net.architecture
         self.net, self.least = net, least
@@ -107,10 +109,12 @@ class SuperNet(nn.Module):
         for i, block in enumerate(net.blocks):
             assert isinstance(block, WideBlock)
             expand, linear = (self.mask(kind, i)() for kind in KINDS)
-            wide = torch.relu(block.expand(deep))
-            low = _conv(wide, block.linear, linear, expand)
+            with torch.autocast(x.device.type, self.precision, self.precision != torch.float32, cache_enabled=False):
+                wide = torch.relu(block.expand(deep))
+                low = _conv(wide, block.linear, linear, expand)
+                branch = _conv(low, block.project, path * keep[i])
             # around * deep + through * (deep + branch), where exactly one of the two is 1.
-            deep = deep + _conv(low, block.project, path * keep[i])
+            deep = deep + branch
         return net.shuffle(net.tail(deep) + net.skip(x)) + net.mean
 
 
