@@ -41,7 +41,7 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("--arch", help="The supernet to train where no weights are given: wdsr-16x24 if not given, or a file.")
 @click.option("--validate", help="Folder of pictures to score on; without it only the loss is told.")
 @click.option("--input", "size", type=Size(), help="Low resolution that the latency is for; of 1280x720 if not given.")
-@click.option("-o", "--output", required=True, help="Folder for the checkpoint and the results.")
+@click.option("-o", "--output", help="Folder for the checkpoint and the results; runs/search-... if not given.")
 @click.option("--supernet-steps", **_steps(12000, "train the supernet, where no weights are given."))
 @click.option("--width-steps", **_steps(2000, "search widths."))
 @click.option("--depth-steps", **_steps(4000, "search widths and depth."))
@@ -69,7 +69,7 @@ def command(
     arch: str | None,
     size: tuple[int, int] | None,
     supernet_steps: int,
-    output: str,
+    output: str | None,
     compute: str,
     precision: str,
     **more: Any,
@@ -102,9 +102,10 @@ def command(
     from sr_tvm.search.ddp import joined
     from sr_tvm.search.loop import look_ahead
 
-    look_ahead(settings, Path(output))
+    folder = Path(output or f"runs/search-x{scale}-{Path(speed_name).stem}-{budget:g}")
+    look_ahead(settings, folder)
     with joined(device) as group:
-        _run(settings, (speed_name, model), start, group, places, Path(output))
+        _run(settings, (speed_name, model), start, group, places | {"supernet": supernet}, folder)
 
 
 def _supernet(path: str | None, arch: str | None, scale: int) -> tuple[WDSR | None, Architecture]:
@@ -140,6 +141,7 @@ def _run(
     silent = not group.leads
     with bar("preparing pictures") as tick:
         told: dict[str, Any] = {} if silent else {"warn": note, "tick": tick}
+        trained = places.pop("supernet") or folder / loop.SUPERNET_FILE
         searcher = prepare(settings, model, supernet=start, group=group, **places, **told)
     if not silent:
         where = f"{group.device} in {settings.precision}" + (f", {group.size} processes" if group.size > 1 else "")
@@ -177,8 +179,8 @@ def _run(
     weights, data = folder / "weights.safetensors", " ".join(f"--data {shlex.quote(str(d))}" for d in places["data"])
     click.echo(
         f"next:  sr-tvm evaluate {weights} --data {places['validate'] or 'FOLDER'} --scale {settings.supernet.scale}\n"
-        f"       sr-tvm train --arch {folder / 'architecture.json'} --init {weights} {data} -o "
-        f"{folder / 'trained'}\n"
+        f"       sr-tvm train --arch {folder / 'architecture.json'} --init {weights} --teacher {trained} {data} "
+        f"-o {folder / 'trained'}\n"
         f"       sr-tvm export {weights} -o {folder / 'model.onnx'}",
         err=True,
     )

@@ -20,6 +20,7 @@ def hold(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Boun
     A step can carry several scores over the threshold at once, all blocks even, where one would have done.
     """
     choice = Selection(net, noise, predict, bounds.blocks)
+    _need_blocks(choice)
     choice.grow(bounds.low, bounds.high)
     choice.nudge()
 

@@ -93,6 +93,9 @@ def test_nothing_is_brought_back_above_the_lower_bound():
 def test_a_block_at_least_is_kept():
     net, noise = net_and_noise(Architecture.uniform(2, 3, 8))
     net.blocks.settle(torch.tensor([False] * 3))
+    hold(net, noise, toy, bounds(20, blocks=1))
+    assert len(net.architecture().blocks) == 1
+    net.blocks.settle(torch.tensor([False] * 3))
     settle(net, noise, toy, bounds(100, blocks=2))
     assert len(net.architecture().blocks) >= 2
 
