@@ -32,8 +32,8 @@ def arguments(folders, supernet, place, *more):
     return [
         *("search", "--scale", 2, "--latency", 8, "--device", "galaxy-s21", "--arch", supernet, "--data", folders[0]),
         *("--supernet-steps", 4, "--width-steps", 6, "--depth-steps", 6, "--finetune-steps", 4, "--batch", 2),
-        *("--patch", 16, "--threads", 1, "--compute", "cpu", "--validate-every", 5, "--cache", place / "cache"),
-        *("-o", place / "run", *more),
+        *("--patch", 16, "--threads", 1, "--compute", "cpu", "--precision", "float32", "--validate-every", 5),
+        *("--cache", place / "cache", "-o", place / "run", *more),
     ]
 
 

@@ -105,6 +105,14 @@ def test_one_seed_one_result_another_seed_another(begin, tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes() != paths[2].read_bytes()
 
 
+def test_blocks_in_bfloat16(begin, tmp_path):
+    """All phases, beside the same search in float32: the first steps differ by rounding alone."""
+    searcher, exact = begin(precision="bfloat16", validate=False), begin(validate=False)
+    ours, theirs = ([s.advance().loss for _ in range(4)] for s in (searcher, exact))
+    assert ours != theirs and ours == pytest.approx(theirs, rel=0.02)
+    assert loop.search(begin(precision="bfloat16", validate=False), tmp_path, ignore).inside
+
+
 def test_masks_are_what_fine_tuning_starts_from(begin):
     """Between the last step of the search and the first of fine-tuning the function does not change."""
     searcher = begin()
