@@ -16,9 +16,8 @@ from sr_tvm.search.searcher import Progress, Searcher
 from sr_tvm.search.selection import TOLERANCE
 from sr_tvm.search.settings import SUPERNET, Settings
 from sr_tvm.search.supernet import SuperNet
-from sr_tvm.training import loop as training_loop
 from sr_tvm.training.checkpoint import peek
-from sr_tvm.training.loop import CHECKPOINT
+from sr_tvm.training.loop import CHECKPOINT, interruptions
 
 CHECKPOINT_SECONDS = 60.0
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/search-history", 1
@@ -69,7 +68,7 @@ def search(
         save(searcher, path)  # a place that cannot be written is found out now, not after an hour
     group.wait()
     saved = time.monotonic()
-    with training_loop._interruptions() as stopped:
+    with interruptions() as stopped:
         while searcher.step < searcher.settings.steps:
             # All processes stop at the same step, or the others would wait for ever.
             if group.mean([], [float(stopped())])[0]:

@@ -242,7 +242,7 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
 
 
 @contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
+def interruptions() -> Iterator[Callable[[], bool]]:
     """Within it, Ctrl-C and SIGTERM set a flag that is looked at between steps, so no half-done step is saved."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -293,7 +293,7 @@ def train(trainer: Trainer, folder: Path, report: Callable[[Progress], None]) ->
     else:
         trainer.save(path)  # a place that cannot be written is found out now, not after an hour
     saved = time.monotonic()
-    with _interruptions() as asked:
+    with interruptions() as asked:
         while trainer.step < trainer.settings.steps:
             if asked():
                 trainer.save(path)
