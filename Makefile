@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 EXTRAS := compile,train,report,test,dev
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
@@ -18,8 +19,8 @@ venv: $(BIN)/sr-tvm ## make .venv with everything but the peer engines
 demo: venv ## once round the whole loop on this machine, into runs/demo
 	$(BIN)/sr-tvm demo -o runs/demo
 
-test: venv ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: venv ## all tests, a file to a process: make test JOBS=1 for one after another
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: venv ## ruff, types and the tests of seconds
 	$(BIN)/ruff check .
