@@ -17,6 +17,7 @@ from qemu import PHONE, check_emulated, needs_qemu
 from region_nets import SIDES, Builder
 from region_reference import evaluate
 
+from sr_tvm.devices.threads import run_with_threads
 from sr_tvm.streaming.lowering import Kernel, Shape
 from sr_tvm.streaming.region import Region, Result
 from sr_tvm.streaming.winograd_gemm import ACTIVATIONS, choose, winograd_gemm, worth
@@ -84,14 +85,10 @@ def test_wide_layers_stay_within_the_error() -> None:
 def test_threads_do_not_change_the_result(size: tuple[int, int, int]) -> None:
     region = layer(64, 96)
     inputs, kernels = random_inputs(region, size), Winograd().lower(region, size, "f")
-    configure = tvm.get_global_func("runtime.config_threadpool")
-    found = []
-    try:
-        for threads in (1, 2, 3):
-            configure(1, threads)
-            found.append(run_kernels(kernels, inputs)[region.results[0].value, 1])
-    finally:
-        configure(1, 0)
+    found = [
+        run_with_threads(threads, lambda: run_kernels(kernels, inputs)[region.results[0].value, 1])
+        for threads in (1, 2, 3)
+    ]
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 

@@ -110,7 +110,7 @@ def test_killed_between_candidates(tmp_path, monkeypatch):
     class Killed(Recorded):
         def measure_region(self, decisions, cutoff=None):
             if len(self.keys) == 9:
-                shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+                shutil.copytree(tmp_path / "whole", tmp_path / "killed", dirs_exist_ok=True)
             return super().measure_region(decisions, cutoff)
 
     whole, _ = search(tmp_path / "whole", measurer=Killed())
