@@ -87,7 +87,7 @@ def test_threads_do_not_change_the_result(size: tuple[int, int, int]) -> None:
     inputs, kernels = random_inputs(region, size), Winograd().lower(region, size, "f")
     found = [
         run_with_threads(threads, lambda: run_kernels(kernels, inputs)[region.results[0].value, 1])
-        for threads in (1, 2, 3)
+        for threads in (1, 2)
     ]
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
