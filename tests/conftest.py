@@ -16,3 +16,22 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped under CI: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """(training folder of 4 pictures of 64x80, validation folder of 2, one of them grey): cut from those that
+    scikit-image brings (public domain: astronaut by NASA, coffee CC0)."""
+    import numpy as np
+    from PIL import Image
+    from skimage import data
+
+    root = tmp_path_factory.mktemp("pictures")
+    train, validate = root / "train", root / "validate"
+    train.mkdir(), validate.mkdir()
+    astronaut, coffee = data.astronaut(), data.coffee()
+    for i in range(4):
+        Image.fromarray(np.ascontiguousarray(astronaut[i * 90 : i * 90 + 64, 100:180])).save(train / f"{i}.png")
+    Image.fromarray(np.ascontiguousarray(coffee[100:141, 100:151])).save(validate / "colour.png")
+    Image.fromarray(np.ascontiguousarray(data.camera()[100:140, 200:250])).save(validate / "grey.png")
+    return train, validate

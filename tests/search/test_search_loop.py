@@ -157,8 +157,8 @@ def test_the_target_is_followed(begin):
     """What is kept comes down with it, and is near it when it has come to rest."""
     searcher = begin(supernet_steps=0, width_steps=20, depth_steps=60, finetune_steps=0, travel=8.0, budget=6.0)
     seen = [searcher.advance() for _ in range(80)]
-    # One of 6 channels or 3 blocks is a sixth or a third of the latency.
-    assert all(0.75 * now.target <= now.latency for now in seen)
+    # One of 3 blocks is a third of the latency: so much may be missing, no more.
+    assert all(now.target * 2 / 3 <= now.latency for now in seen)
     assert all(now.latency <= 1.5 * now.target for now in seen[60:])
     assert 5.82 <= seen[-1].latency <= 6
 
