@@ -18,7 +18,10 @@ FEW = 12  # operators of one kernel that are listed one by one
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--input-shape", "shape", multiple=True, metavar="[NAME:]1x3xHxW",
+    "--input-shape",
+    "shape",
+    multiple=True,
+    metavar="[NAME:]1x3xHxW",
     help="Size of an input that the file leaves open, else any size where the target takes it; repeat for more.",
 )
 @click.option("--target", default="cpu", show_default=True, help="Target that the kernels are made for.")

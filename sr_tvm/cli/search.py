@@ -46,9 +46,9 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("--width-steps", **_steps(2000, "search widths."))
 @click.option("--depth-steps", **_steps(4000, "search widths and depth."))
 @click.option("--finetune-steps", **_steps(12000, "train what was found."))
-@click.option("--batch", type=int, default=16, show_default=True, help="Of all processes together.")
-@click.option("--patch", type=int, default=48, show_default=True, help="In low-resolution pixels.")
-@click.option("--lr", type=float, default=2e-3, show_default=True, help="Of training and fine-tuning.")
+@click.option("--batch", type=int, default=4, show_default=True, help="Of all processes together.")
+@click.option("--patch", type=int, default=32, show_default=True, help="In low-resolution pixels.")
+@click.option("--lr", type=float, default=6e-3, show_default=True, help="Of training and fine-tuning.")
 @click.option("--search-lr", type=float, default=5e-4, show_default=True, help="Of weights while searching.")
 @click.option("--gamma", type=float, default=0.3, show_default=True, help="Weight of the latency; 1 is the task's.")
 @click.option("--travel", type=float, default=4.0, show_default=True, help="How far an indicator of 0..1 can go.")
@@ -152,7 +152,7 @@ def _run(
         )
         if caution := known.caution(model):
             note(f"the speed model of {name}: {caution}")
-    with (Quiet() if silent else SearchBar(settings, model.unit)) as shown:
+    with Quiet() if silent else SearchBar(settings, model.unit) as shown:
         try:
             found = loop.search(searcher, folder, shown.report, tell(name, model))
         except KeyboardInterrupt:

@@ -41,13 +41,20 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--validate", help="Folder of pictures to score on while training; without it only the loss is told.")
 @click.option("-o", "--output", required=True, help="Folder for the checkpoint and the results.")
 @click.option("--steps", type=int, default=12000, show_default=True)
-@click.option("--batch", type=int, default=16, show_default=True)
-@click.option("--patch", type=int, default=48, show_default=True, help="In low-resolution pixels.")
-@click.option("--lr", type=float, default=2e-3, show_default=True, help="At the start of the cosine.")
+@click.option("--batch", type=int, default=4, show_default=True)
+@click.option("--patch", type=int, default=32, show_default=True, help="In low-resolution pixels.")
+@click.option("--lr", type=float, default=6e-3, show_default=True, help="At the start of the cosine.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
 @click.option("--warmup", type=int, default=0, show_default=True, help="Steps in which the rate rises to --lr.")
 @click.option("--clip", type=float, default=0.5, show_default=True, help="Largest norm of the gradients; 0 for none.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["muon", "adam"]),
+    default="muon",
+    show_default=True,
+    help="Of the blocks' filters; Adam has the rest.",
+)
 @click.option("--init", help="Weights file to begin as; a larger network is sliced to --arch.")
 @click.option("--teacher", help="Weights file of a network, of any size, whose output is aimed at too.")
 @click.option("--teacher-share", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")

@@ -32,7 +32,7 @@ def clean(text: Any, limit: int = 40) -> str:
     if len(line) <= limit:
         return line
     head = (limit - 1) * 2 // 3
-    return f"{line[:head]}…{line[head + 1 - limit:]}"
+    return f"{line[:head]}…{line[head + 1 - limit :]}"
 
 
 def settings() -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.search.searcher import MOMENTS, Searcher
+from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.settings import FINETUNE
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
@@ -40,13 +40,8 @@ def check(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
 
 
 def _tensors(searcher: Searcher) -> dict[str, Tensor]:
-    trained = set(searcher.trained)
-    out: dict[str, Tensor] = {}
-    for name, parameter in searcher.network.named_parameters():
-        out[f"network.{name}"] = parameter
-        if parameter in trained:
-            moments = searcher.adam.state.get(parameter) or {k: torch.zeros_like(parameter) for k in MOMENTS}
-            out |= {f"{k}.{name}": moments[k] for k in MOMENTS}
+    out = {f"network.{name}": parameter for name, parameter in searcher.network.named_parameters()}
+    out |= searcher.optimizers.moments()
     out |= {f"squares.{name}": square for name, square in searcher.squares.items()}
     if searcher.average is not None:
         out |= {f"average.{name}": parameter for name, parameter in searcher.average.named_parameters()}
@@ -80,15 +75,11 @@ def restore(searcher: Searcher, path: Path) -> None:
         searcher.become(WDSR(_found(told["state"], searcher, path)))
     searcher._use(searcher.network)
     saved = Checkpoint.read(path, {k: tuple(v.shape) for k, v in _tensors(searcher).items()})
-    # Fused Adam keeps its counter as a float32 tensor on the parameter's device.
-    counter = torch.tensor(float(step - searcher.phase.begin), dtype=torch.float32, device=searcher.device)
-    trained = set(searcher.trained)
+    if step > searcher.phase.begin:
+        searcher.optimizers.remember(saved.tensors, step - searcher.phase.begin)
     with torch.no_grad():
         for name, parameter in searcher.network.named_parameters():
             parameter.copy_(saved.tensors[f"network.{name}"])
-            if parameter in trained and counter > 0:
-                moments = {k: torch.empty_like(parameter).copy_(saved.tensors[f"{k}.{name}"]) for k in MOMENTS}
-                searcher.adam.state[parameter] = {"step": counter.clone(), **moments}
         for name, parameter in searcher.average.named_parameters() if searcher.average else ():
             parameter.copy_(saved.tensors[f"average.{name}"])
         for name, square in searcher.squares.items():

@@ -1,4 +1,4 @@
-"""One search in memory: the phases, the network of each, its optimizer, and the step that all of them take."""
+"""One search in memory: the phases, the network of each, its optimizers, and the step that all of them take."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training import batches
 from sr_tvm.training.data import Pairs
+from sr_tvm.training.optimizers import Optimizers
 from sr_tvm.training.settings import Settings as Drawn
 from sr_tvm.training.slicing import adopt
 from sr_tvm.training.step import mixed
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 # Steps of the search in which the target comes down, as a part; in the rest the choice can calm down under the budget.
 DESCENT = 0.75
 # Of the running mean of squared gradients.
@@ -84,7 +84,7 @@ def reachable(predict: Latency, settings: Settings) -> tuple[float, float]:
 
 
 class Searcher:
-    """The network of the current phase (a `SuperNet`, in the last a dense `WDSR`), its optimizer, counters, history.
+    """The network of the current phase (a `SuperNet`, in the last a dense `WDSR`), its optimizers, counters, history.
 
     Args:
         start: the trained supernet; a fresh one is made from the seed if None.
@@ -138,34 +138,31 @@ class Searcher:
         return Schedule(self.most, s.budget * AIM, max(1, int(DESCENT * steps)), floor, held)
 
     def _use(self, network: SuperNet | WDSR) -> None:
-        """Take up ``network`` with a new optimizer."""
+        """Take up ``network`` with new optimizers."""
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         s = self.settings
         if isinstance(network, WDSR) and s.precision != "float32":
             mixed(network, self.device, getattr(torch, s.precision))
-        groups: list[dict[str, Any]] = [{"params": self._weights(), "lr": s.lr}]
+        # At the small, constant rate of a search Adam does; its memory of squares is what the indicators go by, too.
+        kind = "adam" if self.phase.searches else "muon"
+        self.optimizers = Optimizers(self._weights(), s.lr, self.device, kind)
         self.squares: dict[str, Tensor] = {}
         self.seen = 0  # gradients of which squares are the mean
         if self.phase.searches:
             assert isinstance(self.network, SuperNet)
-            groups.append({"params": self._indicators(), "lr": s.mask_lr})
+            self.optimizers.add(self._indicators(), s.mask_lr)
             named = {n: p for n, p in self.network.named_parameters() if not n.startswith("net.")}
             self.squares = {n: torch.zeros_like(p) for n, p in named.items()}
-        self.adam = torch.optim.Adam(groups, fused=True)
 
-    def _weights(self) -> list[nn.Parameter]:
-        return list((self.network.net if isinstance(self.network, SuperNet) else self.network).parameters())
+    def _weights(self) -> dict[str, nn.Parameter]:
+        inner = "net." if isinstance(self.network, SuperNet) else ""
+        return {n: p for n, p in self.network.named_parameters() if n.startswith(inner)}
 
-    def _indicators(self) -> list[nn.Parameter]:
+    def _indicators(self) -> dict[str, nn.Parameter]:
         """Those that this phase searches; depth is fixed in the first."""
         assert isinstance(self.network, SuperNet)
-        fixed = set(self.network.blocks.parameters()) if self.phase.name == WIDTH else set()
-        return [p for p in self.network.indicators() if p not in fixed]
-
-    @property
-    def trained(self) -> list[nn.Parameter]:
-        """The parameters that the current phase trains."""
-        return [p for group in self.adam.param_groups for p in group["params"]]
+        outer = ("net.", "blocks.") if self.phase.name == WIDTH else ("net.",)
+        return {n: p for n, p in self.network.named_parameters() if not n.startswith(outer)}
 
     @property
     def dense(self) -> WDSR:
@@ -191,11 +188,11 @@ class Searcher:
         """
         s, phase = self.settings, self.phase
         low, high = (x[self.share] for x in self.batch(self.step))
-        self.adam.param_groups[0]["lr"] = s.learning_rate(self.step)
+        self.optimizers.rate(s.learning_rate(self.step))
         self.network.zero_grad(set_to_none=True)
         loss = functional.l1_loss(self.network(low), high)
         loss.backward()
-        grads = [p.grad for p in self.trained if p.grad is not None]
+        grads = [p.grad for p in self.optimizers.weights.values() if p.grad is not None]
         # NaN survives the mean, so all processes stop together.
         (value,) = self.group.mean(grads, [loss.item()])
         if not math.isfinite(value):
@@ -205,8 +202,8 @@ class Searcher:
             target = self.schedule.target(self.step - s.supernet_steps)
             latency = self._penalize(target)
         if s.clip:
-            nn.utils.clip_grad_norm_(self._weights(), s.clip)
-        self.adam.step()
+            nn.utils.clip_grad_norm_(self._weights().values(), s.clip)
+        self.optimizers.step()
         if isinstance(self.network, SuperNet) and target is not None:
             self.network.confine()
             hold(self.network, self.noise(), self.predict, Bounds.under(target, s.smallest.blocks))
@@ -218,7 +215,7 @@ class Searcher:
     def _penalize(self, target: float) -> float:
         """Add the penalty's gradient to that of the task; gives the latency before the step."""
         assert isinstance(self.network, SuperNet)
-        indicators, every = self._indicators(), self.network.indicators()
+        indicators, every = list(self._indicators().values()), self.network.indicators()
         for name, parameter in zip(self.squares, every, strict=True):
             if parameter.grad is not None:
                 self.squares[name].lerp_(parameter.grad.square(), 1 - MEMORY)

@@ -33,7 +33,7 @@ class Settings:
     """One search of a network of ``budget`` (in the speed model's unit) on a low-resolution ``height`` x ``width``.
 
     ``supernet_steps``, ``width_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths; 0 leaves one
-    out. ``lr`` is Adam's for weights at the start of a cosine while training and fine-tuning; while searching it is
+    out. ``lr`` is for weights at the start of a cosine while training and fine-tuning; while searching it is
     constantly ``search_lr``. ``travel`` is how far an indicator, which begins at 1 and is cut at 0.5, could go in all
     steps of the search. ``gamma`` weighs the latency: at 1 it pulls as hard as the task, see penalty.py. ``patch`` is
     in low-resolution pixels, ``clip`` the largest norm of the weights' gradients (0: none), ``precision`` that of the
@@ -51,9 +51,9 @@ class Settings:
     width_steps: int = 2000
     depth_steps: int = 4000
     finetune_steps: int = 12000
-    batch: int = 16
-    patch: int = 48
-    lr: float = 2e-3
+    batch: int = 4
+    patch: int = 32
+    lr: float = 6e-3
     search_lr: float = 5e-4
     travel: float = 4.0
     gamma: float = 0.3

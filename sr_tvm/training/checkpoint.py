@@ -18,7 +18,7 @@ from torch import Tensor
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import write_blob
 
-SCHEMA, VERSION = "sr-tvm/training-checkpoint", 2  # 1 drew other patches
+SCHEMA, VERSION = "sr-tvm/training-checkpoint", 3  # 1 drew other patches, 2 had other optimizers
 HINT = "delete it to start again, or name another output"
 
 

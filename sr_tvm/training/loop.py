@@ -1,4 +1,4 @@
-"""The training loop: Adam, cosine, averaged weights. Stopped at any step, it goes on as if it never was."""
+"""The training loop: steps, cosine, averaged weights. Stopped at any step, it goes on as if it never was."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 # Steps between looks at the loss on a GPU: a look waits for it, and lets it wait for the next step.
 GPU_LOOK_EVERY = 25
-MOMENTS = ("exp_avg", "exp_avg_sq")
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 
 
@@ -46,7 +45,7 @@ class Progress:
 
 
 class Trainer:
-    """One run in memory: the network, Adam's moments and the averaged weights.
+    """One run in memory: the network, the optimizers' moments and the averaged weights.
 
     Args:
         validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end.
@@ -88,17 +87,13 @@ class Trainer:
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
         self.gradient = Step(
-            self.model, settings.lr, teacher, settings.teacher_share, device, record, settings.clip
+            self.model, settings.lr, teacher, settings.teacher_share, device, record, settings.clip, settings.optimizer
         )
         self.batch = batches.source(pairs, settings, device)
         self.look_every = GPU_LOOK_EVERY if on_gpu else 1
         self.step = 0
         self.loss_sum, self.loss_count, self._mean = 0.0, 0, math.nan
         self.history: list[dict[str, float]] = []
-
-    @property
-    def adam(self) -> torch.optim.Adam:
-        return self.gradient.adam
 
     @property
     def run(self) -> dict[str, Any]:
@@ -108,10 +103,8 @@ class Trainer:
     def _tensors(self) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for (name, weight), mean in zip(self.model.named_parameters(), self.average.parameters(), strict=True):
-            moments = self.adam.state.get(weight) or {k: torch.zeros_like(weight) for k in MOMENTS}
             out |= {f"model.{name}": weight, f"average.{name}": mean}
-            out |= {f"{k}.{name}": moments[k] for k in MOMENTS}
-        return out
+        return out | self.gradient.optimizers.moments()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint.
@@ -135,11 +128,7 @@ class Trainer:
         saved = Checkpoint.read(path, {k: tuple(v.shape) for k, v in self._tensors().items()})
         if saved.step > self.settings.steps:
             raise SrTvmError(f"{path}: a damaged checkpoint (step {saved.step}); {HINT}")
-        for name, weight in self.model.named_parameters():
-            moments = {k: torch.empty_like(weight).copy_(saved.tensors[f"{k}.{name}"]) for k in MOMENTS}
-            # Fused Adam keeps its counter as a float32 tensor on the parameter's device.
-            counter = torch.tensor(float(saved.step), dtype=torch.float32, device=self.device)
-            self.adam.state[weight] = {"step": counter, **moments}
+        self.gradient.optimizers.remember(saved.tensors, saved.step)
         with torch.no_grad():
             for (name, weight), mean in zip(self.model.named_parameters(), self.average.parameters(), strict=True):
                 weight.copy_(saved.tensors[f"model.{name}"])

@@ -12,6 +12,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 
 PRECISIONS = ("float32", "bfloat16")
+OPTIMIZERS = ("muon", "adam")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Settings:
     ``patch`` is in low-resolution pixels. ``lr`` is Adam's at the start of the cosine, which it reaches in ``warmup``
     steps; ``clip`` is the largest norm of the gradients, 0 for none. ``init`` is what the network begins as, sliced if
     it is larger; ``teacher`` is a network whose output is aimed at beside the truth, ``teacher_share`` of the loss.
-    ``precision`` is that of the blocks' convolutions.
+    ``precision`` is that of the blocks' convolutions, ``optimizer`` that of their filters.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -51,9 +52,9 @@ class Settings:
 
     architecture: Architecture
     steps: int = 12000
-    batch: int = 16
-    patch: int = 48
-    lr: float = 2e-3
+    batch: int = 4
+    patch: int = 32
+    lr: float = 6e-3
     seed: int = 0
     ema: float = 0.999
     validate_every: int = 500
@@ -63,6 +64,7 @@ class Settings:
     teacher: WeightsFile | None = None
     teacher_share: float = 0.5
     precision: str = "float32"
+    optimizer: str = "muon"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -84,8 +86,9 @@ class Settings:
             raise SrTvmError(f"clip is {self.clip}; a number from 0, which is for none, is allowed")
         if not 0 <= self.teacher_share <= 1:
             raise SrTvmError(f"teacher share is {self.teacher_share}; a number from 0 to 1 is allowed")
-        if self.precision not in PRECISIONS:
-            raise SrTvmError(f"precision is {self.precision!r}; {' or '.join(PRECISIONS)} is allowed")
+        for name, known in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                raise SrTvmError(f"{name} is {getattr(self, name)!r}; {' or '.join(known)} is allowed")
 
     def to_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.training.optimizers import Optimizers
 
 Body = Callable[[], None]
 # Steps that a GPU does one kernel at a time before it records: libraries choose their kernels and set up in them.
@@ -48,7 +49,7 @@ def best_precision(device: torch.device) -> str:
 
 
 class Step:
-    """Forward, loss, backward, Adam.
+    """Forward, loss, backward, and the optimizers' step.
 
     The loss is L1 to the truth, or with a ``teacher``: (1 - share) L1 to the truth + share L1 to the teacher's output.
 
@@ -67,13 +68,11 @@ class Step:
         device: torch.device,
         record: Callable[[Body], Body] | None,
         clip: float = 0.0,
+        optimizer: str = "muon",
     ) -> None:
         self.clip, self.weights = clip, list(model.parameters())
         self.model, self.teacher, self.share, self.record = model, teacher, share, record
-        on_gpu = device.type == "cuda"
-        rate = torch.tensor(lr, device=device) if on_gpu else lr
-        # One fused update instead of a loop over dozens of small tensors.
-        self.adam = torch.optim.Adam(self.weights, lr=rate, fused=True, capturable=on_gpu)
+        self.optimizers = Optimizers(dict(model.named_parameters()), lr, device, optimizer)
         # The sum of the losses of all steps since it was last set to zero: read seldom, since reading it waits.
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.low = self.high = torch.empty(0)
@@ -86,11 +85,7 @@ class Step:
 
     def __call__(self, low: Tensor, high: Tensor, lr: float) -> None:
         """Change the model by one step on ``low`` (N, 3, p, p) and ``high`` (N, 3, scale p, scale p)."""
-        for group in self.adam.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+        self.optimizers.rate(lr)
         if self.repeat is None:
             self.low, self.high = low, high
             self._body()
@@ -99,7 +94,7 @@ class Step:
 
     def _body(self) -> None:
         # Set to None, not to zero: within a recording the gradients get memory of their own, always written anew.
-        self.adam.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         output = self.model(self.low)
         loss = functional.l1_loss(output, self.high)
         if self.teacher is not None:
@@ -109,7 +104,7 @@ class Step:
         loss.backward()
         if self.clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.clip)
-        self.adam.step()
+        self.optimizers.step()
         self.total += loss.detach()
 
     def _first(self, low: Tensor, high: Tensor) -> None:

@@ -33,7 +33,7 @@ def gradients(group):
     settings = Settings(Architecture.uniform(2, 2, 6), 6.0, 360, 640, batch=4, patch=16)
     searcher = Searcher(settings, pairs(), latency(known.find("galaxy-s21"), 360, 640, 2), group=group)
     loss = searcher.advance().loss
-    return torch.cat([p.grad.flatten() for p in searcher.trained]), loss, searcher
+    return torch.cat([p.grad.flatten() for p in searcher.optimizers.weights.values()]), loss, searcher
 
 
 def work(rank, port, folder):
@@ -42,7 +42,7 @@ def work(rank, port, folder):
     grads, loss, searcher = gradients(Group(rank, 2))
     for _ in range(3):
         searcher.advance()
-    torch.save((grads, loss, [p.detach() for p in searcher.trained]), folder / f"{rank}.pt")
+    torch.save((grads, loss, [p.detach() for p in searcher.optimizers.weights.values()]), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 

@@ -114,7 +114,7 @@ def test_a_finished_run_writes_its_results_again(begin, tmp_path):
 @pytest.mark.parametrize(
     "changed, message",
     [
-        (dict(lr=1e-3), "lr 0.002"),
+        (dict(lr=1e-3), "lr 0.006"),
         (dict(seed=7), "seed 0"),
         (dict(steps=10), "steps 9"),
         (dict(architecture=Architecture.uniform(2, 1, 5)), "another architecture"),
