@@ -55,7 +55,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
     show_default=True,
     help="Of the blocks' filters; Adam has the rest.",
 )
-@click.option("--init", help="Weights file to begin as; a larger network is sliced to --arch.")
+@click.option("--init", help="Weights file to begin as, of any scale; a larger network is sliced to --arch.")
 @click.option("--teacher", help="Weights file of a network, of any size, whose output is aimed at too.")
 @click.option("--teacher-share", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")
 @click.option(

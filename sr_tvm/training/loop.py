@@ -202,7 +202,7 @@ def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
     """What the run begins with and its teacher, checked to fit.
 
     Raises:
-        SrTvmError: a file is not a weights file, or not of this scale, or too small to be sliced.
+        SrTvmError: a file is not a weights file, or too small to be sliced, or the teacher's scale is another.
     """
     start, teacher = (load_weights(file.path) if file else None for file in (settings.init, settings.teacher))
     if start is not None and settings.init is not None:

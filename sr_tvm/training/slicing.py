@@ -9,6 +9,8 @@ gives the same slice.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ PICTURES, SIZE, SEED = 4, 48, 0
 def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
     """Pick blocks and channels of ``big`` as the start of a network of ``architecture``.
 
+    Of another scale, each pixel of the output begins as the one of ``big`` at its place (:func:`rescale`).
     Blocks keep their order. The residual channels are chosen once for the whole network, since head, blocks and tail
     share them; the expanded and the linear channels for each block by itself. What is kept is copied as it is: moving
     the mean of what is dropped into the biases was measured and gains nothing reliably.
@@ -30,12 +33,12 @@ def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
     Returns:
         A plain network in eval mode, on the CPU; ``big`` itself, folded, if it has that architecture already.
     Raises:
-        SrTvmError: the scale differs, or ``architecture`` has more blocks or wider ones than ``big``.
+        SrTvmError: ``architecture`` has more blocks or wider ones than ``big``.
     """
     check(big.architecture, architecture)
     # New networks draw weights, all of which are overwritten: the caller's random numbers are none of theirs.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        big = fold(big)
+        big = rescale(fold(big), architecture.scale)
         if big.architecture == architecture:
             return big
         pictures = noise()
@@ -66,11 +69,30 @@ def check(big: Architecture, small: Architecture) -> None:
     Raises:
         SrTvmError: naming the field that is too large.
     """
-    if big.scale != small.scale:
-        raise SrTvmError(f"the weights are x{big.scale}, the architecture is x{small.scale}; they must be the same")
     if small.channels > big.channels:
         raise SrTvmError(f"architecture field channels is {small.channels}; the weights have {big.channels}, no more")
     _places(big, small, [1.0] * len(big.blocks))
+
+
+def rescale(net: WDSR, scale: int) -> WDSR:
+    """The same folded network for another scale: head and blocks do at x4 much of what they do at x2.
+
+    Tail and skip make scale x scale pixels out of one; each of the new ones is a copy of the old one that lies there.
+    """
+    before = net.architecture.scale
+    if before == scale:
+        return net
+    other = WDSR(replace(net.architecture, scale=scale), normed=False).eval()
+    other.load_state_dict(
+        {k: v for k, v in net.state_dict().items() if not k.startswith(("tail", "skip"))}, strict=False
+    )
+    # Channels of the tail are (colour, row, column), as PixelShuffle reads them.
+    places = torch.arange(scale) * before // scale
+    old = torch.arange(COLOURS * before**2).view(COLOURS, before, before)
+    made = old[:, places][:, :, places].flatten()
+    _copy(other.tail, net.tail, made, None)
+    _copy(other.skip, net.skip, made, None)
+    return other
 
 
 def noise() -> Tensor:

@@ -1,4 +1,4 @@
-"""Slices of larger networks: what is kept, where it goes, and what cannot be cut."""
+"""Slices of larger networks: what is kept, where it goes, and what cannot be cut; networks of another scale."""
 
 import pytest
 import torch
@@ -90,10 +90,21 @@ def test_the_same_slice_every_time_and_no_random_numbers_used():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("before, after", [(2, 4), (2, 3), (4, 2), (3, 4)])
+def test_another_scale_begins_as_the_old_pixels_at_their_places(before, after, picture):
+    big = network(Architecture.uniform(before, 2, 6))
+    with torch.no_grad():
+        here = slice_weights(big, Architecture.uniform(after, 2, 6))(picture)
+        there = big(picture)
+    nearest = (torch.arange(here.shape[2]) * before // after, torch.arange(here.shape[3]) * before // after)
+    assert torch.allclose(here, there[:, :, nearest[0]][:, :, :, nearest[1]], atol=1e-6)
+    smaller = slice_weights(big, Architecture.uniform(after, 1, 4))
+    assert smaller.architecture.scale == after and smaller.tail.out_channels == 3 * after**2
+
+
 @pytest.mark.parametrize(
     "wanted, message",
     [
-        (Architecture.uniform(3, 2, 6), "x2, the architecture is x3"),
         (Architecture.uniform(2, 2, 7), "channels is 7; the weights have 6"),
         (Architecture.uniform(2, 4, 6), r"blocks\[3\]"),
         (Architecture(2, 6, (Block(37, 1),)), r"blocks\[0\] is 37 expanded"),
