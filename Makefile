@@ -6,7 +6,7 @@ JOBS ?= 2
 EXTRAS := compile,train,report,test,dev
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check bench tune venv peers system-deps clean
+.PHONY: help demo test check bench tune models venv peers system-deps clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -38,6 +38,9 @@ bench: peers ## run one benchmark: make bench NAME=peers
 
 tune: venv ## tune the shipped model: make tune TARGET=cpu
 	$(BIN)/sr-tvm tune models/wdsr_x2_37k.onnx --target $(or $(TARGET),cpu) $(ARGS)
+
+models: venv ## train and ship everything in models/: make models ARGS="--data DIR" (models/README.md)
+	$(BIN)/python models/train.py $(ARGS)
 
 system-deps: ## what pip can't install (Debian): a C++ compiler for torch.compile in the peers benchmark, an emulator for the Arm tests
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ qemu-user-static

@@ -1,0 +1,95 @@
+"""From the work folder to models/: weights, architecture and ONNX of what is shipped, the history of everything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sr_tvm import files
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
+from sr_tvm.training.settings import WeightsFile
+
+SCHEMA, VERSION = "sr-tvm/model-history", 1
+SUPERNET, SEARCHED, PLAIN, SCALED = "supernet", "searched", "plain", "scaled"
+HISTORY, ONNX = "history", "model.onnx"
+EXPORT = ("--dynamic", "--exporter", "torchscript", "--opset", "17")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model is: its ``role`` here, and the budget in ms on a speed model that it was made for, if any."""
+
+    name: str
+    role: str
+    scale: int
+    device: str | None = None
+    budget: float | None = None
+
+
+def ship(about: About, work: Path, models: Path, weights: bool = False) -> None:
+    """Write models/history/NAME.json, and with ``weights`` the model itself; what is there already stays untouched.
+
+    Raises:
+        SrTvmError: a result is missing or damaged, or a place cannot be written.
+    """
+    folder = work / about.name
+    value = history(about, folder)
+    if weights:
+        for source, end in (("weights.safetensors", "safetensors"), ("architecture.json", "json"), (ONNX, "onnx")):
+            _copy(folder / source, models / f"{about.name}.{end}")
+    path = models / HISTORY / f"{about.name}.json"
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        with files.atomic_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def history(about: About, folder: Path) -> dict[str, Any]:
+    """How a model came about, and which weights are meant: of a search the widths along the way are left out."""
+    from sr_tvm.search import loop as search_loop
+    from sr_tvm.training import loop
+
+    training = files.read_json(folder / "history.json", loop.HISTORY_SCHEMA, loop.HISTORY_VERSION)
+    search = None
+    if about.role == SEARCHED:
+        path = folder / "search" / "history.json"
+        search = files.read_json(path, search_loop.HISTORY_SCHEMA, search_loop.HISTORY_VERSION)
+        rows = [{k: v for k, v in row.items() if k != "blocks"} | {"depth": len(row["blocks"])}
+                for row in search["rows"]]  # fmt: skip
+        search = {"run": search["run"], "result": search["result"], "rows": rows}
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        **asdict(about),
+        "params": Architecture.load(folder / "architecture.json").params,
+        "weights": digest(folder / "weights.safetensors"),
+        "search": search,
+        "training": {"run": training["run"], "rows": training["rows"]},
+    }
+
+
+def read(models: Path) -> list[dict[str, Any]]:
+    """The histories in models/history, by name.
+
+    Raises:
+        SrTvmError: one is damaged.
+    """
+    return [files.read_json(path, SCHEMA, VERSION) for path in sorted((models / HISTORY).glob("*.json"))]
+
+
+def digest(path: Path) -> str:
+    """Tells whether a weights file is the one that is meant."""
+    return WeightsFile.of(path).digest
+
+
+def _copy(source: Path, path: Path) -> None:
+    if not source.is_file():
+        raise SrTvmError(f"{source}: no such file; remove the folder {source.parent} to make it anew")
+    if path.is_file() and path.read_bytes() == source.read_bytes():
+        return
+    with files.atomic_file(path) as partial:
+        shutil.copyfile(source, partial)

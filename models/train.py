@@ -1,0 +1,136 @@
+"""Makes everything in models/ but models/speed, from pictures: python models/train.py --data DIR
+
+recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.console import Console
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
+from sr_tvm.models.recipe import Places, Recipe, jobs
+from sr_tvm.models.screen import overview, run
+
+PATIENCE = 60.0  # seconds for what an earlier run left behind to write its checkpoints
+COUNT = click.IntRange(1, 10**9)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/* and eval/Set5.")
+@click.option("--work", type=FOLDER, default="runs/models", show_default=True, help="Checkpoints and logs.")
+@click.option("--models", type=FOLDER, default=Path(__file__).parent, help="Where the results go; here by default.")
+@click.option("--steps", type=COUNT, default=Recipe.steps, show_default=True, help="Of each final training.")
+@click.option("--supernet-steps", type=COUNT, default=Recipe.supernet_steps, show_default=True)
+@click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
+@click.option("--supernet", default=Recipe.supernet, show_default=True, help="Blocks x channels.")
+@click.option("--jobs", "slots", type=click.IntRange(1, 256), default=2, show_default=True, help="Side by side.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each of them.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--only", default="", metavar="NAME[,NAME]", help="These and what they need.")
+@click.option("--list", "listed", is_flag=True, help="Say what would be run and what is done, and run nothing.")
+def main(
+    data: Path, work: Path, models: Path, steps: int, supernet_steps: int, search_steps: int, supernet: str,
+    slots: int, threads: int, device: str, only: str, listed: bool,
+) -> None:  # fmt: skip
+    """Train the supernets, search, train what is found and what it has to beat, and ship the results to models/.
+
+    Stopped in any way, the same command goes on.
+
+    \b
+    python models/train.py --data DATA --jobs 2
+    python models/train.py --data DATA --device cuda --only wdsr_x2_s21_40ms
+    """
+    recipe = Recipe(supernet, supernet_steps, search_steps, steps)
+    places = Places(train_folders(data), data / "eval" / "Set5", work, models, threads, device)
+    chosen = choose(jobs(recipe, places), only)
+    console = Console(stderr=True)
+    if listed:
+        Console().print(overview(chosen))
+        return
+    with alone(work, console.print) as lock:
+        runner = Runner(chosen, work / "logs", slots, threads, [lock.fileno()])
+        run(runner, console)
+    counts = {state: sum(s == state for s in runner.state.values()) for state in (DONE, FAILED, LEFT_OUT)}
+    if runner.stopping:
+        again = shlex.join([sys.executable, *sys.argv])
+        raise SrTvmError(f"stopped, {counts[DONE]} of {len(chosen)} done; go on with:  {again}")
+    if counts[FAILED]:
+        raise SrTvmError(f"{counts[FAILED]} failed, {counts[LEFT_OUT]} left out for that, {counts[DONE]} done")
+    console.print(f"all {len(chosen)} done: {models}", highlight=False, soft_wrap=True)
+    console.print(f"next:  make bench NAME=quality ARGS='--data {data} --work {work}'", highlight=False, soft_wrap=True)
+
+
+def train_folders(data: Path) -> list[Path]:
+    """The folders of training pictures.
+
+    Raises:
+        SrTvmError: there is none, or Set5 is missing.
+    """
+    found = sorted(p for p in (data / "train").glob("*") if p.is_dir())
+    if not found:
+        raise SrTvmError(f"{data / 'train'}: no folder of training pictures in it, such as train/BSDS400")
+    if not (data / "eval" / "Set5").is_dir():
+        raise SrTvmError(f"{data / 'eval' / 'Set5'}: no such folder; it holds the pictures to score on while training")
+    return found
+
+
+def choose(every: Sequence[Job], only: str) -> list[Job]:
+    """Those of the names in ``only`` (all, if empty) and all that they need, in order.
+
+    Raises:
+        SrTvmError: there is no job of a name.
+    """
+    by_name = {job.name: job for job in every}
+    wanted = [name for name in only.split(",") if name] or list(by_name)
+    if unknown := [name for name in wanted if name not in by_name]:
+        raise SrTvmError(f"no job is named {unknown[0]!r}; there are {', '.join(by_name)}")
+    for name in wanted:  # grows on the way
+        wanted.extend(need for need in by_name[name].needs if need not in wanted)
+    return [job for job in every if job.name in wanted]
+
+
+@contextlib.contextmanager
+def alone(work: Path, say: Callable[[str], None]) -> Iterator[IO[bytes]]:
+    """Hold the work folder. Children hold it too: none of them may outlive us and meet its successor.
+
+    Raises:
+        SrTvmError: the folder cannot be written, or another run holds it for longer than a checkpoint takes.
+    """
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("wb")
+    except OSError as error:
+        raise SrTvmError(f"cannot write {work}: {error.strerror or error}; name another --work") from None
+    with lock:
+        begin, waited = time.monotonic(), False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - begin > PATIENCE:
+                    raise SrTvmError(f"{work}: another run is at work there; stop it or name another --work") from None
+                if not waited:
+                    say(f"{work}: waiting for another run there to end")
+                waited = True
+                time.sleep(0.5)
+        yield lock
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SrTvmError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,123 @@
+"""The runner of the recipe's jobs, on commands of a few milliseconds."""
+
+import json
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, STOPPED, Job, Runner, Step, last_lines
+
+WRITE = "import sys; open(sys.argv[1], 'x').write('made')"  # 'x': fails if it is done twice
+# Says when it is ready, and notes that it was asked to stop.
+STOPPABLE = """
+import signal, sys, time
+def note(*_):
+    open(sys.argv[1] + ".stopped", "w")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, note)
+open(sys.argv[1] + ".ready", "w")
+time.sleep(60)
+"""
+
+
+def job(folder, name, *needs, code=WRITE, more=()):
+    step = Step("write", (sys.executable, "-c", code, str(folder / name)), folder / name)
+    return Job(name, needs, (step, *more), lambda: (folder / f"{name}.shipped").touch())
+
+
+def run(runner, until=lambda: False):
+    begin = time.monotonic()
+    while runner.tick() and not until():
+        assert time.monotonic() - begin < 60
+        time.sleep(0.01)
+
+
+def runner(folder, *jobs, slots=2):
+    return Runner(jobs, folder / "logs", slots, 1)
+
+
+def test_in_order_and_nothing_twice(tmp_path):
+    second = Step("copy", (sys.executable, "-c", WRITE, str(tmp_path / "a2")), tmp_path / "a2")
+    jobs = [job(tmp_path, "b", "a"), job(tmp_path, "a", more=(second,)), job(tmp_path, "c")]
+    first = runner(tmp_path, *jobs)
+    run(first)
+    assert set(first.state.values()) == {DONE}
+    made = [(tmp_path / name).stat().st_mtime_ns for name in ("a", "a2", "b")]
+    assert made == sorted(made) and (tmp_path / "b.shipped").exists()
+    again = runner(tmp_path, *jobs)
+    assert not again.tick() and set(again.state.values()) == {DONE}
+    assert (tmp_path / "logs/a.log").read_text().count("$ ") == 2
+
+
+def test_a_failure_stops_what_depends_on_it_alone(tmp_path):
+    broken = job(tmp_path, "a", code="print('reading'); raise SystemExit('error: no such picture')")
+    silent = job(tmp_path, "silent", code="pass")
+    told = runner(tmp_path, broken, job(tmp_path, "b", "a"), job(tmp_path, "c", "b"), job(tmp_path, "d"), silent)
+    run(told)
+    assert told.state == {"a": FAILED, "b": LEFT_OUT, "c": LEFT_OUT, "d": DONE, "silent": FAILED}
+    assert "error: no such picture" in told.why["a"] and "exit status 1" in told.why["a"]
+    assert told.why["c"] == "needs b" and "is not there" in told.why["silent"]
+
+
+def test_at_most_so_many_at_once(tmp_path):
+    jobs = [job(tmp_path, str(i), code=STOPPABLE) for i in range(4)]
+    told = runner(tmp_path, *jobs, slots=2)
+    run(told, until=lambda: len(list(tmp_path.glob("*.ready"))) == 2)
+    assert len(told.children) == 2
+    told.stop()
+    run(told)
+    assert list(told.state.values()).count(STOPPED) == 2 and len(list(tmp_path.glob("*.stopped"))) == 2
+    assert not list(tmp_path.glob("[23].ready"))
+
+
+def test_a_killed_parent_takes_its_children_along(tmp_path):
+    parent = os.fork()
+    if not parent:
+        try:
+            run(runner(tmp_path, job(tmp_path, "a", code=STOPPABLE)))
+        finally:
+            os._exit(0)
+    begin = time.monotonic()
+    while not (tmp_path / "a.ready").exists():
+        assert time.monotonic() - begin < 60
+        time.sleep(0.01)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    while not (tmp_path / "a.stopped").exists():
+        assert time.monotonic() - begin < 60
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("run_of, told", [({"steps": 5}, "steps 5, now it is 6"), ({}, "damaged")])
+def test_a_result_of_other_settings(tmp_path, run_of, told):
+    (tmp_path / "history.json").write_text(json.dumps({"run": run_of}))
+    step = Step("train", ("false",), tmp_path / "history.json", {"steps": 6})
+    with pytest.raises(SrTvmError, match=told):
+        step.done()
+    found = runner(tmp_path, Job("a", (), (step,)))
+    assert not found.tick() and found.state["a"] == FAILED and told in found.why["a"] and told in step.state()
+
+
+def test_a_result_of_other_weights(tmp_path):
+    weights, result = tmp_path / "weights", tmp_path / "history.json"
+    step = Step("train", ("false",), result, {"init": weights})
+    weights.write_bytes(b"one")
+    digest = "7692c3ad3540bb80"  # sha256 of it
+    result.write_text(json.dumps({"run": {"init": f"weights (sha256 {digest})"}}))
+    assert step.done() and step.state() == DONE
+    weights.write_bytes(b"two")
+    with pytest.raises(SrTvmError, match="made with init .*remove the folder"):
+        step.done()
+    weights.unlink()
+    assert step.done()
+
+
+def test_last_lines(tmp_path):
+    log = tmp_path / "log"
+    assert last_lines(log, 1) == []
+    log.write_bytes(b"x" * 9000 + "\ngrün\n\nstep 3/9\n".encode())
+    assert last_lines(log, 2) == ["grün", "step 3/9"]
