@@ -18,6 +18,7 @@ from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled
 from sr_tvm.search.settings import Settings
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training.data import Pairs
+from sr_tvm.training.optimizers import Optimizers
 
 # Batches that batch norm takes its first means and spreads from.
 LOOK = 4
@@ -145,14 +146,14 @@ def _train(
     strength: float,
     target: Schedule,
 ) -> None:
-    """The steps of a search, at its learning rate, with its batches; prune where a round ends."""
-    adam = torch.optim.Adam(net.parameters(), lr=settings.search_lr, fused=True)
+    """The steps of a search, with its batches, its optimizer, rate and clipping; prune where a round ends."""
+    net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizers = Optimizers(dict(net.named_parameters()), settings.search_lr, device, "adam")
     factors, every = list(net.factors().values()), max(1, target.steps // ROUNDS)
     squares = [torch.zeros_like(f) for f in factors]
-    net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     for step in range(_steps(settings)):
         low, high = _batch(settings, pairs, step, device)
-        adam.zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
         loss = functional.l1_loss(net(low), high)
         loss.backward()
         value = loss.item()
@@ -160,7 +161,9 @@ def _train(
             raise SrTvmError(f"the loss is {value} at step {step}; start again with a smaller rate")
         if strength:
             _shrink(factors, squares, step, strength)
-        adam.step()
+        if settings.clip:
+            nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
+        optimizers.step()
         if math.isfinite(target.goal) and (step + 1) % every == 0:
             prune(net, predict, target.target(step))
         report(step + 1, value, float(latency_of(predict, net.widths())))

@@ -53,9 +53,11 @@ class Mask(nn.Module):
         self.scores.copy_(kept)
 
     @torch.no_grad()
-    def bring_back(self, dropped: Tensor) -> None:
-        """Put the scores of ``dropped`` (count,) just over the threshold."""
-        self.scores.copy_(torch.where(dropped, THRESHOLD + NUDGE, self.scores))
+    def agree(self, kept: Tensor) -> None:
+        """Make ``kept`` (count,) the choice: scores that say otherwise go just over, or under, the threshold."""
+        before = self.kept()
+        self.scores.copy_(torch.where(kept & ~before, THRESHOLD + NUDGE, self.scores))
+        self.scores.copy_(torch.where(before & ~kept, THRESHOLD - NUDGE, self.scores))
 
     @torch.no_grad()
     def confine(self) -> None:
@@ -97,10 +99,12 @@ class Choice(nn.Module):
         self.around.copy_(~kept)
 
     @torch.no_grad()
-    def bring_back(self, dropped: Tensor) -> None:
-        """Put the margins of ``dropped`` (count,) just over 0."""
+    def agree(self, kept: Tensor) -> None:
+        """Make ``kept`` (count,) the choice: margins that say otherwise go just over, or under, 0."""
+        before = self.kept()
         for scores, sign in ((self.around, -1), (self.through, 1)):
-            scores.copy_(torch.where(dropped, THRESHOLD + sign * NUDGE, scores))
+            scores.copy_(torch.where(kept & ~before, THRESHOLD + sign * NUDGE, scores))
+            scores.copy_(torch.where(before & ~kept, THRESHOLD - sign * NUDGE, scores))
 
     @torch.no_grad()
     def confine(self) -> None:

@@ -20,7 +20,7 @@ from sr_tvm.search.extract import extract
 from sr_tvm.search.penalty import Schedule, balance, latency_of, latency_of_architecture, penalty
 from sr_tvm.search.selection import TOLERANCE, Bounds
 from sr_tvm.search.settings import FINETUNE, WIDTH, Phase, Settings
-from sr_tvm.search.settle import hold, settle
+from sr_tvm.search.settle import follow, settle
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training import batches
@@ -145,14 +145,18 @@ class Searcher:
             mixed(network, self.device, getattr(torch, s.precision))
         # At the small, constant rate of a search Adam does; its memory of squares is what the indicators go by, too.
         kind = "adam" if self.phase.searches else "muon"
-        self.optimizers = Optimizers(self._weights(), s.lr, self.device, kind)
+        # Looked up once: names of a module's parameters take longer to collect than a small layer to compute.
+        self.weights = list((weights := self._weights()).values())
+        self.optimizers = Optimizers(weights, s.lr, self.device, kind)
         self.squares: dict[str, Tensor] = {}
         self.seen = 0  # gradients of which squares are the mean
         if self.phase.searches:
             assert isinstance(self.network, SuperNet)
-            self.optimizers.add(self._indicators(), s.mask_lr)
+            searched = self._indicators()
+            self.optimizers.add(searched, s.mask_lr)
             named = {n: p for n, p in self.network.named_parameters() if not n.startswith("net.")}
             self.squares = {n: torch.zeros_like(p) for n, p in named.items()}
+            self.searched, self.indicators = list(searched.values()), self.network.indicators()
 
     def _weights(self) -> dict[str, nn.Parameter]:
         inner = "net." if isinstance(self.network, SuperNet) else ""
@@ -202,11 +206,12 @@ class Searcher:
             target = self.schedule.target(self.step - s.supernet_steps)
             latency = self._penalize(target)
         if s.clip:
-            nn.utils.clip_grad_norm_(self._weights().values(), s.clip)
+            nn.utils.clip_grad_norm_(self.weights, s.clip)
         self.optimizers.step()
         if isinstance(self.network, SuperNet) and target is not None:
             self.network.confine()
-            hold(self.network, self.noise(), self.predict, Bounds.under(target, s.smallest.blocks))
+            blocks = len(s.supernet.blocks) if phase.name == WIDTH else s.smallest.blocks
+            follow(self.network, self.noise(), self.predict, Bounds.under(target, blocks))
         self.step += 1
         self._average()
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
@@ -215,16 +220,15 @@ class Searcher:
     def _penalize(self, target: float) -> float:
         """Add the penalty's gradient to that of the task; gives the latency before the step."""
         assert isinstance(self.network, SuperNet)
-        indicators, every = list(self._indicators().values()), self.network.indicators()
-        for name, parameter in zip(self.squares, every, strict=True):
+        for name, parameter in zip(self.squares, self.indicators, strict=True):
             if parameter.grad is not None:
                 self.squares[name].lerp_(parameter.grad.square(), 1 - MEMORY)
         self.seen += 1
         latency, unit = latency_of(self.predict, self.network.widths()), self.settings.budget
         if latency > target:
-            prices = torch.autograd.grad(latency / unit, every, retain_graph=True, allow_unused=True)
+            prices = torch.autograd.grad(latency / unit, self.indicators, retain_graph=True, allow_unused=True)
             gamma = self.settings.gamma * balance(self.noise().values(), prices)
-            penalty(latency, target, gamma, unit).backward(inputs=indicators)
+            penalty(latency, target, gamma, unit).backward(inputs=self.searched)
         return float(latency.detach())
 
     def _average(self) -> None:

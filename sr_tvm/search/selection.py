@@ -128,9 +128,9 @@ class Selection:
         for part, kept in zip(parts, self.kept, strict=True):
             part.settle(kept.to(device))
 
-    def nudge(self) -> None:
-        """Bring back what the choice has and the supernet's scores have not: just over the threshold."""
+    def lead(self) -> None:
+        """Make the choice in the supernet for now: scores that say otherwise go just beyond the threshold."""
         device = self.net.channels.scores.device
         parts: tuple[Mask | Choice, ...] = (*self.masks, self.net.blocks)
         for part, kept in zip(parts, self.kept, strict=True):
-            part.bring_back(kept.to(device) & ~part.kept())
+            part.agree(kept.to(device))

@@ -1,11 +1,12 @@
-"""The end of a search: what is kept is moved, unit by unit, until it lies within 3 % under the budget."""
+"""What is kept, moved unit by unit: to the target in each step of a search, into the last 3 % at its end."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sr_tvm.search.selection import Bounds, Move, Selection
+from sr_tvm.search.penalty import latency_of
+from sr_tvm.search.selection import TOLERANCE, Bounds, Move, Selection
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 
@@ -14,15 +15,24 @@ FULL = 0.995
 TRIES = 400  # of regrowing something that is too large and dropping other things for it
 
 
-def hold(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
-    """Bring back what an optimizer's step dropped too much of, the strongest first, up to the lower bound.
+def follow(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
+    """After an optimizer's step: have what ``net`` keeps stay with the target, the upper one of ``bounds``.
 
-    A step can carry several scores over the threshold at once, all blocks even, where one would have done.
+    A step can carry several scores over the threshold at once, all blocks even, where one would have done: what fell
+    too far is brought back, the strongest first, up to the lower bound. A block that returns is a quarter of a small
+    network at once, and noise lets one return that lies at the threshold: what is more than 3 % above the target is
+    dropped, the weakest first.
     """
+    high = bounds.high * (1 + TOLERANCE)
+    with torch.no_grad():  # the usual case, told without looking at every unit
+        near = bounds.low <= float(latency_of(predict, net.widths())) <= high
+        if near and int(net.blocks.kept().sum()) >= bounds.blocks:
+            return
     choice = Selection(net, noise, predict, bounds.blocks)
     _need_blocks(choice)
+    _drop(choice, Bounds(bounds.low, high, bounds.blocks), set())
     choice.grow(bounds.low, bounds.high)
-    choice.nudge()
+    choice.lead()
 
 
 def settle(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> float:

@@ -49,16 +49,22 @@ def test_the_larger_of_two_paths_is_taken():
     assert choice.through.grad.tolist() == [1, 2, 3] and choice.around.grad.tolist() == [-1, -2, -3]
 
 
-def test_brought_back_is_kept_and_confined_stays_in_range():
+def test_what_disagrees_is_moved_and_confined_stays_in_range():
     mask, choice = Mask(3, 1), Choice(2)
     with torch.no_grad():
         mask.scores.copy_(torch.tensor([2.0, 0.3, -1.0]))
         choice.around.copy_(torch.tensor([1.5, 0.2]))
-        choice.through.copy_(torch.tensor([0.1, -0.4]))
+        choice.through.copy_(torch.tensor([-0.4, 1.7]))
     for part in (mask, choice):
         part.confine()
     assert mask.scores.tolist() == pytest.approx([1, 0.3, 0])
-    assert choice.around.tolist() == pytest.approx([1, 0.2]) and choice.through.tolist() == pytest.approx([0.1, 0])
-    mask.bring_back(torch.tensor([False, True, False]))
-    choice.bring_back(torch.tensor([True, False]))
-    assert mask.kept().tolist() == [True, True, False] and choice.kept().tolist() == [True, False]
+    assert choice.around.tolist() == pytest.approx([1, 0.2]) and choice.through.tolist() == pytest.approx([0, 1])
+    mask.agree(torch.tensor([False, True, False]))
+    choice.agree(torch.tensor([True, False]))
+    assert mask.scores.tolist() == pytest.approx([0.49, 0.51, 0])
+    assert mask.kept().tolist() == [False, True, False] and choice.kept().tolist() == [True, False]
+    assert choice.margin().tolist() == pytest.approx([0.02, -0.02])
+    for part, kept in ((mask, [False, True, False]), (choice, [True, False])):
+        before = [p.clone() for p in part.parameters()]
+        part.agree(torch.tensor(kept))  # what agrees already stays as it is
+        assert all(torch.equal(a, b) for a, b in zip(before, part.parameters(), strict=True))

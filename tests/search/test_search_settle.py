@@ -7,7 +7,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search.penalty import latency_of_architecture
 from sr_tvm.search.selection import TOLERANCE, Bounds, Selection
-from sr_tvm.search.settle import hold, settle
+from sr_tvm.search.settle import follow, settle
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed import known
 from sr_tvm.speed.differentiable import latency
@@ -79,21 +79,42 @@ def test_too_many_dropped_at_once_come_back_until_the_lower_bound():
         net.blocks.through.copy_(torch.tensor([0.4, 0.48, 0.45]))
         net.blocks.around.fill_(0.5)
     one = 4 + 48 + 6
-    hold(net, {n: torch.ones_like(v) for n, v in noise.items()}, toy, Bounds(1 + 8 + 2 * one, 1 + 8 + 2.2 * one, 1))
+    follow(net, {n: torch.ones_like(v) for n, v in noise.items()}, toy, Bounds(1 + 8 + 2 * one, 1 + 8 + 2.2 * one, 1))
     assert net.blocks.kept().tolist() == [False, True, True]
+
+
+def test_a_block_that_returns_by_noise_goes_at_once():
+    """It lies nearest the threshold; channels that were further from it stay."""
+    net, noise = net_and_noise(Architecture.uniform(2, 3, 8), spread=False)
+    with torch.no_grad():
+        net.blocks.through.copy_(torch.tensor([1.0, 0.5, 1.0]))
+        net.blocks.around.copy_(torch.tensor([0.0, 0.5, 0.0]))
+    whole, ones = net.architecture(), {n: torch.ones_like(v) for n, v in noise.items()}
+    now = 1 + 8 + 2 * (4 + 48 + whole.blocks[0].linear)
+    follow(net, ones, toy, Bounds(0.97 * now, now, 1))
+    assert net.blocks.kept().tolist() == [True, False, True]
+    assert net.architecture().blocks == whole.blocks[:2] and net.architecture().channels == 8
+
+
+def test_blocks_stay_where_only_widths_may_give_way():
+    net, noise = net_and_noise(Architecture.uniform(2, 3, 8), spread=False)
+    follow(net, {n: torch.ones_like(v) for n, v in noise.items()}, toy, Bounds(97, 100, 3))
+    assert len(net.architecture().blocks) == 3
+    assert float(toy(*(w.detach() for w in vars(net.widths()).values()))) <= 103
 
 
 def test_nothing_is_brought_back_above_the_lower_bound():
     net, noise = net_and_noise(Architecture.uniform(2, 3, 8))
     before, now = net.architecture(), float(toy(*(w.detach().double() for w in vars(net.widths()).values())))
-    hold(net, noise, toy, Bounds(now - 0.1, now + 50, 1))
+    follow(net, noise, toy, Bounds(now - 0.1, now + 50, 1))
+    follow(net, noise, toy, Bounds(now - 8, now - 0.02 * now, 1))  # nor dropped less than 3 % above the upper
     assert net.architecture() == before
 
 
 def test_a_block_at_least_is_kept():
     net, noise = net_and_noise(Architecture.uniform(2, 3, 8))
     net.blocks.settle(torch.tensor([False] * 3))
-    hold(net, noise, toy, bounds(20, blocks=1))
+    follow(net, noise, toy, bounds(20, blocks=1))
     assert len(net.architecture().blocks) == 1
     net.blocks.settle(torch.tensor([False] * 3))
     settle(net, noise, toy, bounds(100, blocks=2))

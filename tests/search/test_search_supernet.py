@@ -85,9 +85,7 @@ def test_the_gradient_is_that_of_scaling_what_is_masked():
 
     def loss(part, index, change):
         hooked = part.forward
-        part.forward = lambda: hooked() + change * torch.nn.functional.one_hot(
-            torch.tensor(index), hooked().numel()
-        )
+        part.forward = lambda: hooked() + change * torch.nn.functional.one_hot(torch.tensor(index), hooked().numel())
         try:
             with torch.no_grad():
                 return float((net(x) - y).abs().mean())
