@@ -1,109 +1,131 @@
-"""Picture quality: bicubic, which tells whether the protocol is the papers', and the shipped models.
+"""Picture quality: bicubic, which tells whether the protocol is the papers', the shipped models, and what they show.
 
-Reads the test sets from SR_TVM_DATA/eval/{Set5,Set14,B100} (or --data); they are not shipped.
+Reads the test sets from SR_TVM_DATA/eval/{Set5,Set14,B100} (or --data); they are not shipped. The plain networks and
+other evidence are not shipped either: they are scored where --work holds the weights that models/history tells of, and
+otherwise keep the rows that an earlier run gave these very weights.
 """
 
 from __future__ import annotations
 
-import math
+import json
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks import common
+from benchmarks import common, options, quality_figure, quality_goals, quality_readme
+from benchmarks.quality_goals import MEAN
+from benchmarks.quality_rows import OUTPUT, SETS, Candidate, candidates, kept, row
+from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.nets.weights import load_weights
-from sr_tvm.training import upscalers
-from sr_tvm.training.evaluate import Upscale, evaluate
+from sr_tvm.models import ship
 
 NAME = "quality"
 MODELS = Path(__file__).parent.parent / "models"
-SETS = ("Set5", "Set14", "B100")
-# Bicubic's PSNR-Y as papers print it (for example in VDSR, Kim et al. 2016). They round Y or low resolution in
-# different places, which moves the mean by up to 0.02 dB.
-PUBLISHED = {
-    ("Set5", 2): 33.66,
-    ("Set14", 2): 30.24,
-    ("B100", 2): 29.56,
-    ("Set5", 4): 28.42,
-    ("Set14", 4): 26.00,
-    ("B100", 4): 25.96,
-}
 TOLERANCE = 0.02
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-OUTPUT = click.Path(dir_okay=False, path_type=Path)
 METHOD = {
     "low_resolution": "MATLAB-style bicubic of uint8 RGB, rows then columns, each rounded",
     "metric": "scikit-image PSNR and SSIM (Gaussian, sigma 1.5) on BT.601 Y 16..235, unrounded; a grey picture is Y",
     "border": "scale pixels shaved, sizes cut to a multiple of the scale",
     "tolerance_db": TOLERANCE,
+    "macs": f"of one {OUTPUT} output",
+    "predicted_ms": f"by the stand-ins of docs/speed.md for a {OUTPUT} output, blocks only; not measured",
+    "weights": "sha256 of the weights file, its first 16 digits",
+    "mean": "over all pictures of the three sets, each alike: a set's 5 pictures should not weigh as much as 100. Set5 "
+    "was looked at while training; nothing was chosen by it",
+    "goals": "the best shipped network, by that mean, of no more parameters or no more predicted ms; goal by goal, set "
+    "by set, unrounded",
+    "plain": "the uniform network of most parameters within the budget, as many steps in all; better: by that mean",
 }
 
 
-def candidates() -> list[tuple[str, int, int, Upscale]]:
-    """Everything that is scored: (name, scale, parameters, upscaler)."""
-    cpu = torch.device("cpu")
-    found = [("bicubic", scale, 0, upscalers.bicubic(scale)) for scale in (2, 4)]
-    for path in sorted(MODELS.glob("*.safetensors")):
-        model = load_weights(path)
-        a = model.architecture
-        found.append((path.stem, a.scale, a.params, upscalers.network(model, cpu)))
-    return found
-
-
-def row(model: str, scale: int, params: int, upscale: Upscale, folder: Path) -> dict[str, Any]:
-    """One line of the table; ``published`` is bicubic's only."""
-    score = evaluate(upscale, folder, scale)
+def summarize(rows: list[dict[str, Any]], missing: list[str]) -> dict[str, Any]:
+    """What the rows come to; ``missing`` are networks without scores."""
+    off = [r for r in rows if r["published"] and abs(r["psnr_y"] - r["published"]) > TOLERANCE]
+    scores = quality_goals.by_model(rows)
+    against = quality_goals.against_plain(scores)
+    better = [r["better"] for r in against if r["better"] is not None]
     return {
-        "model": model,
-        "set": folder.name,
-        "scale": scale,
-        "params": params,
-        "images": score["images"],
-        "psnr_y": round(score["psnr_y"], 3) if math.isfinite(score["psnr_y"]) else None,
-        "ssim_y": round(score["ssim_y"], 4),
-        "published": PUBLISHED.get((folder.name, scale)) if model == "bicubic" else None,
+        "protocol_ok": not off,
+        "off": [f"{r['set']} x{r['scale']}" for r in off],
+        "missing": missing,
+        "mean_psnr": {name: round(score["psnr"][MEAN], 3) for name, score in scores.items()},
+        "goals": quality_goals.reached(scores),
+        "searched_against_plain": against,
+        "searched_better": f"{sum(better)} of {len(better)}",
+        "tenfold": quality_goals.tenfold(scores),
     }
 
 
-@click.command()
-@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds eval/Set5 and so on.")
-@click.option("-o", "--output", type=OUTPUT, help="Instead of results/quality.json.")
-def main(data: Path, output: Path | None) -> None:
-    """Score bicubic and every shipped model afresh, and rewrite benchmarks/results/quality.json.
-
-    \b
-    Example:  make bench NAME=quality ARGS="--data DATA"
-    """
-    rows, work = [], [(c, data / "eval" / s) for c in candidates() for s in SETS]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("scoring", total=len(work))
-        for candidate, folder in work:
-            progress.update(task, description=f"{candidate[0]} x{candidate[1]} on {folder.name}")
-            rows.append(row(*candidate, folder))
-            progress.advance(task)
-    off = [r for r in rows if r["published"] and abs(r["psnr_y"] - r["published"]) > TOLERANCE]
-    summary: dict[str, Any] = {"protocol_ok": not off, "off": [f"{r['set']} x{r['scale']}" for r in off]}
+def show(rows: list[dict[str, Any]], summary: dict[str, Any], console: Console) -> None:
+    """Scores, then goals, then searched against plain."""
     table = Table("model", "scale", "set", "PSNR-Y", "SSIM", "published")
     for r in rows:
         told = (r["psnr_y"], r["ssim_y"], r["published"] or "")
         table.add_row(r["model"], f"x{r['scale']}", r["set"], *map(str, told))
-    console = Console()
-    console.print(table)
-    packages = ("scikit-image", "Pillow")
-    console.print(f"wrote {common.write_result(common.result(NAME, METHOD, rows, summary, packages), output)}")
-    if off:
+    goals = Table("the paper's", "best of ours", *SETS, "reached", title="less the published PSNR-Y, dB")
+    for g in summary["goals"]:
+        goals.add_row(g["goal"], g["best"] or "none", *_signed(g["difference"], SETS), str(g["all_reached"]))
+    plain = Table("searched", "plain", *SETS, MEAN, title="searched less plain, dB")
+    for r in summary["searched_against_plain"]:
+        plain.add_row(r["searched"], r["plain"], *_signed(r["difference"] or {}, (*SETS, MEAN)))
+    for part in (table, goals, plain):
+        console.print(part)
+    console.print(f"ten times the compute: {summary['tenfold']['why']}", highlight=False)
+    if summary["missing"]:
+        console.print(f"without scores, for want of weights: {', '.join(summary['missing'])}", highlight=False)
+
+
+def _signed(values: dict[str, float], names: tuple[str, ...]) -> list[str]:
+    return [f"{values[name]:+.3f}" if name in values else "" for name in names]
+
+
+def score(work: list[tuple[Candidate, Path]]) -> list[dict[str, Any]]:
+    """A row for each candidate and folder."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task, rows = progress.add_task("scoring", total=len(work)), []
+        for candidate, folder in work:
+            progress.update(task, description=f"{candidate.name} x{candidate.scale} on {folder.name}")
+            rows.append(row(candidate, candidate.upscale(), folder))
+            progress.advance(task)
+    return rows
+
+
+@click.command()
+@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds eval/Set5 and so on.")
+@click.option("--work", default="runs/models", show_default=True, type=click.Path(path_type=Path),
+              help="Of models/train.py: weights that are not shipped.")  # fmt: skip
+@click.option("--models", default=MODELS, type=FOLDER, help="Whose README.md gets the table; ours by default.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Not results/quality.json.")
+def main(data: Path, work: Path, models: Path, output: Path | None) -> None:
+    """Score bicubic and every model afresh; rewrite results/quality.json and .svg and the table of models/README.md.
+
+    \b
+    Example:  make bench NAME=quality ARGS="--data DATA --work runs/models"
+    """
+    path, console = output or common.RESULTS / f"{NAME}.json", Console()
+    files.check_writable(path)
+    found, missing = candidates(models, work)
+    rows = score([(c, data / "eval" / s) for c in found for s in SETS])
+    before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    old, without = kept(before, missing)
+    rows += old
+    summary = summarize(rows, without)
+    show(rows, summary, console)
+    value = common.result(NAME, METHOD, rows, summary, ("scikit-image", "Pillow"))
+    if summary["off"]:
+        common.write_result(value, path)
         raise SrTvmError(f"bicubic is off the published figures on {', '.join(summary['off'])}: the protocol is broken")
+    quality_readme.write(models / "README.md", rows)
+    console.print(f"wrote {common.write_result(value, path)} and the table of {models / 'README.md'}")
+    if quality_figure.draw(ship.read(models), path.with_suffix(".svg")):
+        console.print(f"wrote {path.with_suffix('.svg')}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SrTvmError as error:
-        raise SystemExit(f"error: {error}") from None
+    options.run(main)
