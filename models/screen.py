@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 
 from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, Runner, last_lines
 
-LOOK_EVERY = 0.2
+LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 
 
 def overview(chosen: Sequence[Job]) -> Table:
@@ -29,7 +29,7 @@ def run(runner: Runner, console: Console) -> None:
     """Until all has ended. Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these."""
     asked: list[int] = []
     before = {n: signal.signal(n, lambda number, frame: asked.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
-    told, heard = dict.fromkeys(runner.state, WAITING), 0
+    told, heard, drawn = dict.fromkeys(runner.state, WAITING), 0, 0.0
     # Without a thread of its own for drawing: a child's death signal goes by the thread that started it.
     live = Live(console=console, auto_refresh=False, transient=True)
     try:
@@ -38,7 +38,9 @@ def run(runner: Runner, console: Console) -> None:
                 for name in [n for n in told if told[n] != runner.state[n]]:
                     told[name] = runner.state[name]
                     console.print(line(runner, name), highlight=False, markup=False, soft_wrap=True)
-                live.update(table(runner), refresh=console.is_terminal)
+                if time.monotonic() > drawn + DRAW_EVERY:
+                    live.update(table(runner), refresh=console.is_terminal)
+                    drawn = time.monotonic()
                 if len(asked) > heard:
                     console.print("stopping after checkpoints; once more: at once" if not heard else "ended at once")
                     runner.stop(now=heard > 0)
@@ -62,7 +64,7 @@ def line(runner: Runner, name: str) -> str:
 
 def table(runner: Runner) -> Table:
     """What runs, and how many wait and have ended."""
-    shown = Table("job", "step", "last words", box=None)
+    shown = Table("job", "step", Column("last words", no_wrap=True, overflow="ellipsis"), box=None)
     for name, (_, step) in runner.children.items():
         shown.add_row(name, step.title, *last_lines(runner.log(name), 1))
     counts = {state: sum(s == state for s in runner.state.values()) for state in (WAITING, DONE, FAILED, LEFT_OUT)}

@@ -1,15 +1,19 @@
 """The runner of the recipe's jobs, on commands of a few milliseconds."""
 
+import io
 import json
 import os
 import signal
 import sys
+import threading
 import time
 
 import pytest
+from rich.console import Console
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, STOPPED, Job, Runner, Step, last_lines
+from sr_tvm.models import screen
+from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, STOPPED, WAITING, Job, Runner, Step, last_lines
 
 WRITE = "import sys; open(sys.argv[1], 'x').write('made')"  # 'x': fails if it is done twice
 # Says when it is ready, and notes that it was asked to stop.
@@ -90,6 +94,25 @@ def test_a_killed_parent_takes_its_children_along(tmp_path):
     while not (tmp_path / "a.stopped").exists():
         assert time.monotonic() - begin < 60
         time.sleep(0.01)
+
+
+def test_ctrl_c_stops_all_and_a_second_one_does_not_wait(tmp_path):
+    deaf = STOPPABLE.replace("sys.exit(1)", "time.sleep(60)")
+    told = runner(tmp_path, job(tmp_path, "a", code=STOPPABLE), job(tmp_path, "b", code=deaf), job(tmp_path, "c", "a"))
+    out = io.StringIO()
+
+    def press():
+        for end in ("ready", "stopped"):
+            while len(list(tmp_path.glob(f"*.{end}"))) < 2:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    before = signal.getsignal(signal.SIGINT)
+    screen.run(told, Console(file=out))
+    assert told.state == {"a": STOPPED, "b": STOPPED, "c": WAITING} and told.stopping and not told.children
+    assert out.getvalue().count("stopping after checkpoints") == out.getvalue().count("ended at once") == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("run_of, told", [({"steps": 5}, "steps 5, now it is 6"), ({}, "damaged")])
