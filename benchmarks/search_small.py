@@ -1,11 +1,16 @@
 """A complete small search on a CPU: a supernet of 4 blocks with 16 channels, trained, then searched for 3 budgets.
 
-Reads SR_TVM_DATA (or --data): training pictures in each folder of train/, eval/Set5 to score on; they are not shipped.
+What is found for a budget is compared with the plain network of it, equal blocks of usual proportions: sliced from the
+same supernet, trained for as many steps as searching and fine-tuning took, on the same batches at the same rate.
+
+Reads SR_TVM_DATA (or --data): training pictures in each folder of train/, eval/Set5, Set14 and B100 to score on; they
+are not shipped.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +21,45 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks import common
+from benchmarks.pruning_table import SETS, score
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.search import loop as search_loop
 from sr_tvm.search import session as search_session
+from sr_tvm.search.plain import latency_of, plain
 from sr_tvm.search.settings import Settings
 from sr_tvm.speed import known
 from sr_tvm.training import loop as training_loop
 from sr_tvm.training import session as training_session
 from sr_tvm.training.settings import Settings as TrainingSettings
+from sr_tvm.training.settings import WeightsFile
 from sr_tvm.training.step import best_precision
 
 NAME = "search_small"
 DEVICE, SCALE, SUPERNET = "galaxy-s21", 2, Architecture.uniform(2, 4, 16)
 BUDGETS = (40.0, 28.0, 16.0)
-PATCH, LIMIT_MINUTES = 32, 30
-STEPS = {"supernet": 3000, "width": 400, "depth": 800, "finetune": 2000}
-SEED, BATCH = 0, 16
+BATCH, PATCH, SEED, LIMIT_MINUTES = 4, 32, 0, 30
+STEPS = {"supernet": 8000, "width": 1000, "depth": 2000, "finetune": 5000}
 CPU = torch.device("cpu")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PLACE = click.Path(file_okay=False, path_type=Path)
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs of one benchmark have in common."""
+
+    data: Path
+    place: Path
+    steps: dict[str, int]
+    threads: int
+
+    @property
+    def supernet(self) -> Path:
+        return self.place / "supernet" / "weights.safetensors"
 
 
 def train_folders(data: Path) -> list[Path]:
@@ -53,42 +74,96 @@ def train_folders(data: Path) -> list[Path]:
     return found
 
 
-def supernet(data: Path, place: Path, steps: int, threads: int, tick: Any) -> tuple[WDSR, float]:
-    """Train the supernet, or take it up in ``place``; gives it with its PSNR-Y in dB."""
-    settings = TrainingSettings(SUPERNET, steps=steps, batch=BATCH, patch=PATCH, seed=SEED, validate_every=steps,
-                                precision=best_precision(CPU))  # fmt: skip
-    trainer, _ = training_session.prepare(settings, train_folders(data), data / "eval/Set5", "cpu", threads,
-                                          place / "cache")  # fmt: skip
-    training_loop.train(trainer, place / "supernet", lambda now: tick(now.step, now.steps))
-    return load_weights(place / "supernet" / "weights.safetensors"), trainer.history[-1]["psnr"]
+def train(plan: Plan, net: Architecture, steps: int, name: str, tick: Any, init: Path | None = None) -> WDSR:
+    """Train a network, or go on with it in its folder, ``name``."""
+    settings = TrainingSettings(
+        net, steps=steps, batch=BATCH, patch=PATCH, seed=SEED, validate_every=10**9, precision=best_precision(CPU),
+        init=WeightsFile.of(init) if init else None,
+    )  # fmt: skip
+    trainer, _ = training_session.prepare(settings, train_folders(plan.data), None, "cpu", plan.threads,
+                                          plan.place / "cache")  # fmt: skip
+    training_loop.train(trainer, plan.place / name, lambda now: tick(now.step, now.steps))
+    return load_weights(plan.place / name / "weights.safetensors")
 
 
-def search(budget: float, start: WDSR, data: Path, place: Path, steps: dict[str, int], threads: int, tick: Any) -> Any:
-    """One search, or the rest of it; gives a row."""
-    lengths = {f"{name}_steps": count for name, count in steps.items() if name != "supernet"}
-    height, width = search_session.default_input(SCALE)
-    settings = Settings(SUPERNET, budget, height, width, batch=BATCH, patch=PATCH, seed=SEED,
-                        validate_every=10**9, precision=best_precision(CPU), **lengths)  # fmt: skip
+def search(plan: Plan, budget: float, tick: Any) -> dict[str, Any]:
+    """One search, or the rest of it; gives its part of a row."""
+    steps, (height, width) = plan.steps, search_session.default_input(SCALE)
+    settings = Settings(
+        SUPERNET, budget, height, width, width_steps=steps["width"], depth_steps=steps["depth"],
+        finetune_steps=steps["finetune"], batch=BATCH, patch=PATCH, seed=SEED, validate_every=10**9,
+        precision=best_precision(CPU),
+    )  # fmt: skip
     begin = time.monotonic()
-    searcher = search_session.prepare(settings, known.find(DEVICE), train_folders(data), start, data / "eval/Set5",
-                                      threads=threads, cache=place / "cache")  # fmt: skip
-    found = search_loop.search(searcher, place / f"{budget:g}", lambda now: tick(now.step, now.steps))
-    a, before = searcher.architecture, searcher.history[-2] if len(searcher.history) > 1 else searcher.history[-1]
-    return {
-        "budget": budget,
-        "predicted": round(found.latency, 3),
+    searcher = search_session.prepare(settings, known.find(DEVICE), train_folders(plan.data),
+                                      load_weights(plan.supernet), plan.data / "eval/Set5", threads=plan.threads,
+                                      cache=plan.place / "cache")  # fmt: skip
+    found = search_loop.search(searcher, plan.place / f"{budget:g}", lambda now: tick(now.step, now.steps))
+    before = searcher.history[-2] if len(searcher.history) > 1 else searcher.history[-1]
+    told = describe(searcher.dense, plan, budget)
+    return told | {
         "inside": found.inside,
-        "channels": a.channels,
-        "blocks": [[b.expand, b.linear] for b in a.blocks],
-        "params": a.params,
-        "psnr_searched": round(before["psnr"], 3),
-        "psnr": round(searcher.history[-1]["psnr"], 3),
+        "set5_searched": round(before["psnr"], 3),
         "seconds": round(time.monotonic() - begin, 1),
     }
 
 
+def unsearched(plan: Plan, budget: float, tick: Any) -> dict[str, Any]:
+    """The plain network of a budget, trained as long as a search with its fine-tuning takes; its part of a row."""
+    net = plain(known.find(DEVICE), SCALE, budget, *search_session.default_input(SCALE), within=SUPERNET)
+    steps, begin = sum(plan.steps.values()) - plan.steps["supernet"], time.monotonic()
+    model = train(plan, net, steps, f"plain{budget:g}", tick, plan.supernet)
+    return describe(model, plan, budget) | {"seconds": round(time.monotonic() - begin, 1)}
+
+
+def describe(model: WDSR, plan: Plan, budget: float) -> dict[str, Any]:
+    """A trained network: what it is, how long it would take, how good it is."""
+    a = model.architecture
+    return {
+        "predicted": round(latency_of(known.find(DEVICE), a, *search_session.default_input(SCALE)), 3),
+        "channels": a.channels,
+        "blocks": [[b.expand, b.linear] for b in a.blocks],
+        "params": a.params,
+        "psnr_y": score(model, plan.data / "eval", CPU),
+    }
+
+
+def row(budget: float, found: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """Of one budget: what was found, the plain network, and how much better the former is, in dB."""
+    gain = {name: round(found["psnr_y"][name] - usual["psnr_y"][name], 3) for name in SETS}
+    return {"budget": budget, "searched": found, "plain": usual, "gain": gain}
+
+
+def summarize(
+    rows: list[dict[str, Any]], supernet: dict[str, float], minutes: float, cpu_minutes: float
+) -> dict[str, Any]:
+    """``beats_plain``: whether the search's network is the better one, by the mean gain over the sets of pictures."""
+    gains = {f"{r['budget']:g}": round(sum(r["gain"].values()) / len(SETS), 3) for r in rows}
+    return {
+        "inside": all(r["searched"]["inside"] for r in rows),
+        "beats_plain": {budget: gain > 0 for budget, gain in gains.items()},
+        "mean_gain": gains,
+        "supernet_psnr_y": supernet,
+        "minutes": minutes,
+        "cpu_minutes": cpu_minutes,
+        "in_time": minutes <= LIMIT_MINUTES,
+    }
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    """A line for each network."""
+    table = Table("budget", "network", "predicted", "channels", "blocks", "parameters", *SETS)
+    for r in rows:
+        for name in ("searched", "plain"):
+            net = r[name]
+            shape = " ".join(f"{e}/{m}" for e, m in net["blocks"])
+            told = (r["budget"], name, net["predicted"], net["channels"], shape, net["params"])
+            table.add_row(*map(str, told), *(f"{net['psnr_y'][s]:.3f}" for s in SETS))
+    console.print(table)
+
+
 @click.command()
-@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/* and eval/Set5.")
+@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/*, eval/Set5 and so on.")
 @click.option("--work", type=PLACE, default="runs/search_small", show_default=True, help="Checkpoints; it resumes.")
 @click.option("--threads", type=click.IntRange(1, 256), default=2, show_default=True)
 @click.option("--part", type=click.FloatRange(0.0005, 1), default=1.0, show_default=True, help="Of all steps.")
@@ -99,8 +174,8 @@ def main(data: Path, work: Path, threads: int, part: float, output: Path | None)
     \b
     Example:  make bench NAME=search_small ARGS="--data DATA"
     """
-    steps = {name: max(2, int(count * part)) for name, count in STEPS.items()}
-    rows, begin = [], time.monotonic()
+    plan = Plan(data, work, {name: max(2, int(count * part)) for name, count in STEPS.items()}, threads)
+    rows, begin, busy = [], time.monotonic(), time.process_time()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
 
@@ -108,36 +183,31 @@ def main(data: Path, work: Path, threads: int, part: float, output: Path | None)
             task = progress.add_task(name, total=None)
             return lambda done, total: progress.update(task, completed=done, total=total)
 
-        start, score = supernet(data, work, steps["supernet"], threads, bar("supernet"))
+        whole = train(plan, SUPERNET, plan.steps["supernet"], "supernet", bar("supernet"))
+        supernet = score(whole, data / "eval", CPU)
         for budget in BUDGETS:
-            rows.append(search(budget, start, data, work, steps, threads, bar(f"{budget:g} ms")))
-    minutes = round((time.monotonic() - begin) / 60, 1)
-    summary = {
-        "inside": all(r["inside"] for r in rows),
-        "supernet_psnr": round(score, 3),
-        "minutes": minutes,
-        "in_time": minutes <= LIMIT_MINUTES,
-    }
+            found = search(plan, budget, bar(f"{budget:g} ms"))
+            rows.append(row(budget, found, unsearched(plan, budget, bar(f"{budget:g} ms, plain"))))
+    minutes, cpu = round((time.monotonic() - begin) / 60, 1), round((time.process_time() - busy) / 60, 1)
+    summary = summarize(rows, supernet, minutes, cpu)
     method = {
         "device": f"{DEVICE} ({known.find(DEVICE).source}), for a 1280x720 output",
         "supernet": SUPERNET.to_json(),
-        "steps": steps,
+        "steps": plan.steps,
+        "plain": "the largest uniform network of the budget, sliced from the supernet, trained for the steps of "
+        "searching and fine-tuning together",
         "batch": BATCH,
         "patch": PATCH,
+        "lr": TrainingSettings(SUPERNET).lr,
         "seed": SEED,
         "threads": threads,
         "precision": best_precision(CPU),
-        "score": "PSNR-Y in dB on Set5; psnr_searched before, psnr after fine-tuning",
-        "minutes": "of this run; what was taken up from checkpoints is not in it",
+        "score": "PSNR-Y in dB; set5_searched before fine-tuning; nothing was chosen by it",
+        "minutes": "of this run, and of its threads on the CPU; what was taken up from checkpoints is not in it",
     }
-    table = Table("budget", "predicted", "within 3 %", "channels", "blocks", "parameters", "searched", "fine-tuned")
-    for r in rows:
-        shape = " ".join(f"{e}/{m}" for e, m in r["blocks"])
-        first = (r[name] for name in ("budget", "predicted", "inside", "channels"))
-        table.add_row(*map(str, (*first, shape, *(r[name] for name in ("params", "psnr_searched", "psnr")))))
     console = Console()
-    console.print(table)
-    console.print(f"supernet {summary['supernet_psnr']} dB; {minutes} minutes")
+    show(rows, console)
+    console.print(f"supernet {supernet['Set5']} dB on Set5; {minutes} minutes")
     value = common.result(NAME, method, rows, summary, ("torch",))
     console.print(f"wrote {common.write_result(value, output)}")
     if not summary["inside"]:

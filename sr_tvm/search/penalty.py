@@ -1,8 +1,8 @@
-"""What latency adds to the loss: nothing under the target, and the target comes down from the supernet's latency."""
+"""How latency pulls at what a supernet keeps: not at all under its target, which comes down from the supernet's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,28 +50,41 @@ class Schedule:
         return max(target, self.floor) if step < self.held else target
 
 
-def penalty(latency: Tensor, target: float, gamma: float, unit: float) -> Tensor:
-    """gamma * max(0, latency - target) / unit.
+def pulls(noise: Sequence[Tensor], prices: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """What a latency above its target adds to the gradient of each indicator, at a gamma of 1.
 
-    The paper's gamma * max(0, v - v_T), with latencies as parts of ``unit``, the budget, so that one gamma does for
-    milliseconds and for packets, and for large budgets and small ones.
-    """
-    return gamma * torch.clamp(latency - target, min=0) / unit
-
-
-def balance(noise: Iterable[Tensor], prices: Iterable[Tensor | None]) -> float:
-    """The gamma at which the penalty pulls at the median indicator as hard as the task pushes and pulls at it.
-
-    A fixed gamma would have to be found anew for each supernet, batch and stage of training: the task's gradient to
-    one indicator goes from 1e-3 in a fresh network to 1e-6 in a trained one. With much more than the balance all
-    indicators of a layer fall at once, whatever they are worth; with much less none falls in time.
+    The paper's penalty, gamma * max(0, v - v_T), pulls at an indicator by its price p, the derivative of the latency.
+    An indicator that the task's gradient pushes about by s (root mean square) is then moved by Adam at a pace of p / s.
+    But what the loss rises by without it goes with s^2 (the diagonal of the Fisher information; Theis et al. 2018), so
+    what is worth least for its price would fall first at a pace of p / s^2. Hence a pull of p / s: with p alone, what
+    is dear, a residual channel or a block, falls long before as much in expanded channels that is worth less.
 
     Args:
         noise: the root mean square of the task's gradient to each indicator.
-        prices: the derivative of the latency, in the penalty's unit, to the same ones; None for those that are fixed.
+        prices: the derivative of the latency to the same ones, in any unit; None for those that are fixed.
+    Returns:
+        Pulls that are as large as ``noise`` at the median indicator; None where the price is.
     """
-    flat = [(n.flatten(), p.flatten()) for n, p in zip(noise, prices, strict=True) if p is not None]
-    rms, price = (torch.cat(column) for column in zip(*flat, strict=True))
+    worth = [n.square() for n in noise]
+    unit = balance(worth, prices)
+    # The dead ones, too, fall no faster than Adam can move them.
+    least = float((DEAD * torch.cat([w.flatten() for w in worth]).mean()).sqrt()) or 1.0
+    return [p if p is None else unit * p / n.clamp(min=least) for n, p in zip(noise, prices, strict=True)]
+
+
+def balance(sizes: Iterable[Tensor], prices: Iterable[Tensor | None]) -> float:
+    """The factor at which the median of ``prices`` is as large as that of ``sizes``: the median of their ratio.
+
+    A fixed factor would have to be found anew for each supernet, batch and stage of training: the task's gradient to
+    one indicator goes from 1e-3 in a fresh network to 1e-6 in a trained one. With a pull of much more than that all
+    indicators of a layer fall at once, whatever they are worth; with much less none falls in time.
+
+    Args:
+        sizes: of the task's gradient to each indicator.
+        prices: the derivative of the latency to the same ones; None for those that are fixed.
+    """
+    flat = [(n.flatten(), p.flatten()) for n, p in zip(sizes, prices, strict=True) if p is not None]
+    size, price = (torch.cat(column) for column in zip(*flat, strict=True))
     # Dead ones are of no interest, and whether one is 0 or 1e-12 is a matter of rounding.
-    alive = (rms > DEAD * rms.mean()) & (price > 0)
-    return float((rms[alive] / price[alive]).median()) if alive.any() else 1.0
+    alive = (size > DEAD * size.mean()) & (price > 0)
+    return float((size[alive] / price[alive]).median()) if alive.any() else 1.0

@@ -17,7 +17,7 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
 from sr_tvm.search.ddp import Group
 from sr_tvm.search.extract import extract
-from sr_tvm.search.penalty import Schedule, balance, latency_of, latency_of_architecture, penalty
+from sr_tvm.search.penalty import Schedule, latency_of, latency_of_architecture, pulls
 from sr_tvm.search.selection import TOLERANCE, Bounds
 from sr_tvm.search.settings import FINETUNE, WIDTH, Phase, Settings
 from sr_tvm.search.settle import follow, settle
@@ -152,11 +152,10 @@ class Searcher:
         self.seen = 0  # gradients of which squares are the mean
         if self.phase.searches:
             assert isinstance(self.network, SuperNet)
-            searched = self._indicators()
-            self.optimizers.add(searched, s.mask_lr)
+            self.optimizers.add(self._indicators(), s.mask_lr)
             named = {n: p for n, p in self.network.named_parameters() if not n.startswith("net.")}
             self.squares = {n: torch.zeros_like(p) for n, p in named.items()}
-            self.searched, self.indicators = list(searched.values()), self.network.indicators()
+            self.indicators = self.network.indicators()
 
     def _weights(self) -> dict[str, nn.Parameter]:
         inner = "net." if isinstance(self.network, SuperNet) else ""
@@ -218,17 +217,19 @@ class Searcher:
         return self._after(phase, latency, target)
 
     def _penalize(self, target: float) -> float:
-        """Add the penalty's gradient to that of the task; gives the latency before the step."""
+        """Add the latency's pull to the gradient of the task; gives the latency before the step."""
         assert isinstance(self.network, SuperNet)
         for name, parameter in zip(self.squares, self.indicators, strict=True):
             if parameter.grad is not None:
                 self.squares[name].lerp_(parameter.grad.square(), 1 - MEMORY)
         self.seen += 1
-        latency, unit = latency_of(self.predict, self.network.widths()), self.settings.budget
+        latency = latency_of(self.predict, self.network.widths())
         if latency > target:
-            prices = torch.autograd.grad(latency / unit, self.indicators, retain_graph=True, allow_unused=True)
-            gamma = self.settings.gamma * balance(self.noise().values(), prices)
-            penalty(latency, target, gamma, unit).backward(inputs=self.searched)
+            prices = torch.autograd.grad(latency, self.indicators, allow_unused=True)
+            told = zip(self.squares, self.indicators, pulls(list(self.noise().values()), prices), strict=True)
+            for name, parameter, pull in told:
+                if pull is not None and parameter.grad is not None and name in self.optimizers.weights:
+                    parameter.grad.add_(pull, alpha=self.settings.gamma)
         return float(latency.detach())
 
     def _average(self) -> None:
@@ -259,9 +260,13 @@ class Searcher:
         return Progress(self.step, s.steps, phase.name, mean, latency, target, architecture, due, psnr)
 
     def noise(self) -> dict[str, Tensor]:
-        """The root mean square of the task's gradient to each indicator in this phase, by the indicator's name."""
-        weight = 1 - MEMORY ** max(1, self.seen)
-        return {name: (square / weight).sqrt() for name, square in self.squares.items()}
+        """The root mean square of the task's gradient to each indicator in this phase, by the indicator's name.
+
+        A few gradients tell little of one indicator: as long as they are few, it counts as much as its layer's mean.
+        """
+        few = MEMORY ** max(1, self.seen)
+        squares = {name: square / (1 - few) for name, square in self.squares.items()}
+        return {name: square.lerp(square.mean(), few).sqrt() for name, square in squares.items()}
 
     def _enter(self, phase: Phase) -> None:
         """Go on to ``phase``; before fine-tuning the choice is settled and what is kept becomes the network."""

@@ -1,9 +1,9 @@
 """What is kept of a supernet, moved unit by unit in the order of the search, outside of the gradient.
 
-Under a lasting penalty Adam moves a score by price / noise in each step, where price is the derivative of the latency
-and noise the root mean square of the score's gradient (the diagonal of the Fisher information, by which pruning ranks
-too: Theis et al. 2018). So the score that would cross the threshold first goes first: the one with the smallest
-distance * noise / price. Regrown is what a lasting reward would bring first.
+Under a lasting pull (penalty.py) Adam moves a score by price / noise^2 in each step, where price is the derivative of
+the latency and noise the root mean square of the score's gradient (its square is the diagonal of the Fisher
+information, by which pruning ranks too: Theis et al. 2018). So the score that would cross the threshold first goes
+first: the one with the smallest distance * noise^2 / price. Regrown is what a lasting reward would bring first.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Selection:
                 continue  # a layer of a block that is gone
             # How far the score is on its side of the threshold, in steps of a lasting push.
             distance = (self.scores[group] - THRESHOLD) * (-1 if grow else 1)
-            pace = price.clamp(min=TINY) / self.noise[group]
+            pace = price.clamp(min=TINY) / self.noise[group].square()
             # What was dropped early lies at 0 alike: there, too, worth decides.
             near = distance.clamp(min=0) + NEAR
             costs = near * pace if grow else near / pace

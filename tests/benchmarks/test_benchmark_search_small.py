@@ -1,4 +1,4 @@
-"""The benchmark of a small search, its pieces: the folders it reads, the rows it writes."""
+"""The benchmark of a small search, its pieces: the folders it reads, the rows it writes, what it sums up."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,21 @@ from PIL import Image
 from skimage import data
 
 from benchmarks import search_small
+from benchmarks.pruning_table import SETS
 from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.weights import load_weights
 
 
 @pytest.fixture
 def place(tmp_path):
-    """DATA with two pictures to train on and one to score on."""
-    for folder in ("train/A", "eval/Set5"):
+    """DATA with two pictures to train on and one in each set to score on."""
+    for folder in ("train/A", *(f"eval/{name}" for name in SETS)):
         (tmp_path / folder).mkdir(parents=True)
     for i in range(2):
         cut = np.ascontiguousarray(data.astronaut()[i * 90 : i * 90 + 80, 100:180])
         Image.fromarray(cut).save(tmp_path / f"train/A/{i}.png")
-    Image.fromarray(np.ascontiguousarray(data.coffee()[100:141, 100:151])).save(tmp_path / "eval/Set5/1.png")
+    for name in SETS:
+        Image.fromarray(np.ascontiguousarray(data.coffee()[100:141, 100:151])).save(tmp_path / f"eval/{name}/1.png")
     return tmp_path
 
 
@@ -27,10 +30,35 @@ def test_no_training_pictures_is_told(tmp_path):
 
 
 def test_a_row_for_each_budget(place):
-    steps, ticks = {"supernet": 2, "width": 2, "depth": 2, "finetune": 2}, []
-    start, psnr = search_small.supernet(place, place / "work", 2, 1, lambda done, total: ticks.append((done, total)))
-    assert psnr > 5 and ticks == [(1, 2), (2, 2)]
+    """The search's network and the plain one, both within the budget and trained for equally many steps."""
+    ticks = []
+    plan = search_small.Plan(place, place / "work", {"supernet": 2, "width": 2, "depth": 2, "finetune": 3}, 1)
+
+    def tick(done, total):
+        ticks.append((done, total))
+
+    whole = search_small.train(plan, search_small.SUPERNET, 2, "supernet", tick)
+    assert whole.architecture == search_small.SUPERNET and ticks == [(1, 2), (2, 2)]
     for budget in search_small.BUDGETS:
-        row = search_small.search(budget, start, place, place / "work", steps, 1, lambda done, total: None)
-        assert row["inside"] and 0.97 * budget <= row["predicted"] <= budget
-        assert row["channels"] <= 16 and len(row["blocks"]) <= 4 and row["psnr"] > 5
+        ticks.clear()
+        found = search_small.search(plan, budget, tick)
+        assert found["inside"] and 0.97 * budget <= found["predicted"] <= budget
+        assert found["channels"] <= 16 and len(found["blocks"]) <= 4
+        usual = search_small.unsearched(plan, budget, tick)
+        assert usual["predicted"] <= budget and len(set(map(tuple, usual["blocks"]))) == 1
+        assert [total for _, total in ticks] == [7] * 14
+        trained = load_weights(place / f"work/plain{budget:g}/weights.safetensors").architecture
+        assert (trained.params, trained.channels) == (usual["params"], usual["channels"])
+        row = search_small.row(budget, found, usual)
+        assert row["gain"].keys() == set(SETS) and min(found["psnr_y"].values()) > 5
+        assert row["gain"]["B100"] == pytest.approx(found["psnr_y"]["B100"] - usual["psnr_y"]["B100"], abs=6e-4)
+
+
+def test_the_summary_says_which_was_better():
+    def made(budget, inside, *gains):
+        return {"budget": budget, "searched": {"inside": inside}, "gain": dict(zip(SETS, gains, strict=True))}
+
+    rows = [made(40.0, True, 0.1, -0.01, 0.03), made(16.0, False, 0.01, -0.1, 0.0)]
+    told = search_small.summarize(rows, {"Set5": 37.0}, 12.5, 11.0)
+    assert told["beats_plain"] == {"40": True, "16": False} and told["mean_gain"] == {"40": 0.04, "16": -0.03}
+    assert told["inside"] is False and told["in_time"] is True and told["cpu_minutes"] == 11.0
