@@ -58,12 +58,12 @@ def saved(path: Path) -> list[dict[str, Any]]:
 @click.option("--budget", default=25.0, show_default=True, type=click.FloatRange(0, min_open=True), help="In its unit.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100), help="How many.")
 @click.option("--methods", default=",".join(METHODS), callback=options.words(METHODS), help="With commas.")
-@click.option("--supernet-steps", default=4000, show_default=True, type=click.IntRange(1))
-@click.option("--search-steps", default=2000, show_default=True, type=click.IntRange(3), help="Or of pruning.")
-@click.option("--finetune-steps", default=4000, show_default=True, type=click.IntRange(1))
-@click.option("--batch", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--supernet-steps", default=8000, show_default=True, type=click.IntRange(1))
+@click.option("--search-steps", default=4500, show_default=True, type=click.IntRange(3), help="Or of pruning.")
+@click.option("--finetune-steps", default=7500, show_default=True, type=click.IntRange(1))
+@click.option("--batch", default=4, show_default=True, type=click.IntRange(1))
 @click.option("--patch", default=32, show_default=True, type=click.IntRange(8), help="In low-resolution pixels.")
-@click.option("--lr", default=2e-3, show_default=True, type=click.FloatRange(0, 1, min_open=True))
+@click.option("--lr", default=6e-3, show_default=True, type=click.FloatRange(0, 1, min_open=True))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--work", default="runs/pruning", show_default=True, type=click.Path(path_type=Path), help="Checkpoints.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Not results/pruning.json.")
@@ -129,8 +129,9 @@ def _method(plan: Plan, digest: str) -> dict[str, Any]:
                         "ends": plan.speed.ends, "fitted_to": plan.speed.fitted_to},
         "methods": TITLES,
         "training_pictures": f"{' and '.join(TRAIN)}, digest {digest[:12]}",
-        "same_for_all": "the seed's supernet as the start, steps, batches, rates, fine-tuning (L1, Adam, cosine, "
-        "averaged weights); train_macs tells the multiply-accumulates after the supernet",
+        "same_for_all": "the seed's supernet as the start, steps, batches, rates, Adam and clipping while searching or "
+        "pruning, fine-tuning (L1, Muon for the blocks' filters and Adam for the rest, cosine, averaged weights); "
+        "train_macs tells the multiply-accumulates after the supernet",
         "psnr_y": "dB on Y, scale border pixels shaved; nothing was chosen by it",
     }  # fmt: skip
 

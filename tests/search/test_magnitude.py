@@ -1,5 +1,7 @@
 """The pruning baselines: the same function with factors and without what is pruned, and always within the budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,11 +13,13 @@ from sr_tvm.speed.physical import Physical
 torch = pytest.importorskip("torch")
 
 from sr_tvm.nets.wdsr import WDSR  # noqa: E402
+from sr_tvm.nets.weights import fold  # noqa: E402
 from sr_tvm.search import magnitude  # noqa: E402
 from sr_tvm.search.penalty import latency_of, latency_of_architecture  # noqa: E402
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled  # noqa: E402
+from sr_tvm.search.searcher import Searcher  # noqa: E402
 from sr_tvm.search.settings import Settings  # noqa: E402
-from sr_tvm.search.supernet import Least  # noqa: E402
+from sr_tvm.search.supernet import Least, SuperNet  # noqa: E402
 from sr_tvm.speed.differentiable import latency  # noqa: E402
 from sr_tvm.training.data import Pair, Pairs  # noqa: E402
 
@@ -122,6 +126,22 @@ def test_methods_end_within_the_budget(method, pairs):
     again = method(wanted, pairs, PREDICT, network(), CPU)
     for ours, theirs in zip(dense.parameters(), again.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_with_nothing_to_prune_a_baseline_trains_as_the_search_does(pairs):
+    """The same batches, optimizer, rate and clipping: the same weights."""
+    wanted = replace(settings(0.7), budget=1.02 * MOST, travel=1e-3, clip=0.05)  # more than the supernet takes
+    baseline = magnitude.iterative(wanted, pairs, PREDICT, network(), CPU, strength=0.0)
+    searcher = Searcher(wanted, pairs, PREDICT, fold(network()))
+    while searcher.step < wanted.steps - 1:
+        searcher.advance()
+    last = searcher.network
+    searcher.advance()
+    assert isinstance(last, SuperNet) and last.architecture() == baseline.architecture == SUPERNET
+    begun, found = fold(network()).state_dict(), fold(last.net).state_dict()
+    moved = max(float((begun[name] - found[name]).abs().max()) for name in found)
+    for name, value in baseline.state_dict().items():
+        assert float((value - found[name]).abs().max()) < 1e-3 * moved, name
 
 
 def test_the_regularizer_shrinks_factors(pairs, monkeypatch):
