@@ -68,10 +68,13 @@ def test_searched_against_plain():
     made = rows(one.name, (38, 33, 32), 47, {"galaxy-s21": 97.0})
     made += rows(one.plain_name, (38.1, 33.2, 31.9), 48, {"galaxy-s21": 98.0}, shipped=False, role="plain")
     made += rows(other.name, (38, 33, 32), 47, {"galaxy-s10-dsp": 96.9})
-    first, second = (quality_goals.against_plain(quality_goals.by_model(made))[i] for i in (0, 6))
+    made += rows(recipe.TARGETS[1].name, (38, 33, 32), 47, {"galaxy-s21": 70.1})
+    found = quality_goals.against_plain(quality_goals.by_model(made))
+    first, second = found[0], found[6]
     assert first["difference"] == {"Set5": -0.1, "Set14": -0.2, "B100": 0.1, "all pictures": 0.056}
     assert first["better"] and first["within_3_percent"]
     assert first["params"] == [47, 48] and first["predicted_ms"] == [97.0, 98.0]
+    assert found[1]["within_3_percent"] is False and found[2]["within_3_percent"] is None
     assert second["better"] is None and second["difference"] is None and not second["within_3_percent"]
 
 
