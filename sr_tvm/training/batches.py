@@ -5,8 +5,9 @@ All give the same batch for the same seed and step; only the last bit of the div
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +17,20 @@ from torch import Tensor
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.settings import Settings
 
-Source = Callable[[int], tuple[Tensor, Tensor]]
+Planes = tuple[Tensor, ...]
+"""Low and high resolution and, of pairs with a teacher, what it makes of the low one."""
+Source = Callable[[int], Planes]
 # Of a GPU's free memory, what pictures may take: a network of this size and its gradients need far less than the rest.
 SHARE = 0.5
 
 
 def source(pairs: Pairs, settings: Settings, device: torch.device) -> Source:
-    """A function from a step to its (low, high), float32 in 0..1 on ``device``, in channels-last memory order."""
+    """A function from a step to its (low, high) or (low, high, taught), float32 in 0..1 on ``device``, in channels-last
+    memory order."""
     if device.type != "cuda":
         return Cut(pairs, settings, device)
     free, _ = torch.cuda.mem_get_info(device)
-    bytes_ = sum(p.low.size + p.high.size for p in pairs.pairs)
+    bytes_ = sum(p.low.nbytes + p.high.nbytes + (0 if p.taught is None else p.taught.nbytes) for p in pairs.pairs)
     return Resident(pairs, settings, device) if bytes_ < SHARE * free else Ahead(Cut(pairs, settings, device))
 
 
@@ -36,13 +40,12 @@ class Cut:
     def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int) -> Planes:
         s = self.settings
-        batch = self.pairs.batch(s.seed, step, s.batch, s.patch)
-        low, high = torch.from_numpy(batch.low), torch.from_numpy(batch.high)
+        planes = [torch.from_numpy(p) for p in self.pairs.batch(s.seed, step, s.batch, s.patch).planes]
         if self.device.type == "cuda":  # only from pinned memory is the copy not waited for
-            low, high = low.pin_memory(), high.pin_memory()
-        return low.to(self.device, non_blocking=True), high.to(self.device, non_blocking=True)
+            planes = [plane.pin_memory() for plane in planes]
+        return tuple(plane.to(self.device, non_blocking=True) for plane in planes)
 
 
 class Ahead:
@@ -52,9 +55,9 @@ class Ahead:
         self.made = made
         self.thread = ThreadPoolExecutor(1, "batches")
         self.step = -1
-        self.next: Future[tuple[Tensor, Tensor]] | None = None
+        self.next: Future[Planes] | None = None
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int) -> Planes:
         ready = self.next if step == self.step else None
         batch = ready.result() if ready else self.made(step)
         self.step, self.next = step + 1, self.thread.submit(self.made, step + 1)
@@ -62,7 +65,7 @@ class Ahead:
 
 
 class Resident:
-    """All pictures as bytes on the device; a batch is an index computed there and one look-up.
+    """All pictures on the device, as they are in the cache; a batch is an index computed there and one look-up.
 
     A turned patch is read in the turned order: with i, j the row and column in the batch and m = size - 1, a quarter
     turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j before it.
@@ -70,24 +73,28 @@ class Resident:
 
     def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
-        self.low = _Plane([p.low for p in pairs.pairs], settings.patch, 1, device)
-        self.high = _Plane([p.high for p in pairs.pairs], settings.patch * pairs.scale, pairs.scale, device)
+        scale, size = pairs.scale, settings.patch * pairs.scale
+        self.planes = [_Plane([p.low for p in pairs.pairs], settings.patch, 1, device)]
+        self.planes.append(_Plane([p.high for p in pairs.pairs], size, scale, device))
+        if taught := [p.taught for p in pairs.pairs if p.taught is not None]:
+            self.planes.append(_Plane(taught, size, scale, device))
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int) -> Planes:
         s = self.settings
         drawn = torch.from_numpy(self.pairs.draw(s.seed, step, s.batch, s.patch))
         if self.device.type == "cuda":
             drawn = drawn.pin_memory()
         drawn = drawn.to(self.device, non_blocking=True)
-        return self.low.cut(drawn), self.high.cut(drawn)
+        return tuple(plane.cut(drawn) for plane in self.planes)
 
 
 class _Plane:
-    """The low or the high pictures, one after the other; patches of ``size``, places times ``scale``."""
+    """Pictures of one kind, one after the other; patches of ``size``, places times ``scale``."""
 
-    def __init__(self, pictures: list[NDArray[np.uint8]], size: int, scale: int, device: torch.device) -> None:
+    def __init__(self, pictures: Sequence[NDArray[Any]], size: int, scale: int, device: torch.device) -> None:
         self.scale = scale
-        self.pixels = torch.empty((sum(p.size for p in pictures) // 3, 3), dtype=torch.uint8, device=device)
+        kind = torch.from_numpy(pictures[0][:0].copy()).dtype
+        self.pixels = torch.empty((sum(p.size for p in pictures) // 3, 3), dtype=kind, device=device)
         starts, at = [], 0
         for picture in pictures:
             count = picture.size // 3
@@ -113,4 +120,5 @@ class _Plane:
         rows = self.rows[way[:, 0, 0]] + y * self.scale
         columns = self.columns[way[:, 0, 0]] + x * self.scale
         patches = self.pixels[self.starts[picture] + rows * self.widths[picture] + columns]
-        return patches.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        patches = patches.permute(0, 3, 1, 2).to(torch.float32)
+        return patches.div_(255) if self.pixels.dtype == torch.uint8 else patches

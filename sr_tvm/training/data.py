@@ -28,20 +28,30 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture: ``high`` (scale h, scale w, 3) and ``low`` (h, w, 3), uint8, mapped from the cache file."""
+    """One picture: ``high`` (scale h, scale w, 3) and ``low`` (h, w, 3), uint8, mapped from the cache file.
+
+    ``taught`` is what a teacher makes of ``low``, like ``high`` but float16, 0..1; see teaching.py.
+    """
 
     name: str
     digest: str
     high: NDArray[np.uint8]
     low: NDArray[np.uint8]
+    taught: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``low`` (N, 3, p, p) and ``high`` (N, 3, scale p, scale p), float32 in 0..1, in channels-last memory order."""
+    """``low`` (N, 3, p, p), ``high`` and, where there is a teacher, ``taught`` (N, 3, scale p, scale p), float32 in
+    0..1, in channels-last memory order."""
 
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    taught: NDArray[np.float32] | None = None
+
+    @property
+    def planes(self) -> tuple[NDArray[np.float32], ...]:
+        return (self.low, self.high) if self.taught is None else (self.low, self.high, self.taught)
 
 
 class Pairs:
@@ -51,6 +61,11 @@ class Pairs:
     def __init__(self, pairs: Sequence[Pair], scale: int) -> None:
         self.pairs, self.scale = tuple(pairs), scale
         self.sizes = np.array([pair.low.shape[:2] for pair in self.pairs])  # (pictures, 2): height, width
+
+    @property
+    def taught(self) -> bool:
+        """Whether there is a teacher's picture of each."""
+        return all(pair.taught is not None for pair in self.pairs)
 
     @property
     def digest(self) -> str:
@@ -91,14 +106,19 @@ class Pairs:
         s = self.scale
         low = np.empty((size, patch, patch, 3), np.uint8)
         high = np.empty((size, patch * s, patch * s, 3), np.uint8)
+        taught = np.empty(high.shape, np.float32) if self.taught else None
         for i, (picture, y, x, way) in enumerate(self.draw(seed, step, size, patch).tolist()):
             pair = self.pairs[picture]
+            place = np.s_[y * s : (y + patch) * s, x * s : (x + patch) * s]
             low[i] = _turn(pair.low[y : y + patch, x : x + patch], way)
-            high[i] = _turn(pair.high[y * s : (y + patch) * s, x * s : (x + patch) * s], way)
-        return Batch(_channels_first(low), _channels_first(high))
+            high[i] = _turn(pair.high[place], way)
+            if taught is not None and pair.taught is not None:
+                taught[i] = _turn(pair.taught[place], way)
+        wanted = None if taught is None else taught.transpose(0, 3, 1, 2)
+        return Batch(_channels_first(low), _channels_first(high), wanted)
 
 
-def _turn(image: NDArray[np.uint8], way: int) -> NDArray[np.uint8]:
+def _turn(image: NDArray[Any], way: int) -> NDArray[Any]:
     """``way`` % 4 quarter turns, then mirrored from 4 on."""
     image = np.rot90(image, way % 4)
     return image[:, ::-1] if way >= 4 else image
@@ -202,7 +222,8 @@ def _open(place: Path, scale: int, names: Sequence[str], warn: Warn) -> list[Pai
             for h, w in ((height, width), (height // scale, width // scale)):
                 planes.append(blob[at : at + h * w * 3].reshape(h, w, 3))
                 at += h * w * 3
-            pairs.append(Pair(name, str(row["digest"]), *planes))
+            high, low = planes
+            pairs.append(Pair(name, str(row["digest"]), high, low))
     except (SrTvmError, OSError, KeyError, TypeError, ValueError):
         return None
     for message in refused:

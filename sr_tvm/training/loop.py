@@ -66,7 +66,9 @@ class Trainer:
         if pairs.scale != settings.architecture.scale:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the network is x{settings.architecture.scale}")
         self.settings, self.pairs, self.validate, self.device = settings, pairs, validate, device
-        start, teacher = other_networks(settings)
+        start = other_networks(settings)[0]
+        if (settings.teacher is not None) != pairs.taught:
+            raise SrTvmError("a teacher is in the settings but not in the pairs, or the other way round")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = WDSR(settings.architecture)
@@ -78,16 +80,12 @@ class Trainer:
         self.average = average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average.load_state_dict(self.model.state_dict())
         self._averages, self._weights = list(self.average.parameters()), list(self.model.parameters())
-        if teacher is not None:
-            teacher = teacher.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.precision != "float32":
-            for net in (self.model, teacher):
-                if net is not None:
-                    mixed(net, device, getattr(torch, settings.precision))
+            mixed(self.model, device, getattr(torch, settings.precision))
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
         self.gradient = Step(
-            self.model, settings.lr, teacher, settings.teacher_share, device, record, settings.clip, settings.optimizer
+            self.model, settings.lr, settings.teacher_share, device, record, settings.clip, settings.optimizer
         )
         self.batch = batches.source(pairs, settings, device)
         self.look_every = GPU_LOOK_EVERY if on_gpu else 1
@@ -155,7 +153,7 @@ class Trainer:
             SrTvmError: the loss is no longer a number.
         """
         s = self.settings
-        self.gradient(*self.batch(self.step), s.learning_rate(self.step))
+        self.gradient(self.batch(self.step), s.learning_rate(self.step))
         self.step += 1
         self.loss_count += 1
         due = self.step % s.validate_every == 0 or self.step == s.steps

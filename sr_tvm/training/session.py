@@ -13,8 +13,9 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.training import metrics, pictures, resize
 from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
 from sr_tvm.training.evaluate import evaluate, examples
-from sr_tvm.training.loop import Trainer
+from sr_tvm.training.loop import Trainer, other_networks
 from sr_tvm.training.settings import Settings
+from sr_tvm.training.teaching import teach
 from sr_tvm.training.upscalers import bicubic, network, pick_device
 
 # dB that a flawless validation counts as: the history is JSON, which has no infinity.
@@ -68,6 +69,9 @@ def prepare(
     if validate is not None:
         refuse_leak(pairs, validate)
     pairs = pairs.large_enough(settings.patch, warn)
+    teacher = other_networks(settings)[1]
+    if teacher is not None and settings.teacher is not None:
+        pairs = teach(pairs, teacher, settings.teacher.digest, place, cache, tick)
     if validate is None:
         return Trainer(settings, pairs, None, place, graph), None
     # Kept in memory: on a GPU, making them anew would take longer than the steps in between.

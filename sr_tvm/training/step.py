@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.training.batches import Planes
 from sr_tvm.training.optimizers import Optimizers
 
 Body = Callable[[], None]
@@ -51,7 +51,7 @@ def best_precision(device: torch.device) -> str:
 class Step:
     """Forward, loss, backward, and the optimizers' step.
 
-    The loss is L1 to the truth, or with a ``teacher``: (1 - share) L1 to the truth + share L1 to the teacher's output.
+    The loss is L1 to the truth or, of batches with a teacher's output: (1 - share) L1 to the truth + share L1 to that.
 
     Args:
         record: makes of a function one that repeats its work on the device, Python left out; None: every step is
@@ -63,7 +63,6 @@ class Step:
         self,
         model: WDSR,
         lr: float,
-        teacher: WDSR | None,
         share: float,
         device: torch.device,
         record: Callable[[Body], Body] | None,
@@ -71,35 +70,34 @@ class Step:
         optimizer: str = "muon",
     ) -> None:
         self.clip, self.weights = clip, list(model.parameters())
-        self.model, self.teacher, self.share, self.record = model, teacher, share, record
+        self.model, self.share, self.record = model, share, record
         self.optimizers = Optimizers(dict(model.named_parameters()), lr, device, optimizer)
         # The sum of the losses of all steps since it was last set to zero: read seldom, since reading it waits.
         self.total = torch.zeros((), dtype=torch.float64, device=device)
-        self.low = self.high = torch.empty(0)
+        self.batch: Planes = ()
         self.forget()
 
     def forget(self) -> None:
         """Record anew: a recording keeps to the very tensors that were there, Adam's moments among them."""
         self.plain = 0
-        self.repeat: Callable[[Tensor, Tensor], None] | None = None if self.record is None else self._first
+        self.repeat: Callable[[Planes], None] | None = None if self.record is None else self._first
 
-    def __call__(self, low: Tensor, high: Tensor, lr: float) -> None:
-        """Change the model by one step on ``low`` (N, 3, p, p) and ``high`` (N, 3, scale p, scale p)."""
+    def __call__(self, batch: Planes, lr: float) -> None:
+        """Change the model by one step on low (N, 3, p, p), high (N, 3, scale p, scale p) and, like high, taught."""
         self.optimizers.rate(lr)
         if self.repeat is None:
-            self.low, self.high = low, high
+            self.batch = batch
             self._body()
         else:
-            self.repeat(low, high)
+            self.repeat(batch)
 
     def _body(self) -> None:
         # Set to None, not to zero: within a recording the gradients get memory of their own, always written anew.
         self.model.zero_grad(set_to_none=True)
-        output = self.model(self.low)
-        loss = functional.l1_loss(output, self.high)
-        if self.teacher is not None:
-            with torch.no_grad():
-                wanted = self.teacher(self.low)
+        low, high, *taught = self.batch
+        output = self.model(low)
+        loss = functional.l1_loss(output, high)
+        for wanted in taught:
             loss = (1 - self.share) * loss + self.share * functional.l1_loss(output, wanted)
         loss.backward()
         if self.clip:
@@ -107,21 +105,21 @@ class Step:
         self.optimizers.step()
         self.total += loss.detach()
 
-    def _first(self, low: Tensor, high: Tensor) -> None:
+    def _first(self, batch: Planes) -> None:
         """The first steps as they come, then record; a recording does not compute, so its step is then repeated."""
-        self.low, self.high = low.clone(), high.clone()
-        with _best_kernels(low.device):
+        self.batch = tuple(plane.clone() for plane in batch)
+        with _best_kernels(batch[0].device):
             if self.plain < PLAIN_STEPS:
                 self.plain += 1
-                with _aside(low.device):
+                with _aside(batch[0].device):
                     self._body()
                 return
             assert self.record is not None
             again = self.record(self._body)
 
-        def repeat(low: Tensor, high: Tensor) -> None:
-            self.low.copy_(low)
-            self.high.copy_(high)
+        def repeat(batch: Planes) -> None:
+            for ours, plane in zip(self.batch, batch, strict=True):
+                ours.copy_(plane)
             again()
 
         self.repeat = repeat
