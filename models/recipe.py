@@ -29,8 +29,8 @@ class Recipe:
     supernet: str = "wdsr-16x24"
     supernet_steps: int = 36000
     search_steps: int = 6000
-    steps: int = 60000
-    teacher_share: float | None = 0.5
+    steps: int = 30000
+    teacher_share: float | None = 0.9
 
     @property
     def whole(self) -> int:
