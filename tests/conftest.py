@@ -1,11 +1,15 @@
 """Shared by all tests: threads are kept down, and under CI a skipped test fails the run."""
 
 import os
+import signal
 
 import pytest
 
 for name in ("OMP_NUM_THREADS", "TVM_NUM_THREADS"):
     os.environ.setdefault(name, "2")
+# A shell starts what is to run in the background with Ctrl-C ignored; tests that press it need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
