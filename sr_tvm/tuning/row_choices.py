@@ -13,8 +13,9 @@ from sr_tvm.streaming.rows.cost import NOMINAL_WIDTH, strip_widths
 from sr_tvm.streaming.rows.decisions import PieceDecisions
 from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.plan import plan_stages
-from sr_tvm.streaming.rows.stage import Tiles, winograd_pays
+from sr_tvm.streaming.rows.stage import winograd_pays
 from sr_tvm.streaming.rows.stages import build_stages
+from sr_tvm.streaming.rows.tiles import Tiles
 
 FIELDS = ("width", "phases", "registers", "winograd", "lines", "pairs", "chunk", "unroll")
 CHUNKS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)

@@ -15,8 +15,8 @@ from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.lowering import RowLowering
 from sr_tvm.streaming.rows.machine import Processor
 from sr_tvm.streaming.rows.plan import plan_stages
-from sr_tvm.streaming.rows.stage import Tiles
 from sr_tvm.streaming.rows.stages import build_stages
+from sr_tvm.streaming.rows.tiles import Tiles
 
 PROCESSORS = (Processor(4, 32), Processor(4, 16), Processor(8, 16), Processor(16, 32))
 

@@ -23,7 +23,7 @@ from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
 from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.lowering import RowLowering
 from sr_tvm.streaming.rows.machine import Processor
-from sr_tvm.streaming.rows.stage import Tiles
+from sr_tvm.streaming.rows.tiles import Tiles
 
 ANY = (None, None, None)
 AVX512, AVX2 = Processor(16, 32), Processor(8, 16)

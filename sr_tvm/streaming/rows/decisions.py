@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.rows.stage import Tiles
+from sr_tvm.streaming.rows.tiles import Tiles
 
 SCHEMA = "sr-tvm row decisions"
 

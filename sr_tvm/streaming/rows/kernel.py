@@ -11,8 +11,9 @@ from sr_tvm.streaming.region import Region
 from sr_tvm.streaming.rows.driver import Driver, clear_function
 from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.plan import plan_stages
-from sr_tvm.streaming.rows.stage import Function, Tiles, emit_stage
+from sr_tvm.streaming.rows.stage import Function, emit_stage
 from sr_tvm.streaming.rows.stages import build_stages
+from sr_tvm.streaming.rows.tiles import Tiles
 
 
 def stream_kernel(

@@ -14,7 +14,7 @@ from sr_tvm.streaming.rows.element import FLOAT32, Element, check_range
 from sr_tvm.streaming.rows.kernel import stream_kernel
 from sr_tvm.streaming.rows.layout import Layout
 from sr_tvm.streaming.rows.machine import Processor
-from sr_tvm.streaming.rows.stage import Tiles
+from sr_tvm.streaming.rows.tiles import Tiles
 from sr_tvm.streaming.winograd_gemm import winograd_gemm, worth
 
 MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic

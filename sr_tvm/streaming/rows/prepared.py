@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from sr_tvm.streaming.rows.code import Packed, StageCode, pack_steps
 from sr_tvm.streaming.rows.direct import pack_direct
 from sr_tvm.streaming.rows.layout import SLOTS
 from sr_tvm.streaming.rows.stages import Layer, Step
-
-if TYPE_CHECKING:
-    from sr_tvm.streaming.rows.stage import Tiles
+from sr_tvm.streaming.rows.tiles import Tiles
 
 
 class Scratch:
@@ -32,26 +29,6 @@ class Scratch:
     def tile(self, code: StageCode, channels: int) -> int:
         """A column block of all rows of a call."""
         return self.reserve(channels * code.rows * SLOTS * code.layout.lanes)
-
-
-@dataclass(frozen=True)
-class Products:
-    """A convolution by Winograd's products.
-
-    Attributes:
-        offset: of its weights, from the stage's first number.
-        input: where its transformed input lies.
-        kept: where sums of products wait, as :func:`winograd.emit_products` has it.
-        total: the tile where its outputs wait for the layer's other convolutions, None where there are none.
-    """
-
-    term: Conv
-    tiles: Blocks
-    lines: int
-    offset: int
-    input: int
-    kept: int
-    total: int | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +50,7 @@ class Prepared:
     bias: int
     direct: tuple[tuple[Conv, int], ...]
     steps: tuple[tuple[Step, int], ...]
-    products: Products | None
+    products: winograd.Products | None
 
 
 def prepare(
@@ -92,7 +69,7 @@ def prepare(
     for term in layer.terms:
         if term.name == chosen:
             outputs = Blocks.of(channels, tiles.winograd)
-            products = Products(
+            products = winograd.Products(
                 term,
                 outputs,
                 tiles.lines,

@@ -15,32 +15,12 @@ from sr_tvm.streaming.rows.direct import TileInput, emit_direct, skips
 from sr_tvm.streaming.rows.emit import private
 from sr_tvm.streaming.rows.layout import SLOTS, Layout
 from sr_tvm.streaming.rows.memory import ResultStore, emit_source
-from sr_tvm.streaming.rows.prepared import Prepared, Products, Scratch, prepare
+from sr_tvm.streaming.rows.prepared import Prepared, Scratch, prepare
 from sr_tvm.streaming.rows.stages import Layer, Stage
+from sr_tvm.streaming.rows.tiles import Tiles
 
 Finish = Callable[[Any, int, int, Any], None]
 Init = Callable[[Any, int, int], Any]
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Decisions on a stage's code.
-
-    Attributes:
-        registers: accumulators of a register tile, most.
-        winograd: output channels of a tile of Winograd products; 0 for none.
-        lines: lines of Winograd products that are summed at a time, 1 or 2: of each an output takes four accumulators.
-        pairs: whether a tile of a convolution by its definition covers both rows of a step.
-        chunk: most channels that exist between the two convolutions of a chain at a time.
-        unroll: input channels that one iteration of a convolution by its definition takes, where that divides them.
-    """
-
-    registers: int = 28
-    winograd: int = 6
-    lines: int = 1
-    pairs: bool = True
-    chunk: int = 48
-    unroll: int = 1
 
 
 @dataclass
@@ -165,7 +145,7 @@ class _Emitter:
             lambda channel, row, slot, value: e.store(ws, self.address(base, channel, row, slot), value),
         )
 
-    def _winograd(self, layer: Layer, products: Products, bias: int, done: Finish) -> None:
+    def _winograd(self, layer: Layer, products: winograd.Products, bias: int, done: Finish) -> None:
         code, term = self.code, products.term
         with code.e.loop("group", term.groups) as group:
             winograd.emit_input(code, term, group, products.input)

@@ -8,7 +8,8 @@ is that of a direct sum.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +17,32 @@ from sr_tvm.streaming.region import Conv
 from sr_tvm.streaming.rows.blocks import Blocks
 from sr_tvm.streaming.rows.code import Packed, StageCode
 
-if TYPE_CHECKING:
-    from sr_tvm.streaming.rows.prepared import Products
-
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 # Of rows: the last has the other sign, so that its products are added as all others are.
 G_ROWS = G * np.array([[1], [1], [1], [-1]])
 POINTS = 4
 # Lines of products in the order they are summed, by how many take a turn in the registers at once.
 TURNS = {1: ((1,), (2,), (0,), (3,)), 2: ((1, 2), (0, 3))}
+
+
+@dataclass(frozen=True)
+class Products:
+    """A convolution by Winograd's products.
+
+    Attributes:
+        offset: of its weights, from the stage's first number.
+        input: where its transformed input lies.
+        kept: where sums of products wait, as :func:`emit_products` has it.
+        total: the tile where its outputs wait for the layer's other convolutions, None where there are none.
+    """
+
+    term: Conv
+    tiles: Blocks
+    lines: int
+    offset: int
+    input: int
+    kept: int
+    total: int | None
 
 
 def tile_floats(conv: Conv, lanes: int) -> int:
