@@ -80,6 +80,12 @@ class Architecture:
         """Weights and biases with weight norm folded, as published figures count them."""
         return sum(cin * cout * k * k + cout for _, cin, cout, k in self.convolutions)
 
+    @property
+    def halo(self) -> int:
+        """How many low-resolution pixels to each side of its own an output pixel depends on."""
+        deep = 2 * (HEAD_KERNEL // 2) + len(self.blocks) * (BLOCK_KERNEL // 2)
+        return max(deep, SKIP_KERNEL // 2)
+
     def macs(self, height: int, width: int) -> int:
         """Multiply-accumulates of one image of ``height`` x ``width`` low-resolution pixels, biases not counted."""
         return height * width * sum(cin * cout * k * k for _, cin, cout, k in self.convolutions)

@@ -59,6 +59,11 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--teacher", help="Weights file of a network, of any size, whose output is aimed at too.")
 @click.option("--teacher-share", type=float, default=0.5, show_default=True, help="The teacher's share of the loss.")
 @click.option(
+    "--teacher-ensemble",
+    is_flag=True,
+    help="Aim at the mean of its output for all 8 turns and mirrors of a picture: better, and 8 times as long to make.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",

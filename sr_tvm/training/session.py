@@ -71,7 +71,8 @@ def prepare(
     pairs = pairs.large_enough(settings.patch, warn)
     teacher = other_networks(settings)[1]
     if teacher is not None and settings.teacher is not None:
-        pairs = teach(pairs, teacher, settings.teacher.digest, place, cache, tick)
+        told = settings.teacher.digest, place, cache, tick, settings.teacher_ensemble
+        pairs = teach(pairs, teacher, *told)
     if validate is None:
         return Trainer(settings, pairs, None, place, graph), None
     # Kept in memory: on a GPU, making them anew would take longer than the steps in between.

@@ -43,8 +43,9 @@ class Settings:
 
     ``patch`` is in low-resolution pixels. ``lr`` is Adam's at the start of the cosine, which it reaches in ``warmup``
     steps; ``clip`` is the largest norm of the gradients, 0 for none. ``init`` is what the network begins as, sliced if
-    it is larger; ``teacher`` is a network whose output is aimed at beside the truth, ``teacher_share`` of the loss.
-    ``precision`` is that of the blocks' convolutions, ``optimizer`` that of their filters.
+    it is larger. ``teacher`` is a network whose output, or with ``teacher_ensemble`` the mean of its output over all
+    turns and mirrors of a picture, is aimed at beside the truth: ``teacher_share`` of the loss. ``precision`` is that
+    of the blocks' convolutions, ``optimizer`` that of their filters.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -63,6 +64,7 @@ class Settings:
     init: WeightsFile | None = None
     teacher: WeightsFile | None = None
     teacher_share: float = 0.5
+    teacher_ensemble: bool = False
     precision: str = "float32"
     optimizer: str = "muon"
 

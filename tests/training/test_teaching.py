@@ -1,5 +1,10 @@
 """A teacher's pictures: what they are, that they are kept, and that what is damaged is made again."""
 
+import os
+import resource
+import zlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +13,8 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
-from sr_tvm.training.data import load_pairs
+from sr_tvm.training import teaching
+from sr_tvm.training.data import Pairs, load_pairs
 from sr_tvm.training.loop import Trainer
 from sr_tvm.training.settings import Settings
 from sr_tvm.training.teaching import teach
@@ -21,6 +27,7 @@ class Counted(torch.nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.net, self.calls = fold(WDSR(Architecture.uniform(2, 1, 4))), 0
+        self.architecture = self.net.architecture
 
     def forward(self, x):
         self.calls += 1
@@ -59,17 +66,59 @@ def test_they_are_made_once_for_each_teacher(pairs, tmp_path):
     assert (first.calls, again.calls, other.calls) == (len(pairs.pairs), 0, len(pairs.pairs))
 
 
-@pytest.mark.parametrize("harm", ["cut", "empty", "text", "shape", "objects"])
+def test_the_ensemble_is_the_mean_of_all_turns_and_mirrors(pairs, tmp_path):
+    teacher = Counted()
+    taught = teach(pairs, teacher, "a", CPU, tmp_path, ensemble=True)
+    assert teacher.calls == 8 * len(pairs.pairs)
+    pair, wanted = taught.pairs[1], 0
+    low = pair.low.astype(np.float32) / 255
+    for turns in range(4):
+        for mirror in (lambda x: x, np.flipud):  # any two that differ by a mirror make all eight with the turns
+            x = np.rot90(mirror(low), turns).copy()
+            with torch.no_grad():
+                y = teacher.net(torch.from_numpy(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+            wanted = wanted + mirror(np.rot90(y, -turns)) / 8
+    assert np.abs(pair.taught - wanted).max() < 1e-3
+    assert np.abs(pair.taught - teach(pairs, teacher, "a", CPU, tmp_path).pairs[1].taught).max() > 1e-3
+
+
+def test_tiles_of_a_large_picture_cannot_be_seen(pairs, tmp_path, monkeypatch):
+    whole = teach(pairs, Counted(), "a", CPU, tmp_path / "whole")
+    monkeypatch.setattr(teaching, "TILE", 13)
+    teacher = Counted()
+    tiled = teach(pairs, teacher, "a", CPU, tmp_path / "tiled")
+    assert teacher.calls > 2 * len(pairs.pairs)
+    for a, b in zip(whole.pairs, tiled.pairs, strict=True):
+        assert np.abs(a.taught - b.taught).max() < 1e-3
+
+
+def test_more_pictures_than_files_may_be_open(pairs, tmp_path):
+    """1024 are, by default, on many systems; the hard limit is what counts."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now = len(os.listdir("/proc/self/fd"))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now + 3, hard))
+        many = Pairs(pairs.pairs * 8, 2)
+        assert len(teach(many, Counted(), "a", CPU, tmp_path).pairs) == len(many.pairs) > 6
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "text", "zeros", "shape", "objects"])
 def test_what_is_damaged_is_made_again(pairs, tmp_path, harm):
     wanted = [p.taught.copy() for p in teach(pairs, Counted(), "a", CPU, tmp_path).pairs]
     path = sorted((tmp_path / "taught").iterdir())[0]
     blob = path.read_bytes()
-    if harm == "shape":
-        np.save(path, np.zeros((4, 4, 3), np.float16))
-    elif harm == "objects":  # a pickle, which must not be opened
-        np.save(path, np.array([print], object), allow_pickle=True)
+    if harm in ("shape", "objects"):  # a pickle must not be opened, whatever its checksum
+        with path.open("wb") as out:
+            if harm == "shape":
+                np.save(out, np.zeros((4, 4, 3), np.float16))
+            else:
+                np.save(out, np.array([print], object), allow_pickle=True)
+        path.write_bytes(path.read_bytes() + zlib.crc32(path.read_bytes()).to_bytes(4))
     else:
-        path.write_bytes({"cut": blob[:-10], "empty": b"", "text": b"hello"}[harm])
+        zeros = blob[:200] + bytes(len(blob) - 200)  # as after a power cut
+        path.write_bytes({"cut": blob[:-10], "empty": b"", "text": b"hello", "zeros": zeros}[harm])
     teacher = Counted()
     found = teach(pairs, teacher, "a", CPU, tmp_path).pairs
     assert teacher.calls == 1 and all(np.array_equal(p.taught, w) for p, w in zip(found, wanted, strict=True))
@@ -82,8 +131,4 @@ def test_a_teacher_without_its_pictures_is_refused(pairs):
 
 def teach_none(pairs):
     """Pairs with some pictures of a teacher that the settings know nothing of."""
-    from dataclasses import replace
-
-    from sr_tvm.training.data import Pairs
-
     return Pairs([replace(p, taught=p.high.astype(np.float16)) for p in pairs.pairs], 2)
