@@ -11,6 +11,8 @@ from sr_tvm.speed.sample import Sample
 
 CHANNELS = range(4, 25)  # up to the supernet's
 DEPTHS = range(1, 17)
+# Parameters that differ by less than this part count as equally many.
+ALIKE = 0.03
 
 
 def latency_of(model: SpeedModel, architecture: Architecture, height: int, width: int) -> float:
@@ -43,7 +45,10 @@ def plain(
     channels: int | None = None,
     within: Architecture | None = None,
 ) -> Architecture:
-    """The uniform WDSR with the most parameters within ``budget``, in ``model.unit``.
+    """The uniform WDSR that makes the most of ``budget``, in ``model.unit``.
+
+    Of those within 3 % of the most parameters it is the slowest: of equally many it uses the time that it may take, so
+    that a searched network is not compared with one that was given less.
 
     ``channels`` may be fixed; ``within`` is a supernet that it must fit into, 16 blocks of 24 channels if None. With
     24 channels it is that supernet with fewer blocks, but a block is a quarter of the largest budget and more than half
@@ -59,4 +64,5 @@ def plain(
     if not found:
         least = min(latency_of(model, Architecture.uniform(scale, 1, n), height, width) for n in widths)
         raise SrTvmError(f"no uniform network takes {budget:g} {model.unit} or less; one block takes {least:.2f}")
-    return found[0][0]
+    large = [(a, ms) for a, ms in found if a.params >= (1 - ALIKE) * found[0][0].params]
+    return max(large, key=lambda pair: (pair[1], pair[0].params))[0]

@@ -1,4 +1,4 @@
-"""The plain network of a budget is the largest that fits, found here by a brute comparison."""
+"""The plain network of a budget, found here by a brute comparison: the slowest of the largest that fit."""
 
 import pytest
 
@@ -14,13 +14,17 @@ MODEL = SpeedModel("physical", Physical((1e-9, 1e-9, 1e-9, 1e-9, 0.0, 0.5, 0.0))
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("budget", [3.0, 7.0, 20.0])
-def test_the_largest_that_fits(scale, budget):
+def test_the_slowest_of_the_largest_that_fit(scale, budget):
     found = plain(MODEL, scale, budget, 180, 320)
-    assert found.scale == scale and latency_of(MODEL, found, 180, 320) <= budget
+    took = latency_of(MODEL, found, 180, 320)
+    assert found.scale == scale and took <= budget
     for depth in range(1, 17):
         for channels in range(4, 25):
             other = Architecture.uniform(scale, depth, channels)
-            assert other.params <= found.params or latency_of(MODEL, other, 180, 320) > budget
+            latency = latency_of(MODEL, other, 180, 320)
+            if latency <= budget:
+                assert found.params >= 0.97 * other.params
+                assert latency <= took or other.params < 0.97 * under(MODEL, scale, budget, 180, 320)[0][0].params
 
 
 def test_fixed_channels_mean_most_blocks():
@@ -53,6 +57,9 @@ def test_nothing_fits():
         # As docs/speed.md has them; the first two are the paper's own networks of 47K and 91K parameters.
         ("galaxy-s21", 2, 100, (360, 640), (4, 24)),
         ("galaxy-s10-dsp", 2, 100, (360, 640), (8, 24)),
+        ("galaxy-s10-dsp", 2, 40, (360, 640), (3, 24)),
+        # 5x24 has 400 parameters more, and leaves 10 ms unused.
+        ("galaxy-s10-dsp", 2, 70, (360, 640), (6, 22)),
         ("galaxy-s21", 2, 40, (360, 640), (2, 21)),
         ("galaxy-s21", 4, 70, (180, 320), (10, 24)),
         ("galaxy-s10-dsp-x4", 4, 40, (180, 320), (10, 24)),
