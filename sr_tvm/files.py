@@ -1,4 +1,8 @@
-"""Atomic writes and versioned JSON: nothing half-written is ever left under its final name."""
+"""Atomic writes and versioned JSON: nothing half-written is ever left under its final name.
+
+A file is on the disk before it takes its name, so that this holds for the power, too. Of a folder it does not: what is
+in one can be gigabytes, and what is read back has checksums.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +80,18 @@ def _told(path: str | Path, partial: Path) -> Iterator[None]:
         raise SrTvmError(f"cannot write {place}: {reason}; what was there before is unchanged") from error
 
 
+def _sync(path: Path) -> None:
+    """Have the disk hold what is in a file, or which names are in a folder. Some file systems cannot: as they like."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno in _STORAGE:
+            raise
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes the final name, on any exception it is removed.
@@ -88,6 +104,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         with _told(path, partial):
             yield partial
+            _sync(partial)
             os.chmod(partial, _umask_mode(0o666))
             if os.path.isdir(path):
                 raise SrTvmError(f"cannot write {path}: it is a folder; name a file")
@@ -95,6 +112,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    with contextlib.suppress(OSError):  # the file is there; a folder can be one that may not be read
+        _sync(path.parent)
 
 
 @contextlib.contextmanager

@@ -32,12 +32,21 @@ class Checkpoint:
     state: dict[str, Any]
 
     def write(self, path: Path) -> None:
+        """Write it, atomically.
+
+        Raises:
+            SrTvmError: a tensor is no longer of finite numbers (what was there before stays), or the place cannot be
+                written.
+        """
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
+        for key, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise SrTvmError(
+                    f"{path}: not written, as tensor {key!r} is not of finite numbers by step {self.step}; "
+                    f"start again with a smaller --lr than {self.run.get('lr')}"
+                )
         told = {"schema": SCHEMA, "version": VERSION, "step": self.step, "run": self.run, "state": self.state}
-        blob = save(
-            {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()},
-            metadata={"format": "pt", "training": json.dumps(told, allow_nan=False)},
-        )
-        write_blob(path, blob)
+        write_blob(path, save(tensors, metadata={"format": "pt", "training": json.dumps(told, allow_nan=False)}))
 
     @classmethod
     def read(cls, path: Path, shapes: dict[str, tuple[int, ...]]) -> Checkpoint:
