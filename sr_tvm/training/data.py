@@ -146,12 +146,12 @@ def load_pairs(
 
     Args:
         cache: where pairs are kept; the user's cache folder by default.
-        warn: told each picture that is left out, with its name and why.
+        warn: told each picture that is left out, with its name and why, and of each folder what else is in it.
         tick: told (files done, files in all) while the pairs are made.
     Raises:
         SrTvmError: a folder is missing or empty, or none of its pictures can be read, or the cache cannot be written.
     """
-    paths = [path for folder in folders for path in pictures.list_pictures(folder)]
+    paths = [path for folder in folders for path in pictures.list_pictures(folder, warn)]
     chosen: dict[str, Path] = {}
     for path in paths:
         chosen.setdefault(pictures.file_digest(path), path)

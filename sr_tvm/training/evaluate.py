@@ -65,7 +65,7 @@ def examples(
     Raises:
         SrTvmError: the folder has no usable picture.
     """
-    paths, found = pictures.list_pictures(folder), 0
+    paths, found = pictures.list_pictures(folder, warn), 0
     for i, path in enumerate(paths):
         tick(i, len(paths))
         try:

@@ -3,38 +3,60 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.upscaling import images
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 FORMATS = (*images.FORMATS, "PPM")
+# Of those formats, by Pillow's list; without .pfm, whose samples have 32 bits.
+SUFFIXES = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".gif",
+                      ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"})  # fmt: skip
 MAX_MEGAPIXELS = 89.4  # where Pillow begins to warn of decompression bombs
 
 
-def list_pictures(folder: str | Path) -> list[Path]:
+def list_pictures(folder: str | Path, warn: Callable[[str], None] = lambda _: None) -> list[Path]:
     """The picture files of a folder, by suffix, sorted by name; subfolders and hidden files are left out.
 
+    Args:
+        warn: told, once, how many other files and subfolders there are.
     Raises:
         SrTvmError: there is no such folder, it cannot be read, or no picture is in it.
     """
     folder = Path(folder)
     try:
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        with os.scandir(folder) as entries:
+            seen = [(Path(entry), entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError:
         raise SrTvmError(f"{folder}: no such folder; name a folder of pictures") from None
     except NotADirectoryError:
         raise SrTvmError(f"{folder}: not a folder; name the folder that holds the pictures") from None
     except OSError as error:
         raise SrTvmError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    found = sorted(path for path, is_folder in seen if not is_folder and path.suffix.lower() in SUFFIXES)
     if not found:
         kinds = ", ".join(sorted(s[1:] for s in SUFFIXES))
         raise SrTvmError(f"{folder}: no picture in it ({kinds}); pictures in subfolders do not count")
+    if len(found) < len(seen):
+        warn(_left_out(folder, seen))
     return found
+
+
+def _left_out(folder: Path, seen: list[tuple[Path, bool]]) -> str:
+    """One line on what in a folder is not read as a picture."""
+    others = [path.suffix.lower() for path, is_folder in seen if not is_folder and path.suffix.lower() not in SUFFIXES]
+    below = sum(is_folder for _, is_folder in seen)
+    kinds = sorted({suffix or "none" for suffix in others})
+    listed = ", ".join(kinds[:8]) + (", ..." if len(kinds) > 8 else "")
+    told = [f"{len(others)} file{'s' * (len(others) != 1)} of other suffixes ({listed}) left out"] if others else []
+    told += [f"{below} subfolder{'s' * (below != 1)} not looked into"] if below else []
+    return f"{folder}: {', '.join(told)}"
 
 
 def read_picture(path: str | Path) -> NDArray[np.uint8]:
@@ -56,8 +78,7 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise SrTvmError(f"{path}: cannot be read: {error.strerror or error}") from error
 

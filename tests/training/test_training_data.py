@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.training import pictures
 from sr_tvm.training.data import PIXELS, load_pairs
+from sr_tvm.training.evaluate import examples
 from sr_tvm.training.resize import low_resolution
 
 
@@ -111,3 +113,36 @@ def test_a_cache_that_cannot_be_written(folders, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SrTvmError, match="cannot write"):
         load_pairs([folders[0]], 2, tmp_path / "file")
+
+
+def test_every_suffix_of_a_format_that_is_read(tmp_path):
+    """By Pillow's list of suffixes, not by ours alone."""
+    Image.init()
+    known = {s for s, kind in Image.registered_extensions().items() if kind in (*pictures.FORMATS, "MPO")}
+    assert known - {".pfm"} == pictures.SUFFIXES
+    rng = np.random.default_rng(0)
+    for suffix in pictures.SUFFIXES:
+        pixels = Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8))
+        pixels = pixels.convert({".pbm": "1", ".pgm": "L"}.get(suffix, "RGB"))
+        pixels.save(
+            tmp_path / f"a{suffix}", **({"append_images": [pixels], "save_all": True} if suffix == ".mpo" else {})
+        )
+    told = []
+    assert len(list(examples(tmp_path, 2, told.append))) == len(pictures.SUFFIXES) and not told
+
+
+def test_what_else_is_in_a_folder_is_told_once(folders, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(folders[0], mine)
+    told = []
+    load_pairs([mine], 2, tmp_path / "cache", told.append)
+    assert not told
+    for name in ("a.heic", "b.HEIC", "notes", ".hidden"):
+        (mine / name).touch()
+    load_pairs([mine], 2, tmp_path / "cache", told.append)
+    assert told == [f"{mine}: 3 files of other suffixes (.heic, none) left out"]
+    for name in ("more", "like.png"):
+        (mine / name).mkdir()
+    told.clear()
+    assert len(list(examples(mine, 2, told.append))) == 4
+    assert told == [f"{mine}: 3 files of other suffixes (.heic, none) left out, 2 subfolders not looked into"]
