@@ -43,7 +43,10 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, weights: list[Tensor], lr: float | Tensor) -> None:
         grads = [weight.grad for weight in weights if weight.grad is not None]
-        momenta = [self.state[w].setdefault("momentum", torch.zeros_like(w)) for w in weights]
+        for weight in weights:
+            if "momentum" not in self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        momenta = [self.state[weight]["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(grads, momenta, MOMENTUM)  # Nesterov's
         matrices = torch.stack([g.flatten(1) for g in ahead])

@@ -50,6 +50,16 @@ def test_steps_are_those_of_pytorchs_muon():
         assert (p.flatten(1) - q).abs().max() < 0.03 * moved
 
 
+def test_momentum_is_made_once(monkeypatch):
+    weight = nn.Parameter(random(4, 3, 3, 3))
+    optimizer, made, zeros_like = Muon([weight], 0.1), [], torch.zeros_like
+    monkeypatch.setattr(torch, "zeros_like", lambda *a, **k: made.append(1) or zeros_like(*a, **k))
+    for seed in range(3):
+        weight.grad = random(4, 3, 3, 3, seed=seed)
+        optimizer.step()
+    assert len(made) == 1
+
+
 def test_muon_has_the_filters_of_the_blocks_and_adam_the_rest():
     weights = dict(WDSR(IRREGULAR).named_parameters())
     both = Optimizers(weights, 1e-3, CPU)
