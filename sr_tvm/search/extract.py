@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor, nn
 
 from sr_tvm.nets.wdsr import WDSR, WideBlock
 from sr_tvm.search.supernet import SuperNet
-from sr_tvm.training.slicing import adopt
+from sr_tvm.training.slicing import adopt, copy_part
 
 
 @torch.no_grad()
@@ -21,26 +20,19 @@ def extract(supernet: SuperNet, normed: bool = False) -> WDSR:
     """
     net = supernet.net
     dense = WDSR(supernet.architecture(), normed=False).to(net.mean.device)
-    path, every = supernet.channels.kept(), slice(None)
-    _copy(net.head, dense.head, path, every)
+    path = supernet.channels.kept()
+    copy_part(dense.head, net.head, path, None)
     chosen = supernet.blocks.kept().nonzero().flatten().tolist()
     for i, small in zip(chosen, dense.blocks, strict=True):
         big, block = cast(WideBlock, net.blocks[i]), cast(WideBlock, small)
         expand, linear = supernet.mask("expand", i).kept(), supernet.mask("linear", i).kept()
-        _copy(big.expand, block.expand, expand, path)
-        _copy(big.linear, block.linear, linear, expand)
-        _copy(big.project, block.project, path, linear)
-    _copy(net.tail, dense.tail, every, path)
-    _copy(net.skip, dense.skip, every, every)
+        copy_part(block.expand, big.expand, expand, path)
+        copy_part(block.linear, big.linear, linear, expand)
+        copy_part(block.project, big.project, path, linear)
+    copy_part(dense.tail, net.tail, None, path)
+    copy_part(dense.skip, net.skip, None, None)
     if not normed:
         return dense.eval()
     model = WDSR(dense.architecture).to(net.mean.device)
     adopt(model, dense)
     return model
-
-
-def _copy(big: nn.Conv2d, small: nn.Conv2d, out: Tensor | slice, into: Tensor | slice) -> None:
-    """Copy the filters ``out`` and their inputs ``into`` of ``big``."""
-    assert big.bias is not None and small.bias is not None
-    small.weight.copy_(big.weight[out][:, into])
-    small.bias.copy_(big.bias[out])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
@@ -256,10 +255,8 @@ def look_ahead(settings: Settings, folder: Path) -> None:
         SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings, or
             a weights file to begin with or learn from does not fit.
     """
-    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise SrTvmError(f"cannot write {folder}: {place} is not a folder that can be written; name another output")
     path = folder / CHECKPOINT
+    files.check_writable(path)
     if path.exists():
         check_same(peek(path)["run"], settings.to_json(), path)
     other_networks(settings)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sr_tvm.architecture import Architecture
+from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -29,7 +29,7 @@ class WeightsFile:
             SrTvmError: the file cannot be read.
         """
         try:
-            return cls(Path(path), hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16])
+            return cls(Path(path), sha256(path)[:16])
         except OSError as error:
             raise SrTvmError(f"{path}: {(error.strerror or str(error)).lower()}; name a weights file") from None
 

@@ -50,16 +50,16 @@ def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
             sent += _sent(entered[j], blocks[j].expand)
         kept = _largest(sent, architecture.channels)
         small = WDSR(architecture, normed=False).eval()
-        _copy(small.head, big.head, kept, None)
-        _copy(small.skip, big.skip, None, None)
-        _copy(small.tail, big.tail, None, kept)
+        copy_part(small.head, big.head, kept, None)
+        copy_part(small.skip, big.skip, None, None)
+        copy_part(small.tail, big.tail, None, kept)
         for j, ours in zip(chosen, _wide(small), strict=True):
             theirs = blocks[j]
             expand = _largest(_sent(expanded[j], theirs.linear), ours.expand.out_channels)
             linear = _largest(_sent(linears[j], theirs.project), ours.linear.out_channels)
-            _copy(ours.expand, theirs.expand, expand, kept)
-            _copy(ours.linear, theirs.linear, linear, expand)
-            _copy(ours.project, theirs.project, kept, linear)
+            copy_part(ours.expand, theirs.expand, expand, kept)
+            copy_part(ours.linear, theirs.linear, linear, expand)
+            copy_part(ours.project, theirs.project, kept, linear)
     return small
 
 
@@ -90,8 +90,8 @@ def rescale(net: WDSR, scale: int) -> WDSR:
     places = torch.arange(scale) * before // scale
     old = torch.arange(COLOURS * before**2).view(COLOURS, before, before)
     made = old[:, places][:, :, places].flatten()
-    _copy(other.tail, net.tail, made, None)
-    _copy(other.skip, net.skip, made, None)
+    copy_part(other.tail, net.tail, made, None)
+    copy_part(other.skip, net.skip, made, None)
     return other
 
 
@@ -180,8 +180,8 @@ def _places(big: Architecture, small: Architecture, value: list[float]) -> list[
     return best[-1][1]
 
 
-def _copy(to: nn.Conv2d, of: nn.Conv2d, out: Tensor | None, read: Tensor | None) -> None:
-    """Copy the output channels ``out`` and the input channels ``read`` (None: all) of a convolution."""
+def copy_part(to: nn.Conv2d, of: nn.Conv2d, out: Tensor | None, read: Tensor | None) -> None:
+    """Copy the output channels ``out`` and the input channels ``read``, indices or a mask (None: all)."""
     weight, bias = of.weight, of.bias
     assert bias is not None and to.bias is not None
     weight = weight if read is None else weight[:, read]
