@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
     from sr_tvm.architecture import Architecture
-    from sr_tvm.nets.wdsr import WDSR
+    from sr_tvm.training.settings import WeightsFile
 
 
 class Size(click.ParamType):
@@ -44,6 +45,7 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("-o", "--output", help="Folder for the checkpoint and the results; runs/search-... if not given.")
 @click.option("--supernet-steps", **_steps(12000, "train the supernet, where no weights are given."))
 @click.option("--width-steps", **_steps(2000, "search widths."))
+@click.option("--race-steps", **_steps(6000, "train networks of all depths, together, to find the best."))
 @click.option("--depth-steps", **_steps(4000, "search widths and depth."))
 @click.option("--finetune-steps", **_steps(12000, "train what was found."))
 @click.option("--batch", type=int, default=4, show_default=True, help="Of all processes together.")
@@ -92,43 +94,54 @@ def command(
     from sr_tvm.training.upscalers import pick_device
 
     model = known.find(speed_name)
-    start, big = _supernet(supernet, arch, int(scale))
+    weights, big = _supernet(supernet, arch, int(scale), supernet_steps)
     height, width = size or default_input(int(scale))
     places = {name: more.pop(name) for name in ("data", "validate", "threads", "cache")}
     device = pick_device(compute)
     precision = best_precision(device) if precision == "auto" else precision
-    steps = 0 if start else supernet_steps
-    settings = Settings(big, budget, height, width, supernet_steps=steps, precision=precision, **more)
+    more |= {"supernet_steps": 0 if weights else supernet_steps, "supernet_weights": weights, "precision": precision}
+    settings = Settings(big, budget, height, width, **more)
     from sr_tvm.search.ddp import joined
     from sr_tvm.search.loop import look_ahead
 
     folder = Path(output or f"runs/search-x{scale}-{Path(speed_name).stem}-{budget:g}")
     look_ahead(settings, folder)
     with joined(device) as group:
-        _run(settings, (speed_name, model), start, group, places | {"supernet": supernet}, folder)
+        _run(settings, (speed_name, model), group, places, folder)
 
 
-def _supernet(path: str | None, arch: str | None, scale: int) -> tuple[WDSR | None, Architecture]:
-    """The trained supernet, if one is given, and the architecture of it or of the one to train.
+def _supernet(path: str | None, arch: str | None, scale: int, steps: int) -> tuple[WeightsFile | None, Architecture]:
+    """The trained supernet's weights, if they are given, and the architecture of it or of the one to train.
 
     Raises:
-        SrTvmError: both are given, or one is not there or of another scale.
+        SrTvmError: both are given, or one is not there or of another scale, or none is given and there are no
+            ``steps`` to train one.
     """
     if path and arch:
         raise SrTvmError("--supernet has its own architecture; leave out --arch")
     if path:
         from sr_tvm.search.session import load_supernet
+        from sr_tvm.training.settings import WeightsFile
 
-        net = load_supernet(path, scale)
-        return net, net.architecture
+        big = load_supernet(path, scale).architecture
+        return WeightsFile.of(path), big
+    if steps == 0:
+        raise SrTvmError("--supernet-steps is 0: an untrained supernet would be searched; give a trained --supernet")
     from sr_tvm.cli.train import architecture
 
     return None, architecture(arch or "wdsr-16x24", scale)
 
 
-def _run(
-    settings: Any, speed: tuple[str, Any], start: WDSR | None, group: Any, places: dict[str, Any], folder: Path
-) -> None:
+def _again(group: Any) -> str:
+    """The command that was typed, under torchrun where it was."""
+    words = shlex.join(sys.argv[1:])
+    if group.size == 1:
+        return f"sr-tvm {words}"
+    here = os.environ.get("LOCAL_WORLD_SIZE", group.size)
+    return f"torchrun --nproc-per-node {here} -m sr_tvm {words}"
+
+
+def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, Any], folder: Path) -> None:
     from sr_tvm.cli._bars import bar, note
     from sr_tvm.cli._search_bar import Quiet, SearchBar
     from sr_tvm.search import loop
@@ -136,13 +149,12 @@ def _run(
     from sr_tvm.search.session import prepare, tell
     from sr_tvm.speed import known
 
-    (name, model), again = speed, f"sr-tvm {shlex.join(sys.argv[1:])}"
+    (name, model), again = speed, _again(group)
     stand_in = " (stand-in)" if model.source == "stand-in" else ""
     silent = not group.leads
     with bar("preparing pictures") as tick:
         told: dict[str, Any] = {} if silent else {"warn": note, "tick": tick}
-        trained = places.pop("supernet") or folder / loop.SUPERNET_FILE
-        searcher = prepare(settings, model, supernet=start, group=group, **places, **told)
+        searcher = prepare(settings, model, group=group, **places, **told)
     if not silent:
         where = f"{group.device} in {settings.precision}" + (f", {group.size} processes" if group.size > 1 else "")
         click.echo(
@@ -176,6 +188,8 @@ def _run(
         "not drawn: matplotlib is not installed; pip install 'sr-tvm[report]', then the same command draws it",
         err=True,
     )  # fmt: skip
+    given = settings.supernet_weights
+    trained = given.path if given else folder / loop.SUPERNET_FILE
     weights, data = folder / "weights.safetensors", " ".join(f"--data {shlex.quote(str(d))}" for d in places["data"])
     click.echo(
         f"next:  sr-tvm evaluate {weights} --data {places['validate'] or 'FOLDER'} --scale {settings.supernet.scale}\n"

@@ -11,15 +11,15 @@ from typing import Any
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import save_weights
+from sr_tvm.search.ddp import Group
 from sr_tvm.search.saving import asked, check, restore, save
 from sr_tvm.search.searcher import Progress, Searcher
 from sr_tvm.search.selection import TOLERANCE
 from sr_tvm.search.settings import SUPERNET, Settings
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.training.checkpoint import peek
-from sr_tvm.training.loop import CHECKPOINT, interruptions
+from sr_tvm.training.loop import CHECKPOINT, CHECKPOINT_SECONDS, interruptions
 
-CHECKPOINT_SECONDS = 60.0
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/search-history", 1
 SUPERNET_FILE = "supernet.safetensors"
 
@@ -47,6 +47,15 @@ def look_ahead(settings: Settings, folder: Path) -> None:
         check(peek(folder / CHECKPOINT)["run"], settings.to_json(), folder / CHECKPOINT)
 
 
+def agree(group: Group, step: int) -> bool:
+    """Whether all processes are at the same step; all are told the same."""
+    # In two parts: a sum of float32 is exact below 2^24 alone.
+    parts = [float(step % 4096), float(step // 4096)]
+    differs = group.mean([], parts) != parts
+    # One of them can be at the mean of the others, and would go on by itself.
+    return not group.mean([], [float(differs)])[0]
+
+
 def search(
     searcher: Searcher, folder: Path, report: Callable[[Progress], None], told: dict[str, Any] | None = None
 ) -> Outcome:
@@ -59,7 +68,8 @@ def search(
         told: what the history says of the speed model.
     Raises:
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after a checkpoint.
-        SrTvmError: the checkpoint is damaged or of another search, or the folder cannot be written.
+        SrTvmError: the checkpoint is damaged or of another search, or not seen by all processes, or the folder cannot
+            be written.
     """
     path, group = folder / CHECKPOINT, searcher.group
     if path.exists():
@@ -67,6 +77,8 @@ def search(
     elif group.leads:
         save(searcher, path)  # a place that cannot be written is found out now, not after an hour
     group.wait()
+    if not agree(group, searcher.step):
+        raise SrTvmError(f"{folder}: not all processes see its checkpoint; name an --output that all of them share")
     saved = time.monotonic()
     with interruptions() as stopped:
         while searcher.step < searcher.settings.steps:

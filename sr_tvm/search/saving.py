@@ -13,7 +13,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import FINETUNE
+from sr_tvm.search.settings import FINETUNE, RACE, Settings
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
 
@@ -34,6 +34,13 @@ def check(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """
     if found.get("supernet") != wanted["supernet"]:
         raise SrTvmError(f"{path}: began with another supernet; resume with the same, or name another output")
+    began, now = (run.get("supernet_weights") for run in (found, wanted))
+    if began != now:
+        began, now = (str(x or "none")[:80] for x in (began, now))
+        raise SrTvmError(
+            f"{path}: began with the supernet weights {began}, now they are {now}; resume with the same, or name "
+            "another output"
+        )
     if found.get("speed") != wanted.get("speed", found.get("speed")):
         raise SrTvmError(f"{path}: began with another speed model; resume with the same, or name another output")
     check_same(found, wanted, path)
@@ -55,6 +62,7 @@ def save(searcher: Searcher, path: Path) -> None:
         "loss_count": searcher.loss_count,
         "history": searcher.history,
         "architecture": searcher.architecture.to_json(),
+        "depth": searcher.depth,
     }
     Checkpoint(searcher.step, _tensors(searcher), asked(searcher), state).write(path)
 
@@ -85,7 +93,10 @@ def restore(searcher: Searcher, path: Path) -> None:
         for name, square in searcher.squares.items():
             square.copy_(saved.tensors[f"squares.{name}"])
     searcher.step, searcher.seen = step, step - searcher.phase.begin
+    if searcher.phase.name == RACE:  # by what the phase before has seen
+        searcher.seen = searcher.settings.width_steps
     try:
+        searcher.depth = _depth(saved.state["depth"], searcher.settings)
         searcher.loss_sum, searcher.loss_count = _number(saved.state["loss_sum"]), int(saved.state["loss_count"])
         searcher.history = [_row(row) for row in saved.state["history"]]
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -103,15 +114,27 @@ def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architectur
     return found
 
 
+def _depth(value: Any, settings: Settings) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not settings.smallest.blocks <= int(value) <= len(settings.supernet.blocks):
+        raise ValueError
+    return int(value)
+
+
 def _number(value: Any) -> float:
     if not math.isfinite(number := float(value)):
         raise ValueError
     return number
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """A line of the history, checked; raises ValueError or TypeError."""
+def _row(row: Any) -> dict[str, Any]:
+    """A line of the history, checked; raises ValueError, KeyError or TypeError."""
+    if not isinstance(row, dict):
+        raise TypeError
     out: dict[str, Any] = {k: v if v is None else _number(v) for k, v in row.items() if k in _NUMBERS}
     blocks = [[int(expand), int(linear)] for expand, linear in row["blocks"]]
     out |= {"step": int(row["step"]), "channels": int(row["channels"]), "blocks": blocks, "phase": str(row["phase"])}
+    if "depths" in row:
+        out["depths"] = {str(int(k)): _number(v) for k, v in row["depths"].items()}
     return {k: out[k] for k in row if k in out}

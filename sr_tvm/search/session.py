@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ from sr_tvm.search.settings import Settings
 from sr_tvm.speed.differentiable import latency
 from sr_tvm.speed.model import SpeedModel
 from sr_tvm.training.data import Tick, Warn, load_pairs
-from sr_tvm.training.evaluate import evaluate
-from sr_tvm.training.session import PERFECT, refuse_leak
-from sr_tvm.training.upscalers import network
+from sr_tvm.training.session import Validation, refuse_leak
 
 OUTPUT = (720, 1280)
 
@@ -60,25 +58,23 @@ def prepare(
 ) -> Searcher:
     """Everything that a search needs, checked before the first step.
 
+    Args:
+        supernet: what the supernet begins as; read from the settings' weights file if not given.
     Raises:
         SrTvmError: the budget cannot be reached, the speed model is for another input size, a folder is missing or
-            empty, or training holds a validation picture.
+            empty or has no usable picture, or training holds a validation picture.
     """
     group, scale = group or Group(), settings.supernet.scale
     predict = latency(speed, settings.height, settings.width, scale)
     if threads:
         torch.set_num_threads(threads)
+    if supernet is None and settings.supernet_weights is not None:
+        supernet = load_supernet(settings.supernet_weights.path, scale)
+    score = None if validate is None else Validation.read(validate, scale, group.device, warn)
     with group.leader_first():  # pairs are cached once
         pairs = load_pairs(data, scale, cache, warn, tick)
     if validate is not None:
         refuse_leak(pairs, validate)
     pairs = pairs.large_enough(settings.patch, warn)
-    score: Callable[[WDSR], float] | None = None
-    if validate is not None:
-        folder = validate
-
-        def score(model: WDSR) -> float:
-            place = group.device
-            return min(float(evaluate(network(model.to(place), place), folder, scale)["psnr_y"]), PERFECT)
-
-    return Searcher(settings, pairs, predict, supernet, score, group)
+    # The others only check that there is something to score on.
+    return Searcher(settings, pairs, predict, supernet, score if group.leads else None, group)

@@ -10,9 +10,9 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
-from sr_tvm.training.settings import PRECISIONS
+from sr_tvm.training.settings import PRECISIONS, WeightsFile
 
-SUPERNET, WIDTH, DEPTH, FINETUNE = "supernet", "width", "depth", "finetune"
+SUPERNET, WIDTH, RACE, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,20 @@ class Phase:
 
     @property
     def searches(self) -> bool:
-        return self.name in (WIDTH, DEPTH)
+        return self.name in (WIDTH, RACE, DEPTH)
 
 
 @dataclass(frozen=True)
 class Settings:
     """One search of a network of ``budget`` (in the speed model's unit) on a low-resolution ``height`` x ``width``.
 
-    ``supernet_steps``, ``width_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths; 0 leaves one
-    out. ``lr`` is for weights at the start of a cosine while training and fine-tuning; while searching it is
-    constantly ``search_lr``. ``travel`` is how far an indicator, which begins at 1 and is cut at 0.5, could go in all
-    steps of the search. ``gamma`` weighs the latency: at 1 it pulls as hard as the task, see penalty.py. ``patch`` is
-    in low-resolution pixels, ``clip`` the largest norm of the weights' gradients (0: none), ``precision`` that of the
-    blocks' convolutions.
+    ``supernet_steps``, ``width_steps``, ``race_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths;
+    0 leaves one out. Those of the race are of all its networks together; it needs the phases before and behind it.
+    ``lr`` is for weights at the start of a cosine while training and fine-tuning; while searching it is constantly
+    ``search_lr``. ``travel`` is how far an indicator, which begins at 1 and is cut at 0.5, could go in all steps of the
+    search. ``gamma`` weighs the latency: at 1 it pulls as hard as the task, see penalty.py. ``patch`` is in
+    low-resolution pixels, ``clip`` the largest norm of the weights' gradients (0: none), ``precision`` that of the
+    blocks' convolutions. ``supernet_weights`` is what the supernet begins as; without, it is a fresh one.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -49,6 +50,7 @@ class Settings:
     width: int
     supernet_steps: int = 0
     width_steps: int = 2000
+    race_steps: int = 6000
     depth_steps: int = 4000
     finetune_steps: int = 12000
     batch: int = 4
@@ -63,10 +65,11 @@ class Settings:
     precision: str = "float32"
     validate_every: int = 500
     least: Least = Least()
+    supernet_weights: WeightsFile | None = None
 
     def __post_init__(self) -> None:
         ranges = {"batch": (1, 4096), "patch": (8, 1024), "seed": (0, 2**32 - 1), "validate_every": (1, 10**9)}
-        ranges |= {f"{name}_steps": (0, 10**9) for name in (SUPERNET, WIDTH, DEPTH, FINETUNE)}
+        ranges |= {f"{name}_steps": (0, 10**9) for name in (SUPERNET, WIDTH, RACE, DEPTH, FINETUNE)}
         ranges |= {"height": (8, 16384), "width": (8, 16384)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -95,8 +98,10 @@ class Settings:
     def phases(self) -> tuple[Phase, ...]:
         """In order; fine-tuning is always the last, if only of 0 steps."""
         found, begin = [], 0
-        for name in (SUPERNET, WIDTH, DEPTH, FINETUNE):
+        for name in (SUPERNET, WIDTH, RACE, DEPTH, FINETUNE):
             steps = getattr(self, f"{name}_steps")
+            if name == RACE and not (self.width_steps and self.depth_steps):
+                continue  # nothing to go by, or nothing to find out
             if steps or name == FINETUNE:
                 found.append(Phase(name, begin, steps))
                 begin += steps
@@ -107,6 +112,11 @@ class Settings:
         """Of all phases."""
         last = self.phases[-1]
         return last.begin + last.steps
+
+    def searched(self, step: int) -> int:
+        """How many steps of masks, in width and depth, come before ``step``."""
+        phases = [p for p in self.phases if p.name in (WIDTH, DEPTH)]
+        return sum(min(p.steps, max(0, step - p.begin)) for p in phases)
 
     def phase(self, step: int) -> Phase:
         """Of step 0, 1, ...; beyond the last step it is the last phase."""
@@ -137,4 +147,5 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return plain | {"supernet": self.supernet.to_json(), "least": vars(self.least)}
+        weights = self.supernet_weights and str(self.supernet_weights)
+        return plain | {"supernet": self.supernet.to_json(), "least": vars(self.least), "supernet_weights": weights}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.training import metrics, pictures, resize
 from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
-from sr_tvm.training.evaluate import evaluate, examples
+from sr_tvm.training.evaluate import Upscale, examples
 from sr_tvm.training.loop import Trainer, other_networks
 from sr_tvm.training.settings import Settings
 from sr_tvm.training.teaching import teach
@@ -20,6 +23,33 @@ from sr_tvm.training.upscalers import bicubic, network, pick_device
 
 # dB that a flawless validation counts as: the history is JSON, which has no infinity.
 PERFECT = 100.0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores a network by its mean PSNR-Y in dB, on pictures (high, low) that are kept in memory.
+
+    On a GPU, making them anew would take longer than the steps in between.
+    """
+
+    pictures: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...]
+    scale: int
+    device: torch.device
+
+    @classmethod
+    def read(cls, folder: str | Path, scale: int, device: torch.device, warn: Warn = lambda _: None) -> Validation:
+        """
+        Raises:
+            SrTvmError: the folder has no usable picture.
+        """
+        return cls(tuple((high, low) for _, high, low in examples(folder, scale, warn)), scale, device)
+
+    def psnr(self, upscale: Upscale) -> float:
+        found = (metrics.psnr_y(high, upscale(low), self.scale) for high, low in self.pictures)
+        return min(math.fsum(found) / len(self.pictures), PERFECT)
+
+    def __call__(self, model: WDSR) -> float:
+        return self.psnr(network(model.to(self.device), self.device))
 
 
 def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
@@ -64,7 +94,7 @@ def prepare(
     if threads:
         torch.set_num_threads(threads)
     scale = settings.architecture.scale
-    baseline = None if validate is None else float(evaluate(bicubic(scale), validate, scale, warn)["psnr_y"])
+    score = None if validate is None else Validation.read(validate, scale, place, warn)
     pairs = load_pairs(data, scale, cache, warn, tick)
     if validate is not None:
         refuse_leak(pairs, validate)
@@ -73,14 +103,5 @@ def prepare(
     if teacher is not None and settings.teacher is not None:
         told = settings.teacher.digest, place, cache, tick, settings.teacher_ensemble
         pairs = teach(pairs, teacher, *told)
-    if validate is None:
-        return Trainer(settings, pairs, None, place, graph), None
-    # Kept in memory: on a GPU, making them anew would take longer than the steps in between.
-    kept = [(high, low) for _, high, low in examples(validate, scale)]
-
-    def score(model: WDSR) -> float:
-        upscale = network(model.to(place), place)
-        found = math.fsum(metrics.psnr_y(high, upscale(low), scale) for high, low in kept) / len(kept)
-        return min(found, PERFECT)
-
+    baseline = None if score is None else score.psnr(bicubic(scale))
     return Trainer(settings, pairs, score, place, graph), baseline

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from sr_tvm.architecture import Architecture
@@ -114,12 +115,16 @@ def test_two_processes_are_one_search(folders, supernet, tmp_path):
         (("--arch", "resnet"), "wdsr-3x24"),
         (("-o", "/dev/null/o"), "cannot write"),
         (("--width-steps", 0, "--depth-steps", 0), "there would be no search"),
+        (("--supernet-steps", 0), "untrained supernet would be searched; give a trained --supernet"),
+        (("--validate", "{tiny}"), "none of its 1 pictures can be used"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(folders, supernet, tmp_path, capsys, change, message):
     from sr_tvm.cli.main import main
 
-    names = {"arch": supernet, "train": folders[0]}
+    names = {"arch": supernet, "train": folders[0], "tiny": tmp_path / "tiny"}
+    (tmp_path / "tiny").mkdir()
+    Image.new("RGB", (10, 10)).save(tmp_path / "tiny/0.png")
     args = arguments(folders, supernet, tmp_path, *(str(c).format(**names) for c in change))
     if change[0] == "--data":
         args[args.index("--data") + 1] = "nowhere"
@@ -136,6 +141,21 @@ def test_an_input_size_is_two_numbers(folders, supernet, tmp_path, size, capsys)
     with pytest.raises(SystemExit) as stop:
         main([str(a) for a in arguments(folders, supernet, tmp_path, f"--input={size}")])
     assert stop.value.code == 2 and "HxW" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "size, here, told", [(1, None, "sr-tvm"), (4, None, "torchrun --nproc-per-node 4 -m sr_tvm"),
+                         (4, "2", "torchrun --nproc-per-node 2 -m sr_tvm")]
+)  # fmt: skip
+def test_what_goes_on_with_it_is_what_began_it(monkeypatch, size, here, told):
+    from sr_tvm.cli.search import _again
+    from sr_tvm.search.ddp import Group
+
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if here:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
+    monkeypatch.setattr(sys, "argv", ["/x/sr_tvm/__main__.py", "search", "--data", "my pictures"])
+    assert _again(Group(0, size)) == f"{told} search --data 'my pictures'"
 
 
 def test_without_matplotlib_the_search_says_so(folders, supernet, tmp_path, capsys, monkeypatch):

@@ -2,20 +2,26 @@
 
 import itertools
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.nets.weights import fold, load_weights
+from sr_tvm.nets.weights import fold, load_weights, save_weights
 from sr_tvm.search import loop
+from sr_tvm.search.ddp import Group
 from sr_tvm.search.session import default_input, prepare
 from sr_tvm.speed import known
-from sr_tvm.training.checkpoint import Checkpoint, peek
+from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.loop import CHECKPOINT
+from sr_tvm.training.settings import WeightsFile
 
 PHASES = {3: "width", 13: "depth", 18: "finetune", 21: "finetune"}
 
@@ -27,10 +33,10 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def begin(folders, cache, small):
-    def make(start=None, validate=True, device="galaxy-s21", **changed):
+    def make(start=None, validate=True, device="galaxy-s21", group=None, **changed):
         settings = small(**changed)
-        return prepare(settings, known.find(device), [folders[0]], start, folders[1] if validate else None, threads=1,
-                       cache=cache)  # fmt: skip
+        return prepare(settings, known.find(device), [folders[0]], start, folders[1] if validate else None, group,
+                       threads=1, cache=cache)  # fmt: skip
 
     return make
 
@@ -196,6 +202,104 @@ def test_a_resume_with_other_settings_is_refused(begin, tmp_path, small, changed
         loop.search(begin(**changed), tmp_path, ignore)
 
 
+@pytest.mark.parametrize("first, then", [("a", "b"), ("a", None), (None, "a")])
+def test_a_resume_with_other_supernet_weights_is_refused(begin, tmp_path, small, first, then):
+    """Of the same shape, too. What the search began with is in its history."""
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        save_weights(WDSR(Architecture.uniform(2, 3, 6)), tmp_path / f"{name}.safetensors")
+    files = {name: WeightsFile.of(tmp_path / f"{name}.safetensors") for name in "ab"} | {None: None}
+    few = dict(supernet_steps=0, width_steps=2, depth_steps=2, finetune_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(begin(supernet_weights=files[first], **few), tmp_path, stop_at(1))
+    told = [str(files[name] or "none").replace("(", r"\(").replace(")", r"\)") for name in (first, then)]
+    message = f"checkpoint.safetensors: began with the supernet weights {told[0]}, now they are {told[1]}"
+    with pytest.raises(SrTvmError, match=message):
+        loop.look_ahead(small(supernet_weights=files[then], **few), tmp_path)
+    with pytest.raises(SrTvmError, match=message):
+        loop.search(begin(supernet_weights=files[then], **few), tmp_path, ignore)
+    loop.search(begin(supernet_weights=files[first], **few), tmp_path, ignore)
+    run = json.loads((tmp_path / "history.json").read_text())["run"]
+    assert run["supernet_weights"] == (files[first] and str(files[first]))
+
+
+def test_the_weights_in_the_settings_are_what_is_searched(begin, tmp_path):
+    torch.manual_seed(5)
+    start, x = fold(WDSR(Architecture.uniform(2, 3, 6))), torch.rand(1, 3, 10, 10)
+    save_weights(start, tmp_path / "w.safetensors")
+    searcher = begin(supernet_steps=0, supernet_weights=WeightsFile.of(tmp_path / "w.safetensors"))
+    with torch.no_grad():
+        assert (searcher.network(x) - start(x)).abs().max() <= 1e-6
+
+
+def test_pictures_too_small_to_score_on_are_found_out_before_the_first_step(folders, small, cache, tmp_path):
+    Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(tmp_path / "tiny.png")
+    told = []
+    with pytest.raises(SrTvmError, match="none of its 1 pictures can be used"):
+        prepare(small(), known.find("galaxy-s21"), [folders[0]], None, tmp_path, cache=cache, warn=told.append)
+    assert len(told) == 1 and "tiny.png: too small to compare" in told[0]
+
+
+def test_pictures_to_score_on_are_kept(folders, small, cache, tmp_path):
+    import shutil
+
+    mine = shutil.copytree(folders[1], tmp_path / "mine")
+    searcher = prepare(small(), known.find("galaxy-s21"), [folders[0]], None, mine, threads=1, cache=cache)
+    shutil.rmtree(mine)
+    assert 0 < searcher.validate(searcher.dense) < 60
+
+
+class Threads(Group):
+    """Processes that are threads of this one, as far as numbers go."""
+
+    def __init__(self, rank, size, barrier, told):
+        super().__init__(rank, size)
+        self.barrier, self.told = barrier, told
+
+    @classmethod
+    def of(cls, size):
+        barrier, told = threading.Barrier(size, timeout=60), {}
+        return [cls(rank, size, barrier, told) for rank in range(size)]
+
+    def mean(self, tensors, extra=()):
+        assert not tensors
+        self.told[self.rank] = np.array(extra, np.float32)
+        self.barrier.wait()
+        found = np.sum([self.told[rank] for rank in range(self.size)], axis=0, dtype=np.float32) / np.float32(self.size)
+        self.barrier.wait()
+        return found.tolist()
+
+    def wait(self):
+        self.barrier.wait()
+
+
+def outcomes(group, work):
+    """What ``work`` returns or raises in each."""
+    with ThreadPoolExecutor(len(group)) as pool:
+        waiting = [pool.submit(work, member) for member in group]
+        return [job.exception() or job.result() for job in waiting]
+
+
+@pytest.mark.parametrize(
+    "steps, alike", [((7, 7), True), ((0, 7), False), ((0, 5, 10), False), ((999999937,) * 3, True), ((4096, 0), False)]
+)
+def test_processes_at_different_steps_all_know(steps, alike):
+    assert outcomes(Threads.of(len(steps)), lambda g: loop.agree(g, steps[g.rank])) == [alike] * len(steps)
+
+
+def test_processes_that_do_not_see_one_checkpoint_all_stop(begin, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(begin(validate=False), tmp_path / "0", stop_at(3))
+    group = Threads.of(2)
+    with ThreadPoolExecutor(1) as other:  # the leader prepares first, the other waits for it
+        late = other.submit(begin, validate=False, group=group[1])
+        searchers = [begin(validate=False, group=group[0]), late.result()]
+    found = outcomes(group, lambda g: loop.search(searchers[g.rank], tmp_path / str(g.rank), ignore))
+    for rank, error in enumerate(found):
+        assert isinstance(error, SrTvmError) and f"{tmp_path / str(rank)}: not all processes see" in str(error)
+
+
 def damage(path, change):
     from safetensors import safe_open
 
@@ -203,7 +307,7 @@ def damage(path, change):
         told = json.loads(handle.metadata()["training"])
     tensors = load_file(path)
     change(tensors, told["state"], told)
-    Checkpoint(told["step"], tensors, told["run"], told["state"]).write(path)
+    save_file(tensors, path, {"training": json.dumps(told)})
 
 
 DAMAGES = {
@@ -211,6 +315,10 @@ DAMAGES = {
     "not a number": lambda t, s, c: t["average.head.bias"].fill_(float("nan")),
     "no counters": lambda t, s, c: s.pop("loss_sum"),
     "history": lambda t, s, c: s.update(history=[{"step": 1, "phase": "x", "channels": 3, "blocks": [[1]]}]),
+    "a row that is a number": lambda t, s, c: s.update(history=[1]),
+    "a row that is a text": lambda t, s, c: s.update(history=["abc"]),
+    "a row that is nothing": lambda t, s, c: s.update(history=[None]),
+    "no rows": lambda t, s, c: s.update(history={"a": 1}),
     "step": lambda t, s, c: c.update(step=1000),
     "wide": lambda t, s, c: s["architecture"].update(channels=4000),
     "many blocks": lambda t, s, c: s["architecture"].update(blocks=[{"expand": 8, "linear": 3}] * 9),
@@ -227,6 +335,24 @@ def test_damaged_checkpoints_are_refused(begin, tmp_path, monkeypatch, change):
     damage(tmp_path / CHECKPOINT, change)
     with pytest.raises(SrTvmError, match="checkpoint.safetensors"):
         loop.search(begin(validate=False), tmp_path, ignore)
+
+
+def test_numbers_that_are_not_finite_never_replace_a_checkpoint(begin, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(begin(validate=False), tmp_path, stop_at(2))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    searcher = begin(validate=False)
+
+    def spoil(now):
+        with torch.no_grad():
+            searcher.network.net.head.bias.fill_(float("nan"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.search(searcher, tmp_path, spoil)
+    with pytest.raises(SrTvmError, match="not of finite numbers by step 1; start again with a smaller --lr than 0.006"):
+        loop.save(searcher, tmp_path / CHECKPOINT)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_a_loss_that_is_not_a_number_stops_the_search(begin):

@@ -2,6 +2,7 @@ import pytest
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.training.settings import WeightsFile
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,13 @@ def test_phases_follow_each_other(small):
     assert s.learning_rate(0) == s.learning_rate(18) == s.lr and s.learning_rate(3) == s.search_lr
     assert s.learning_rate(22) < s.lr / 2
     assert [p.name for p in small(supernet_steps=0, width_steps=0, finetune_steps=0).phases] == ["depth", "finetune"]
+
+
+def test_weights_are_remembered_by_name_and_content(small, tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"abc")
+    told = small(supernet_weights=WeightsFile.of(tmp_path / "w.safetensors")).to_json()
+    assert told["supernet_weights"] == "w.safetensors (sha256 ba7816bf8f01cfea)"
+    assert small().to_json()["supernet_weights"] is None
 
 
 def test_without_a_depth_phase_every_block_stays(small):
