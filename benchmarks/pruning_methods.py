@@ -15,6 +15,7 @@ from sr_tvm.search import loop as search_loop
 from sr_tvm.search import magnitude
 from sr_tvm.search import settings as search_settings
 from sr_tvm.search.ddp import Group
+from sr_tvm.search.penalty import POWER
 from sr_tvm.search.plain import plain
 from sr_tvm.search.searcher import Searcher
 from sr_tvm.speed.differentiable import latency
@@ -61,7 +62,7 @@ class Plan:
         """Of the steps between the supernet and fine-tuning."""
         width = round(self.search_steps * WIDTH_SHARE)
         return search_settings.Settings(
-            self.supernet, self.budget, self.height, self.width, width_steps=width,
+            self.supernet, self.budget, self.height, self.width, width_steps=width, race_steps=0,
             depth_steps=self.search_steps - width, finetune_steps=0, batch=self.batch, patch=self.patch, lr=self.lr,
             seed=seed,
         )  # fmt: skip
@@ -114,7 +115,9 @@ def _prune(
     predict = latency(plan.speed, plan.height, plan.width, plan.supernet.scale)
     if method in (MASKS, EQUAL):
         seen = predict if method == MASKS else magnitude.equal(predict)
-        searcher = Searcher(settings, pairs, seen, start, group=Group(device=place))
+        searcher = Searcher(
+            settings, pairs, seen, start, group=Group(device=place), power=POWER if method == MASKS else 1
+        )
         search_loop.search(searcher, to.parent, lambda now: tick("searching", now.step))
         return
     prune = {ONE_SHOT: magnitude.one_shot, ITERATIVE: magnitude.iterative}[method]

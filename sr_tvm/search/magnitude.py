@@ -15,6 +15,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search.penalty import Schedule, balance, latency_of
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled
+from sr_tvm.search.searcher import DESCENT, MEMORY
 from sr_tvm.search.settings import Settings
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training.data import Pairs
@@ -22,12 +23,10 @@ from sr_tvm.training.optimizers import Optimizers
 
 # Batches that batch norm takes its first means and spreads from.
 LOOK = 4
-# Of the regularised training: how often it prunes, and in which part of the steps.
-ROUNDS, DESCENT = 10, 0.75
+# Of the regularised training: how often it prunes, in as large a part of the steps as a target comes down.
+ROUNDS = 10
 # How hard L1 pulls at a factor, as a part of how hard the task does at the median one: as mask layers are penalised.
 STRENGTH = 0.3
-# Of the running mean of squared gradients.
-MEMORY = 0.99
 
 Report = Callable[[int, float, float], None]
 """Told (steps done, the last loss, latency of what is kept)."""
@@ -40,7 +39,8 @@ def silent(step: int, loss: float, latency: float) -> None:
 def equal(predict: Latency) -> Latency:
     """(iii): the same latency, but with the same gradient to every channel and block, whatever it costs.
 
-    For `Searcher` in place of the speed model: a penalty of it is one on the number of indicators that are on.
+    For `Searcher` in place of the speed model, with a ``power`` of 1: the penalty is one on the number of indicators
+    that are on, and pulls at all of them alike.
     """
 
     def blind(channels: Tensor, expand: Tensor, linear: Tensor, keep: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def _train(
         if not math.isfinite(value):
             raise SrTvmError(f"the loss is {value} at step {step}; start again with a smaller rate")
         if strength:
-            _shrink(factors, squares, step, strength)
+            _shrink(factors, squares, net.live(), step, strength)
         if settings.clip:
             nn.utils.clip_grad_norm_(net.parameters(), settings.clip)
         optimizers.step()
@@ -170,13 +170,16 @@ def _train(
 
 
 @torch.no_grad()
-def _shrink(factors: list[nn.Parameter], squares: list[Tensor], step: int, strength: float) -> None:
-    """Add the gradient of the L1 norm to the task's; ``squares`` is the running mean of squares of the task's."""
+def _shrink(factors: list[nn.Parameter], squares: list[Tensor], live: list[Tensor], step: int, strength: float) -> None:
+    """Add the gradient of the L1 norm to the task's; ``squares`` is the running mean of squares of the task's.
+
+    ``live`` is 1 for factors of channels that are kept: those of others have no gradient, and no say in the median.
+    """
     for factor, square in zip(factors, squares, strict=True):
         assert factor.grad is not None
         square.lerp_(factor.grad.square(), 1 - MEMORY)
     seen = 1 - MEMORY ** (step + 1)
-    weight = strength * balance([(s / seen).sqrt() for s in squares], [torch.ones_like(s) for s in squares])
+    weight = strength * balance([(s / seen).sqrt() for s in squares], live)
     for factor in factors:
         assert factor.grad is not None
         factor.grad.add_(factor.sign(), alpha=weight)

@@ -54,10 +54,15 @@ class Mask(nn.Module):
 
     @torch.no_grad()
     def agree(self, kept: Tensor) -> None:
-        """Make ``kept`` (count,) the choice: scores that say otherwise go just over, or under, the threshold."""
-        before = self.kept()
-        self.scores.copy_(torch.where(kept & ~before, THRESHOLD + NUDGE, self.scores))
-        self.scores.copy_(torch.where(before & ~kept, THRESHOLD - NUDGE, self.scores))
+        """Make ``kept`` (count,) the choice: scores that say otherwise go just over, or under, the threshold.
+
+        What is kept only for being among the least has a score under the threshold and may keep it, but not beside
+        others that are over it: there would be room for these alone.
+        """
+        more = int(kept.sum()) > self.least
+        raised = kept & (self.scores <= THRESHOLD) & (more | ~self.kept())
+        self.scores.copy_(torch.where(raised, THRESHOLD + NUDGE, self.scores))
+        self.scores.copy_(torch.where(~kept & (self.scores > THRESHOLD), THRESHOLD - NUDGE, self.scores))
 
     @torch.no_grad()
     def confine(self) -> None:

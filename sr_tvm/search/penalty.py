@@ -13,6 +13,8 @@ from sr_tvm.search.supernet import Widths
 from sr_tvm.speed.differentiable import Latency
 
 DEAD = 1e-3
+# What an indicator is worth is its noise to this power.
+POWER = 2
 
 
 def latency_of(predict: Latency, widths: Widths) -> Tensor:
@@ -50,7 +52,7 @@ class Schedule:
         return max(target, self.floor) if step < self.held else target
 
 
-def pulls(noise: Sequence[Tensor], prices: Sequence[Tensor | None]) -> list[Tensor | None]:
+def pulls(noise: Sequence[Tensor], prices: Sequence[Tensor | None], power: int = POWER) -> list[Tensor | None]:
     """What a latency above its target adds to the gradient of each indicator, at a gamma of 1.
 
     The paper's penalty, gamma * max(0, v - v_T), pulls at an indicator by its price p, the derivative of the latency.
@@ -62,14 +64,16 @@ def pulls(noise: Sequence[Tensor], prices: Sequence[Tensor | None]) -> list[Tens
     Args:
         noise: the root mean square of the task's gradient to each indicator.
         prices: the derivative of the latency to the same ones, in any unit; None for those that are fixed.
+        power: of s in the pace's denominator; 1 is the paper's pull, by price alone.
     Returns:
         Pulls that are as large as ``noise`` at the median indicator; None where the price is.
     """
-    worth = [n.square() for n in noise]
-    unit = balance(worth, prices)
+    unit = balance([n**power for n in noise], prices)
     # The dead ones, too, fall no faster than Adam can move them.
-    least = float((DEAD * torch.cat([w.flatten() for w in worth]).mean()).sqrt()) or 1.0
-    return [p if p is None else unit * p / n.clamp(min=least) for n, p in zip(noise, prices, strict=True)]
+    least = float((DEAD * torch.cat([n.flatten() for n in noise]).square().mean()).sqrt()) or 1.0
+    return [
+        p if p is None else unit * p / n.clamp(min=least) ** (power - 1) for n, p in zip(noise, prices, strict=True)
+    ]
 
 
 def balance(sizes: Iterable[Tensor], prices: Iterable[Tensor | None]) -> float:

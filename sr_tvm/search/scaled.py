@@ -79,6 +79,11 @@ class Scaled(nn.Module):
             return {name: self.norms[_key(name)].weight for name, _, _ in self.convolutions()}  # type: ignore[misc]
         return {name: c.parametrizations.weight.original0 for name, _, c in self.convolutions()}  # type: ignore[misc,union-attr]
 
+    def live(self) -> list[Tensor]:
+        """Like :meth:`factors`, in their order: 1 where the channel is kept, 0 where not."""
+        groups = {name: group for name, group, _ in self.convolutions()}
+        return [self.masks[groups[name]].to(f).view_as(f) for name, f in self.factors().items()]
+
     def importance(self) -> dict[str, Tensor]:
         """By group, the mean size (n,) of the factors of the layers that write to it."""
         factors, found = self.factors(), dict[str, list[Tensor]]()

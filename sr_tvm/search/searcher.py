@@ -17,11 +17,12 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
 from sr_tvm.search.ddp import Group
 from sr_tvm.search.extract import extract
-from sr_tvm.search.penalty import Schedule, latency_of, latency_of_architecture, pulls
+from sr_tvm.search.penalty import POWER, Schedule, latency_of, latency_of_architecture, pulls
+from sr_tvm.search.race import Race, of_depth
 from sr_tvm.search.selection import TOLERANCE, Bounds
-from sr_tvm.search.settings import FINETUNE, WIDTH, Phase, Settings
+from sr_tvm.search.settings import DEPTH, FINETUNE, RACE, Phase, Settings
 from sr_tvm.search.settle import follow, settle
-from sr_tvm.search.supernet import SuperNet
+from sr_tvm.search.supernet import KINDS, SuperNet
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training import batches
 from sr_tvm.training.data import Pairs
@@ -73,14 +74,20 @@ def reachable(predict: Latency, settings: Settings) -> tuple[float, float]:
     # A rehearsal of the end, with all indicators alike: where a block more is too much and one less too little,
     # widths may not fill the gap.
     net = SuperNet(WDSR(large), settings.smallest)
-    noise = {n: torch.ones_like(p) for n, p in net.named_parameters() if not n.startswith("net.")}
-    found = settle(net, noise, predict, settings.bounds)
+    worth = {n: torch.ones_like(p) for n, p in net.named_parameters() if not n.startswith("net.")}
+    found = settle(net, worth, predict, settings.bounds)
     if not settings.bounds.low <= found <= settings.budget:
         raise SrTvmError(
             f"a latency of {settings.budget:g} cannot be reached: the nearest network {what} takes {found:.4g}; with "
             f"one block more it would be above, whatever its widths{other}"
         )
     return least, most
+
+
+def _row(step: int, phase: str, loss: float, latency: float, target: float | None, a: Architecture) -> dict[str, Any]:
+    """A line of the history."""
+    row = {"step": step, "phase": phase, "loss": loss, "latency": latency, "target": target}
+    return row | {"channels": a.channels, "blocks": [[b.expand, b.linear] for b in a.blocks]}
 
 
 class Searcher:
@@ -91,6 +98,7 @@ class Searcher:
         predict: the speed model; see speed/differentiable.py.
         validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end of
             each phase. If None, the history has no PSNR.
+        power: what an indicator is worth is its noise to this power; see penalty.py.
     Raises:
         SrTvmError: the budget cannot be reached, or pairs or start do not fit the settings.
     """
@@ -103,6 +111,7 @@ class Searcher:
         start: WDSR | None = None,
         validate: Callable[[WDSR], float] | None = None,
         group: Group | None = None,
+        power: int = POWER,
     ) -> None:
         if pairs.scale != settings.supernet.scale:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the supernet is x{settings.supernet.scale}")
@@ -110,6 +119,7 @@ class Searcher:
             raise SrTvmError("the supernet's weights are of another architecture than the settings say")
         self.least, self.most = reachable(predict, settings)
         self.settings, self.pairs, self.predict, self.validate = settings, pairs, predict, validate
+        self.power = power
         self.group = group or Group()
         self.device = self.group.device
         self.share = self.group.share(settings.batch)
@@ -123,6 +133,8 @@ class Searcher:
         self.schedule = self._schedule()
         self.step = 0
         self.phase = settings.phase(0)
+        self.depth: int | None = None  # how many blocks the race has found best
+        self.race: Race | None = None
         self.loss_sum, self.loss_count = 0.0, 0
         self.history: list[dict[str, Any]] = []
         self.average: WDSR | None = None
@@ -162,9 +174,9 @@ class Searcher:
         return {n: p for n, p in self.network.named_parameters() if n.startswith(inner)}
 
     def _indicators(self) -> dict[str, nn.Parameter]:
-        """Those that this phase searches; depth is fixed in the first."""
+        """Those that this phase searches; only the last changes the depth."""
         assert isinstance(self.network, SuperNet)
-        outer = ("net.", "blocks.") if self.phase.name == WIDTH else ("net.",)
+        outer = ("net.",) if self.phase.name == DEPTH else ("net.", "blocks.")
         return {n: p for n, p in self.network.named_parameters() if not n.startswith(outer)}
 
     @property
@@ -184,33 +196,35 @@ class Searcher:
         return latency_of_architecture(self.predict, self.architecture)
 
     def advance(self) -> Progress:
-        """One step; at the end of a phase also what comes between it and the next.
+        """One step, of a race one of every network; at the end of a phase also what comes between it and the next.
 
         Raises:
             SrTvmError: the loss is no longer a number.
         """
         s, phase = self.settings, self.phase
+        if phase.name == RACE:
+            return self._race()
         low, high = (x[self.share] for x in self.batch(self.step))
         self.optimizers.rate(s.learning_rate(self.step))
         self.network.zero_grad(set_to_none=True)
         loss = functional.l1_loss(self.network(low), high)
         loss.backward()
-        grads = [p.grad for p in self.optimizers.weights.values() if p.grad is not None]
+        # All, also those that this phase leaves alone: they tell what an indicator is worth.
+        grads = [p.grad for p in self.network.parameters() if p.grad is not None]
         # NaN survives the mean, so all processes stop together.
         (value,) = self.group.mean(grads, [loss.item()])
         if not math.isfinite(value):
             raise SrTvmError(f"the loss is {value} at step {self.step}; start again with a smaller --lr than {s.lr}")
         target = latency = None
         if phase.searches:
-            target = self.schedule.target(self.step - s.supernet_steps)
+            target = self.schedule.target(s.searched(self.step))
             latency = self._penalize(target)
         if s.clip:
             nn.utils.clip_grad_norm_(self.weights, s.clip)
         self.optimizers.step()
         if isinstance(self.network, SuperNet) and target is not None:
             self.network.confine()
-            blocks = len(s.supernet.blocks) if phase.name == WIDTH else s.smallest.blocks
-            follow(self.network, self.noise(), self.predict, Bounds.under(target, blocks))
+            follow(self.network, self.worth(), self.predict, Bounds.under(target, *self._depths()))
         self.step += 1
         self._average()
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
@@ -219,18 +233,69 @@ class Searcher:
     def _penalize(self, target: float) -> float:
         """Add the latency's pull to the gradient of the task; gives the latency before the step."""
         assert isinstance(self.network, SuperNet)
+        # Layers of a block that is passed by have no gradient, and are worth what they were when it went.
+        off = (~self.network.blocks.kept()).nonzero().flatten().tolist()
+        asleep = {f"{kind}.{i}.scores" for kind in KINDS for i in off}
         for name, parameter in zip(self.squares, self.indicators, strict=True):
-            if parameter.grad is not None:
+            if parameter.grad is not None and name not in asleep:
                 self.squares[name].lerp_(parameter.grad.square(), 1 - MEMORY)
         self.seen += 1
         latency = latency_of(self.predict, self.network.widths())
         if latency > target:
-            prices = torch.autograd.grad(latency, self.indicators, allow_unused=True)
-            told = zip(self.squares, self.indicators, pulls(list(self.noise().values()), prices), strict=True)
-            for name, parameter, pull in told:
-                if pull is not None and parameter.grad is not None and name in self.optimizers.weights:
+            found = torch.autograd.grad(latency, self.indicators, allow_unused=True)
+            moved = self.optimizers.weights
+            prices = [p if name in moved else None for name, p in zip(self.squares, found, strict=True)]
+            told = pulls(list(self.noise().values()), prices, self.power)
+            for parameter, pull in zip(self.indicators, told, strict=True):
+                if pull is not None and parameter.grad is not None:
                     parameter.grad.add_(pull, alpha=self.settings.gamma)
         return float(latency.detach())
+
+    def _depths(self) -> tuple[int, int]:
+        """The fewest and the most blocks after this step."""
+        s, phase, every = self.settings, self.phase, len(self.settings.supernet.blocks)
+        if phase.name != DEPTH:
+            return every, every
+        if self.depth is None:
+            return s.smallest.blocks, every
+        # Down with the target, one after another.
+        steps = max(1, self.schedule.steps - s.width_steps)
+        done = min(1.0, (self.step + 1 - phase.begin) / steps)
+        return self.depth, every - int((every - self.depth) * done + 1e-9)
+
+    def _race(self) -> Progress:
+        """A step of the networks that are left. A checkpoint is of the start of the race until that is over."""
+        assert isinstance(self.network, SuperNet)
+        s, phase = self.settings, self.phase
+        if self.race is None:
+            entered = [of_depth(self.network, self.worth(), self.predict, s.bounds, n)
+                       for n in range(s.smallest.blocks, len(s.supernet.blocks) + 1)]  # fmt: skip
+            networks = [n for n in entered if n is not None]
+            self.race = Race(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
+        race, due = self.race, False
+        if race is not None and not race.over:
+            low, high = (x[self.share] for x in self.batch(phase.begin + race.ticks))
+            due = race.advance(low, high)
+        if race is None:  # nothing fits as it stands: the gradient decides
+            return self._after_race(self.architecture, 0.0)
+        leader = race.leader
+        step = min(phase.begin + race.done, phase.begin + phase.steps - 1)
+        found = leader.network.architecture
+        if race.over:
+            self.depth = len(found.blocks)
+            return self._after_race(found, leader.loss, race.told)
+        latency = latency_of_architecture(self.predict, found)
+        return Progress(step, s.steps, phase.name, leader.loss, latency, None, found, due, None)
+
+    def _after_race(self, found: Architecture, loss: float, told: dict[int, float] | None = None) -> Progress:
+        """To the phase behind it, with a row of the history that has the loss of each depth when it dropped out."""
+        s, phase = self.settings, self.phase
+        self.step, self.race = phase.begin + phase.steps, None
+        latency = latency_of_architecture(self.predict, found)
+        row = _row(self.step, phase.name, loss, latency, None, found)
+        self.history.append(row | {"depths": {str(k): v for k, v in sorted((told or {}).items())}})
+        self._enter(s.phase(self.step))
+        return Progress(self.step, s.steps, phase.name, loss, latency, None, found, True, None)
 
     def _average(self) -> None:
         if self.average is None:
@@ -251,8 +316,7 @@ class Searcher:
         architecture = self.architecture
         latency = latency_of_architecture(self.predict, architecture) if due or latency is None else latency
         if due:
-            row = {"step": self.step, "phase": phase.name, "loss": mean, "latency": latency, "target": target}
-            row |= {"channels": architecture.channels, "blocks": [[b.expand, b.linear] for b in architecture.blocks]}
+            row = _row(self.step, phase.name, mean, latency, target, architecture)
             if self.validate is not None and self.group.leads:
                 psnr = row["psnr"] = self.validate(self.dense)
             self.history.append(row)
@@ -268,15 +332,21 @@ class Searcher:
         squares = {name: square / (1 - few) for name, square in self.squares.items()}
         return {name: square.lerp(square.mean(), few).sqrt() for name, square in squares.items()}
 
+    def worth(self) -> dict[str, Tensor]:
+        """What each indicator is worth, by its name, in the unit of the squared noise or, by ``power``, another."""
+        return {name: n**self.power for name, n in self.noise().items()}
+
     def _enter(self, phase: Phase) -> None:
         """Go on to ``phase``; before fine-tuning the choice is settled and what is kept becomes the network."""
         network, s = self.network, self.settings
         assert isinstance(network, SuperNet)
         if phase.name == FINETUNE:
-            settle(network, self.noise(), self.predict, s.bounds)
+            bounds = s.bounds if self.depth is None else Bounds.under(s.budget, self.depth, self.depth)
+            settle(network, self.worth(), self.predict, bounds)
             self.become(extract(network, normed=True))
         self.phase = phase
-        self._use(self.network)
+        if phase.name != RACE:  # which goes by what the phase before it has learned
+            self._use(self.network)
 
     def become(self, dense: WDSR) -> None:
         """Take up the network that was found, and its running average."""

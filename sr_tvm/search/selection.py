@@ -3,7 +3,8 @@
 Under a lasting pull (penalty.py) Adam moves a score by price / noise^2 in each step, where price is the derivative of
 the latency and noise the root mean square of the score's gradient (its square is the diagonal of the Fisher
 information, by which pruning ranks too: Theis et al. 2018). So the score that would cross the threshold first goes
-first: the one with the smallest distance * noise^2 / price. Regrown is what a lasting reward would bring first.
+first: the one with the smallest distance * worth / price, where worth is noise^2. Regrown is what a lasting reward
+would bring first.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ NEAR = 1e-3
 
 @dataclass(frozen=True)
 class Bounds:
-    """Latencies that are allowed, and the fewest blocks."""
+    """Latencies that are allowed, the fewest blocks and, unless any number will do, the most."""
 
     low: float
     high: float
     blocks: int
+    most: int | None = None
 
     @classmethod
-    def under(cls, high: float, blocks: int) -> Bounds:
+    def under(cls, high: float, blocks: int, most: int | None = None) -> Bounds:
         """Within 3 % under ``high``, and not at the very edges: an MLP rounds to float32."""
-        return cls(high * (1 - TOLERANCE) * (1 + EDGE), high * (1 - EDGE), blocks)
+        return cls(high * (1 - TOLERANCE) * (1 + EDGE), high * (1 - EDGE), blocks, most)
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,23 @@ class Move:
 class Selection:
     """Groups of units that are on or off: 0 the residual path, 1..B expanded, B+1..2B linear layers, 2B+1 blocks.
 
-    ``scores``, ``noise`` and ``kept`` hold one tensor each; ``least`` how many units stay on.
+    ``scores``, ``worth`` and ``kept`` hold one tensor each; ``least`` how many units stay on. No block is regrown
+    beyond ``most``.
     """
 
-    def __init__(self, net: SuperNet, noise: dict[str, Tensor], predict: Latency, blocks: int) -> None:
+    def __init__(
+        self, net: SuperNet, worth: dict[str, Tensor], predict: Latency, blocks: int, most: int | None = None
+    ) -> None:
         self.net, self.predict, self.count = net, predict, len(net.expand)
         self.masks = net.masks
         names = ["channels", *(f"{kind}.{i}" for kind in ("expand", "linear") for i in range(self.count))]
         # A block's indicators move apart at twice the pace of a score.
         margin = THRESHOLD + net.blocks.margin().detach() / 2
         self.scores = [*(m.scores.detach().cpu().double() for m in self.masks), margin.cpu().double()]
-        self.noise = [noise[n].cpu().double() + TINY for n in (*(f"{n}.scores" for n in names), "blocks.through")]
+        self.worth = [worth[n].cpu().double() + TINY**2 for n in (*(f"{n}.scores" for n in names), "blocks.through")]
         self.kept = [*(m.kept().cpu() for m in self.masks), net.blocks.kept().cpu()]
         self.least = [*(m.least for m in self.masks), blocks]
+        self.most = self.count if most is None else most
 
     def latency(self) -> float:
         with torch.no_grad():
@@ -93,11 +99,13 @@ class Selection:
             on, is_blocks = self.kept[group], group == 2 * b + 1
             if not grow and int(on.sum()) <= self.least[group]:
                 continue
+            if grow and is_blocks and int(on.sum()) >= self.most:
+                continue
             if not is_blocks and group and not blocks[(group - 1) % b]:
                 continue  # a layer of a block that is gone
             # How far the score is on its side of the threshold, in steps of a lasting push.
             distance = (self.scores[group] - THRESHOLD) * (-1 if grow else 1)
-            pace = price.clamp(min=TINY) / self.noise[group].square()
+            pace = price.clamp(min=TINY) / self.worth[group]
             # What was dropped early lies at 0 alike: there, too, worth decides.
             near = distance.clamp(min=0) + NEAR
             costs = near * pace if grow else near / pace

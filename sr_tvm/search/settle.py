@@ -15,38 +15,40 @@ FULL = 0.995
 TRIES = 400  # of regrowing something that is too large and dropping other things for it
 
 
-def follow(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
+def follow(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
     """After an optimizer's step: have what ``net`` keeps stay with the target, the upper one of ``bounds``.
 
     A step can carry several scores over the threshold at once, all blocks even, where one would have done: what fell
     too far is brought back, the strongest first, up to the lower bound. A block that returns is a quarter of a small
     network at once, and noise lets one return that lies at the threshold: what is more than 3 % above the target is
-    dropped, the weakest first.
+    dropped, the weakest first. So is a block that is one too many for ``bounds``.
     """
     high = bounds.high * (1 + TOLERANCE)
+    choice = Selection(net, worth, predict, bounds.blocks, bounds.most)
     with torch.no_grad():  # the usual case, told without looking at every unit
         near = bounds.low <= float(latency_of(predict, net.widths())) <= high
-        if near and int(net.blocks.kept().sum()) >= bounds.blocks:
+        if near and choice.least[-1] <= int(choice.kept[-1].sum()) <= choice.most:
             return
-    choice = Selection(net, noise, predict, bounds.blocks)
     _need_blocks(choice)
-    _drop(choice, Bounds(bounds.low, high, bounds.blocks), set())
+    drop_blocks(choice)
+    drop(choice, Bounds(bounds.low, high, bounds.blocks), set())
     choice.grow(bounds.low, bounds.high)
     choice.lead()
 
 
-def settle(net: SuperNet, noise: dict[str, Tensor], predict: Latency, bounds: Bounds) -> float:
+def settle(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bounds) -> float:
     """Move the choice of ``net`` into ``bounds``, as near as it gets, and fix it; gives its latency.
 
     Args:
-        noise: the root mean square of each indicator's gradient, by the indicator's name in ``net``.
+        worth: the mean square of each indicator's gradient, by the indicator's name in ``net``.
     """
-    choice = Selection(net, noise, predict, bounds.blocks)
+    choice = Selection(net, worth, predict, bounds.blocks, bounds.most)
     _need_blocks(choice)
+    drop_blocks(choice)
     banned: set[tuple[int, int]] = set()
     best: tuple[float, list[Tensor]] | None = None
     for _ in range(TRIES):
-        _drop(choice, bounds, banned)
+        drop(choice, bounds, banned)
         latency = choice.grow(bounds.low, bounds.high)
         if latency <= bounds.high and (best is None or latency > best[0]):
             best = latency, [k.clone() for k in choice.kept]
@@ -72,7 +74,13 @@ def _need_blocks(choice: Selection) -> None:
         choice.kept[-1][int(scores.argmax())] = True
 
 
-def _drop(choice: Selection, bounds: Bounds, banned: set[tuple[int, int]]) -> None:
+def drop_blocks(choice: Selection) -> None:
+    """Drop the weakest blocks where there are more than the most."""
+    while int(choice.kept[-1].sum()) > max(choice.most, choice.least[-1]):
+        choice.toggle(next(m for m in choice.moves(grow=False) if m.group == len(choice.kept) - 1))
+
+
+def drop(choice: Selection, bounds: Bounds, banned: set[tuple[int, int]]) -> None:
     """Until the latency is below the upper bound: the weakest that does not lead below the lower, else the weakest."""
     latency = choice.latency()
     while latency > bounds.high:

@@ -42,7 +42,9 @@ def work(rank, port, folder):
     grads, loss, searcher = gradients(Group(rank, 2))
     for _ in range(3):
         searcher.advance()
-    torch.save((grads, loss, [p.detach() for p in searcher.optimizers.weights.values()]), folder / f"{rank}.pt")
+    # Also what only a later phase moves: it tells what all are worth.
+    after = [p.detach() for p in searcher.network.parameters()] + list(searcher.squares.values())
+    torch.save((grads, loss, after), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 

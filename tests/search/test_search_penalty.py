@@ -36,6 +36,12 @@ def test_as_much_at_four_times_the_price_falls_as_fast_if_it_is_worth_four_times
     assert (pull / noise[0]).tolist() == [1] * 5
 
 
+def test_by_price_alone_all_are_pulled_by_their_price():
+    noise, prices = [torch.tensor([1.0, 2.0, 4.0]), torch.tensor([9.0])], [torch.ones(3), torch.tensor([2.0])]
+    first, second = pulls(noise, prices, power=1)
+    assert (first == first[0]).all() and second[0] == 2 * first[0] and (first / noise[0]).median() == 1
+
+
 def test_of_dead_and_fixed_ones():
     noise = [torch.tensor([1.0, 1.0, 0.0]), torch.ones(2)]
     first, second = pulls(noise, [torch.ones(3), None])
