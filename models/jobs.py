@@ -24,41 +24,57 @@ TAIL = 4096  # bytes of a log that its last lines are looked for in
 
 @dataclass(frozen=True)
 class Step:
-    """One command. ``result`` is the last file that it writes; if a history, its run must be as ``asked``."""
+    """One command. ``result`` is the last file that it writes; if a history, its run must be as ``asked``.
+
+    ``files`` are the names of all that it writes beside it. A result that tells nothing of how it was made counts only
+    if it is not older than its ``source``.
+    """
 
     title: str
     argv: tuple[str, ...]
     result: Path
     asked: dict[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    source: Path | None = None
 
     def done(self) -> bool:
-        """Whether the result is there.
+        """Whether the result is there, and not older than the source.
 
         Raises:
             SrTvmError: it is of other settings or other weights.
         """
-        if not self.result.is_file():
+        if not self.result.is_file() or self.stale():
             return False
         if not self.asked:
             return True
         try:
-            run = json.loads(self.result.read_text(encoding="utf-8"))["run"]
-            found = {name: run[name] for name in self.asked}
+            run = dict(json.loads(self.result.read_text(encoding="utf-8"))["run"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise SrTvmError(
-                f"{self.result}: damaged; remove the folder {self.result.parent} to make it anew"
-            ) from None
+            raise SrTvmError(f"{self.result}: damaged; {self._remedy()}") from None
         for name, value in self.asked.items():
+            told = name.replace("_", " ")
+            if name not in run:
+                raise SrTvmError(f"{self.result}: made by an older version, with no {told} in it; {self._remedy()}")
             if isinstance(value, Path):
                 if not value.is_file():
                     continue  # cleared away since
                 value = str(WeightsFile.of(value))
-            if found[name] != value:
-                raise SrTvmError(
-                    f"{self.result.parent}: was made with {name.replace('_', ' ')} {found[name]}, now it is {value}; "
-                    "remove the folder to make it anew, or name another --work"
-                )
+            if run[name] != value:
+                what = f"another {told}" if isinstance(value, dict) else f"{told} {run[name]}, now it is {value}"
+                raise SrTvmError(f"{self.result.parent}: was made with {what}; {self._remedy()}")
         return True
+
+    def stale(self) -> bool:
+        """Whether the result is older than its source, or gone."""
+        try:
+            return self.source is not None and self.result.stat().st_mtime_ns < self.source.stat().st_mtime_ns
+        except FileNotFoundError:
+            return not self.result.exists()
+
+    def _remedy(self) -> str:
+        """Names this step's own files: in the same folder, or below it, there may be the results of others."""
+        own = [self.result.parent / name for name in self.files]
+        return f"name another --work, or make it anew after  {shlex.join(['rm', *map(str, _there(own, self.result))])}"
 
     def state(self) -> str:
         """In words, for a list."""
@@ -67,7 +83,9 @@ class Step:
                 return DONE
         except SrTvmError as error:
             return str(error)
-        return "begun" if any(self.result.parent.glob("checkpoint*")) else ""
+        if self.source and self.result.is_file():
+            return f"older than {self.source.name}"
+        return "begun" if self.asked and any(self.result.parent.glob("checkpoint*")) else ""
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,7 @@ class Runner:
         self.state[job.name] = RUNNING
 
     def _ended(self, name: str, code: int, step: Step) -> None:
-        if code == 0 and step.result.is_file():
+        if code == 0 and step.result.is_file() and not step.stale():
             if self.stopping and step is not self.jobs[name].steps[-1]:
                 self.state[name] = STOPPED
             else:
@@ -157,9 +175,15 @@ class Runner:
         elif self.stopping:
             self.state[name] = STOPPED
         else:
-            told = f"exit status {code}" if code else f"{step.result} is not there"
+            missing = f"{step.result} is {'as old as before' if step.result.is_file() else 'not there'}"
+            told = f"exit status {code}" if code else missing
             self.state[name] = FAILED
             self.why[name] = "\n".join([*last_lines(self.log(name), 8), f"({step.title}: {told}; {self.log(name)})"])
+
+
+def _there(paths: Sequence[Path], last: Path) -> list[Path]:
+    """Those that exist, and ``last`` in any case."""
+    return [path for path in paths if path != last and path.exists()] + [last]
 
 
 def _end_with_us() -> None:

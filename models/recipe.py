@@ -23,7 +23,9 @@ PLAIN_8X24, PLAIN_37K = "wdsr_x2_8x24", "wdsr_x2_37k"
 class Recipe:
     """How everything is trained. What experiments may change is here; the rest are the defaults of ``sr-tvm train``.
 
-    ``teacher_share`` None is no teacher. A plain network is trained for ``steps`` and ``search_steps`` together.
+    ``race_steps`` are the search's, beside its ``search_steps`` in width and depth. ``teacher_share`` None is no
+    teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and mirrors is aimed at. A plain
+    network is trained for as many steps as search and training have together.
     """
 
     supernet: str = "wdsr-16x24"
@@ -31,11 +33,13 @@ class Recipe:
     search_steps: int = 6000
     steps: int = 30000
     teacher_share: float | None = 0.9
+    teacher_ensemble: bool = True
+    race_steps: int = 0
 
     @property
     def whole(self) -> int:
         """Steps of a network from its supernet on: as many for a plain one as for one that was searched."""
-        return self.search_steps + self.steps
+        return self.search_steps + self.race_steps + self.steps
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,12 @@ TARGETS = (
     Target(2, "galaxy-s10-dsp", 40, PLAIN_37K),
 )
 SUPERNETS = {2: "supernet_x2", 4: "supernet_x4"}
-# The plain 37K network once more, with a part of its steps: what ten times the compute is worth.
+# The plain 37K network once more, with a part of its steps: what ten times the steps of the last training are worth.
 SCALED = {f"{PLAIN_37K}_tenth": 10, f"{PLAIN_37K}_hundredth": 100}
 SCORES_ALONG = 40  # validations in a training
+# What a training and a search leave in their folder.
+TRAINED = ("checkpoint.safetensors", "weights.safetensors", "architecture.json", "history.json")
+FOUND = (*TRAINED, "supernet.safetensors", "architecture.svg", "architecture.png")
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,15 @@ def _train(name: str, arch: object, scale: int, steps: int, init: Path | None, t
     words += ["--steps", steps, "--validate-every", max(1, steps // SCORES_ALONG)]
     words += ["--threads", places.threads, "--device", places.device]
     asked: dict[str, object] = {"steps": steps, "init": init, "teacher": teacher}
+    if isinstance(arch, str):  # not to be searched first
+        asked["architecture"] = architecture(arch, scale).to_json()
     if init:
         words += ["--init", init]
     if teacher:
         words += ["--teacher", teacher, "--teacher-share", recipe.teacher_share]
-        asked["teacher_share"] = recipe.teacher_share
-    return Step(f"train {steps:,} steps", _command(*words), places.work / name / "history.json", asked)
+        words += ["--teacher-ensemble"] if recipe.teacher_ensemble else []
+        asked |= {"teacher_share": recipe.teacher_share, "teacher_ensemble": recipe.teacher_ensemble}
+    return Step(f"train {steps:,} steps", _command(*words), places.work / name / "history.json", asked, TRAINED)
 
 
 def _teacher(scale: int, recipe: Recipe, places: Places) -> Path | None:
@@ -139,12 +149,14 @@ def _supernet(scale: int, recipe: Recipe, places: Places) -> Job:
 def _searched(target: Target, recipe: Recipe, places: Places) -> Job:
     supernet, folder = SUPERNETS[target.scale], places.work / target.name / "search"
     width = recipe.search_steps // 3
-    asked = {"budget": target.budget, "width_steps": width, "depth_steps": recipe.search_steps - width}
+    asked = {"budget": target.budget, "width_steps": width, "depth_steps": recipe.search_steps - width,
+             "race_steps": recipe.race_steps, "supernet_weights": places.weights(supernet)}  # fmt: skip
     words: list[object] = ["search", "--scale", target.scale, "--latency", target.budget, "--device", target.device]
     words += [*_pictures(places), "--supernet", places.weights(supernet), "-o", folder]
-    words += ["--width-steps", width, "--depth-steps", asked["depth_steps"], "--finetune-steps", 0]
+    words += ["--width-steps", width, "--race-steps", recipe.race_steps]
+    words += ["--depth-steps", asked["depth_steps"], "--finetune-steps", 0]
     words += ["--threads", places.threads, "--compute", places.device]
-    search = Step(f"search {recipe.search_steps:,} steps", _command(*words), folder / "history.json", asked)
+    search = Step(f"search {recipe.search_steps:,} steps", _command(*words), folder / "history.json", asked, FOUND)
     train = _train(target.name, folder / "architecture.json", target.scale, recipe.steps,
                    folder / "weights.safetensors", _teacher(target.scale, recipe, places), recipe, places)  # fmt: skip
     about = ship.About(target.name, ship.SEARCHED, target.scale, target.device, target.budget)
@@ -165,9 +177,9 @@ def _plain(target: Target, name: str, steps: int, recipe: Recipe, places: Places
 
 def _shipped(about: ship.About, supernet: str, steps: tuple[Step, ...], places: Places) -> Job:
     """One whose weights go to models/, as ONNX too."""
-    onnx = places.work / about.name / ship.ONNX
-    words = ("export", places.weights(about.name), "-o", onnx, *ship.EXPORT)
-    steps = (*steps, Step("export", _command(*words), onnx))
+    onnx, weights = places.work / about.name / ship.ONNX, places.weights(about.name)
+    words = ("export", weights, "-o", onnx, *ship.EXPORT)
+    steps = (*steps, Step("export", _command(*words), onnx, source=weights))
     return Job(about.name, (supernet,), steps, partial(ship.ship, about, places.work, places.models, weights=True))
 
 

@@ -88,7 +88,7 @@ def digest(path: Path) -> str:
 
 def _copy(source: Path, path: Path) -> None:
     if not source.is_file():
-        raise SrTvmError(f"{source}: no such file; remove the folder {source.parent} to make it anew")
+        raise SrTvmError(f"{source}: no such file; made anew after  rm {source.parent / 'history.json'}")
     if path.is_file() and path.read_bytes() == source.read_bytes():
         return
     with files.atomic_file(path) as partial:

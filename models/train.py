@@ -1,6 +1,7 @@
-"""Makes everything in models/ but models/speed, from pictures: python models/train.py --data DIR
+"""Makes everything in models/ but models/speed, from pictures: .venv/bin/python models/train.py --data DIR
 
-recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place.
+recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place,
+pictures.py looks at the pictures.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import IO
 import click
 from rich.console import Console
 
+from sr_tvm.cli._bars import bar
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
-from sr_tvm.models.recipe import Places, Recipe, jobs
+from sr_tvm.models.pictures import refuse_leaks, train_folders
+from sr_tvm.models.recipe import SUPERNETS, Places, Recipe, jobs
 from sr_tvm.models.screen import overview, run
+from sr_tvm.training.data import load_pairs
 
 PATIENCE = 60.0  # seconds for what an earlier run left behind to write its checkpoints
 COUNT = click.IntRange(1, 10**9)
@@ -28,9 +32,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/* and eval/Set5.")
+@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/*, eval/Set5 and so on.")
 @click.option("--work", type=FOLDER, default="runs/models", show_default=True, help="Checkpoints and logs.")
-@click.option("--models", type=FOLDER, default=Path(__file__).parent, help="Where the results go; here by default.")
+@click.option("--models", type=FOLDER, help="Where the results go; WORK/shipped if not given: not here.")
 @click.option("--steps", type=COUNT, default=Recipe.steps, show_default=True, help="Of each final training.")
 @click.option("--supernet-steps", type=COUNT, default=Recipe.supernet_steps, show_default=True)
 @click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
@@ -41,25 +45,31 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--only", default="", metavar="NAME[,NAME]", help="These and what they need.")
 @click.option("--list", "listed", is_flag=True, help="Say what would be run and what is done, and run nothing.")
 def main(
-    data: Path, work: Path, models: Path, steps: int, supernet_steps: int, search_steps: int, supernet: str,
+    data: Path, work: Path, models: Path | None, steps: int, supernet_steps: int, search_steps: int, supernet: str,
     slots: int, threads: int, device: str, only: str, listed: bool,
 ) -> None:  # fmt: skip
-    """Train the supernets, search, train what is found and what it has to beat, and ship the results to models/.
+    """Train the supernets, search, train what is found and what it has to beat, and put the results together.
 
     Stopped in any way, the same command goes on.
 
     \b
-    python models/train.py --data DATA --jobs 2
-    python models/train.py --data DATA --device cuda --only wdsr_x2_s21_40ms
+    .venv/bin/python models/train.py --data DATA --jobs 2
+    .venv/bin/python models/train.py --data DATA --device cuda --only wdsr_x2_s21_40ms
+    .venv/bin/python models/train.py --data DATA --models models     # replaces what ships
     """
     recipe = Recipe(supernet, supernet_steps, search_steps, steps)
-    places = Places(train_folders(data), data / "eval" / "Set5", work, models, threads, device)
+    place, folders = models or work / "shipped", train_folders(data)
+    places = Places(folders, data / "eval" / "Set5", work, place, threads, device)
     chosen = choose(jobs(recipe, places), only)
     console = Console(stderr=True)
     if listed:
         Console().print(overview(chosen))
         return
     with alone(work, console.print) as lock:
+        names = {job.name for job in chosen}
+        for scale in [s for s, name in SUPERNETS.items() if name in names]:
+            with bar(f"preparing pictures x{scale}") as tick:
+                refuse_leaks(load_pairs(folders, scale, tick=tick), data)
         runner = Runner(chosen, work / "logs", slots, threads, [lock.fileno()])
         run(runner, console)
     counts = {state: sum(s == state for s in runner.state.values()) for state in (DONE, FAILED, LEFT_OUT)}
@@ -68,22 +78,11 @@ def main(
         raise SrTvmError(f"stopped, {counts[DONE]} of {len(chosen)} done; go on with:  {again}")
     if counts[FAILED]:
         raise SrTvmError(f"{counts[FAILED]} failed, {counts[LEFT_OUT]} left out for that, {counts[DONE]} done")
-    console.print(f"all {len(chosen)} done: {models}", highlight=False, soft_wrap=True)
-    console.print(f"next:  make bench NAME=quality ARGS='--data {data} --work {work}'", highlight=False, soft_wrap=True)
-
-
-def train_folders(data: Path) -> list[Path]:
-    """The folders of training pictures.
-
-    Raises:
-        SrTvmError: there is none, or Set5 is missing.
-    """
-    found = sorted(p for p in (data / "train").glob("*") if p.is_dir())
-    if not found:
-        raise SrTvmError(f"{data / 'train'}: no folder of training pictures in it, such as train/BSDS400")
-    if not (data / "eval" / "Set5").is_dir():
-        raise SrTvmError(f"{data / 'eval' / 'Set5'}: no such folder; it holds the pictures to score on while training")
-    return found
+    console.print(f"all {len(chosen)} done: {place}", highlight=False, soft_wrap=True)
+    words = f"--data {data} --work {work}"
+    if place.resolve() != Path(__file__).resolve().parent:  # keep the published figures those of what ships
+        words += f" --models {place} -o {place / 'quality.json'}"
+    console.print(f"next:  make bench NAME=quality ARGS='{words}'", highlight=False, soft_wrap=True)
 
 
 def choose(every: Sequence[Job], only: str) -> list[Job]:

@@ -1,6 +1,9 @@
 """The recipe: what it asks for, and all of it for one model on small pictures, killed on the way."""
 
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ from skimage import data as pictures
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli import export, search, train
 from sr_tvm.errors import SrTvmError
+from sr_tvm.models import pictures as looked_at
 from sr_tvm.models import recipe, ship
 from sr_tvm.models import train as command
 from sr_tvm.nets.weights import load_weights
@@ -49,7 +53,7 @@ def test_every_command_is_one_that_the_command_line_takes():
 
 
 def test_what_is_trained():
-    asked = recipe.Recipe(supernet_steps=50, search_steps=60, steps=900)
+    asked = recipe.Recipe(supernet_steps=50, search_steps=60, race_steps=0, steps=900)
     jobs = {job.name: job for job in recipe.jobs(asked, PLACES)}
     assert len(jobs) == 2 + 9 + 9 + 2
     steps = {name: [s.asked.get("steps") for s in job.steps] for name, job in jobs.items()}
@@ -63,8 +67,27 @@ def test_what_is_trained():
         for step in job.steps[: -1 if len(job.steps) > 1 else None]:
             taught = "--teacher" in step.argv
             assert taught == ("train" in step.argv and not job.name.startswith("supernet"))
+            assert ("--teacher-ensemble" in step.argv) == taught and step.asked.get("teacher_ensemble", False) == taught
+    racing = recipe.jobs(recipe.Recipe(search_steps=60, race_steps=40, steps=900), PLACES)
+    searched, plain = (next(j for j in racing if j.name == n).steps[0] for n in ("wdsr_x2_s21_40ms", "wdsr_x2_8x24"))
+    assert searched.asked["race_steps"] == 40 and plain.asked["steps"] == 1000
+    single = recipe.jobs(recipe.Recipe(teacher_ensemble=False), PLACES)
+    assert not any("--teacher-ensemble" in step.argv for job in single for step in job.steps)
+    assert single[-1].steps[0].asked["teacher_ensemble"] is False
     alone = recipe.jobs(recipe.Recipe(teacher_share=None), PLACES)
-    assert not any("--teacher" in step.argv for job in alone for step in job.steps)
+    assert not any(word.startswith("--teacher") for job in alone for step in job.steps for word in step.argv)
+
+
+def test_what_a_result_must_tell():
+    """All that is known before, so that a change of the recipe is noticed."""
+    jobs = {job.name: job for job in recipe.jobs(recipe.Recipe(), PLACES)}
+    asked = jobs["supernet_x4"].steps[0].asked
+    assert asked["architecture"] == Architecture.uniform(4, 16, 24).to_json()
+    assert jobs["wdsr_x2_37k_tenth"].steps[0].asked["architecture"] == Architecture.uniform(2, 3, 24).to_json()
+    search, train, export = jobs["wdsr_x4_s21_70ms"].steps
+    assert search.asked["supernet_weights"] == Path("work/supernet_x4/weights.safetensors")
+    assert "architecture" not in train.asked and not export.asked
+    assert export.source == Path("work/wdsr_x4_s21_70ms/weights.safetensors")
 
 
 def test_plain_networks():
@@ -122,6 +145,10 @@ def test_the_whole_recipe_killed_on_the_way(data, tmp_path, monkeypatch):
     assert told["weights"] == ship.digest(models / f"{name}.safetensors") and told["params"] == net.architecture.params
     assert told["search"]["result"]["budget"] == 40 and told["training"]["rows"][-1]["step"] == 40
     assert told["role"] == "searched" and histories["supernet_x2"]["search"] is None
+    # All that a step leaves is known by name, so that what it says to remove is enough to make it anew.
+    left = {p.name for p in (work / name).iterdir() if p.is_file()}
+    assert left == {*recipe.TRAINED, ship.ONNX}
+    assert {p.name for p in (work / name / "search").iterdir()} <= {*recipe.FOUND}
     # Nothing is done again, and other settings do not pass for these.
     stamps = {p: p.stat().st_mtime_ns for p in [*models.rglob("*"), *work.rglob("*.safetensors")]}
     assert call(data, tmp_path).exit_code == 0
@@ -129,11 +156,53 @@ def test_the_whole_recipe_killed_on_the_way(data, tmp_path, monkeypatch):
     other = call(data, tmp_path, "--steps", "50")
     assert isinstance(other.exception, SrTvmError) and "1 failed" in str(other.exception)
     assert "was made with steps 40, now it is 50" in other.output
+    # What is trained again is exported again, and an export that was never begun does not say so.
+    weights, onnx = work / name / "weights.safetensors", work / name / ship.ONNX
+    os.utime(weights, ns=(onnx.stat().st_mtime_ns + 1,) * 2)
+    assert "older than" in call(data, tmp_path, "--list").output
+    before = onnx.stat().st_mtime_ns
+    assert call(data, tmp_path).exit_code == 0 and onnx.stat().st_mtime_ns > before
+
+
+def test_results_go_elsewhere_unless_asked(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "run", lambda runner, console: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    seen = []
+    monkeypatch.setattr(command, "jobs", lambda asked, places: seen.append(places.models) or [])
+    for more in ([], ["--models", str(tmp_path / "m")]):
+        found = CliRunner().invoke(command.main, ["--data", str(data), "--work", str(tmp_path / "w"), *more])
+        assert found.exit_code == 0, (found.output, found.exception)
+    assert seen == [tmp_path / "w/shipped", tmp_path / "m"]
+
+
+def test_no_test_picture_in_training(data, tmp_path, monkeypatch):
+    """Of any set and in any folder below it, not of the one that is scored on alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(data, tmp_path / "data")
+    hidden = tmp_path / "data/eval/Urban100/HR"
+    hidden.mkdir(parents=True)
+    # As test sets are cut for x4: two rows less than in training, which x2 alone would not notice.
+    picture = np.asarray(Image.open(tmp_path / "data/train/T91/1.png"))
+    Image.fromarray(np.concatenate([picture, picture[:2]])).save(tmp_path / "data/train/T91/1.png")
+    Image.fromarray(picture).save(hidden / "x.png")
+    started = []
+    monkeypatch.setattr(command, "run", lambda *_: started.append(1))
+    found = CliRunner().invoke(command.main, ["--data", str(tmp_path / "data"), "--work", str(tmp_path / "w")])
+    assert isinstance(found.exception, SrTvmError) and "1.png is the validation picture" in str(found.exception)
+    assert str(hidden / "x.png") in str(found.exception) and not started
+
+
+def test_the_commands_of_the_readme_are_ones_that_work():
+    text = SCRIPT.with_name("README.md").read_text()
+    lines = re.findall(r"^ *\.venv/bin/python models/train\.py (.*?) *(?:#.*)?$", text, re.MULTILINE)
+    assert len(lines) >= 4 and any("--models models" in line for line in lines)
+    for line in lines:
+        command.main.make_context("train.py", shlex.split(line))
 
 
 def test_bad_places(tmp_path, data):
     with pytest.raises(SrTvmError, match="no folder of training pictures"):
-        command.train_folders(tmp_path)
+        looked_at.train_folders(tmp_path)
     (tmp_path / "file").write_text("")
     found = call(data, tmp_path, "--work", str(tmp_path / "file" / "work"))
     assert isinstance(found.exception, SrTvmError) and "name another --work" in str(found.exception)

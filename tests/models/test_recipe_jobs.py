@@ -115,10 +115,18 @@ def test_ctrl_c_stops_all_and_a_second_one_does_not_wait(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize("run_of, told", [({"steps": 5}, "steps 5, now it is 6"), ({}, "damaged")])
+@pytest.mark.parametrize(
+    "run_of, told",
+    [
+        ({"steps": 5, "net": {}}, "steps 5, now it is 6"),
+        ({"steps": 6, "net": {"b": 2}}, "was made with another net;"),
+        ({"steps": 6}, "made by an older version, with no net in it"),
+        (5, "damaged"),
+    ],
+)
 def test_a_result_of_other_settings(tmp_path, run_of, told):
     (tmp_path / "history.json").write_text(json.dumps({"run": run_of}))
-    step = Step("train", ("false",), tmp_path / "history.json", {"steps": 6})
+    step = Step("train", ("false",), tmp_path / "history.json", {"steps": 6, "net": {"a": 1}})
     with pytest.raises(SrTvmError, match=told):
         step.done()
     found = runner(tmp_path, Job("a", (), (step,)))
@@ -133,10 +141,46 @@ def test_a_result_of_other_weights(tmp_path):
     result.write_text(json.dumps({"run": {"init": f"weights (sha256 {digest})"}}))
     assert step.done() and step.state() == DONE
     weights.write_bytes(b"two")
-    with pytest.raises(SrTvmError, match="made with init .*remove the folder"):
+    with pytest.raises(SrTvmError, match="made with init .*make it anew after  rm "):
         step.done()
     weights.unlink()
     assert step.done()
+
+
+def test_what_to_remove_is_the_own_files_of_a_step(tmp_path):
+    """Beside and below them lie the results of other steps."""
+    (tmp_path / "search").mkdir()
+    for name in ("history.json", "weights", "model.onnx", "search/history.json"):
+        (tmp_path / name).write_text(json.dumps({"run": {"steps": 5}}))
+    step = Step("train", (), tmp_path / "history.json", {"steps": 6}, ("checkpoint", "weights", "history.json"))
+    with pytest.raises(SrTvmError, match="after  rm") as error:
+        step.done()
+    told = str(error.value).split("after  rm ")[1]
+    assert told == f"{tmp_path / 'weights'} {tmp_path / 'history.json'}"
+
+
+def test_a_result_older_than_its_source_is_made_again(tmp_path):
+    source, made = tmp_path / "weights", tmp_path / "made"
+    copy = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
+    step = Step("export", (sys.executable, "-c", copy, str(source), str(made)), made, source=source)
+    for text in ("one", "two"):
+        source.write_text(text)
+        if made.exists():
+            os.utime(source, ns=(made.stat().st_mtime_ns + 1,) * 2)
+        assert not step.done()
+        run(runner(tmp_path, Job("a", (), (step,))))
+        assert step.done() and made.read_text() == text
+    # A command that leaves the old one where it is has failed; it is not tried for ever.
+    os.utime(source, ns=(made.stat().st_mtime_ns + 1,) * 2)
+    idle = runner(tmp_path, Job("a", (), (Step("export", (sys.executable, "-c", ""), made, source=source),)))
+    run(idle)
+    assert idle.state["a"] == FAILED and "as old as before" in idle.why["a"]
+
+
+def test_an_export_is_never_begun(tmp_path):
+    (tmp_path / "checkpoint.safetensors").touch()
+    assert Step("train", (), tmp_path / "history.json", {"steps": 6}).state() == "begun"
+    assert Step("export", (), tmp_path / "model.onnx", source=tmp_path / "weights").state() == ""
 
 
 def test_last_lines(tmp_path):
