@@ -77,13 +77,15 @@ def _network(name: str, path: Path, history: dict[str, Any] | None, shipped: boo
         history = None  # of other weights
     size = input_size(a.scale)
     about = _about(history["role"] if history else SHIPPED, a.params, a.macs(*size), predicted(a))
-    about |= {"shipped": shipped, "weights": digest, "trained": trained(history) if history else None}
+    about |= {"shipped": shipped, "weights": digest}
+    if history:
+        about |= {"trained": trained(history), "train_macs": train_macs(history)}
     return Candidate(name, a.scale, path, about)
 
 
 def _about(role: str, params: int, macs: int, ms: dict[str, float]) -> dict[str, Any]:
     return {"role": role, "params": params, "macs": macs, "predicted_ms": ms,
-            "shipped": False, "weights": None, "trained": None}  # fmt: skip
+            "shipped": False, "weights": None, "trained": None, "train_macs": None}  # fmt: skip
 
 
 @cache
@@ -113,6 +115,27 @@ def trained(history: dict[str, Any]) -> str:
     if run.get("teacher"):
         parts.append("taught")
     return ", ".join(parts)
+
+
+def train_macs(history: dict[str, Any]) -> int:
+    """Multiply-accumulates of a network's own training, from its supernet on."""
+    run, search, name = history["training"]["run"], history["search"], history["name"]
+    found = Architecture.from_json(run["architecture"], name)
+    macs = computed(run["batch"], run["patch"], (run["steps"], found))
+    if search:
+        s = search["run"]
+        large, steps = Architecture.from_json(s["supernet"], name), s["width_steps"] + s["depth_steps"]
+        # Those that race are as fast as what is found, so they are counted as it.
+        macs += computed(s["batch"], s["patch"], (steps, large), (s.get("race_steps", 0), found))
+    return macs
+
+
+def computed(batch: int, patch: int, *parts: tuple[int, Architecture]) -> int:
+    """Multiply-accumulates of so many steps of each network: a forward pass, and twice as much backward.
+
+    While a network is masked it still computes everything.
+    """
+    return 3 * batch * patch**2 * sum(steps * network.macs(1, 1) for steps, network in parts)
 
 
 def row(candidate: Candidate, upscale: Upscale, folder: Path) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def test_goals():
     assert found["S21 GPU, 100 ms, x2"]["best"] == "fast" and not found["S21 GPU, 100 ms, x2"]["all_reached"]
     x4 = found["S21 GPU, 70 ms, x4"]
     assert x4["best"] == "x4" and x4["better_by_a_tenth"]
+    assert "extrapolated" in x4["note"] and not any(g["note"] for g in found.values() if g is not x4)
     nothing = quality_goals.reached({})
     assert len(nothing) == 5 and not any(g["all_reached"] or g["best"] for g in nothing)
 
@@ -72,22 +73,50 @@ def test_searched_against_plain():
     found = quality_goals.against_plain(quality_goals.by_model(made))
     first, second = found[0], found[6]
     assert first["difference"] == {"Set5": -0.1, "Set14": -0.2, "B100": 0.1, "all pictures": 0.056}
-    assert first["better"] and first["within_3_percent"]
+    assert first["better"] and first["clear"] and first["within_3_percent"]
     assert first["params"] == [47, 48] and first["predicted_ms"] == [97.0, 98.0]
+    assert first["of_budget"] == [0.97, 0.98] and first["train_macs"] == [None, None]  # rows without it
     assert found[1]["within_3_percent"] is False and found[2]["within_3_percent"] is None
     assert second["better"] is None and second["difference"] is None and not second["within_3_percent"]
+    assert second["of_budget"] == [0.969, None] and second["clear"] is None
+    told = quality.summarize(made, [])
+    assert told["inside"] == "1 of 3" and told["searched_better"] == told["searched_clearly_better"] == "1 of 1"
 
 
-def test_ten_times_the_compute():
+def test_a_small_difference_is_not_clear():
+    one = recipe.TARGETS[0]
+    for difference, clear in ((0.031, True), (0.029, False), (-0.1, False)):
+        made = rows(one.name, (38, 33, 32)) + rows(one.plain_name, [p - difference for p in (38, 33, 32)])
+        found = quality_goals.against_plain(quality_goals.by_model(made))[0]
+        assert found["clear"] == clear and found["better"] == (difference > 0)
+
+
+def test_what_a_training_computed():
+    small, large = Architecture.uniform(2, 1, 4), Architecture.uniform(2, 2, 8)
+    made = history("a", "plain", None)
+    assert quality_rows.train_macs(made) == 3 * 4 * 32**2 * 10 * ARCHITECTURE.macs(1, 1)
+    search = {"run": {"width_steps": 3, "depth_steps": 6, "batch": 2, "patch": 16, "supernet": large.to_json()}}
+    searched = history("a", "searched", None, search=search)
+    run = searched["training"]["run"]
+    run["architecture"] = small.to_json()
+    expected = 3 * 2 * 16**2 * 9 * large.macs(1, 1) + 3 * 4 * 32**2 * 10 * small.macs(1, 1)
+    assert quality_rows.train_macs(searched) == expected
+    search["run"]["race_steps"] = 7
+    assert quality_rows.train_macs(searched) == expected + 3 * 2 * 16**2 * 7 * small.macs(1, 1)
+
+
+def test_ten_times_the_steps():
     def told(*psnr):
         made = [("wdsr_x2_37k_hundredth", "scaled"), ("wdsr_x2_37k_tenth", "scaled"), ("wdsr_x2_37k", "plain")]
         return quality_goals.tenfold(quality_goals.by_model(
-            [r for (name, role), p in zip(made, psnr, strict=False) for r in rows(name, (p, p, p), role=role)]
+            [r | {"train_macs": 7} for (name, role), p in zip(made, psnr, strict=False)
+             for r in rows(name, (p, p, p), role=role)]
         ))  # fmt: skip
 
     found = told(36.0, 36.4, 36.6)
     assert found["gains"] == [0.4, 0.2] and found["ratio"] == 0.5 and found["next_gain"] == 0.1
-    assert "0.100 dB" in found["why"]
+    assert "0.100 dB" in found["why"] and "steps of the last training" in found["why"]
+    assert found["train_macs"] == [7, 7, 7] and found["supernet_train_macs"] is None
     for psnr in ((36.0, 36.1, 36.3), (36.0, 36.4, 36.4), (36.4, 36.0, 36.1), (36.0, 36.4)):
         assert told(*psnr)["next_gain"] is None and told(*psnr)["why"]
 
@@ -98,10 +127,13 @@ def test_rows_of_weights_that_are_not_at_hand():
     assert quality_rows.kept(before, missing) == (rows("a", (1, 2, 3)), ["b", "c"])
 
 
+ARCHITECTURE = Architecture.uniform(2, 1, 4)
+
+
 def history(name, role, path, scale=2, steps=(5, 10), **more):
     """What ship.history would give."""
     training = {
-        "run": {"steps": steps[-1], "teacher": None},
+        "run": {"steps": steps[-1], "teacher": None, "batch": 4, "patch": 32, "architecture": ARCHITECTURE.to_json()},
         "rows": [{"step": s, "loss": 1, "psnr": 30 + s} for s in steps],
     }
     about = {"name": name, "role": role, "scale": scale, "device": "galaxy-s21", "budget": 40}
@@ -121,7 +153,7 @@ def place(tmp_path):
     models, weights = tmp_path / "models", tmp_path / "work/net_plain/weights.safetensors"
     save_weights(WDSR(Architecture.uniform(2, 1, 4)), models / "net.safetensors")
     save_weights(WDSR(Architecture.uniform(2, 1, 5)), weights)
-    steps = {"run": {"width_steps": 3, "depth_steps": 6}}
+    steps = {"run": {"width_steps": 3, "depth_steps": 6, "batch": 4, "patch": 32, "supernet": ARCHITECTURE.to_json()}}
     searched = history("net", "searched", models / "net.safetensors", search=steps)
     for found in (searched, history("net_plain", "plain", weights)):
         files.write_json(models / "history" / f"{found['name']}.json", found)
@@ -149,6 +181,7 @@ def test_all_of_it(place, monkeypatch):
     assert net["predicted_ms"].keys() == {"galaxy-s21", "galaxy-s10", "galaxy-s10-dsp"}
     plain = by["net_plain", 2, "Set5"]
     assert not plain["shipped"] and plain["trained"] == "plain, trained 10 steps"
+    assert net["train_macs"] > plain["train_macs"] > 0 and by["bicubic", 2, "B100"]["train_macs"] is None
     text = (place / "models/README.md").read_text()
     assert text.startswith("# Ours\n") and text.endswith("\nend\n") and "old" not in text
     assert "`net`" in text and "net_plain" not in text and text.count("| bicubic |") == 2
@@ -162,6 +195,12 @@ def test_all_of_it(place, monkeypatch):
     path = place / "models/history/net_plain.json"
     files.write_json(path, json.loads(path.read_text()) | {"weights": "0" * 16})
     assert run(place)["summary"]["missing"] == ["net_plain"]
+
+
+def test_models_elsewhere_need_no_readme(place, monkeypatch):
+    monkeypatch.setattr(quality_rows, "PUBLISHED", {})
+    (place / "models/README.md").unlink()
+    assert run(place)["rows"] and not (place / "models/README.md").exists()
 
 
 def test_a_broken_protocol(place):
