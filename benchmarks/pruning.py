@@ -20,21 +20,26 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import common, options
+from benchmarks import common, options, pruning_methods
 from benchmarks.pruning_methods import METHODS, TITLES, Plan, run, supernet
-from benchmarks.pruning_table import SETS, row, score, show, summarize
+from benchmarks.pruning_table import row, score, show, summarize
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
+from sr_tvm.models.pictures import refuse_leaks
+from sr_tvm.search import magnitude, masks, penalty, scaled, searcher, selection, settle
+from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
 from sr_tvm.training.data import load_pairs
-from sr_tvm.training.session import refuse_leak
+from sr_tvm.training.settings import Settings
 from sr_tvm.training.upscalers import pick_device
 
 NAME = "pruning"
 TRAIN = ("BSDS400", "T91")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-SCHEMA, VERSION = "sr-tvm/pruning-rows", 1
+# The version counts what settings and constants do not tell: raise it when a method itself becomes another.
+SCHEMA, VERSION = "sr-tvm/pruning-rows", 2
+RULES = (pruning_methods, magnitude, masks, penalty, scaled, searcher, selection, settle)
 
 
 def architecture(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -85,11 +90,10 @@ def main(
     plan = Plan(net, device, speed, budget, *input_size(int(scale)), supernet_steps, search_steps, finetune_steps,
                 batch, patch, lr)  # fmt: skip
     pairs = load_pairs([data / "train" / name for name in TRAIN], net.scale)
-    for name in SETS:
-        refuse_leak(pairs, data / "eval" / name)
+    refuse_leaks(pairs, data)
     pairs = pairs.large_enough(patch, lambda _: None)
     how = _method(plan, pairs.digest)
-    key = hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12]
+    key = identity(plan, pairs.digest)
     rows = saved(work / key / "rows.json")
     steps = search_steps + finetune_steps
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -119,6 +123,18 @@ def main(
     console.print(f"wrote {common.write_result(value, path)}")
 
 
+def identity(plan: Plan, digest: str) -> str:
+    """Tells runs apart whose rows must not be mixed: by settings, constants, pictures and latencies, not by words."""
+    search, train = plan.search(0).to_json(), Settings(plan.supernet, 1, plan.batch, plan.patch, plan.lr).to_json()
+    steps = [plan.supernet_steps, plan.search_steps, plan.finetune_steps]
+    numbers = {f"{module.__name__}.{name}": value for module in RULES for name, value in vars(module).items()
+               if name.isupper() and type(value) in (int, float)}  # fmt: skip
+    nets = (plan.supernet, plan.search(0).smallest.within(plan.supernet))
+    speed = [f"{latency_of(plan.speed, net, plan.height, plan.width):.6g}" for net in nets]
+    told = json.dumps([VERSION, search, train, steps, numbers, plan.device, speed, digest], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
 def _method(plan: Plan, digest: str) -> dict[str, Any]:
     names = ("device", "budget", "height", "width", "supernet_steps", "search_steps", "finetune_steps", "batch",
              "patch", "lr")  # fmt: skip
@@ -128,11 +144,14 @@ def _method(plan: Plan, digest: str) -> dict[str, Any]:
         "speed_model": {"source": plan.speed.source, "kind": plan.speed.kind, "unit": plan.speed.unit,
                         "ends": plan.speed.ends, "fitted_to": plan.speed.fitted_to},
         "methods": TITLES,
+        "blocks": "masks and (iii) can drop a whole block; (i) and (ii), which rank channels, keep some of every layer",
         "training_pictures": f"{' and '.join(TRAIN)}, digest {digest[:12]}",
         "same_for_all": "the seed's supernet as the start, steps, batches, rates, Adam and clipping while searching or "
         "pruning, fine-tuning (L1, Muon for the blocks' filters and Adam for the rest, cosine, averaged weights); "
         "train_macs tells the multiply-accumulates after the supernet",
-        "psnr_y": "dB on Y, scale border pixels shaved; nothing was chosen by it",
+        "psnr_y": "dB on Y, scale border pixels shaved. No checkpoint and no model of a run was chosen by these sets; "
+        "rates, batch and the kind of the search's pull were settled by looking at them (docs/training.md, "
+        "docs/search.md)",
     }  # fmt: skip
 
 

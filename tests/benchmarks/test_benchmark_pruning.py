@@ -52,7 +52,7 @@ def test_all_methods_within_the_budget_and_resumed(data, tmp_path, monkeypatch):
     value, output = run(data, tmp_path)
     assert value["rows"][:2] == first["rows"] and [r["method"] for r in value["rows"]] == METHODS
     for r in value["rows"]:
-        least = 3.0 if r["method"] == "plain" else 5.5
+        least = 4.2 if r["method"] == "plain" else 0.97 * 6.5  # one block, or two; or within 3 %
         assert least < r["latency"] <= 6.5 and r["steps"] == 9 and all(np.isfinite(list(r["psnr_y"].values())))
     assert value["summary"]["masks_less"].keys() == set(METHODS[1:])
     assert "stand-in" in output and "(ii) step by step" in output
@@ -66,7 +66,7 @@ def test_all_methods_within_the_budget_and_resumed(data, tmp_path, monkeypatch):
 def test_summary():
     def made(method, seed, psnr):
         about = {"method": method, "seed": seed, "latency": 9.0 + seed, "params": 10}
-        return about | {"psnr_y": dict.fromkeys(pruning.SETS, psnr)}
+        return about | {"psnr_y": dict.fromkeys(pruning_table.SETS, psnr)}
 
     rows = [made("masks", s, 30 + s) for s in range(3)] + [made("equal", s, 29.5 + s / 2) for s in range(2)]
     told = pruning_table.summarize(rows, 20.0)
@@ -89,6 +89,25 @@ def test_train_macs_count_what_is_computed():
     expected = 3 * pixels * (10 * plan.supernet.macs(1, 1) + 20 * small.macs(1, 1))
     assert plan.train_macs("masks", small) == expected
     assert plan.train_macs("plain", small) == 3 * pixels * 30 * small.macs(1, 1)
+
+
+def test_what_tells_runs_apart(monkeypatch):
+    """Settings, constants and pictures; not how things are described."""
+    from sr_tvm.search import magnitude, searcher
+    from sr_tvm.speed import known
+
+    speed = known.find("galaxy-s21")
+    about = (Architecture.uniform(2, 2, 8), "galaxy-s21", speed, 5.0, 360, 640, 7, 10, 20, 4, 8)
+    plan = pruning_methods.Plan(*about, 1e-3)
+    key = pruning.identity(plan, "pictures")
+    monkeypatch.setitem(pruning_methods.TITLES, "masks", "in other words")
+    assert pruning.identity(plan, "pictures") == key
+    others = {pruning.identity(plan, "others"), pruning.identity(pruning_methods.Plan(*about, 2e-3), "pictures")}
+    for module, name in ((magnitude, "STRENGTH"), (searcher, "DESCENT"), (pruning_methods, "WIDTH_SHARE")):
+        with monkeypatch.context() as changed:
+            changed.setattr(module, name, 0.123)
+            others.add(pruning.identity(plan, "pictures"))
+    assert len(others | {key}) == 6
 
 
 @pytest.mark.parametrize("text", ["4", "x16", "0x16", "4x0", "ax16", "4x16x2"])
