@@ -50,12 +50,13 @@ class Runner:
     network: WDSR
     optimizers: Optimizers
     losses: list[float] = field(default_factory=list)
+    before: float = math.inf
 
     @property
     def loss(self) -> float:
-        """The mean over the second half of the round; infinite before it begins."""
+        """The mean over the second half of the round; at its beginning, that of the round before."""
         late = self.losses[len(self.losses) // 2 :]
-        return math.fsum(late) / len(late) if late else math.inf
+        return math.fsum(late) / len(late) if late else self.before
 
 
 class Race:
@@ -116,5 +117,6 @@ class Race:
         self.left = sorted(self.left, key=lambda r: r.loss)[: (len(self.left) + 1) // 2]
         if not self.over:
             for runner in self.left:
+                runner.before = runner.loss
                 runner.losses.clear()
         return True
