@@ -34,7 +34,7 @@ class Recipe:
     steps: int = 30000
     teacher_share: float | None = 0.9
     teacher_ensemble: bool = True
-    race_steps: int = 0
+    race_steps: int = 8000
 
     @property
     def whole(self) -> int:

@@ -35,6 +35,8 @@ from sr_tvm.training.step import mixed
 DESCENT = 0.75
 # Of the running mean of squared gradients.
 MEMORY = 0.99
+# In which part of the rest of that descent blocks go.
+SOONER = 0.5
 # Where in the allowed 3 % the search aims.
 AIM = 1 - TOLERANCE / 3
 
@@ -258,8 +260,8 @@ class Searcher:
             return every, every
         if self.depth is None:
             return s.smallest.blocks, every
-        # Down with the target, one after another.
-        steps = max(1, self.schedule.steps - s.width_steps)
+        # One after another, and sooner than the target: those that stay should not have to make room first.
+        steps = max(1, SOONER * (self.schedule.steps - s.width_steps))
         done = min(1.0, (self.step + 1 - phase.begin) / steps)
         return self.depth, every - int((every - self.depth) * done + 1e-9)
 
