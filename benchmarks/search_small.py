@@ -45,7 +45,7 @@ NAME = "search_small"
 DEVICE, SCALE, SUPERNET = "galaxy-s21", 2, Architecture.uniform(2, 4, 16)
 BUDGETS = (40.0, 28.0, 16.0)
 BATCH, PATCH, SEED, LIMIT_MINUTES = 4, 32, 0, 30
-STEPS = {"supernet": 8000, "width": 1000, "race": 0, "depth": 2000, "finetune": 5000}
+STEPS = {"supernet": 8000, "width": 1000, "race": 2000, "depth": 2000, "finetune": 5000}
 CPU = torch.device("cpu")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PLACE = click.Path(file_okay=False, path_type=Path)

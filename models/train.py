@@ -38,6 +38,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--steps", type=COUNT, default=Recipe.steps, show_default=True, help="Of each final training.")
 @click.option("--supernet-steps", type=COUNT, default=Recipe.supernet_steps, show_default=True)
 @click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
+@click.option("--race-steps", type=click.IntRange(0), default=Recipe.race_steps, show_default=True)
 @click.option("--supernet", default=Recipe.supernet, show_default=True, help="Blocks x channels.")
 @click.option("--jobs", "slots", type=click.IntRange(1, 256), default=2, show_default=True, help="Side by side.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each of them.")
@@ -45,8 +46,8 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--only", default="", metavar="NAME[,NAME]", help="These and what they need.")
 @click.option("--list", "listed", is_flag=True, help="Say what would be run and what is done, and run nothing.")
 def main(
-    data: Path, work: Path, models: Path | None, steps: int, supernet_steps: int, search_steps: int, supernet: str,
-    slots: int, threads: int, device: str, only: str, listed: bool,
+    data: Path, work: Path, models: Path | None, steps: int, supernet_steps: int, search_steps: int,
+    race_steps: int, supernet: str, slots: int, threads: int, device: str, only: str, listed: bool,
 ) -> None:  # fmt: skip
     """Train the supernets, search, train what is found and what it has to beat, and put the results together.
 
@@ -57,7 +58,7 @@ def main(
     .venv/bin/python models/train.py --data DATA --device cuda --only wdsr_x2_s21_40ms
     .venv/bin/python models/train.py --data DATA --models models     # replaces what ships
     """
-    recipe = Recipe(supernet, supernet_steps, search_steps, steps)
+    recipe = Recipe(supernet, supernet_steps, search_steps, steps, race_steps=race_steps)
     place, folders = models or work / "shipped", train_folders(data)
     places = Places(folders, data / "eval" / "Set5", work, place, threads, device)
     chosen = choose(jobs(recipe, places), only)

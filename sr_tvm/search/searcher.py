@@ -279,7 +279,7 @@ class Searcher:
             low, high = (x[self.share] for x in self.batch(phase.begin + race.ticks))
             due = race.advance(low, high)
         if race is None:  # nothing fits as it stands: the gradient decides
-            return self._after_race(self.architecture, 0.0)
+            return self._after_race(self.architecture, math.inf)
         leader = race.leader
         step = min(phase.begin + race.done, phase.begin + phase.steps - 1)
         found = leader.network.architecture
@@ -294,8 +294,11 @@ class Searcher:
         s, phase = self.settings, self.phase
         self.step, self.race = phase.begin + phase.steps, None
         latency = latency_of_architecture(self.predict, found)
+        if not math.isfinite(loss):  # there was no race, as only one depth fits
+            loss = self.history[-1]["loss"]
         row = _row(self.step, phase.name, loss, latency, None, found)
-        self.history.append(row | {"depths": {str(k): v for k, v in sorted((told or {}).items())}})
+        depths = {str(k): v for k, v in sorted((told or {}).items()) if math.isfinite(v)}
+        self.history.append(row | {"depths": depths})
         self._enter(s.phase(self.step))
         return Progress(self.step, s.steps, phase.name, loss, latency, None, found, True, None)
 

@@ -111,7 +111,18 @@ def test_choosing():
 
 def arguments(data, folder, *more):
     only = ["--only", "wdsr_x2_dsp_40ms"]
-    size = ["--supernet", "wdsr-6x8", "--supernet-steps", "9", "--search-steps", "6", "--steps", "40"]
+    size = [
+        "--supernet",
+        "wdsr-6x8",
+        "--supernet-steps",
+        "9",
+        "--search-steps",
+        "6",
+        "--race-steps",
+        "8",
+        "--steps",
+        "40",
+    ]
     places = ["--data", str(data), "--work", str(folder / "work"), "--models", str(folder / "models")]
     return [*places, *only, *size, "--device", "cpu", "--jobs", "2", *more]
 

@@ -111,6 +111,15 @@ def test_the_winner_is_what_the_search_ends_with(begin, tmp_path):
     assert row["loss"] == row["depths"][str(searcher.depth)]
 
 
+def test_one_depth_alone_does_not_race(begin, tmp_path):
+    """And what is no number is not written."""
+    searcher = begin(supernet_steps=0, budget=12.4, race_steps=8)
+    assert loop.search(searcher, tmp_path / "run", lambda now: None).inside
+    assert searcher.depth == 3
+    (row,) = [r for r in json.loads((tmp_path / "run/history.json").read_text())["rows"] if r["phase"] == "race"]
+    assert row["depths"] == {} and 0 < row["loss"] < 1
+
+
 def test_blocks_go_one_after_another(begin):
     searcher = begin(width_steps=20, depth_steps=40, race_steps=3, supernet_steps=0, budget=5.0)
     while searcher.phase.name != "depth":
