@@ -26,7 +26,7 @@ from benchmarks.pruning_table import row, score, show, summarize
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
 from sr_tvm.models.pictures import refuse_leaks
-from sr_tvm.search import magnitude, masks, penalty, scaled, searcher, selection, settle
+from sr_tvm.search import magnitude, masks, noise, penalty, scaled, searcher, selection, settle
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
@@ -39,7 +39,7 @@ TRAIN = ("BSDS400", "T91")
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 # The version counts what settings and constants do not tell: raise it when a method itself becomes another.
 SCHEMA, VERSION = "sr-tvm/pruning-rows", 2
-RULES = (pruning_methods, magnitude, masks, penalty, scaled, searcher, selection, settle)
+RULES = (pruning_methods, magnitude, masks, noise, penalty, scaled, searcher, selection, settle)
 
 
 def architecture(ctx: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:

@@ -12,8 +12,9 @@ from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import save_weights
 from sr_tvm.search.ddp import Group
+from sr_tvm.search.progress import Progress
 from sr_tvm.search.saving import asked, check, restore, save
-from sr_tvm.search.searcher import Progress, Searcher
+from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.selection import TOLERANCE
 from sr_tvm.search.settings import SUPERNET, Settings
 from sr_tvm.search.supernet import SuperNet

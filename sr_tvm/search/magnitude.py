@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.search.noise import MEMORY
 from sr_tvm.search.penalty import Schedule, balance, latency_of
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled
-from sr_tvm.search.searcher import DESCENT, MEMORY
+from sr_tvm.search.searcher import DESCENT
 from sr_tvm.search.settings import Settings
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training.data import Pairs

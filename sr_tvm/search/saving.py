@@ -49,7 +49,8 @@ def check(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
 def _tensors(searcher: Searcher) -> dict[str, Tensor]:
     out = {f"network.{name}": parameter for name, parameter in searcher.network.named_parameters()}
     out |= searcher.optimizers.moments()
-    out |= {f"squares.{name}": square for name, square in searcher.squares.items()}
+    if searcher.noise is not None:
+        out |= {f"squares.{name}": square for name, square in searcher.noise.squares.items()}
     if searcher.average is not None:
         out |= {f"average.{name}": parameter for name, parameter in searcher.average.named_parameters()}
     return out
@@ -90,11 +91,12 @@ def restore(searcher: Searcher, path: Path) -> None:
             parameter.copy_(saved.tensors[f"network.{name}"])
         for name, parameter in searcher.average.named_parameters() if searcher.average else ():
             parameter.copy_(saved.tensors[f"average.{name}"])
-        for name, square in searcher.squares.items():
+        for name, square in searcher.noise.squares.items() if searcher.noise else ():
             square.copy_(saved.tensors[f"squares.{name}"])
-    searcher.step, searcher.seen = step, step - searcher.phase.begin
-    if searcher.phase.name == RACE:  # by what the phase before has seen
-        searcher.seen = searcher.settings.width_steps
+    searcher.step = step
+    if searcher.noise is not None:  # a race goes by what the phase before has seen
+        racing = searcher.phase.name == RACE
+        searcher.noise.seen = searcher.settings.width_steps if racing else step - searcher.phase.begin
     try:
         searcher.depth = _depth(saved.state["depth"], searcher.settings)
         searcher.loss_sum, searcher.loss_count = _number(saved.state["loss_sum"]), int(saved.state["loss_count"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from sr_tvm.architecture import Architecture
@@ -17,12 +17,15 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
 from sr_tvm.search.ddp import Group
 from sr_tvm.search.extract import extract
+from sr_tvm.search.noise import Noise
 from sr_tvm.search.penalty import POWER, Schedule, latency_of, latency_of_architecture, pulls
+from sr_tvm.search.progress import Progress, history_row
 from sr_tvm.search.race import Race, of_depth
+from sr_tvm.search.reach import reachable
 from sr_tvm.search.selection import TOLERANCE, Bounds
 from sr_tvm.search.settings import DEPTH, FINETUNE, RACE, Phase, Settings
 from sr_tvm.search.settle import follow, settle
-from sr_tvm.search.supernet import KINDS, SuperNet
+from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training import batches
 from sr_tvm.training.data import Pairs
@@ -33,63 +36,10 @@ from sr_tvm.training.step import mixed
 
 # Steps of the search in which the target comes down, as a part; in the rest the choice can calm down under the budget.
 DESCENT = 0.75
-# Of the running mean of squared gradients.
-MEMORY = 0.99
 # In which part of the rest of that descent blocks go.
 SOONER = 0.5
 # Where in the allowed 3 % the search aims.
 AIM = 1 - TOLERANCE / 3
-
-
-@dataclass(frozen=True)
-class Progress:
-    """After ``step`` of ``steps``: the phase, the loss (L1, mean since the last row of the history), the latency of
-    what is kept and its target in the speed model's unit, the architecture, whether this is a row of the history, and
-    on a validation the PSNR in dB."""
-
-    step: int
-    steps: int
-    phase: str
-    loss: float
-    latency: float
-    target: float | None
-    architecture: Architecture
-    due: bool
-    psnr: float | None
-
-
-def reachable(predict: Latency, settings: Settings) -> tuple[float, float]:
-    """The latencies of the smallest network of the supernet and of the whole.
-
-    Raises:
-        SrTvmError: the budget is not between them, or nothing is found within 3 % under it.
-    """
-    small, large = settings.smallest.within(settings.supernet), settings.supernet
-    least, most = (latency_of_architecture(predict, a) for a in (small, large))
-    what = f"of this supernet ({len(large.blocks)} blocks of {large.channels} channels)"
-    other = "; choose another latency, or another supernet"
-    if not least <= settings.budget or most < settings.budget * (1 - TOLERANCE):
-        raise SrTvmError(
-            f"a latency of {settings.budget:g} cannot be reached: the smallest network {what} takes {least:.4g}, "
-            f"the largest {most:.4g}{other}"
-        )
-    # A rehearsal of the end, with all indicators alike: where a block more is too much and one less too little,
-    # widths may not fill the gap.
-    net = SuperNet(WDSR(large), settings.smallest)
-    worth = {n: torch.ones_like(p) for n, p in net.named_parameters() if not n.startswith("net.")}
-    found = settle(net, worth, predict, settings.bounds)
-    if not settings.bounds.low <= found <= settings.budget:
-        raise SrTvmError(
-            f"a latency of {settings.budget:g} cannot be reached: the nearest network {what} takes {found:.4g}; with "
-            f"one block more it would be above, whatever its widths{other}"
-        )
-    return least, most
-
-
-def _row(step: int, phase: str, loss: float, latency: float, target: float | None, a: Architecture) -> dict[str, Any]:
-    """A line of the history."""
-    row = {"step": step, "phase": phase, "loss": loss, "latency": latency, "target": target}
-    return row | {"channels": a.channels, "blocks": [[b.expand, b.linear] for b in a.blocks]}
 
 
 class Searcher:
@@ -162,14 +112,11 @@ class Searcher:
         # Looked up once: names of a module's parameters take longer to collect than a small layer to compute.
         self.weights = list((weights := self._weights()).values())
         self.optimizers = Optimizers(weights, s.lr, self.device, kind)
-        self.squares: dict[str, Tensor] = {}
-        self.seen = 0  # gradients of which squares are the mean
+        self.noise: Noise | None = None
         if self.phase.searches:
             assert isinstance(self.network, SuperNet)
             self.optimizers.add(self._indicators(), s.mask_lr)
-            named = {n: p for n, p in self.network.named_parameters() if not n.startswith("net.")}
-            self.squares = {n: torch.zeros_like(p) for n, p in named.items()}
-            self.indicators = self.network.indicators()
+            self.noise = Noise(self.network, self.power)
 
     def _weights(self) -> dict[str, nn.Parameter]:
         inner = "net." if isinstance(self.network, SuperNet) else ""
@@ -224,9 +171,9 @@ class Searcher:
         if s.clip:
             nn.utils.clip_grad_norm_(self.weights, s.clip)
         self.optimizers.step()
-        if isinstance(self.network, SuperNet) and target is not None:
+        if isinstance(self.network, SuperNet) and self.noise is not None and target is not None:
             self.network.confine()
-            follow(self.network, self.worth(), self.predict, Bounds.under(target, *self._depths()))
+            follow(self.network, self.noise.worth(), self.predict, Bounds.under(target, *self._depths()))
         self.step += 1
         self._average()
         self.loss_sum, self.loss_count = self.loss_sum + value, self.loss_count + 1
@@ -234,21 +181,15 @@ class Searcher:
 
     def _penalize(self, target: float) -> float:
         """Add the latency's pull to the gradient of the task; gives the latency before the step."""
-        assert isinstance(self.network, SuperNet)
-        # Layers of a block that is passed by have no gradient, and are worth what they were when it went.
-        off = (~self.network.blocks.kept()).nonzero().flatten().tolist()
-        asleep = {f"{kind}.{i}.scores" for kind in KINDS for i in off}
-        for name, parameter in zip(self.squares, self.indicators, strict=True):
-            if parameter.grad is not None and name not in asleep:
-                self.squares[name].lerp_(parameter.grad.square(), 1 - MEMORY)
-        self.seen += 1
+        assert isinstance(self.network, SuperNet) and self.noise is not None
+        self.noise.look()
         latency = latency_of(self.predict, self.network.widths())
         if latency > target:
-            found = torch.autograd.grad(latency, self.indicators, allow_unused=True)
-            moved = self.optimizers.weights
-            prices = [p if name in moved else None for name, p in zip(self.squares, found, strict=True)]
-            told = pulls(list(self.noise().values()), prices, self.power)
-            for parameter, pull in zip(self.indicators, told, strict=True):
+            every, moved = self.noise.indicators, self.optimizers.weights
+            found = torch.autograd.grad(latency, list(every.values()), allow_unused=True)
+            prices = [p if name in moved else None for name, p in zip(every, found, strict=True)]
+            told = pulls(list(self.noise.sizes().values()), prices, self.power)
+            for parameter, pull in zip(every.values(), told, strict=True):
                 if pull is not None and parameter.grad is not None:
                     parameter.grad.add_(pull, alpha=self.settings.gamma)
         return float(latency.detach())
@@ -267,10 +208,10 @@ class Searcher:
 
     def _race(self) -> Progress:
         """A step of the networks that are left. A checkpoint is of the start of the race until that is over."""
-        assert isinstance(self.network, SuperNet)
+        assert isinstance(self.network, SuperNet) and self.noise is not None
         s, phase = self.settings, self.phase
         if self.race is None:
-            entered = [of_depth(self.network, self.worth(), self.predict, s.bounds, n)
+            entered = [of_depth(self.network, self.noise.worth(), self.predict, s.bounds, n)
                        for n in range(s.smallest.blocks, len(s.supernet.blocks) + 1)]  # fmt: skip
             networks = [n for n in entered if n is not None]
             self.race = Race(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
@@ -296,7 +237,7 @@ class Searcher:
         latency = latency_of_architecture(self.predict, found)
         if not math.isfinite(loss):  # there was no race, as only one depth fits
             loss = self.history[-1]["loss"]
-        row = _row(self.step, phase.name, loss, latency, None, found)
+        row = history_row(self.step, phase.name, loss, latency, None, found)
         depths = {str(k): v for k, v in sorted((told or {}).items()) if math.isfinite(v)}
         self.history.append(row | {"depths": depths})
         self._enter(s.phase(self.step))
@@ -321,33 +262,20 @@ class Searcher:
         architecture = self.architecture
         latency = latency_of_architecture(self.predict, architecture) if due or latency is None else latency
         if due:
-            row = _row(self.step, phase.name, mean, latency, target, architecture)
+            row = history_row(self.step, phase.name, mean, latency, target, architecture)
             if self.validate is not None and self.group.leads:
                 psnr = row["psnr"] = self.validate(self.dense)
             self.history.append(row)
             self.loss_sum, self.loss_count = 0.0, 0
         return Progress(self.step, s.steps, phase.name, mean, latency, target, architecture, due, psnr)
 
-    def noise(self) -> dict[str, Tensor]:
-        """The root mean square of the task's gradient to each indicator in this phase, by the indicator's name.
-
-        A few gradients tell little of one indicator: as long as they are few, it counts as much as its layer's mean.
-        """
-        few = MEMORY ** max(1, self.seen)
-        squares = {name: square / (1 - few) for name, square in self.squares.items()}
-        return {name: square.lerp(square.mean(), few).sqrt() for name, square in squares.items()}
-
-    def worth(self) -> dict[str, Tensor]:
-        """What each indicator is worth, by its name, in the unit of the squared noise or, by ``power``, another."""
-        return {name: n**self.power for name, n in self.noise().items()}
-
     def _enter(self, phase: Phase) -> None:
         """Go on to ``phase``; before fine-tuning the choice is settled and what is kept becomes the network."""
         network, s = self.network, self.settings
         assert isinstance(network, SuperNet)
-        if phase.name == FINETUNE:
+        if phase.name == FINETUNE and self.noise is not None:
             bounds = s.bounds if self.depth is None else Bounds.under(s.budget, self.depth, self.depth)
-            settle(network, self.worth(), self.predict, bounds)
+            settle(network, self.noise.worth(), self.predict, bounds)
             self.become(extract(network, normed=True))
         self.phase = phase
         if phase.name != RACE:  # which goes by what the phase before it has learned

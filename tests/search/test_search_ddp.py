@@ -43,7 +43,7 @@ def work(rank, port, folder):
     for _ in range(3):
         searcher.advance()
     # Also what only a later phase moves: it tells what all are worth.
-    after = [p.detach() for p in searcher.network.parameters()] + list(searcher.squares.values())
+    after = [p.detach() for p in searcher.network.parameters()] + list(searcher.noise.squares.values())
     torch.save((grads, loss, after), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
