@@ -1,5 +1,7 @@
 """What is shipped beside one another is the same network."""
 
+import json
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ pytest.importorskip("torch")
 
 import torch
 
+from benchmarks import quality
 from sr_tvm.architecture import Architecture
 from sr_tvm.models import recipe
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.upscaling.model import DEFAULT
 
 MODELS = Path(recipe.__file__).parent
 
@@ -33,3 +37,12 @@ def test_onnx_is_of_the_weights(path):
 def test_nothing_ships_alone():
     names = [{path.stem for path in MODELS.glob(f"*.{end}")} for end in ("onnx", "safetensors", "json")]
     assert names[0] == names[1] == names[2] and names[0]
+
+
+def test_upscale_takes_the_best_by_default():
+    """Of those for x2, by the mean PSNR-Y over all sets."""
+    scores = defaultdict(list)
+    for row in json.loads((quality.common.RESULTS / "quality.json").read_text())["rows"]:
+        if row["shipped"] and row["scale"] == 2:
+            scores[row["model"]].append(row["psnr_y"])
+    assert f"{max(scores, key=lambda name: np.mean(scores[name]))}.onnx" == DEFAULT
