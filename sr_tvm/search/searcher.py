@@ -211,8 +211,8 @@ class Searcher:
         assert isinstance(self.network, SuperNet) and self.noise is not None
         s, phase = self.settings, self.phase
         if self.race is None:
-            entered = [of_depth(self.network, self.noise.worth(), self.predict, s.bounds, n)
-                       for n in range(s.smallest.blocks, len(s.supernet.blocks) + 1)]  # fmt: skip
+            about = self.network, self.noise.worth(), self.predict, s.bounds
+            entered = [of_depth(*about, n) for n in range(s.smallest.blocks, len(s.supernet.blocks) + 1)]
             networks = [n for n in entered if n is not None]
             self.race = Race(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
         race, due = self.race, False
@@ -224,6 +224,10 @@ class Searcher:
         leader = race.leader
         step = min(phase.begin + race.done, phase.begin + phase.steps - 1)
         found = leader.network.architecture
+        if race.told and not math.isfinite(leader.loss):
+            raise SrTvmError(
+                f"no network of the race has a finite loss at step {step}; start again with another --seed"
+            )
         if race.over:
             self.depth = len(found.blocks)
             return self._after_race(found, leader.loss, race.told)
@@ -273,7 +277,8 @@ class Searcher:
         """Go on to ``phase``; before fine-tuning the choice is settled and what is kept becomes the network."""
         network, s = self.network, self.settings
         assert isinstance(network, SuperNet)
-        if phase.name == FINETUNE and self.noise is not None:
+        if phase.name == FINETUNE:
+            assert self.noise is not None
             bounds = s.bounds if self.depth is None else Bounds.under(s.budget, self.depth, self.depth)
             settle(network, self.noise.worth(), self.predict, bounds)
             self.become(extract(network, normed=True))

@@ -24,11 +24,11 @@ def follow(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bo
     dropped, the weakest first. So is a block that is one too many for ``bounds``.
     """
     high = bounds.high * (1 + TOLERANCE)
-    choice = Selection(net, worth, predict, bounds.blocks, bounds.most)
     with torch.no_grad():  # the usual case, told without looking at every unit
-        near = bounds.low <= float(latency_of(predict, net.widths())) <= high
-        if near and choice.least[-1] <= int(choice.kept[-1].sum()) <= choice.most:
+        near, kept = bounds.low <= float(latency_of(predict, net.widths())) <= high, int(net.blocks.kept().sum())
+        if near and kept >= bounds.blocks and (bounds.most is None or kept <= bounds.most):
             return
+    choice = Selection(net, worth, predict, bounds.blocks, bounds.most)
     _need_blocks(choice)
     drop_blocks(choice)
     drop(choice, Bounds(bounds.low, high, bounds.blocks), set())

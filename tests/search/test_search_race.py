@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search import loop
 from sr_tvm.search.penalty import latency_of_architecture
@@ -118,6 +119,16 @@ def test_one_depth_alone_does_not_race(begin, tmp_path):
     assert searcher.depth == 3
     (row,) = [r for r in json.loads((tmp_path / "run/history.json").read_text())["rows"] if r["phase"] == "race"]
     assert row["depths"] == {} and 0 < row["loss"] < 1
+
+
+def test_a_race_that_nobody_ends_is_told(begin, monkeypatch):
+    searcher = begin(supernet_steps=0)
+    while searcher.phase.name != "race":
+        searcher.advance()
+    monkeypatch.setattr("sr_tvm.search.race.functional.l1_loss", lambda x, y: (x * torch.nan).mean())
+    with pytest.raises(SrTvmError, match="no network of the race has a finite loss"):
+        for _ in range(9):
+            searcher.advance()
 
 
 def test_blocks_go_one_after_another(begin):
