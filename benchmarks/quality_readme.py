@@ -33,7 +33,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append("" if ms is None else f"{ms:.1f}")
         for s in SETS:
             cells.append(f"{own[s]['psnr_y']:.2f} / {own[s]['ssim_y']:.4f}" if s in own else "")
-        cells.append(one["trained"] or ("" if name == BICUBIC else "see below"))
+        cells.append(one["trained"] or "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -18,7 +18,7 @@ LABELS = {"compiling": "compiling the network", "enlarging": "enlarging, tiles",
 @click.command()
 @click.argument("picture", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="The result: .png, .jpg, .webp or .tiff.")
-@click.option("--model", type=click.Path(), help="ONNX file or artifact folder; the shipped network by default.")
+@click.option("--model", type=click.Path(), help="ONNX file or artifact folder; the best shipped x2 by default.")
 @click.option(
     "--tile",
     type=click.IntRange(1),
