@@ -15,7 +15,7 @@ from sr_tvm.upscaling.tiles import ANY_SIZE_TILE, TILE, even_side, side
 if TYPE_CHECKING:
     import onnx
 
-DEFAULT = "wdsr_x2_dsp_100ms.onnx"
+DEFAULT = "wdsr_x2_8x24.onnx"
 CHANNELS = (1, 3)
 ANY_SIZE = ("height", "width")
 
