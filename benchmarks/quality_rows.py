@@ -23,6 +23,7 @@ from sr_tvm.training.evaluate import Upscale, evaluate
 
 SETS = ("Set5", "Set14", "B100")
 BICUBIC, SHIPPED = "bicubic", "shipped"
+PHASES = ("width", "race", "depth")  # of a search; the first ones had no race
 # Bicubic's PSNR-Y as papers print it (for example in VDSR, Kim et al. 2016). They round Y or low resolution in
 # different places, which moves the mean by up to 0.02 dB.
 PUBLISHED = {
@@ -106,8 +107,7 @@ def trained(history: dict[str, Any]) -> str:
     run = history["training"]["run"]
     parts = []
     if search := history["search"]:
-        steps = search["run"]["width_steps"] + search["run"]["depth_steps"]
-        parts.append(f"searched {steps:,} steps")
+        parts.append(f"searched {sum(search['run'].get(f'{phase}_steps', 0) for phase in PHASES):,} steps")
     parts.append(f"trained {run['steps']:,}")
     if history["role"] in (ship.PLAIN, ship.SCALED):
         parts.insert(0, "plain")
