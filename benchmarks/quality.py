@@ -115,10 +115,10 @@ def score(work: list[tuple[Candidate, Path]]) -> list[dict[str, Any]]:
 @click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds eval/Set5 and so on.")
 @click.option("--work", default="runs/models", show_default=True, type=click.Path(path_type=Path),
               help="Of models/train.py: weights that are not shipped.")  # fmt: skip
-@click.option("--models", default=MODELS, type=FOLDER, help="Its README.md, if any, gets the table; ours by default.")
+@click.option("--models", default=MODELS, type=FOLDER, help="Its README.md, if any, gets the tables; ours by default.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Not results/quality.json.")
 def main(data: Path, work: Path, models: Path, output: Path | None) -> None:
-    """Score bicubic and every model afresh; rewrite results/quality.json and .svg and the table of models/README.md.
+    """Score bicubic and every model afresh; rewrite results/quality.json and .svg and the tables of models/README.md.
 
     \b
     Example:  make bench NAME=quality ARGS="--data DATA --work runs/models"
@@ -138,8 +138,8 @@ def main(data: Path, work: Path, models: Path, output: Path | None) -> None:
         raise SrTvmError(f"bicubic is off the published figures on {', '.join(summary['off'])}: the protocol is broken")
     readme = models / "README.md"
     if readme.exists() or models.samefile(MODELS):
-        quality_readme.write(readme, rows)
-        console.print(f"wrote the table of {readme}")
+        quality_readme.write(readme, rows, summary)
+        console.print(f"wrote the tables of {readme}")
     console.print(f"wrote {common.write_result(value, path)}")
     if quality_figure.draw(ship.read(models), path.with_suffix(".svg")):
         console.print(f"wrote {path.with_suffix('.svg')}")

@@ -1,4 +1,4 @@
-"""The table of models/README.md, out of the rows of the quality benchmark."""
+"""The tables of models/README.md, out of the rows and the summary of the quality benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.quality_rows import BICUBIC, OUTPUT, SETS
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import atomic_file
 
-BEGIN, END = "<!-- scores: written by make bench NAME=quality -->", "<!-- end of scores -->"
+SCORES, GOALS = "scores", "goals"
 # By the input that makes 1280x720: the DSP has a stand-in for each.
 DEVICES = {
     "S21 GPU": ("galaxy-s21",),
@@ -38,19 +38,43 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def between(text: str, where: str) -> tuple[int, int]:
-    """Where the table begins and ends in ``text``.
+def goals(found: list[dict[str, Any]]) -> str:
+    """What the paper has and the best of ours beside it, as Markdown; ``found`` is ``goals`` of the summary."""
+    lines = ["| the paper's row | the paper | ours | difference |", "|---" * 4 + "|"]
+    for g in found:
+        paper, less = g["published"], g["difference"]
+        title = f"{g['goal']} ({g['note']})" if g["note"] else g["goal"]
+        theirs = " / ".join(f"{paper[s]:.2f}" for s in SETS)
+        ours = " / ".join(f"{paper[s] + less[s]:.2f}" for s in SETS if s in less)
+        ours = f"`{g['best']}` ({g['params']:,}) {ours}" if g["best"] else "none"
+        lines.append(f"| {title} | {theirs} | {ours} | {' / '.join(f'{less[s]:+.2f}' for s in SETS if s in less)} |")
+    return "\n".join(lines)
+
+
+def tables(rows: list[dict[str, Any]], summary: dict[str, Any]) -> dict[str, str]:
+    """All tables, by the name of their place."""
+    return {SCORES: table(rows), GOALS: goals(summary["goals"])}
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines before and after the table ``name``."""
+    return f"<!-- {name}: written by make bench NAME=quality -->", f"<!-- end of {name} -->"
+
+
+def between(text: str, name: str, where: str) -> tuple[int, int]:
+    """Where the table ``name`` begins and ends in ``text``.
 
     Raises:
         SrTvmError: the marks are not there, each once and in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise SrTvmError(f"{where}: the table's place is between a line {BEGIN!r} and a line {END!r}; add them")
-    return text.index(BEGIN) + len(BEGIN), text.index(END)
+    before, after = marks(name)
+    if text.count(before) != 1 or text.count(after) != 1 or text.index(before) > text.index(after):
+        raise SrTvmError(f"{where}: the table's place is between a line {before!r} and a line {after!r}; add them")
+    return text.index(before) + len(before), text.index(after)
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Put the table of ``rows`` in its place.
+def write(path: Path, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """Put the tables in their places.
 
     Raises:
         SrTvmError: the file cannot be read or has no such place, or cannot be written.
@@ -59,6 +83,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SrTvmError(f"{path}: cannot be read: {error.strerror or error}") from None
-    begin, end = between(text, str(path))
+    for name, told in tables(rows, summary).items():
+        begin, end = between(text, name, str(path))
+        text = f"{text[:begin]}\n{told}\n{text[end:]}"
     with atomic_file(path) as partial:
-        partial.write_text(f"{text[:begin]}\n{table(rows)}\n{text[end:]}", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")

@@ -61,6 +61,7 @@ def test_goals():
     assert "extrapolated" in x4["note"] and not any(g["note"] for g in found.values() if g is not x4)
     nothing = quality_goals.reached({})
     assert len(nothing) == 5 and not any(g["all_reached"] or g["best"] for g in nothing)
+    assert quality_readme.goals(nothing).count("| none |  |") == len(nothing)
 
 
 def test_searched_against_plain():
@@ -157,7 +158,8 @@ def place(tmp_path):
     searched = history("net", "searched", models / "net.safetensors", search=steps)
     for found in (searched, history("net_plain", "plain", weights)):
         files.write_json(models / "history" / f"{found['name']}.json", found)
-    (models / "README.md").write_text(f"# Ours\n{quality_readme.BEGIN}\nold\n{quality_readme.END}\nend\n")
+    places = (f"{before}\nold\n{after}\n" for before, after in map(quality_readme.marks, ("scores", "goals")))
+    (models / "README.md").write_text(f"# Ours\n{''.join(places)}end\n")
     return tmp_path
 
 
@@ -228,19 +230,21 @@ def test_the_figure(tmp_path):
 
 
 def test_a_readme_without_a_place_for_the_table(tmp_path):
-    for text in ("", quality_readme.BEGIN, f"{quality_readme.END}\n{quality_readme.BEGIN}"):
+    (begin, end), nothing = quality_readme.marks("scores"), {"goals": []}
+    for text in ("", begin, f"{end}\n{begin}", f"{begin}\n{end}"):
         (tmp_path / "README.md").write_text(text)
         with pytest.raises(SrTvmError, match="the table's place is between"):
-            quality_readme.write(tmp_path / "README.md", [])
+            quality_readme.write(tmp_path / "README.md", [], nothing)
         assert (tmp_path / "README.md").read_text() == text
 
 
 def test_what_is_published_agrees():
-    """The README's table, the results and the shipped weights are of one another."""
+    """The README's tables, the results and the shipped weights are of one another."""
     value = json.loads((common.RESULTS / "quality.json").read_text())
     text = (quality.MODELS / "README.md").read_text()
-    begin, end = quality_readme.between(text, "README.md")
-    assert text[begin:end] == f"\n{quality_readme.table(value['rows'])}\n"
+    for name, told in quality_readme.tables(value["rows"], value["summary"]).items():
+        begin, end = quality_readme.between(text, name, "README.md")
+        assert text[begin:end] == f"\n{told}\n"
     shipped = {r["model"]: r["weights"] for r in value["rows"] if r["shipped"]}
     assert shipped == {p.stem: ship.digest(p) for p in quality.MODELS.glob("*.safetensors")}
     assert value["summary"] == quality.summarize(value["rows"], value["summary"]["missing"])
