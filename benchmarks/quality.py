@@ -133,14 +133,13 @@ def main(data: Path, work: Path, models: Path, output: Path | None) -> None:
     summary = summarize(rows, without)
     show(rows, summary, console)
     value = common.result(NAME, METHOD, rows, summary, ("scikit-image", "Pillow"))
+    console.print(f"wrote {common.write_result(value, path)}")  # first: it took minutes, and the rest may fail
     if summary["off"]:
-        common.write_result(value, path)
         raise SrTvmError(f"bicubic is off the published figures on {', '.join(summary['off'])}: the protocol is broken")
     readme = models / "README.md"
     if readme.exists() or models.samefile(MODELS):
         quality_readme.write(readme, rows, summary)
         console.print(f"wrote the tables of {readme}")
-    console.print(f"wrote {common.write_result(value, path)}")
     if quality_figure.draw(ship.read(models), path.with_suffix(".svg")):
         console.print(f"wrote {path.with_suffix('.svg')}")
 

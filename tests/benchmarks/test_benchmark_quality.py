@@ -199,6 +199,14 @@ def test_all_of_it(place, monkeypatch):
     assert run(place)["summary"]["missing"] == ["net_plain"]
 
 
+def test_scores_are_kept_where_the_readme_has_no_place(place, monkeypatch):
+    monkeypatch.setattr(quality_rows, "PUBLISHED", {})
+    (place / "models/README.md").write_text("# Ours\n")
+    with pytest.raises(SrTvmError, match="the table's place is between"):
+        run(place)
+    assert json.loads((place / "out.json").read_text())["rows"]
+
+
 def test_models_elsewhere_need_no_readme(place, monkeypatch):
     monkeypatch.setattr(quality_rows, "PUBLISHED", {})
     (place / "models/README.md").unlink()
