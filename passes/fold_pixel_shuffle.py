@@ -48,7 +48,9 @@ class FoldPixelShuffle:
             if found is None:
                 continue
             data, scale, order = found
-            graph.replace(var, shuffle_call(builder, data, dims(data), scale, order, value.ty))
+            shape = dims(data)
+            assert shape is not None
+            graph.replace(var, shuffle_call(builder, data, shape, scale, order, value.ty))
             rule = f"x{scale} in {order} order: address arithmetic of one store"
             self.log.rewrite("FoldPixelShuffle", f"{NAME} ({var.name})", rule)
         return graph.update(builder.finalize())
