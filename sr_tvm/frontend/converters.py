@@ -12,13 +12,13 @@ Converter = Callable[[relax.BlockBuilder, list[Any], dict[str, Any]], relax.Expr
 
 
 def _clip(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
-    """TVM emits two TIR functions. A NaN bound is no bound, as in ONNX Runtime."""
+    """TVM emits two TIR functions. A NaN bound is no bound, as in ONNX Runtime; where min > max, max is the result."""
     result, bounds = inputs[0], []
     for index, none in ((1, -np.inf), (2, np.inf)):
         bound = inputs[index] if index < len(inputs) else None
         value = none if bound is None else float(bound.value.numpy())
         bounds.append(none if np.isnan(value) else value)
-    low, high = bounds
+    low, high = min(bounds), bounds[1]
     if np.isfinite(low) and np.isfinite(high):
         return relax.op.clip(result, low, high)
     if np.isfinite(low):

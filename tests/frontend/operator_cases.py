@@ -93,6 +93,7 @@ ACTIVATIONS = [
     case("clip 13 min", 13, "Clip", scalar(0.1)),
     case("clip 13 max", 13, "Clip", None, scalar(0.1)),
     case("clip 13 none", 13, "Clip"),
+    case("clip 13 min over max", 13, "Clip", scalar(0.5), scalar(-0.2)),
     case("clip 13 infinite", 13, "Clip", scalar(-np.inf), scalar(0.5)),
     case("softmax 9", 9, "Softmax"),
     case("softmax 11 axis 3", 11, "Softmax", axis=3),
