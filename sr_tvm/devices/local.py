@@ -11,7 +11,7 @@ import tvm
 
 from sr_tvm import machine
 from sr_tvm.artifact import Artifact
-from sr_tvm.devices import base, elf, threads, vm
+from sr_tvm.devices import base, elf, library, threads, vm
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.measurement import Measurement
 
@@ -97,7 +97,8 @@ class LocalDevice:
         if self._loaded is None or self._loaded[0] != key:
             check_runs_here(artifact)
             try:
-                self._loaded = (key, vm.load(artifact.library_path))
+                with library.copied(artifact.library_path, artifact.library_sha256) as path:
+                    self._loaded = (key, vm.load(path))
             except FAILURES as error:
                 raise SrTvmError(f"{artifact.library_path}: cannot be loaded: {one_line(error)}") from error
         return self._loaded[1]

@@ -110,6 +110,7 @@ class RpcDevice:
         request = {
             "operation": operation,
             "library": str(artifact.library_path.resolve()),
+            "digest": artifact.library_sha256,
             "machine": elf.library_machine(artifact.library_path),
             "target": artifact.target,
             "kind": DEVICE_KINDS.get(artifact.tvm_target.get("kind", "llvm"), "cpu"),

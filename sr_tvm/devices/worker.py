@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sr_tvm import machine
-from sr_tvm.devices import base, tracker_client, wire
+from sr_tvm.devices import base, library, tracker_client, wire
 from sr_tvm.devices.lifeline import die_with_parent
 from sr_tvm.errors import SrTvmError, one_line
 
@@ -76,8 +76,7 @@ class Session:
         if not device.exist:
             raise SrTvmError(f"{self.where} has no {request['kind']} device, which target {request['target']} runs on")
         name = f"{uuid.uuid4().hex}.so"
-        with open(request["library"], "rb") as handle:
-            self.remote.upload(bytearray(handle.read()), name)
+        self.remote.upload(bytearray(library.read(request["library"], request["digest"])), name)
         return relax.VirtualMachine(self.remote.load_module(name), device), device, name
 
     def use_threads(self, count: int) -> int:

@@ -38,7 +38,7 @@ def wdsr_module(architecture, height, width, seed=0):
     return builder.get()
 
 
-def tiny_artifact(folder, architecture, height, width):
+def tiny_artifact(folder, architecture, height, width, seed=0):
     """The artifact of that network, at one size or, where height and width are names, at any."""
     import tvm
 
@@ -49,7 +49,8 @@ def tiny_artifact(folder, architecture, height, width):
         return f"{architecture.scale}*{size}" if isinstance(size, str) else architecture.scale * size
 
     target = {"kind": "llvm", "mcpu": "x86-64-v2"}
-    module = wdsr_module(architecture, dimension(height), dimension(width))
+    module = wdsr_module(architecture, dimension(height), dimension(width), seed)
+    folder.mkdir(exist_ok=True)
     tvm.compile(module, target=tvm.target.Target(target)).export_library(str(folder / "model.so"))
     Artifact(
         folder=folder,
