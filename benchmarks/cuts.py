@@ -6,9 +6,9 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.cut import part_of
-from sr_tvm.streaming.lowering import Kernel, Lowering, Shape
-from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region, Source
+from sr_tvm.regions.cut import part_of
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Source
+from sr_tvm.targets.lowering import Kernel, Lowering, Shape
 
 DEPTHS = ("layer", "expand-project", "block", "net")
 

@@ -91,7 +91,7 @@ def grown(call: Any, runs: int = RUNS) -> int:
 def planned(folder: Path, x: np.ndarray) -> int:
     """The bytes that one run of our artifact asks TVM's virtual machine for, without the kernels' own workspaces."""
     from sr_tvm.artifact import Artifact
-    from sr_tvm.devices import vm
+    from sr_tvm.runners import vm
     from sr_tvm.tvm_setup import import_tvm
 
     tvm = import_tvm()

@@ -31,11 +31,11 @@ def steps(name: str, folder: Path, tracker: str, key: str) -> list[Parity]:
     """One network through the loop; the comparisons in order."""
     import onnxruntime
 
-    from sr_tvm.compiler import compile_model
-    from sr_tvm.devices.rpc import RpcDevice
+    from sr_tvm.build.compiler import compile_model
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
     from sr_tvm.frontend.parity import run_relax
     from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.runners.rpc import RpcDevice
 
     models.prepare(name, folder, SIZE)
     path, x, y = folder / "model.onnx", np.load(folder / "x.npy"), np.load(folder / "y.npy")
@@ -59,7 +59,7 @@ def main(names: str, output: Path | None) -> None:
     \b
     Example:  make bench NAME=parity
     """
-    from sr_tvm.devices.tracker import start_server, start_tracker
+    from sr_tvm.runners.tracker import start_server, start_tracker
 
     console = Console()
     rows: list[dict[str, Any]] = []

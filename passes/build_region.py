@@ -12,7 +12,7 @@ from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.permute_channels import permute_channels
 from sr_tvm.passes.read_region import Step, with_bias
 from sr_tvm.passes.shapes import static, type_dims
-from sr_tvm.streaming.region import Concat, Conv, Node, Pointwise, Region, Result, Source
+from sr_tvm.regions.region import Concat, Conv, Node, Pointwise, Region, Result, Source
 
 
 @dataclass(frozen=True)

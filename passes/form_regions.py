@@ -1,7 +1,7 @@
 """Replace groups of operators by the kernels that the target makes of them: fusion of blocks, and of whole networks.
 
 The groups come from the table of axes in mapping.py, and are the same for every target; what kernels become of one is
-the target's :class:`~sr_tvm.streaming.lowering.Lowering`. Operators that stream in no region stay as they are.
+the target's :class:`~sr_tvm.targets.lowering.Lowering`. Operators that stream in no region stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sr_tvm.passes.read_region import Step
 from sr_tvm.passes.region_groups import Members, RegionGroups
 from sr_tvm.passes.shapes import Dim, dims, static
 from sr_tvm.passes.streamed import mark
-from sr_tvm.streaming.lowering import Kernel, Lowering
+from sr_tvm.targets.lowering import Kernel, Lowering
 
 Binding = tuple[relax.Var, relax.Expr]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sr_tvm.streaming.region import Add, Conv, Node, Pointwise
+from sr_tvm.regions.region import Add, Conv, Node, Pointwise
 
 
 def permute_channels(

@@ -23,7 +23,7 @@ from sr_tvm.passes.report import PassReport
 from sr_tvm.passes.shapes import has_symbols
 from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
 from sr_tvm.passes.transposed_convolution import TransposedConvolution
-from sr_tvm.streaming.lowering import Lowering
+from sr_tvm.targets.lowering import Lowering
 
 
 class Phase(NamedTuple):

@@ -14,7 +14,7 @@ from sr_tvm.passes.convolution import Convolution
 from sr_tvm.passes.graph import Graph, array, per_channel
 from sr_tvm.passes.mapping import Axes
 from sr_tvm.passes.shapes import dims, same, static
-from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise
 
 Make = Callable[[str, tuple[str, ...]], Node]
 

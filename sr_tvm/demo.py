@@ -151,7 +151,7 @@ def tuning(loop: Loop) -> None:
 
 def build(loop: Loop) -> None:
     """Two artifacts: with default schedules, which the speed model learns from, and with what tuning found."""
-    from sr_tvm.compiler import compile_model
+    from sr_tvm.build.compiler import compile_model
 
     def make(name: str, database: Path | None) -> Artifact:
         return compile_model(loop.made["onnx"], "cpu", loop.folder / name, database_dir=database, use_shipped_log=False)
@@ -291,8 +291,8 @@ def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
 @contextlib.contextmanager
 def _server(loop: Loop) -> Iterator[None]:
     """A real tracker and a real server on this machine, and a device that speaks to them."""
-    from sr_tvm.devices.rpc import RpcDevice
-    from sr_tvm.devices.tracker import start_server, start_tracker
+    from sr_tvm.runners.rpc import RpcDevice
+    from sr_tvm.runners.tracker import start_server, start_tracker
 
     with start_tracker() as tracker, start_server(tracker, KEY) as server:
         with RpcDevice(tracker, KEY, deadline=120.0) as device:

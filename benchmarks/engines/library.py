@@ -21,8 +21,8 @@ def run(path: Path, threads: int, x: np.ndarray) -> Loaded:
     from sr_tvm.tvm_setup import import_tvm
 
     tvm = import_tvm()
-    from sr_tvm.devices import threads as pools
-    from sr_tvm.devices import vm
+    from sr_tvm.runners import threads as pools
+    from sr_tvm.runners import vm
 
     got = pools.start_pool(threads)
     if got != threads:

@@ -18,7 +18,7 @@ def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
     if (folder / "artifact" / MANIFEST).is_file():
         artifact = Artifact.load(folder / "artifact")
     else:
-        from sr_tvm.compiler import compile_model
+        from sr_tvm.build.compiler import compile_model
         from sr_tvm.tvm_setup import import_tvm
 
         import_tvm()

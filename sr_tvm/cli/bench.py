@@ -60,11 +60,11 @@ def command(
     loaded = Artifact.load(artifact).at(merge(input_shapes) or {})
     device: Any
     if tracker is not None and key is not None:
-        from sr_tvm.devices.rpc import RpcDevice
+        from sr_tvm.runners.rpc import RpcDevice
 
         device = RpcDevice(tracker, key, deadline, threads)
     else:
-        from sr_tvm.devices.local import LocalDevice
+        from sr_tvm.runners.local import LocalDevice
 
         device = LocalDevice(threads)
     try:

@@ -51,8 +51,8 @@ def command(
     """
     import time
 
+    from sr_tvm.build.compiler import check_output, compile_model
     from sr_tvm.cli._input_shapes import merge_open
-    from sr_tvm.compiler import check_output, compile_model
     from sr_tvm.targets import registry
     from sr_tvm.tensor import shape_text
 

@@ -17,7 +17,7 @@ def command(tracker: str | None, as_json: bool) -> None:
     sr-tvm devices --tracker 127.0.0.1:9190
     """
     from sr_tvm import machine
-    from sr_tvm.devices.tracker import list_devices
+    from sr_tvm.runners.tracker import list_devices
 
     local = {"cpu": machine.cpu_name(), "machine": machine.machine(), "cores": machine.cores()}
     found = list_devices(tracker) if tracker else []

@@ -64,7 +64,7 @@ def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -
     if dump:
         files.check_writable(dump / "phase")
     given = merge_open(shape)
-    from sr_tvm.compiler import takes_any_size
+    from sr_tvm.build.compiler import takes_any_size
     from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
     from sr_tvm.frontend.onnx_file import load_onnx
 

@@ -16,7 +16,7 @@ from sr_tvm.cli._speed import InputShape, notes_of_warnings, print_rows
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.devices.base import Device
+    from sr_tvm.runners.base import Device
     from sr_tvm.speed.feedback import Group, Row
     from sr_tvm.speed.model import SpeedModel
     from sr_tvm.speed.sample import Sample
@@ -90,14 +90,14 @@ def _opened(device: str, tracker: str | None, target: str, threads: int) -> Iter
 
     registry.check(target)
     if tracker is not None:
-        from sr_tvm.devices.rpc import RpcDevice
+        from sr_tvm.runners.rpc import RpcDevice
 
         with RpcDevice(tracker, device, deadline=300, threads=threads) as remote:
             yield remote
         return
     if not registry.get(target).runs_here:
         raise SrTvmError(f"target {target} does not run on this machine; name a device with --tracker")
-    from sr_tvm.devices.local import LocalDevice
+    from sr_tvm.runners.local import LocalDevice
 
     yield LocalDevice(threads)
 

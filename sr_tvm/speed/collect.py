@@ -15,7 +15,7 @@ from sr_tvm.speed import dataset
 from sr_tvm.speed.feedback import Group
 
 if TYPE_CHECKING:
-    from sr_tvm.devices.base import Device
+    from sr_tvm.runners.base import Device
 
 
 def missing(path: str | Path, where: Group, architectures: Sequence[Architecture]) -> list[Architecture]:
@@ -66,7 +66,7 @@ def measure(
     """
     import torch
 
-    from sr_tvm.compiler import compile_model
+    from sr_tvm.build.compiler import compile_model
     from sr_tvm.frontend.export import export_onnx
     from sr_tvm.nets.wdsr import WDSR
 

@@ -9,8 +9,8 @@ from tvm.target import codegen
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.streaming.rows.lowering import RowLowering
-    from sr_tvm.targets.preset import Target
+    from sr_tvm.targets.cpu.rows.lowering import RowLowering
+    from sr_tvm.targets.target import Target
 
 # What LLVM calls arithmetic on vectors of float16; conversions alone (f16c, and all of AArch64) do not make it faster.
 FEATURES = ("fullfp16", "avx512fp16")
@@ -37,15 +37,15 @@ def lowering(target: Target, emulated: bool = False) -> RowLowering:
 
     The cost model decides, for tuned decisions are of float32. ``emulated`` kernels run on processors without float16.
     """
-    from sr_tvm.streaming.rows.element import EMULATED_FLOAT16, FLOAT16
-    from sr_tvm.streaming.rows.lowering import RowLowering
+    from sr_tvm.targets.cpu.rows.element import EMULATED_FLOAT16, FLOAT16
+    from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
     rows = _rows(target)
     return RowLowering(rows.processor, winograd=rows.winograd, element=EMULATED_FLOAT16 if emulated else FLOAT16)
 
 
 def _rows(target: Target) -> RowLowering:
-    from sr_tvm.streaming.rows.lowering import RowLowering
+    from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
     rows = target.lowering()
     if not isinstance(rows, RowLowering):

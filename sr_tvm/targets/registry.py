@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:  # the names must not cost the import of TVM
-    from sr_tvm.targets.preset import Target
+    from sr_tvm.targets.target import Target
 
 # name -> module and class
 _TARGETS = {
-    "cpu": ("sr_tvm.targets.cpu", "Cpu"),
-    "android-cpu": ("sr_tvm.targets.android_cpu", "AndroidCpu"),
-    "adreno": ("sr_tvm.targets.adreno", "Adreno"),
-    "mali": ("sr_tvm.targets.mali", "Mali"),
-    "hexagon": ("sr_tvm.targets.hexagon", "Hexagon"),
+    "cpu": ("sr_tvm.targets.cpu.host", "Cpu"),
+    "android-cpu": ("sr_tvm.targets.cpu.android", "AndroidCpu"),
+    "adreno": ("sr_tvm.targets.opencl.adreno", "Adreno"),
+    "mali": ("sr_tvm.targets.opencl.mali", "Mali"),
+    "hexagon": ("sr_tvm.targets.hexagon.scalar", "Hexagon"),
 }
 NAMES = tuple(_TARGETS)
 

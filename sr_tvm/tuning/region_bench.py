@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.streaming.cut import Cutter
-from sr_tvm.streaming.lowering import Kernel
-from sr_tvm.streaming.rows.decisions import Decisions
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
-from sr_tvm.streaming.winograd_gemm import worth
-from sr_tvm.tuning.region_data import from_data
+from sr_tvm.regions.cut import Cutter
+from sr_tvm.regions.data import from_data
+from sr_tvm.targets.cpu.gemm.lowering import worth
+from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.lowering import Kernel
 from sr_tvm.tuning.stopwatch import Stopwatch, difference, fill
 
 KEPT = 64  # compiled pieces: children share most with their parents

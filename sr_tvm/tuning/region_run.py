@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.rows.decisions import Decisions
+from sr_tvm.regions.data import region_hash
+from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.space import RowSpace, key_of
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings, Individual
 from sr_tvm.tuning.history import History
-from sr_tvm.tuning.region_data import region_hash
 from sr_tvm.tuning.region_task import RegionTask
-from sr_tvm.tuning.row_genome import RowSpace, key_of
 from sr_tvm.tuning.row_records import RowRecord, RowRecords
 from sr_tvm.tuning.run import CUTOFF, Run
 from sr_tvm.tuning.runner import Measurer, Timing

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm.streaming.lowering import Kernel, Shape
-from sr_tvm.streaming.region import Region
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.tuning.region_data import region_hash
+from sr_tvm.regions.data import region_hash
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.lowering import Kernel, Shape
 
 if TYPE_CHECKING:
-    from sr_tvm.targets.preset import Target
+    from sr_tvm.targets.target import Target
 
 Size = tuple[int, int, int]
 OPEN_SIZE: Size = (1, 512, 512)  # what is measured where the kernels are for any size: the tile of ``upscale``

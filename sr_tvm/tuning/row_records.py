@@ -10,17 +10,17 @@ from typing import Any
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.cut import Cutter
-from sr_tvm.streaming.lowering import Shape
-from sr_tvm.streaming.region import Region
-from sr_tvm.streaming.rows.decisions import Decisions
-from sr_tvm.streaming.rows.layout import Layout
-from sr_tvm.streaming.rows.lowering import Lookup
-from sr_tvm.streaming.rows.machine import Processor
-from sr_tvm.streaming.rows.plan import plan_stages
-from sr_tvm.streaming.rows.stages import build_stages
-from sr_tvm.tuning.region_data import region_hash
-from sr_tvm.tuning.row_choices import narrowest
+from sr_tvm.regions.cut import Cutter
+from sr_tvm.regions.data import region_hash
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.rows.choices import narrowest
+from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.lowering import Lookup
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.plan import plan_stages
+from sr_tvm.targets.cpu.rows.stages import build_stages
+from sr_tvm.targets.lowering import Shape
 
 SCHEMA, VERSION, NAME = "sr-tvm/row-decisions", 1, "row_decisions.json"
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.tuning.worker import HEADER, write_message
 
 if TYPE_CHECKING:
-    from sr_tvm.streaming.rows.decisions import Decisions
+    from sr_tvm.targets.cpu.rows.decisions import Decisions
     from sr_tvm.tuning.region_task import RegionTask
 
 START_DEADLINE_S = 120.0  # importing TVM on a busy machine
@@ -115,7 +115,7 @@ class WorkerMeasurer:
     def open_region(self, task: RegionTask, default: Decisions) -> Timing:
         if self._region == task.key and self._process is not None and self._task_open:  # compiled already
             return self.measure_region(default)
-        from sr_tvm.tuning.region_data import to_data
+        from sr_tvm.regions.data import to_data
 
         self._region = task.key
         self._task = {

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from sr_tvm.devices.lifeline import die_with_parent
+from sr_tvm.runners.lifeline import die_with_parent
 from sr_tvm.tuning.stopwatch import Stopwatch, difference, fill
 
 HEADER = 8
@@ -118,7 +118,7 @@ class Answers:
         return reply
 
     def decisions(self, message: dict[str, Any]) -> dict[str, Any]:
-        from sr_tvm.streaming.rows.decisions import Decisions
+        from sr_tvm.targets.cpu.rows.decisions import Decisions
 
         if self.bench is None or isinstance(self.bench, Bench):
             return {"error": "no region is open"}

@@ -6,8 +6,8 @@ import numpy as np
 
 from sr_tvm import machine
 from sr_tvm.artifact import Artifact
-from sr_tvm.devices.local import LocalDevice
 from sr_tvm.errors import SrTvmError
+from sr_tvm.runners.local import LocalDevice
 from sr_tvm.upscaling.model import channels_and_scale, example_shapes
 
 

@@ -24,7 +24,7 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
-    from sr_tvm.compiler import takes_any_size
+    from sr_tvm.build.compiler import takes_any_size
 
     if model.any_size and model.artifact is None and takes_any_size(cache.TARGET):
         artifact, cached = cache.compiled(model, None)

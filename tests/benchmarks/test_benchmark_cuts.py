@@ -16,10 +16,10 @@ from region_reference import evaluate, result_name
 
 from benchmarks import cuts, depths, models
 from benchmarks.engines import library
-from sr_tvm.devices.threads import run_with_threads
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
+from sr_tvm.runners.threads import run_with_threads
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 
 def conv(name: str, reads: str | tuple[str, ...], kernel: int = 3) -> Conv:

@@ -9,10 +9,10 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from sr_tvm.streaming.lowering import Kernel, Shape
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.streaming.region import Conv, Pointwise, Region, Result, Source
-from sr_tvm.targets.cpu import Cpu
+from sr_tvm.regions.region import Conv, Pointwise, Region, Result, Source
+from sr_tvm.targets.cpu.host import Cpu
+from sr_tvm.targets.lowering import Kernel, Shape
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 
 class Recorder:

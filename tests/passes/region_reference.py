@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region
 
 
 def evaluate(

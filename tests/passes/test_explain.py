@@ -7,7 +7,7 @@ import pytest
 from sr_tvm.cli.main import main
 from sr_tvm.nets import registry
 from sr_tvm.passes.report import FILE_NAME, PassReport
-from sr_tvm.streaming.plain import PlainLowering
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 
 def explain(capsys, *argv):
@@ -27,7 +27,7 @@ def model(tmp_path_factory):
 
 
 def test_table_json_and_folder(model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sr_tvm.targets.cpu.Cpu.lowering", lambda self, records=None: None)
+    monkeypatch.setattr("sr_tvm.targets.cpu.host.Cpu.lowering", lambda self, records=None: None)
     code, out, _ = explain(capsys, model, "--input-shape", "1x3x12x10", "--dump", tmp_path / "phases")
     assert code == 0
     assert "many-to-many" in out and "pixel_shuffle" in out and "Kernels: 18 -> 6" in out
@@ -46,7 +46,7 @@ def test_table_json_and_folder(model, tmp_path, capsys, monkeypatch):
 
 def test_streamed_regions(model, capsys, monkeypatch):
     """The rules that made a whole network one kernel, and where the network is not one, what forbade it."""
-    monkeypatch.setattr("sr_tvm.targets.cpu.Cpu.lowering", lambda self, records=None: PlainLowering())
+    monkeypatch.setattr("sr_tvm.targets.cpu.host.Cpu.lowering", lambda self, records=None: PlainLowering())
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = explain(capsys, model, "--input-shape", "1x3x12x10")
     assert code == 0 and "Kernels: 18 -> 1" in out and "-> 0.00 MiB a picture" in out

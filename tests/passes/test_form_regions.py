@@ -17,8 +17,8 @@ from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.nets import registry
 from sr_tvm.nets.vgg import VGG16
 from sr_tvm.passes.pipeline import optimize
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.streaming.region import Conv, Result
+from sr_tvm.regions.region import Conv, Result
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 op, nn = relax.op, relax.op.nn
 RNG = np.random.default_rng(0)

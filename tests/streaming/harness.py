@@ -13,8 +13,8 @@ import tvm_ffi
 from region_reference import evaluate, result_name
 from tvm.target import codegen
 
-from sr_tvm.streaming.lowering import Kernel, Lowering, Shape
-from sr_tvm.streaming.region import Region
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.lowering import Kernel, Lowering, Shape
 
 HOST = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu()}
 QUICK = {"kind": "llvm", "opt-level": 1}  # half the time to compile, a tenth of the speed

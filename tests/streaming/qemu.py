@@ -17,8 +17,8 @@ import tvm
 import tvm_ffi
 from harness import compare, module_of, random_inputs
 
-from sr_tvm.streaming.lowering import Kernel, Lowering, Shape
-from sr_tvm.streaming.region import Region
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.lowering import Kernel, Lowering, Shape
 
 PHONE = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a78"}
 QEMU = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")

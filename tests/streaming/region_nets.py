@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 
-from sr_tvm.streaming.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
 
 WIDTHS = (1, 2, 3, 5, 8, 12, 13, 16, 17)
 KERNELS = ((1, 1), (1, 1), (3, 3), (3, 3), (5, 5), (1, 3), (5, 1), (3, 7), (9, 9))

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from sr_tvm.streaming.cut import Cutter
-from sr_tvm.streaming.lowering import Kernel, Shape
-from sr_tvm.streaming.region import Region
-from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
-from sr_tvm.streaming.rows.kernel import stream_kernel
-from sr_tvm.streaming.rows.layout import Layout
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
-from sr_tvm.streaming.rows.plan import plan_stages
-from sr_tvm.streaming.rows.stages import build_stages
-from sr_tvm.streaming.rows.tiles import Tiles
+from sr_tvm.regions.cut import Cutter
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.kernel import stream_kernel
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.plan import plan_stages
+from sr_tvm.targets.cpu.rows.stages import build_stages
+from sr_tvm.targets.cpu.rows.tiles import Tiles
+from sr_tvm.targets.lowering import Kernel, Shape
 
 PROCESSORS = (Processor(4, 32), Processor(4, 16), Processor(8, 16), Processor(16, 32))
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from region_nets import regions
 
-from sr_tvm.streaming.delays import delays, halo
+from sr_tvm.regions.delays import delays, halo
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

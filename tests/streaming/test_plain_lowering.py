@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from region_nets import Builder, regions, shapes, sizes, wdsr
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.streaming.region import Region, Result
+from sr_tvm.regions.region import Region, Result
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 PLAIN = PlainLowering()
 ANY = (None, None, None)

@@ -8,8 +8,8 @@ from harness import module_of
 from qemu import PHONE, check_emulated, needs_qemu
 from region_nets import Builder
 
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.streaming.region import Region, Result
+from sr_tvm.regions.region import Region, Result
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 
 def net() -> Region:

@@ -17,10 +17,10 @@ from region_nets import Builder, regions, sizes
 from region_reference import evaluate, result_name
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.region import Region, Result
-from sr_tvm.streaming.rows.element import EMULATED_FLOAT16, FLOAT16
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.regions.region import Region, Result
+from sr_tvm.targets.cpu.rows.element import EMULATED_FLOAT16, FLOAT16
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
 
 NEON = Processor(4, 32, 512 << 10)
 ANY = (None, None, None)

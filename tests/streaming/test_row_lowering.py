@@ -17,13 +17,13 @@ from region_nets import Builder, regions, shapes, sizes, wdsr
 from row_cases import PROCESSORS, Banded, Decided, decided, narrowest
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.streaming.region import Region, Result
-from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
-from sr_tvm.streaming.rows.layout import Layout
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
-from sr_tvm.streaming.rows.tiles import Tiles
+from sr_tvm.regions.region import Region, Result
+from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.tiles import Tiles
+from sr_tvm.targets.plain.lowering import PlainLowering
 
 ANY = (None, None, None)
 AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
@@ -67,8 +67,8 @@ THREADS = """
 import hashlib, sys
 from harness import QUICK, compiled, random_inputs
 from region_nets import wdsr
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
 region = wdsr(2, 5, 2)
 code = compiled(RowLowering(Processor(16, 32)), region, (None, None, None), tuple(QUICK.items()))
 (result,) = region.results

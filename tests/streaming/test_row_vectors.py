@@ -12,9 +12,9 @@ from region_nets import wdsr
 from row_cases import Decided, narrowest
 from test_plain_phone import net
 
-from sr_tvm.streaming.rows.decisions import Decisions, PieceDecisions
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor, processor_of
+from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor, processor_of
 
 ANY = (None, None, None)
 NEON = Processor(4, 32)

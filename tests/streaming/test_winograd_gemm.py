@@ -17,12 +17,12 @@ from qemu import PHONE, check_emulated, needs_qemu
 from region_nets import SIDES, Builder
 from region_reference import evaluate
 
-from sr_tvm.devices.threads import run_with_threads
-from sr_tvm.streaming.lowering import Kernel, Shape
-from sr_tvm.streaming.region import Region, Result
-from sr_tvm.streaming.winograd_gemm import ACTIVATIONS, choose, winograd_gemm, worth
-from sr_tvm.streaming.winograd_gemm_points import POINTS, TAPS, matrices
-from sr_tvm.streaming.winograd_gemm_tir import Layer, Plan
+from sr_tvm.codegen.winograd import POINTS, TAPS, matrices
+from sr_tvm.regions.region import Region, Result
+from sr_tvm.runners.threads import run_with_threads
+from sr_tvm.targets.cpu.gemm.lowering import ACTIVATIONS, choose, winograd_gemm, worth
+from sr_tvm.targets.cpu.gemm.writer import Layer, Plan
+from sr_tvm.targets.lowering import Kernel, Shape
 
 L2 = 1 << 20
 AVX512, AVX2, NEON = (16, 32), (8, 16), (4, 32)

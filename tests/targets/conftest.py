@@ -44,7 +44,7 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_architecture: Archi
 @pytest.fixture(scope="session")
 def compiled(tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Artifact]:
     """The tiny network's artifact for a target, by name."""
-    from sr_tvm.compiler import compile_model
+    from sr_tvm.build.compiler import compile_model
 
     @cache
     def build(target: str) -> Artifact:

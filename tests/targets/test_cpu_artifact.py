@@ -11,7 +11,7 @@ from onnx import helper
 from target_runs import SHAPE, run_artifact, run_reference, save_onnx
 
 from sr_tvm.artifact import Artifact
-from sr_tvm.compiler import compile_model
+from sr_tvm.build.compiler import compile_model
 
 TOLERANCE = 1e-5  # of the output's peak
 

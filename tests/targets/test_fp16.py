@@ -16,11 +16,12 @@ from skimage import data
 from tvm.target import codegen
 
 from sr_tvm.artifact import Artifact
+from sr_tvm.build.compiler import compile_model
 from sr_tvm.cli.compile import command
-from sr_tvm.compiler import compile_model
 from sr_tvm.errors import SrTvmError
-from sr_tvm.float16_psnr import _fit, _psnr_y
-from sr_tvm.targets import cpu, float16, registry
+from sr_tvm.evaluation.float16 import _fit, _psnr_y
+from sr_tvm.targets import float16, registry
+from sr_tvm.targets.cpu import host as cpu
 
 SAPPHIRE_RAPIDS, ZEN4 = ({"kind": "llvm", "mcpu": name} for name in ("sapphirerapids", "znver4"))
 

@@ -24,7 +24,7 @@ from sr_tvm.cli.main import main
 main(sys.argv[4:])
 """
 MOMENTS = [
-    ("sr_tvm.compiler", 0.05, signal.SIGINT),
+    ("sr_tvm.build.compiler", 0.05, signal.SIGINT),
     ("sr_tvm.frontend.to_relax", 0.02, signal.SIGINT),
     ("sr_tvm.passes.pipeline", 0.05, signal.SIGINT),
     ("sr_tvm.passes.pipeline", 0.2, signal.SIGINT),

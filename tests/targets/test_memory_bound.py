@@ -11,9 +11,9 @@ from onnx import helper
 from target_runs import run_artifact, run_reference, save_onnx
 from tvm import s_tir, te, tirx
 
-from sr_tvm.compiler import compile_model
-from sr_tvm.targets import matrix_vector
-from sr_tvm.targets.default_schedule import schedule_kernel
+from sr_tvm.build.compiler import compile_model
+from sr_tvm.targets.cpu.schedule import matrix_vector
+from sr_tvm.targets.cpu.schedule.rules import schedule_kernel
 
 VECTOR = 64  # bytes
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import torch
 from target_runs import run_artifact
 from torch import nn
 
-from sr_tvm.compiler import compile_model
+from sr_tvm.build.compiler import compile_model
 from sr_tvm.frontend.export import export_onnx
 
 

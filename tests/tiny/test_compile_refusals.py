@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm import compiler
+from sr_tvm.build import compiler
 from sr_tvm.cli._input_shapes import merge
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
@@ -21,7 +21,7 @@ def test_names_cost_no_import_of_tvm() -> None:
     done = CliRunner().invoke(command, ["--help"])
     assert done.exit_code == 0 and all(name in done.stdout for name in registry.NAMES)
     # In a process of its own: other tests of this one may have imported TVM.
-    code = "import sys, sr_tvm.cli.compile, sr_tvm.compiler; sys.exit('tvm' in sys.modules)"
+    code = "import sys, sr_tvm.cli.compile, sr_tvm.build.compiler; sys.exit('tvm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

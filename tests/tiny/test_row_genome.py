@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.cut import Cutter
-from sr_tvm.streaming.region import Add, Concat, Conv, Pointwise, Region, Result, Source
-from sr_tvm.streaming.rows.decisions import Decisions
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.regions.cut import Cutter
+from sr_tvm.regions.data import from_data, region_hash, to_data
+from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Result, Source
+from sr_tvm.targets.cpu.rows.choices import FIELDS, fields_of
+from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.space import RowSpace, key_of
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings
-from sr_tvm.tuning.region_data import from_data, region_hash, to_data
-from sr_tvm.tuning.row_choices import FIELDS, fields_of
-from sr_tvm.tuning.row_genome import RowSpace, key_of
 from sr_tvm.tuning.row_records import NAME, RowRecord, RowRecords, fits
 
 MACHINE = Processor(8, 16, l2_bytes=1 << 18)

@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from sr_tvm.artifact import Artifact, Tensor
-from sr_tvm.devices import rpc, tracker_client
-from sr_tvm.devices.rpc import RpcDevice
 from sr_tvm.errors import SrTvmError
+from sr_tvm.runners import rpc, tracker_client
+from sr_tvm.runners.rpc import RpcDevice
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_one_that_does_not_start_is_quoted(client):
 
 READY = (
     "import os, socket, sys\n"
-    "from sr_tvm.devices import wire\n"
+    "from sr_tvm.runners import wire\n"
     "sock = socket.socket(fileno=int(sys.argv[2]))\n"
     "wire.send(sock, {'ready': True})\n"
     "wire.receive(sock)\n"

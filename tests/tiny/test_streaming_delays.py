@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.streaming.delays import delays
-from sr_tvm.streaming.region import Add, Conv, Pointwise, Region, Result, Source
+from sr_tvm.regions.delays import delays
+from sr_tvm.regions.region import Add, Conv, Pointwise, Region, Result, Source
 
 
 def conv(name: str, source: str, kh: int, kw: int = 1) -> Conv:

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from sr_tvm.devices import tracker_client
 from sr_tvm.errors import SrTvmError
+from sr_tvm.runners import tracker_client
 
 
 def message(value):

@@ -10,9 +10,9 @@ import sr_tvm.models
 from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.passes.pipeline import optimize
-from sr_tvm.streaming.lowering import SCHEDULE_ATTR
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.lowering import SCHEDULE_ATTR
 from sr_tvm.targets.registry import get
 from sr_tvm.tuning.database import shipped_folders
 from sr_tvm.tuning.row_records import NAME, RowRecords

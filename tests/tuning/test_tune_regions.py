@@ -14,20 +14,20 @@ import tvm
 from tuning_helpers import TARGET, FakeMeasurer, module
 from tvm import relax
 
-from sr_tvm.compiler import compile_module
-from sr_tvm.devices.local import LocalDevice
+from sr_tvm.build.compiler import compile_module
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.region import Conv, Pointwise, Region, Result, Source
-from sr_tvm.streaming.rows.decisions import Decisions
-from sr_tvm.streaming.rows.lowering import RowLowering
-from sr_tvm.streaming.rows.machine import Processor, processor_of
+from sr_tvm.regions.data import to_data
+from sr_tvm.regions.region import Conv, Pointwise, Region, Result, Source
+from sr_tvm.runners.local import LocalDevice
 from sr_tvm.targets import registry
+from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor, processor_of
+from sr_tvm.targets.cpu.rows.space import RowSpace, key_of
 from sr_tvm.tuning import history
 from sr_tvm.tuning.database import export_best, shipped_folders
 from sr_tvm.tuning.region_bench import RegionBench
-from sr_tvm.tuning.region_data import to_data
 from sr_tvm.tuning.region_task import RegionTask, find_regions
-from sr_tvm.tuning.row_genome import RowSpace, key_of
 from sr_tvm.tuning.row_records import NAME, RowRecords
 from sr_tvm.tuning.runner import Timing, WorkerMeasurer
 from sr_tvm.tuning.tune import tune

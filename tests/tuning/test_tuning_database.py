@@ -8,8 +8,8 @@ from tuning_helpers import TARGET, FakeMeasurer, module
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 from tvm.target import Target
 
+from sr_tvm.build.replay import replay
 from sr_tvm.errors import SrTvmError
-from sr_tvm.targets.replay import replay
 from sr_tvm.tuning.database import (
     RECORDS,
     WORKLOADS,

@@ -120,7 +120,7 @@ def test_build_error_is_told_and_the_worker_lives(measurer):
 
 
 def test_conv_against_its_default_schedule(measurer):
-    from sr_tvm.targets.default_schedule import default_schedules
+    from sr_tvm.targets.cpu.schedule.rules import default_schedules
 
     for task in find_tasks(module(), tvm.target.Target(TARGET)):
         scheduled = default_schedules(tvm.IRModule(dict(task.mod.functions_items())), 32)

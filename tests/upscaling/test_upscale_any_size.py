@@ -7,10 +7,10 @@ import pytest
 import torch
 from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb, save
 
-from sr_tvm.compiler import compile_model, takes_any_size
+from sr_tvm.build.compiler import compile_model, takes_any_size
 from sr_tvm.errors import SrTvmError
-from sr_tvm.streaming.plain import PlainLowering
-from sr_tvm.targets.cpu import Cpu
+from sr_tvm.targets.cpu.host import Cpu
+from sr_tvm.targets.plain.lowering import PlainLowering
 from sr_tvm.upscaling import cache
 from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model

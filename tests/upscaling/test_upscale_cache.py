@@ -62,7 +62,7 @@ def test_using_an_entry_saves_it_from_the_next_pruning(plain_model, tmp_path, mo
 
 def test_two_processes_may_fill_the_cache_at_once(plain_model, tmp_path, monkeypatch):
     """While this one compiles, another finishes the same entry."""
-    from sr_tvm import compiler
+    from sr_tvm.build import compiler
 
     real = compiler.compile_model
     entries = []

@@ -16,7 +16,7 @@ from sr_tvm.upscaling.upscale import upscale_file
 
 def test_an_artifact_folder_as_the_model(tmp_path, model):
     """An artifact knows its halo; its shape is fixed."""
-    from sr_tvm.compiler import compile_model
+    from sr_tvm.build.compiler import compile_model
 
     compile_model(model, "cpu", tmp_path / "artifact", {open_model(model).input_name: (1, 3, 20, 28)})
     pixels = noise(33, 50, 3)

@@ -1,0 +1,1 @@
+"""What every lowering writes its TIR with."""

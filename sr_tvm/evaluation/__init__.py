@@ -1,0 +1,1 @@
+"""How far the outputs of two artifacts are apart, on pictures."""

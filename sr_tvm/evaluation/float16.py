@@ -1,0 +1,171 @@
+"""How far a network in float16 is from itself in float32, on real pictures, by running both on this machine."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+
+if TYPE_CHECKING:
+    from sr_tvm.artifact import Artifact
+    from sr_tvm.targets.lowering import Lowering
+    from sr_tvm.targets.target import Target
+
+SHIPPED = ("astronaut", "chelsea", "coffee")  # of scikit-image
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """PSNR of the luma in dB, output against output, before they are rounded to 8 bits; the mean and the lowest.
+
+    ``emulated``: the kernels of ``target`` ran here with every float16 instruction done in float32 and rounded.
+    """
+
+    psnr_y: float
+    lowest_psnr_y: float
+    images: int
+    pictures: str
+    emulated: bool
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {k: v if math.isfinite(v) else None for k, v in asdict(self).items() if isinstance(v, float)}
+        return asdict(self) | numbers
+
+    def __str__(self) -> str:
+        how = "emulated on this CPU" if self.emulated else "computed on this CPU"
+        return (
+            f"fp16 against fp32: {self.psnr_y:.1f} dB PSNR-Y on {self.images} images ({how}), "
+            f"lowest {self.lowest_psnr_y:.1f}; pictures: {self.pictures}"
+        )
+
+
+def check_pictures(folder: str | Path | None) -> None:
+    """Raises SrTvmError where ``folder`` holds no pictures; None stands for scikit-image's photographs."""
+    if folder is not None:
+        from sr_tvm.training.pictures import list_pictures
+
+        list_pictures(folder)
+
+
+def describe(artifact: Artifact, mod: Any, built: Any, folder: str | Path | None) -> Artifact:
+    """``artifact``, its streaming kernels in float16, with a measurement in its manifest and notes.
+
+    ``mod`` is the network before the passes, ``built`` after them. A network that is not from pictures to pictures is
+    not measured.
+    """
+    from sr_tvm.targets import registry
+
+    names = [k["kernel"] for k in artifact.kernels]
+    half = sum(any("float16" in str(p.ty.dtype) for p in built[name].params) for name in names)
+    found: dict[str, Any] = {"kernels": half}
+    told = "fp16 against fp32: not measured, for no kernel is in float16"
+    if half and _enlarges(artifact):
+        comparison = compare(mod, registry.get(artifact.target), folder)
+        found |= comparison.to_json()
+        told = str(comparison)
+    elif half:
+        told = "fp16 against fp32: not measured, for this network does not make pictures of pictures"
+    notes = (*artifact.notes, f"{half} of {len(names)} kernels compute in float16", told)
+    return replace(artifact, fp16=found, notes=notes)
+
+
+def _enlarges(artifact: Artifact) -> bool:
+    from sr_tvm.upscaling.model import channels_and_scale, example_shapes
+
+    try:
+        channels_and_scale(artifact.folder, *example_shapes(artifact))
+    except SrTvmError:
+        return False
+    return len(artifact.inputs) == len(artifact.outputs) == 1
+
+
+def compare(mod: Any, target: Target, folder: str | Path | None = None, lowering: Lowering | None = None) -> Comparison:
+    """Compile the Relax module ``mod`` for this machine with float32 and with the float16 kernels of ``target``.
+
+    Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in ``sr-tvm evaluate``, and
+    enlarged by both; a border of as many pixels as the scale is left out. ``lowering`` stands in for the target's in
+    float16.
+
+    Raises:
+        SrTvmError: no network from pictures to pictures, no readable picture, or numbers that float16 cannot hold.
+    """
+    from sr_tvm.build.compiler import compile_module
+    from sr_tvm.targets import float16
+    from sr_tvm.training.resize import low_resolution
+    from sr_tvm.upscaling.network import Network
+
+    emulated = not target.runs_here
+    lowering = lowering or float16.lowering(target, emulated)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
+        exact, half = (
+            Network(compile_module(mod, "cpu", Path(scratch) / name, use_shipped_log=False, lowering=chosen))
+            for name, chosen in (("float32", None), ("float16", lowering))
+        )
+        sides = None if exact.artifact.any_size else exact.artifact.inputs[0].at({})[2:]
+        for name, picture in _pictures(folder):
+            low = low_resolution(_fit(picture, exact.scale, sides), exact.scale)
+            x = _network_input(low, exact.channels)
+            y = exact(x)
+            try:
+                found.append(_psnr_y(y, half(x), exact.scale))
+            except SrTvmError as error:
+                raise SrTvmError(f"{name}: float16 overflows in this network; compile without --fp16") from error
+    where = "of scikit-image" if folder is None else Path(folder).name
+    return Comparison(math.fsum(found) / len(found), min(found), len(found), where, emulated)
+
+
+def _pictures(folder: str | Path | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and (H, W, 3) uint8 of each."""
+    if folder is None:
+        from skimage import data
+
+        for name in SHIPPED:
+            yield name, np.asarray(getattr(data, name)())
+        return
+    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
+
+    for path in list_pictures(folder):
+        yield str(path), as_rgb(read_picture(path))
+
+
+def _fit(picture: np.ndarray, scale: int, sides: tuple[int, ...] | None) -> np.ndarray:
+    """Cut to a multiple of ``scale``; or, where the network's input has fixed ``sides``, cut or mirrored to those."""
+    if sides is None:
+        from sr_tvm.training.resize import modcrop
+
+        return modcrop(picture, scale)
+    for axis, side in enumerate(sides):
+        missing = side * scale - picture.shape[axis]
+        if missing > 0:
+            width = [(0, 0)] * picture.ndim
+            width[axis] = (0, missing)
+            picture = np.pad(picture, width, mode="symmetric")
+        else:
+            picture = picture.take(range(-missing // 2, -missing // 2 + side * scale), axis)
+    return np.ascontiguousarray(picture)
+
+
+def _network_input(low: np.ndarray, channels: int) -> np.ndarray:
+    from sr_tvm.training.metrics import FULL
+
+    planes = low.astype(np.float32) / np.float32(255)
+    return planes.transpose(2, 0, 1) if channels == 3 else (planes @ FULL.astype(np.float32))[None]
+
+
+def _psnr_y(exact: np.ndarray, half: np.ndarray, border: int) -> float:
+    """Of (C, H, W) outputs of 0..1, C 1 or 3; infinite where they are equal."""
+    from sr_tvm.training.metrics import STUDIO
+
+    weights = STUDIO if len(exact) == 3 else np.ones(1)
+    a, b = (np.tensordot(weights, y.astype(np.float64).clip(0, 1) * 255, 1) for y in (exact, half))
+    inside = slice(border, -border or None)
+    error = float(np.mean((a - b)[inside, inside] ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf

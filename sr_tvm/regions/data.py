@@ -1,0 +1,75 @@
+"""Regions as data: to send one to a worker process, and to find its tuning records. Free of TVM, and without pickle."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
+
+
+def region_hash(region: Region) -> str:
+    """16 hexadecimal digits, equal for regions of equal structure; weights do not count."""
+    text = json.dumps(region.describe(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def to_data(region: Region) -> dict[str, str]:
+    """Structure as JSON text, numbers as a base64 npz archive."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def keep(*numbers: np.ndarray) -> list[str]:
+        names = [f"a{len(arrays) + i}" for i in range(len(numbers))]
+        arrays.update(zip(names, numbers, strict=True))
+        return names
+
+    rows = []
+    for node in region.nodes:
+        row: dict[str, Any] = {"kind": type(node).__name__, "name": node.name, "inputs": list(node.inputs)}
+        if isinstance(node, Conv):
+            row |= {"numbers": keep(node.weight, node.bias), "groups": node.groups}
+        elif isinstance(node, Pointwise):
+            row |= {"numbers": keep(*node.parameters), "function": node.function}
+        rows.append(row | {"channels": node.channels})
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)  # type: ignore[arg-type]
+    results = [[r.value, r.shuffle] for r in region.results]
+    structure = json.dumps({"nodes": rows, "results": results})
+    return {"structure": structure, "arrays": base64.b64encode(packed.getvalue()).decode()}
+
+
+def from_data(data: dict[str, str]) -> Region:
+    """The region of :func:`to_data`.
+
+    Raises:
+        SrTvmError: not such data.
+    """
+    try:
+        structure = json.loads(data["structure"])
+        with np.load(io.BytesIO(base64.b64decode(data["arrays"])), allow_pickle=False) as arrays:
+            nodes = tuple(_node(row, [arrays[name] for name in row.get("numbers", ())]) for row in structure["nodes"])
+        return Region(nodes, tuple(Result(str(value), int(shuffle)) for value, shuffle in structure["results"]))
+    except (KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise SrTvmError(f"not the data of a region: {error}") from None
+
+
+def _node(row: dict[str, Any], numbers: list[np.ndarray]) -> Node:
+    name, inputs, channels = row["name"], tuple(row["inputs"]), int(row["channels"])
+    match row["kind"]:
+        case "Source":
+            return Source(name, channels)
+        case "Conv":
+            return Conv(name, inputs, numbers[0], numbers[1], int(row["groups"]))
+        case "Pointwise":
+            return Pointwise(name, inputs, row["function"], tuple(numbers), channels)
+        case "Add":
+            return Add(name, inputs, channels)
+        case "Concat":
+            return Concat(name, inputs, channels)
+    raise ValueError(f"no node is a {row['kind']}")

@@ -1,0 +1,74 @@
+"""When a streamed region produces each row, and how many rows of each value are alive at once: free of TVM and targets.
+
+A region runs in steps. In step t a value with delay d gets its rows (t - d) * R ... (t - d) * R + R - 1, where R is the
+rows of a step; the nodes of a step run in the region's order, so a node sees what its inputs got in the same step. Rows
+outside the picture are nobody's: whoever reads them takes zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sr_tvm.regions.region import Conv, Node, Region
+
+
+@dataclass(frozen=True)
+class Delays:
+    """The timetable of a region.
+
+    Attributes:
+        rows: R, the rows of every value a step produces.
+        delay: of each value, in steps.
+        live: rows of each value that someone may still read at the end of a step, the newest R among them. A ring of
+            so many rows is enough; a ring of :meth:`ring` rows also keeps the R rows of a step side by side.
+    """
+
+    rows: int
+    delay: dict[str, int]
+    live: dict[str, int]
+
+    @property
+    def last(self) -> int:
+        """The largest delay: a picture of H rows takes ceil(H / R) + ``last`` steps."""
+        return max(self.delay.values())
+
+    def steps(self, height: int) -> int:
+        return -(-height // self.rows) + self.last
+
+    def ring(self, value: str) -> int:
+        """``live`` rounded up to a multiple of R."""
+        return -(-self.live[value] // self.rows) * self.rows
+
+
+def halo(node: Node) -> int:
+    """Rows above and below its own that a node reads."""
+    return int(node.weight.shape[2]) // 2 if isinstance(node, Conv) else 0
+
+
+def timetable(reads: Sequence[Mapping[int, int]], rows: int) -> tuple[list[int], list[int]]:
+    """The earliest timetable of things that run in order, each of which makes ``rows`` rows of its value in a step.
+
+    A thing with halo h makes rows r ... r + R - 1 of rows r - h ... r + R - 1 + h, so it runs ceil(h / R) steps after
+    the latest that it reads. A value is alive from its own step to that of its last reader: a long skip is alive long.
+
+    Args:
+        reads: of each, the positions of those before it that it reads, with the halo.
+    Returns:
+        The delay of each in steps, and how many rows of its value are alive at once.
+    """
+    delay: list[int] = []
+    for each in reads:
+        delay.append(max((delay[i] - (-halo // rows) for i, halo in each.items()), default=0))
+    live = [rows] * len(reads)
+    for reader, each in enumerate(reads):
+        for i, halo in each.items():
+            live[i] = max(live[i], (delay[reader] - delay[i] + 1) * rows + halo)
+    return delay, live
+
+
+def delays(region: Region, rows: int = 1) -> Delays:
+    """The earliest timetable of a region, node by node."""
+    place = {node.name: i for i, node in enumerate(region.nodes)}
+    delay, live = timetable([{place[name]: halo(node) for name in node.inputs} for node in region.nodes], rows)
+    return Delays(rows, dict(zip(place, delay, strict=True)), dict(zip(place, live, strict=True)))

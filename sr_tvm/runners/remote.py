@@ -1,0 +1,75 @@
+"""What our own RPC server offers beyond TVM's: who it is, a pool of so many threads, time per kernel.
+
+Any other server of TVM's protocol works too, only without these. Imported in the server process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import tvm
+import tvm_ffi
+
+from sr_tvm import machine
+from sr_tvm.runners import threads, vm
+
+PREFIX = "sr_tvm.server."
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
+
+
+def plain_name(name: str) -> str:
+    """``name`` if it is a plain file name: stock servers accept ../ and absolute paths for uploads.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not _PLAIN.fullmatch(name):
+        raise ValueError(f"path {name!r} refused: only plain file names inside the session's folder are allowed")
+    return name
+
+
+def register(folder: Path) -> None:
+    """Register the server's functions; files are kept inside ``folder``, the session's own."""
+
+    def within(name: str) -> str:
+        return str(folder / plain_name(name))
+
+    def load_module(name: str) -> tvm.runtime.Module:
+        return tvm.runtime.load_module(within(name))
+
+    def download_linked_module(name: str) -> bytearray:
+        # The stock one calls a linker on the device for .o and .tar; artifacts are linked before they are sent.
+        return bytearray(Path(within(name)).read_bytes())
+
+    def info() -> str:
+        return json.dumps(
+            {
+                "tvm": version("apache-tvm"),
+                "tvm_ffi": version("apache-tvm-ffi"),
+                "machine": machine.machine(),
+                "cpu": machine.cpu_name(),
+                "governor": machine.governor(),
+            }
+        )
+
+    def per_operator(library: str, tensors: str, repeats: int, thread_count: int) -> str:
+        rng = np.random.default_rng(0)
+        inputs = [rng.random(t["shape"], dtype=np.float32).astype(t["dtype"]) for t in json.loads(tensors)]
+        loaded = vm.load(within(library))
+        vm.set_inputs(loaded, inputs, tvm.cpu(0))
+        return json.dumps(vm.per_kernel(loaded, int(repeats), int(thread_count)))
+
+    # TVM's own upload, download and remove ask workpath where a name lies.
+    for name, function in (
+        ("tvm.rpc.server.workpath", within),
+        ("tvm.rpc.server.load_module", load_module),
+        ("tvm.rpc.server.download_linked_module", download_linked_module),
+        (PREFIX + "info", info),
+        (PREFIX + "threads", lambda count: threads.start_pool(int(count))),
+        (PREFIX + "per_operator", per_operator),
+    ):
+        tvm_ffi.register_global_func(name, function, override=True)

@@ -1,0 +1,1 @@
+"""Processors with vectors: this machine and Android phones."""

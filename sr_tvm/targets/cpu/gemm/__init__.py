@@ -1,0 +1,1 @@
+"""Wide 3x3 convolutions, one layer at a time."""

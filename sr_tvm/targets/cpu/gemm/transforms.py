@@ -1,0 +1,56 @@
+"""The input's and the result's transforms of Winograd's convolution on vectors of channels, written out as TIR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from sr_tvm.codegen.gemm_writer import Expr, Writer
+from sr_tvm.codegen.winograd import matrices
+
+Transform = Callable[[Writer, Sequence[Expr], int], list[Expr]]
+
+
+def input_transform(w: Writer, d: Sequence[Expr], m: int) -> list[Expr]:
+    """B^T d of m + 2 vectors. The rows of the points p and -p are E + p O and E - p O."""
+    rows = matrices(m)[2]
+    result = [_combine(w, rows[0], d)]
+    for row in rows[1:-1:2]:
+        even = [c if j % 2 == 0 else Fraction(0) for j, c in enumerate(row)]
+        odd = [c if j % 2 else Fraction(0) for j, c in enumerate(row)]
+        point = next(c for c in reversed(odd) if c)
+        e = _combine(w, even, d)
+        o = _combine(w, [c / point for c in odd], d)
+        p = w.splat(float(point))
+        result += [w.vector(e + p * o), w.vector(e - p * o)]
+    return [*result, _combine(w, rows[-1], d)]
+
+
+def output_transform(w: Writer, v: Sequence[Expr], m: int) -> list[Expr]:
+    """A^T v of m + 2 vectors, m of them. The columns of p and -p differ in the sign of every other row."""
+    a = matrices(m)[0]
+    pairs = range(1, m, 2)
+    sums = [w.vector(v[j] + v[j + 1]) for j in pairs]
+    differences = [w.vector(v[j] - v[j + 1]) for j in pairs]
+    result = []
+    for i, row in enumerate(a):
+        terms = [v[0], *(differences if i % 2 else sums), v[-1]]
+        result.append(_combine(w, [row[0], *(row[j] for j in pairs), row[-1]], terms))
+    return result
+
+
+def square(w: Writer, values: Sequence[Sequence[Expr]], m: int, transform: Transform) -> list[list[Expr]]:
+    """A transform along the columns, then along the rows, of (m + 2) x (m + 2) vectors."""
+    columns = [transform(w, column, m) for column in zip(*values, strict=True)]
+    return [transform(w, row, m) for row in zip(*columns, strict=True)]
+
+
+def _combine(w: Writer, coefficients: Sequence[Fraction], values: Sequence[Expr]) -> Expr:
+    """Sum of the products; a product with one costs nothing, the others are fused with an addition."""
+    terms = [(c, v) for c, v in zip(coefficients, values, strict=True) if c]
+    terms.sort(key=lambda term: term[0] != 1)
+    c, v = terms[0]
+    total = v if c == 1 else w.splat(float(c)) * v
+    for c, v in terms[1:]:
+        total = total + v if c == 1 else total + w.splat(float(c)) * v
+    return w.vector(total)

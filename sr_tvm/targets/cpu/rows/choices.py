@@ -1,0 +1,101 @@
+"""What may be decided about a piece of a region: the values worth trying for its strip and its register tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.rows.cost import NOMINAL_WIDTH, strip_widths
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.plan import plan_stages
+from sr_tvm.targets.cpu.rows.stage import winograd_pays
+from sr_tvm.targets.cpu.rows.stages import build_stages
+from sr_tvm.targets.cpu.rows.tiles import Tiles
+from sr_tvm.targets.lowering import Shape
+
+FIELDS = ("width", "phases", "registers", "winograd", "lines", "pairs", "chunk", "unroll")
+CHUNKS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+STEP = 4  # registers: a channel of one row is two vectors, of two rows four
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Of one piece, for each of :data:`FIELDS` the values to choose from; one value where there is nothing to choose.
+
+    ``layer``: the piece is one layer for Winograd's products, which none of this touches.
+    """
+
+    values: dict[str, tuple[Any, ...]]
+    layer: bool = False
+
+    @classmethod
+    def of(cls, piece: Region, shape: Shape, lanes: int, registers: int, winograd: bool, layer: bool) -> Choices:
+        pairs = Layout(lanes, 2, 2, 2 * lanes)
+        stages = build_stages(piece)
+        halo = plan_stages(stages, pairs).halo
+        pays, wide = False, 0
+        for stage in stages:
+            terms = stage.layers[0].terms if stage.layers else ()
+            paying = any(winograd_pays(term, pairs) for term in terms)
+            pays |= paying
+            if len(stage.layers) == 2:
+                wide = max(wide, stage.layers[0].channels)
+        widths = strip_widths(shape[2] or NOMINAL_WIDTH, halo, pairs.block) or [narrowest(halo, pairs.block)]
+        values: dict[str, tuple[Any, ...]] = {
+            "width": tuple(sorted(widths)),
+            "phases": (2, 1) if winograd else (1,),
+            "registers": tuple(range(STEP, registers, STEP)),
+            "winograd": tuple(range(0, registers // 4 + 1)) if winograd and pays else (0,),
+            "lines": (1, 2) if winograd and pays else (1,),
+            "pairs": (True, False),
+            "chunk": (*(c for c in CHUNKS if c < wide), wide) if wide else (Tiles.chunk,),
+            "unroll": (1, 2, 4),
+        }
+        if layer:
+            values = {name: choices[:1] for name, choices in values.items()}
+        return cls(values, layer)
+
+    def open_fields(self) -> list[str]:
+        return [name for name, values in self.values.items() if len(values) > 1]
+
+    def fit(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The nearest allowed values; what has no effect beside the others gets one value, so that equal programs are
+        equal decisions."""
+        fitted = {name: _nearest(self.values[name], fields[name]) for name in FIELDS}
+        if fitted["phases"] == 1:
+            fitted |= {"winograd": 0, "pairs": False}
+        if not fitted["winograd"]:
+            fitted["lines"] = 1
+        return fitted
+
+    def draw(self, name: str, rng: Random) -> Any:
+        return rng.choice(self.values[name])
+
+
+def _nearest(values: tuple[Any, ...], wanted: Any) -> Any:
+    return min(values, key=lambda value: abs(value - wanted))
+
+
+def narrowest(halo: int, block: int) -> int:
+    """The least width of a strip that gets anywhere."""
+    return (2 * halo // block + 1) * block
+
+
+def fields_of(piece: PieceDecisions) -> dict[str, Any]:
+    """A piece's decisions by name."""
+    return dict(_named(piece))
+
+
+def _named(piece: PieceDecisions) -> Iterator[tuple[str, Any]]:
+    for name in FIELDS:
+        yield name, getattr(piece if name in ("width", "phases") else piece.tiles, name)
+
+
+def piece_of(fields: dict[str, Any]) -> PieceDecisions:
+    """The other way round."""
+    tiles = replace(Tiles(), **{name: fields[name] for name in FIELDS[2:]})
+    return PieceDecisions(fields["width"], fields["phases"], tiles)

@@ -1,0 +1,109 @@
+"""What every stage's code needs: its buffers and arguments, the packed numbers, and the steps after a sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from sr_tvm.regions.region import Pointwise
+from sr_tvm.targets.cpu.rows.emit import POINTER, Emitter
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.stages import Addend, Stage, Step
+
+
+@dataclass
+class Packed:
+    """A stage's numbers in the order its code reads them."""
+
+    arrays: list[np.ndarray] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, numbers: np.ndarray) -> int:
+        """Append, and give the offset from the stage's first number."""
+        flat = np.ascontiguousarray(numbers, dtype="float32").ravel()
+        offset = self.size
+        self.arrays.append(flat)
+        self.size += flat.size
+        return offset
+
+
+class StageCode:
+    """The arguments of one stage's function, and access to what they point to.
+
+    A call handles ``rows`` rows: 2 where a Winograd transform needs pairs, else 1.
+    """
+
+    def __init__(self, stage: Stage, layout: Layout, rows: int, scratch: int, widths: dict[str, int]) -> None:
+        self.stage, self.layout, self.rows, self.scratch, self.widths = stage, layout, rows, scratch, widths
+        self.e = Emitter(layout.lanes, layout.element)
+        self.ws_pointer, self.p_pointer = (tirx.Var(name, self.e.pointer) for name in ("ws", "p"))
+        self.params: list[Any] = [self.ws_pointer, self.p_pointer]
+        self.ws = self.e.buffer("W", self.ws_pointer)
+        self.p = self.e.buffer("P", self.p_pointer)
+        self.memory = None
+        if stage.result is not None or stage.source is not None:
+            pointer = tirx.Var("memory", POINTER)
+            self.params.append(pointer)
+            self.memory = self.e.buffer("M", pointer)
+        self.weights, self.blocks = self.int32("weights"), self.int32("blocks")
+        self.inputs = {
+            value: {dy: self.int32(f"in{i}_{dy + halo}") for dy in range(-halo, rows + halo)}
+            for i, (value, halo) in enumerate(stage.reads.items())
+        }
+        self.outputs = [] if stage.result is not None else [self.int32(f"out{r}") for r in range(rows)]
+        self.column: Any = None  # of the column block at hand
+
+    def int32(self, name: str) -> Any:
+        var = tirx.Var(name, "int32")
+        self.params.append(var)
+        return var
+
+    def int64(self, name: str) -> Any:
+        var = tirx.Var(name, "int64")
+        self.params.append(var)
+        return var
+
+    def number(self, offset: Any) -> Any:
+        """A packed number, in all lanes."""
+        return self.e.splat(self.e.scalar(self.p, self.weights + offset))
+
+    def address(self, row: Any, channel: Any, slot: int, dx: int = 0) -> Any:
+        """Offset in the workspace of a vector of a ring's row."""
+        return row + (channel * self.layout.channel + self.layout.line(slot, dx)) + self.column
+
+    def apply(self, steps: Sequence[tuple[Step, int]], value: Any, channel: Any, row: int, slot: int) -> Any:
+        """``value`` after the steps, each with the offset of its packed parameters (C numbers each)."""
+        for step, offset in steps:
+            if isinstance(step, Addend):
+                value = value + self.e.load(self.ws, self.address(self.inputs[step.value][row], channel, slot))
+            else:
+                numbers = [self.number(offset + i * step.channels + channel) for i in range(len(step.parameters))]
+                value = pointwise(step, value, numbers, self.e.splat(0.0))
+        return value
+
+
+def pointwise(step: Pointwise, value: Any, numbers: list[Any], zero: Any) -> Any:
+    """One step on a vector, its parameters in vectors alike."""
+    if step.function == "relu":
+        return tirx.Max(value, zero)
+    if step.function == "prelu":
+        return tirx.Max(value, zero) + numbers[0] * tirx.Min(value, zero)
+    if step.function == "clip":
+        return tirx.Min(tirx.Max(value, numbers[0]), numbers[1])
+    return value + numbers[0] if step.function == "shift" else value * numbers[0]
+
+
+def pack_steps(packed: Packed, steps: tuple[Step, ...]) -> list[tuple[Step, int]]:
+    """Pack the parameters of a layer's steps; each step with their offset."""
+    found = []
+    for step in steps:
+        offset = packed.size
+        if isinstance(step, Pointwise):
+            for numbers in step.parameters:
+                packed.add(np.broadcast_to(numbers, (step.channels,)))
+        found.append((step, offset))
+    return found

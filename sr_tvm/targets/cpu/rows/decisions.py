@@ -1,0 +1,68 @@
+"""What can be chosen when a region is lowered: where it is cut, and of each piece the strip and the register tiles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets.cpu.rows.tiles import Tiles
+
+SCHEMA = "sr-tvm row decisions"
+
+
+@dataclass(frozen=True)
+class PieceDecisions:
+    """``width``: pixels of a strip, a multiple of the column block. ``phases``: 2 allows Winograd, 1 does not."""
+
+    width: int
+    phases: int
+    tiles: Tiles
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """``cuts``: positions in the region's order of nodes; ``pieces``: one more than cuts."""
+
+    cuts: tuple[int, ...]
+    pieces: tuple[PieceDecisions, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "version": 1, "cuts": list(self.cuts), "pieces": [asdict(p) for p in self.pieces]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], where: str) -> Decisions:
+        """Raises SrTvmError where a field is missing, of another type or out of range."""
+        try:
+            if data["schema"] != SCHEMA or data["version"] != 1:
+                raise SrTvmError(f"{where}: not version 1 of {SCHEMA}")
+            pieces = [
+                PieceDecisions(_whole(p, "width", 1, 1 << 20), _whole(p, "phases", 1, 2), _tiles(p["tiles"]))
+                for p in data["pieces"]
+            ]
+            cuts = [_whole({"cut": cut}, "cut", 1, 1 << 20) for cut in data["cuts"]]
+        except (KeyError, TypeError) as error:
+            raise SrTvmError(f"{where}: the decisions lack {error}") from error
+        if len(pieces) != len(cuts) + 1:
+            raise SrTvmError(f"{where}: {len(cuts)} cuts make {len(cuts) + 1} pieces, but it has {len(pieces)}")
+        return cls(tuple(cuts), tuple(pieces))
+
+
+def _tiles(data: dict[str, Any]) -> Tiles:
+    if not isinstance(data["pairs"], bool):
+        raise TypeError("pairs as true or false")
+    return Tiles(
+        _whole(data, "registers", 2, 64),
+        _whole(data, "winograd", 0, 16),
+        _whole({"lines": 1} | data, "lines", 1, 2),  # records of before there was a choice lack it
+        data["pairs"],
+        _whole(data, "chunk", 1, 1 << 16),
+        _whole(data, "unroll", 1, 64),
+    )
+
+
+def _whole(data: dict[str, Any], name: str, low: int, high: int) -> int:
+    value = data[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise TypeError(f"{name} as a whole number from {low} to {high}")
+    return value

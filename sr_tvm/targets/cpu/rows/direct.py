@@ -1,0 +1,108 @@
+"""A tile of a convolution's output by its definition: a row of pixels against broadcast weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from sr_tvm.regions.region import Conv, taps
+from sr_tvm.targets.cpu.rows.code import Packed, StageCode
+from sr_tvm.targets.cpu.rows.emit import Emitter, Register
+
+
+def skips(conv: Conv) -> bool:
+    """Whether the code leaves out taps that are zero, for which its tiles must be unrolled."""
+    return conv.groups == 1 and not bool(taps(conv.weight).all())
+
+
+def pack_direct(packed: Packed, conv: Conv, cuts: list[tuple[int, int]]) -> int:
+    """Weights as [group][tile][ky][channel][kx][output]; ``cuts`` are first output and size of the tiles."""
+    outputs, channels, kh, kw = conv.weight.shape
+    grouped = conv.weight.reshape(conv.groups, outputs // conv.groups, channels, kh, kw)
+    parts = [
+        grouped[g, first : first + size].transpose(2, 1, 3, 0).ravel()
+        for g in range(conv.groups)
+        for first, size in cuts
+    ]
+    return packed.add(np.concatenate(parts))
+
+
+@dataclass(frozen=True)
+class TileInput:
+    """The input of a 1x1 convolution where it is a tile of the stage: channels ``first`` up to ``first + count`` of it.
+
+    ``address(channel, row, slot)`` is where channel ``first + channel`` lies.
+    """
+
+    first: Any
+    count: int
+    address: Callable[[Any, int, int], Any]
+
+
+def emit_direct(
+    code: StageCode,
+    conv: Conv,
+    offset: int,
+    group: Any,
+    first: Any,
+    tile: list[dict[tuple[int, int], Register]],
+    source: TileInput | None = None,
+    unroll: int = 1,
+) -> None:
+    """Add the convolution to the registers ``tile[output][row, slot]``; ``first`` is the tile's first channel in its
+    group."""
+    e = code.e
+    outputs, channels, kh, kw = conv.weight.shape
+    size, places = len(tile), list(tile[0])
+    base = offset + (group * (outputs // conv.groups) + first) * (channels * kh * kw)
+    present = np.ones((size, kh, kw), bool) if not skips(conv) else taps(conv.weight)[int(first) : int(first) + size]
+    done: Any = 0 if source is None else source.first
+    parts = _parts(code, conv, channels) if source is None else [(None, source.count)]
+    for name, count in parts:
+        for ky in range(kh):
+            if not present[:, ky].any():
+                continue
+            with _channels(e, count, unroll) as c:
+                weights = code.weights + (base + ((ky * channels + done) + c) * (kw * size))
+                for kx in range(kw):
+                    if not present[:, ky, kx].any():
+                        continue
+                    vectors = {}
+                    for row, slot in places:
+                        if name is None:
+                            assert source is not None
+                            address = source.address(c, row, slot)
+                        else:
+                            line = code.inputs[name][row + ky - kh // 2]
+                            address = code.address(line, group * channels + c, slot, kx - kw // 2)
+                        vectors[row, slot] = e.bind("x", e.load(code.ws, address))
+                    for output in range(size):
+                        if present[output, ky, kx]:
+                            weight = e.bind("w", e.splat(e.scalar(code.p, weights + (kx * size + output))))
+                            for place in places:
+                                tile[output][place].fma(weight, vectors[place])
+        done = done + count
+
+
+@contextmanager
+def _channels(e: Emitter, count: int, unroll: int) -> Iterator[Any]:
+    """A loop over channels, some of them an iteration."""
+    some = gcd(count, unroll)
+    with (
+        e.loop("c", count // some) as c,
+        e.loop("u", some, tirx.ForKind.UNROLLED if some > 1 else tirx.ForKind.SERIAL) as u,
+    ):
+        yield c * some + u
+
+
+def _parts(code: StageCode, conv: Conv, channels: int) -> list[tuple[str | None, int]]:
+    """The rings it reads and how many channels of a group each gives."""
+    if len(conv.inputs) == 1:
+        return [(conv.inputs[0], channels)]
+    return [(name, code.widths[name]) for name in conv.inputs]

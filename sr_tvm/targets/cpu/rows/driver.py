@@ -1,0 +1,205 @@
+"""The entry function: bands of rows over TVM's threads, strips of columns, and in each strip the stages row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.rows.emit import FLOAT, POINTER, Emitter, call, private
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.plan import Plan
+from sr_tvm.targets.cpu.rows.stage import Function
+from sr_tvm.targets.lowering import Shape
+
+MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
+
+
+class Driver:
+    """Builds the entry. ``functions[i]`` is the code of stage i, called by ``names[i]``; its numbers begin at
+    ``weights[i]``."""
+
+    def __init__(
+        self,
+        region: Region,
+        shape: Shape,
+        layout: Layout,
+        plan: Plan,
+        functions: Sequence[Function],
+        names: Sequence[str],
+        weights: Sequence[int],
+        sizes: tuple[int, int],
+        bands: int | None,
+        prefix: str,
+        by_rows: frozenset[str],
+    ) -> None:
+        self.layout, self.plan, self.functions = layout, plan, functions
+        self.names = [tvm.ir.GlobalVar(name) for name in dict.fromkeys(names)]
+        self.of = [next(v for v in self.names if v.name_hint == name) for name in names]
+        self.strip, self.clear = (tvm.ir.GlobalVar(f"{prefix}_{name}") for name in ("strip", "clear"))
+        self.weights, self.bands, self.region = weights, bands, region
+        self.by_rows = by_rows
+        self.e = Emitter(layout.lanes, layout.element)
+        self.dims = [tirx.Var(n, "int64") if s is None else s for n, s in zip("nhw", shape, strict=True)]
+
+        def tensor(name: str, channels: int, r: int = 1) -> Any:
+            n, h, w = self.dims
+            return tirx.decl_buffer((n, channels, h * r, w * r), FLOAT, name=name)
+
+        self.sources = {s.name: tensor(f"x{i}", s.channels) for i, s in enumerate(region.sources)}
+        self.packed = tirx.decl_buffer((sizes[0],), layout.element.dtype, name="weights", data_alignment=64)
+        self.results = {
+            (r.value, r.shuffle): tensor(f"y{i}", region.by_name[r.value].channels // r.shuffle**2, r.shuffle)
+            for i, r in enumerate(region.results)
+        }
+        self.tensors = (*self.sources.values(), *self.results.values())
+        self.workspace = sizes[1]
+
+    def build(self) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
+        """The entry, and the function of one strip that it calls."""
+        e, layout = self.e, self.layout
+        halo, blocks = self.plan.halo, layout.block
+        h, w = (tirx.Cast("int32", d) if not isinstance(d, int) else tirx.const(d, "int32") for d in self.dims[1:])
+        batch = self.dims[0] if isinstance(self.dims[0], int) else tirx.Cast("int32", self.dims[0])
+        steps = tirx.floordiv(h + (layout.rows - 1), layout.rows)
+        threads = self.bands or e.bind("threads", tirx.Cast("int32", tirx.call_packed("runtime.NumThreads")))
+        bands = e.bind("bands", tirx.Max(tirx.Min(threads, tirx.floordiv(steps, MIN_BAND)), 1))
+        even = e.bind("even", w + tirx.floormod(w, layout.phases) if layout.phases == 2 else w)
+        useful = layout.width - 2 * halo
+        if useful <= 0:
+            fixed = self.dims[2]
+            if not isinstance(fixed, int) or fixed > layout.width:
+                raise SrTvmError(f"strips of {layout.width} pixels are too narrow for a halo of {halo} on both sides")
+            useful = 1  # the picture is one strip
+        count = e.bind("strips", tirx.floordiv(tirx.Max(even - layout.width, 0) + (useful - 1), useful) + 1)
+        share = tirx.floordiv(even + (2 * halo + 1) * (count - 1), count)
+        width = e.bind("width", tirx.floordiv(share + (blocks - 1), blocks) * blocks)
+        tasks = e.bind("tasks", batch * bands)
+        with e.loop("task", tasks, tirx.ForKind.PARALLEL) as task:
+            workspace = tirx.decl_buffer(
+                (self.workspace,), layout.element.dtype, name="rings", data_alignment=64, layout=None
+            )
+            e.add(tirx.AllocBuffer(workspace))
+            with e.loop("i", self.workspace) as i:  # LLVM makes it a memset
+                e.store_scalar(workspace, i, tirx.const(0.0, layout.element.dtype))
+            image, band = tirx.floordiv(task, bands), e.bind("band", tirx.floormod(task, bands))
+            first = e.bind("first", tirx.floordiv(steps * band, bands))
+            last = e.bind("last", tirx.floordiv(steps * (band + 1), bands))
+            with e.loop("strip", count) as strip:
+                left = e.bind("left", tirx.Max(tirx.Min(strip * (width - 2 * halo), even - width), 0))
+                valid = e.bind("valid", tirx.Min(w - left, width))
+                low = tirx.Select(tirx.EQ(strip, 0), tirx.const(0, "int32"), tirx.const(halo, "int32"))
+                high = tirx.Select(tirx.EQ(strip, count - 1), valid, width - halo)
+                memory = [tirx.buffer_data(b) for b in (workspace, self.packed, *self.tensors)]
+                numbers = [image, h, w, first, last, left, valid, low, high]
+                e.add(call(self.strip, [*memory, *numbers]))
+        buffers = [*self.sources.values(), self.packed, *self.results.values()]
+        func = tirx.PrimFunc(buffers, e.body())
+        entry = func.with_attr({"s_tir": True, "tirx.noalias": True, "tirx.is_scheduled": True})
+        return entry, self._strip()
+
+    def _strip(self) -> tirx.PrimFunc:
+        """One strip of one band. A function of its own: TVM's simplifier is slow where it sees all sizes."""
+        self.e = e = Emitter(self.layout.lanes, self.layout.element)
+        self.ws, self.p = tirx.Var("ws", e.pointer), tirx.Var("p", e.pointer)
+        self.memory = {name: tirx.Var(f"m{i}", POINTER) for i, name in enumerate((*self.sources, *self.results))}
+        names = ("image", "h", "w", "first", "last", "left", "valid", "low", "high")
+        numbers = [tirx.Var(name, "int32") for name in names]
+        image, self.h, w, first, last, left, self.valid, self.low, self.high = numbers
+        layout, plan = self.layout, self.plan
+        self.image, self.left = tirx.Cast("int64", image), tirx.Cast("int64", left)
+        self.h64, self.w64 = tirx.Cast("int64", self.h), tirx.Cast("int64", w)
+        self.blocks = e.bind("blocks", tirx.floordiv(self.valid + (layout.block - 1), layout.block))
+        steps = e.bind("steps", tirx.floordiv(self.h + (layout.rows - 1), layout.rows))
+        ahead = max(r - d for r, d in zip(plan.reach, plan.delay, strict=True))
+        with e.loop("t", e.bind("extent", last - first + (ahead + max(plan.delay)))) as t:
+            for i in range(len(self.functions)):
+                at = e.bind("q", first + t - (ahead + plan.delay[i]))
+                low, high = tirx.Max(first - plan.reach[i], 0), tirx.Min(last + plan.reach[i], steps)
+                with e.when(tirx.And(low <= at, at < high)):
+                    self._stage(i, at)
+        return private(self.strip.name_hint, [self.ws, self.p, *self.memory.values(), *numbers], e.body())
+
+    def _row(self, value: str, y: Any) -> Any:
+        ring = self.plan.rings[value]
+        return ring.base + tirx.floormod(y, ring.rows) * ring.floats
+
+    def _row_or_zero(self, value: str, y: Any) -> Any:
+        inside = tirx.And(y >= 0, y < self.h)
+        return tirx.Select(inside, self._row(value, y), tirx.const(self.plan.zero, "int32"))
+
+    def _stage(self, i: int, at: Any) -> None:
+        """The calls of one stage in one step: one for a pair of rows, or one for each row inside the picture."""
+        e, function, rows = self.e, self.functions[i], self.layout.rows
+        if function.rows == rows:
+            self._call(i, at * rows if rows > 1 else at)
+            return
+        for r in range(rows):
+            y = e.bind("y", at * rows + r)
+            if r == 0:
+                self._call(i, y)
+            else:
+                with e.when(y < self.h):
+                    self._call(i, y)
+
+    def _strides(self, value: str, channels: int, r: int, y: Any) -> tuple[Any, Any, Any]:
+        """Where row ``y`` of the strip begins in memory, and the steps from channel to channel and line to line."""
+        w, height = self.w64 * r, self.h64 * r
+        if value in self.by_rows:
+            plane, line = w, w * channels
+        else:
+            plane, line = w * height, w
+        return self.image * channels * height * w + y * r * line + self.left * r, plane, line
+
+    def _call(self, i: int, y: Any) -> None:
+        e, function, stage = self.e, self.functions[i], self.functions[i].stage
+        args: list[Any] = [self.ws, self.p]
+        if stage.source is not None:
+            args.append(self.memory[stage.source.name])
+        elif stage.result is not None:
+            args.append(self.memory[stage.result.value, stage.result.shuffle])
+        args += [tirx.const(self.weights[i], "int32"), self.blocks]
+        for value, halo in stage.reads.items():
+            for dy in range(-halo, function.rows + halo):
+                row = self._row(value, y) if dy == 0 else self._row_or_zero(value, y + dy)
+                args.append(e.bind("row", row))
+        if stage.result is None:
+            args += [e.bind("row", self._row(stage.value, y + r)) for r in range(function.rows)]
+        top = tirx.Cast("int64", y)
+        if stage.source is not None:
+            origin, plane, _ = self._strides(stage.source.name, stage.source.channels, 1, top)
+            args += [self.valid, origin, plane]
+        if stage.result is not None:
+            r = stage.result.shuffle
+            origin, plane, line = self._strides(stage.value, stage.channels // (r * r), r, top)
+            count = tirx.Min(tirx.const(function.rows, "int32"), self.h - y)
+            args += [self.low, self.high, count, origin, plane, line]
+        e.add(call(self.of[i], args))
+        if stage.result is None and stage.source is None:
+            with e.when(self.valid < self.blocks * self.layout.block):
+                for r in range(function.rows):
+                    args = [
+                        self.ws,
+                        self._row(stage.value, y + r),
+                        tirx.const(stage.channels, "int32"),
+                        self.valid,
+                        self.blocks,
+                    ]
+                    e.add(call(self.clear, args))
+
+
+def clear_function(name: str, layout: Layout) -> tirx.PrimFunc:
+    """Zero the pixels of a ring's row that lie right of the picture: the padding of what reads them."""
+    e = Emitter(layout.lanes, layout.element)
+    ws = tirx.Var("ws", e.pointer)
+    row, channels, valid, blocks = (tirx.Var(n, "int32") for n in ("row", "channels", "valid", "blocks"))
+    buffer = e.buffer("W", ws)
+    with e.loop("c", channels) as c, e.loop("x", blocks * layout.block - valid) as x:
+        e.store_scalar(
+            buffer, row + c * layout.channel + layout.pixel(valid + x), tirx.const(0.0, layout.element.dtype)
+        )
+    return private(name, [ws, row, channels, valid, blocks], e.body())

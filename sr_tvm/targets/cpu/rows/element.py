@@ -1,0 +1,45 @@
+"""The numbers a kernel computes with. In memory, between kernels, they are always float32. Free of TVM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import Conv, Pointwise, Region
+
+
+@dataclass(frozen=True)
+class Element:
+    """``emulated``: for a processor that has no arithmetic of this type; every step is done in float32 and rounded.
+
+    That gives what the processor that has it gives, but for rounding twice in a few sums, and is slow.
+    """
+
+    dtype: str
+    bytes: int
+    emulated: bool = False
+
+
+FLOAT32 = Element("float32", 4)
+FLOAT16 = Element("float16", 2)
+EMULATED_FLOAT16 = Element("float16", 2, emulated=True)
+
+
+def check_range(region: Region, element: Element) -> None:
+    """Refuse weights that ``element`` cannot hold; the bounds of a clip may be beyond it, for so is nothing else then.
+
+    Raises:
+        SrTvmError: a weight, bias or parameter is too large.
+    """
+    most = float(np.finfo(element.dtype).max)
+    for node in region.nodes:
+        arrays: tuple[np.ndarray, ...] = ()
+        if isinstance(node, Conv):
+            arrays = (node.weight, node.bias)
+        elif isinstance(node, Pointwise) and node.function != "clip":
+            arrays = node.parameters
+        for array in arrays:
+            if (largest := float(np.abs(array).max(initial=0))) > most:
+                raise SrTvmError(f"a weight of the network is {largest:.4g}, over the {most:.0f} of {element.dtype}")

@@ -1,0 +1,72 @@
+"""One region as one kernel: stages, plan, code and weights put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.rows.driver import Driver, clear_function
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.plan import plan_stages
+from sr_tvm.targets.cpu.rows.stage import Function, emit_stage
+from sr_tvm.targets.cpu.rows.stages import build_stages
+from sr_tvm.targets.cpu.rows.tiles import Tiles
+from sr_tvm.targets.lowering import Kernel, Shape
+
+
+def stream_kernel(
+    region: Region,
+    shape: Shape,
+    name: str,
+    layout: Layout,
+    tiles: Tiles,
+    bands: int | None = None,
+    chain: bool = True,
+    by_rows: frozenset[str] = frozenset(),
+) -> Kernel:
+    """The kernel that streams the whole of ``region``.
+
+    ``bands`` fixes how many bands of rows there are, which otherwise is the number of TVM's threads. The sources and
+    results in ``by_rows`` lie in memory as (N, H, C, W), whatever the shape of their buffer says: all channels of a
+    row together, for kernels that read them row by row.
+    """
+    stages = build_stages(region, chain)
+    plan = plan_stages(stages, layout)
+    widths = {stage.value: stage.channels for stage in stages}
+    functions: list[Function] = []
+    names: list[str] = []
+    unique: dict[Any, str] = {}
+    offsets: list[int] = []
+    arrays: list[np.ndarray] = []
+    top, scratch, bodies = 0, 0, {}
+    for stage in stages:
+        function = emit_stage(stage, layout, tiles, plan.scratch, widths)
+        if function.key not in unique:
+            unique[function.key] = f"{name}_{len(unique)}"
+            bodies[unique[function.key]] = function.prim_func(unique[function.key])
+        functions.append(function)
+        names.append(unique[function.key])
+        offsets.append(top)
+        arrays += function.packed.arrays
+        padding = -function.packed.size % layout.lanes
+        arrays.append(np.zeros(padding, "float32"))
+        top += function.packed.size + padding
+        scratch = max(scratch, function.scratch)
+    with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
+        packed = np.concatenate(arrays).astype(layout.element.dtype)
+    workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
+    driver = Driver(
+        region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands, name, by_rows
+    )
+    entry, bodies[driver.strip.name_hint] = driver.build()
+    bodies[driver.clear.name_hint] = clear_function(driver.clear.name_hint, layout)
+    return Kernel(
+        functions={name: entry, **bodies},
+        entry=name,
+        inputs=tuple(source.name for source in region.sources),
+        constants=(packed,),
+        outputs=tuple((r.value, region.by_name[r.value].channels, r.shuffle) for r in region.results),
+        called=(*driver.names, driver.strip, driver.clear),
+    )

@@ -1,0 +1,112 @@
+"""The lowering for processors with vectors: regions as kernels that stream rows, cut where that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from sr_tvm.regions.cut import Cutter, Piece
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.cpu.gemm.lowering import winograd_gemm, worth
+from sr_tvm.targets.cpu.rows.cost import Estimate, estimate
+from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.element import FLOAT32, Element, check_range
+from sr_tvm.targets.cpu.rows.kernel import stream_kernel
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.tiles import Tiles
+from sr_tvm.targets.lowering import Kernel, Shape
+
+MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic
+Lookup = Callable[[Region, Shape], Decisions | None]
+
+
+class RowLowering:
+    """Rows of pixels in vectors (see the package). ``records`` finds tuned decisions; without, the cost model decides.
+
+    ``element`` is what the kernels compute with; between kernels every tensor is float32.
+    """
+
+    name = "rows"
+
+    def __init__(
+        self,
+        processor: Processor,
+        records: Lookup | None = None,
+        winograd: bool = True,
+        element: Element = FLOAT32,
+    ) -> None:
+        self.processor, self.records, self.winograd, self.element = processor, records, winograd, element
+
+    def layout(self, width: int, phases: int | None = None) -> Layout:
+        phases = phases or (2 if self.winograd else 1)
+        lanes = self.processor.lanes * FLOAT32.bytes // self.element.bytes
+        return Layout(lanes, phases, phases, width, self.element)
+
+    def tiles(self) -> Tiles:
+        """Tiles of 16 accumulators where there are 32 registers, which searches found 4 to 5 % faster than fuller ones;
+        of 12 where there are 16. Winograd's products, three channels to a tile, take 24 and 12."""
+        many = self.processor.registers > 16
+        winograd = 3 if self.winograd else 0
+        return Tiles(16 if many else 12, winograd, lines=2 if many else 1, pairs=many, chunk=96, unroll=2)
+
+    def decide(self, region: Region, shape: Shape) -> Decisions:
+        """The cost model's choice, by dynamic programming over the cuts."""
+        cutter = Cutter(region)
+        edges = [0, *cutter.candidates(), len(region.nodes)]
+        width = shape[2]
+
+        @cache
+        def cost(a: int, b: int) -> Estimate:
+            piece = cutter.piece(edges[a], edges[b]).region
+            if not piece.results:
+                return Estimate(0.0, self.layout(0).block)
+            if worth(piece, shape, self.processor.l2_bytes):
+                return Estimate(0.0, self.layout(0).block)  # its channels are too many to stream
+            return estimate(piece, width, self.processor, self.layout(self.layout(0).block), self.winograd)
+
+        best: list[tuple[float, int]] = [(0.0, 0)]
+        for b in range(1, len(edges)):
+            ways = [(best[a][0] + cost(a, b).cost, a) for a in range(max(0, b - MOST_SPAN), b)]
+            best.append(min(ways))
+        spans: list[tuple[int, int]] = []
+        b = len(edges) - 1
+        while b:
+            spans.insert(0, (best[b][1], b))
+            b = best[b][1]
+        spans = [span for span in spans if cutter.piece(edges[span[0]], edges[span[1]]).region.results]
+        pieces = [PieceDecisions(cost(*span).width, self.layout(0).phases, self.tiles()) for span in spans]
+        return Decisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        found = self.records(region, shape) if self.records else None
+        if found is None:
+            return self.lower_as(region, shape, name, self.decide(region, shape))
+        return [kernel.tuned() for kernel in self.lower_as(region, shape, name, found)]
+
+    def lower_as(self, region: Region, shape: Shape, name: str, decisions: Decisions) -> list[Kernel]:
+        """The kernels as decided, one a piece."""
+        check_range(region, self.element)
+        kernels = []
+        pieces = Cutter(region).pieces(decisions.cuts)
+        products = [worth(piece.region, shape, self.processor.l2_bytes) for piece in pieces]
+        by_rows = self._by_rows(region, pieces, products)
+        for i, (piece, decided) in enumerate(zip(pieces, decisions.pieces, strict=True)):
+            kernel_name = f"{name}_{i}" if len(pieces) > 1 else name
+            kernel = None
+            if products[i]:
+                lanes, registers = self.processor.lanes, self.processor.registers
+                kernel = winograd_gemm(piece.region, shape, kernel_name, lanes, registers, self.processor.l2_bytes)
+            if kernel is None:
+                layout = self.layout(decided.width, decided.phases)
+                kernel = stream_kernel(piece.region, shape, kernel_name, layout, decided.tiles, by_rows=by_rows)
+            kernels.append(kernel)
+        return kernels
+
+    def _by_rows(self, region: Region, pieces: list[Piece], products: list[bool]) -> frozenset[str]:
+        """The values that only row kernels hand to one another: these may lie in memory as suits them."""
+        found = {name for piece in pieces for name in piece.crossing} - {result.value for result in region.results}
+        for piece, product in zip(pieces, products, strict=True):
+            if product:
+                found -= {*piece.crossing, *(source.name for source in piece.region.sources)}
+        return frozenset(found)

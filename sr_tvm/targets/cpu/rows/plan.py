@@ -1,0 +1,67 @@
+"""When each stage runs, how many rows its ring keeps, and where in the workspace everything lies. Free of TVM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_tvm.regions.delays import timetable
+from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.stages import Stage
+
+
+@dataclass(frozen=True)
+class Ring:
+    """``rows`` rows of one value at ``base`` of the workspace; row y is in slot y modulo ``rows``."""
+
+    base: int
+    rows: int
+    floats: int  # of one row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Attributes:
+    delay: steps each stage runs behind the first load.
+    reach: steps a stage makes above and below the rows of the results that are asked for.
+    rings: by value.
+    halo: pixels a result depends on to the left and right; even with two phases.
+    zero: offset of a row of zeros, for what lies above and below the picture.
+    scratch: offset of the tiles.
+    """
+
+    delay: tuple[int, ...]
+    reach: tuple[int, ...]
+    rings: dict[str, Ring]
+    halo: int
+    zero: int
+    scratch: int
+
+
+def plan_stages(stages: tuple[Stage, ...], layout: Layout) -> Plan:
+    """Delays forwards, halos backwards, rings between."""
+    step = layout.rows
+    maker = {stage.value: i for i, stage in enumerate(stages) if stage.result is None}
+    delay, live = timetable([{maker[v]: halo for v, halo in stage.reads.items()} for stage in stages], step)
+    reach = [0] * len(stages)
+    columns = [0] * len(stages)
+    for i in reversed(range(len(stages))):
+        for value, halo in stages[i].reads.items():
+            j = maker[value]
+            reach[j] = max(reach[j], reach[i] + -(-halo // step))
+            columns[j] = max(columns[j], columns[i] + _column_halo(stages[i], value))
+    rings: dict[str, Ring] = {}
+    top = 0
+    for stage in stages:
+        if stage.result is not None:
+            continue
+        ring = rings[stage.value] = Ring(top, live[maker[stage.value]], stage.channels * layout.channel)
+        top += ring.rows * ring.floats
+    zero = top
+    top += max((ring.floats for ring in rings.values()), default=0)
+    halo = -(-max(columns) // layout.phases) * layout.phases
+    return Plan(tuple(delay), tuple(reach), rings, halo, zero, top)
+
+
+def _column_halo(stage: Stage, value: str) -> int:
+    terms = stage.layers[0].terms if stage.layers else ()
+    return max((t.weight.shape[3] // 2 for t in terms if value in t.inputs), default=0)

@@ -1,0 +1,179 @@
+"""From a region's operators to stages: what one pass over a row makes, from rings of rows into a ring of rows.
+
+A stage is a sum of convolutions with everything one-to-one that follows, and then the 1x1 convolutions that follow
+that, whose inputs exist only as a tile (expand, activation, project).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Result, Source
+
+
+@dataclass(frozen=True)
+class Addend:
+    """Another value, read from its ring and added at the same pixel."""
+
+    value: str
+
+
+Step = Pointwise | Addend
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The sum of ``terms`` (with one bias each) and then ``steps``. Without terms the first step is an Addend."""
+
+    terms: tuple[Conv, ...]
+    steps: tuple[Step, ...]
+    channels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What makes ``value``: from memory (``source``), or from rings by ``layers``, or by joining ``parts``.
+
+    ``result`` says that it goes to memory; otherwise it goes into its own ring.
+    """
+
+    value: str
+    channels: int
+    source: Source | None = None
+    layers: tuple[Layer, ...] = ()
+    parts: tuple[str, ...] = ()
+    result: Result | None = None
+
+    @property
+    def reads(self) -> dict[str, int]:
+        """The rings it reads, each with the rows of halo above and below."""
+        found: dict[str, int] = dict.fromkeys(self.parts, 0)
+        for index, layer in enumerate(self.layers):
+            for term in layer.terms if index == 0 else ():
+                for name in term.inputs:
+                    found[name] = max(found.get(name, 0), term.weight.shape[2] // 2)
+            for step in layer.steps:
+                if isinstance(step, Addend):
+                    found.setdefault(step.value, 0)
+        return found
+
+
+class _Builder:
+    def __init__(self, region: Region, chain: bool) -> None:
+        self.region, self.chain = region, chain
+        self.results = {result.value for result in region.results}
+        self.pending: dict[str, Stage] = {}
+        self.stages: list[Stage] = []
+        self.parts: dict[str, tuple[str, ...]] = {}
+
+    def ring(self, name: str) -> str:
+        """Make sure that a value is in a ring."""
+        if name in self.pending:
+            self.stages.append(self.pending.pop(name))
+        return name
+
+    def take(self, name: str) -> Stage | None:
+        """The stage that makes a value, if nobody else needs the value: it then goes on into its reader's stage."""
+        if name in self.pending and len(self.region.readers[name]) == 1 and name not in self.results:
+            return self.pending.pop(name)
+        return None
+
+    def visit(self, node: Node) -> None:
+        stage = getattr(self, type(node).__name__.lower())(node)
+        if stage is not None:
+            self.pending[node.name] = stage
+
+    def source(self, node: Source) -> Stage:
+        return Stage(node.name, node.channels, source=node)
+
+    def conv(self, node: Conv) -> Stage:
+        before = self.take(node.inputs[0]) if self._chains(node) else None
+        layer = Layer((node,), (), node.channels)
+        if before is not None:
+            return replace(before, value=node.name, channels=node.channels, layers=(*before.layers, layer))
+        inputs = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+        if node.groups > 1 and len(inputs) > 1:  # a group may take channels of two inputs
+            joined = f"{node.name}'s inputs"
+            channels = node.weight.shape[1] * node.groups
+            self.stages.append(Stage(joined, channels, parts=inputs))
+            inputs = (joined,)
+        term = replace(node, inputs=inputs)
+        return Stage(node.name, node.channels, layers=(replace(layer, terms=(term,)),))
+
+    def _chains(self, node: Conv) -> bool:
+        """Whether a convolution goes on in its producer's stage: a 1x1 needs no neighbour of what it reads."""
+        if not self.chain or node.groups != 1 or node.weight.shape[2:] != (1, 1) or len(node.inputs) != 1:
+            return False
+        before = self.pending.get(node.inputs[0])
+        return before is not None and before.source is None and bool(before.layers)
+
+    def pointwise(self, node: Pointwise) -> Stage:
+        before = self.take(node.inputs[0])
+        if before is None or before.parts:
+            self.ring(node.inputs[0]) if before is None else self.stages.append(before)
+            return Stage(node.name, node.channels, layers=(Layer((), (Addend(node.inputs[0]), node), node.channels),))
+        return _then(before, node)
+
+    def add(self, node: Add) -> Stage:
+        left, right = node.inputs
+        if left != right:
+            for first, second in ((left, right), (right, left)):
+                merged = self._sum(node, first, second)
+                if merged is not None:
+                    return merged
+        steps = (Addend(self.ring(left)), Addend(self.ring(right)))
+        return Stage(node.name, node.channels, layers=(Layer((), steps, node.channels),))
+
+    def _sum(self, node: Add, first: str, second: str) -> Stage | None:
+        """The stage of ``first`` that goes on to add ``second``: by its convolutions where it is nothing else."""
+        pending = self.pending.get(first)
+        if pending is None or pending.source or not pending.layers or (stage := self.take(first)) is None:
+            return None
+        other = self.take(second) if _plain_sum(stage) and _plain_sum(self.pending.get(second)) else None
+        if other is not None:
+            layer = replace(stage.layers[0], terms=(*stage.layers[0].terms, *other.layers[0].terms))
+            return replace(stage, value=node.name, layers=(layer,))
+        return replace(_then(stage, Addend(self.ring(second))), value=node.name)
+
+    def concat(self, node: Concat) -> Stage | None:
+        parts = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+        readers = self.region.readers[node.name]
+        if node.name not in self.results and all(isinstance(r, Conv) and r.groups == 1 for r in readers):
+            self.parts[node.name] = parts
+            return None
+        return Stage(node.name, node.channels, parts=parts)
+
+
+def _plain_sum(stage: Stage | None) -> bool:
+    """Whether a stage is nothing but a sum of ungrouped convolutions."""
+    if stage is None or len(stage.layers) != 1 or stage.layers[0].steps:
+        return False
+    terms = stage.layers[0].terms
+    return bool(terms) and all(term.groups == 1 for term in terms)
+
+
+def _then(stage: Stage, step: Step) -> Stage:
+    """``stage`` with one more step at its end."""
+    value = step.name if isinstance(step, Pointwise) else stage.value
+    if stage.source is not None and not stage.layers:
+        return replace(stage, value=value, layers=(Layer((), (step,), stage.channels),))
+    last = stage.layers[-1]
+    return replace(stage, value=value, layers=(*stage.layers[:-1], replace(last, steps=(*last.steps, step))))
+
+
+def build_stages(region: Region, chain: bool = True) -> tuple[Stage, ...]:
+    """The stages of a region, producers first. ``chain`` false keeps every convolution a stage of its own."""
+    builder = _Builder(region, chain)
+    for node in region.nodes:
+        builder.visit(node)
+    for result in region.results:
+        stage = builder.pending.pop(result.value, None)
+        shared = bool(region.readers[result.value]) or sum(r.value == result.value for r in region.results) > 1
+        if stage is None or shared or stage.source is not None or stage.parts:
+            if stage is not None:
+                builder.stages.append(stage)
+            steps = (Addend(result.value),)
+            channels = region.by_name[result.value].channels
+            stage = Stage(result.value, channels, layers=(Layer((), steps, channels),))
+        builder.stages.append(replace(stage, result=result))
+    return tuple(builder.stages)

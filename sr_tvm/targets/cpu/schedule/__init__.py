@@ -1,0 +1,1 @@
+"""Schedules of kernels that no tuning record covers."""

@@ -1,0 +1,1 @@
+"""Phone GPUs, by OpenCL."""

@@ -1,0 +1,13 @@
+"""Qualcomm Adreno (Snapdragon phones)."""
+
+from __future__ import annotations
+
+from sr_tvm.targets.opencl.family import OpenCl
+
+
+class Adreno(OpenCl):
+    """Buffers only: TVM's texture path for Adreno gives wrong results in 0.27."""
+
+    name = "adreno"
+    description = "Qualcomm Adreno GPU of an Android phone, OpenCL"
+    gpu = {"device": "adreno", "keys": ["adreno", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}

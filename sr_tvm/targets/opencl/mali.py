@@ -1,0 +1,13 @@
+"""Arm Mali (Exynos, Dimensity and Tensor phones)."""
+
+from __future__ import annotations
+
+from sr_tvm.targets.opencl.family import OpenCl
+
+
+class Mali(OpenCl):
+    """Mali has no local memory of its own: plain buffers are its natural form."""
+
+    name = "mali"
+    description = "Arm Mali GPU of an Android phone, OpenCL"
+    gpu = {"device": "mali", "keys": ["mali", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}

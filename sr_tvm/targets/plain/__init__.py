@@ -1,0 +1,1 @@
+"""Scalar loops, for whatever compiles TIR: the reference of all lowerings."""
