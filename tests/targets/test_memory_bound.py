@@ -13,7 +13,7 @@ from tvm import s_tir, te, tirx
 
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.targets.cpu.schedule import matrix_vector
-from sr_tvm.targets.cpu.schedule.rules import schedule_kernel
+from sr_tvm.targets.cpu.schedule.rules import default_schedules
 
 VECTOR = 64  # bytes
 RNG = np.random.default_rng(0)
@@ -83,5 +83,6 @@ def test_which_products_it_is_for(function: tirx.PrimFunc, lanes: int | None) ->
 
 
 def test_weights_are_read_in_runs_of_a_page() -> None:
-    text = schedule_kernel(product(1, 4096, 512), VECTOR).script()
+    mod = tvm.IRModule({"main": product(1, 4096, 512)})
+    text = default_schedules(mod, tvm.target.Target("llvm"), VECTOR)["main"].script()
     assert "in T.parallel(4)" in text and "in T.unroll(8)" in text

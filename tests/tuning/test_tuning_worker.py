@@ -122,8 +122,9 @@ def test_build_error_is_told_and_the_worker_lives(measurer):
 def test_conv_against_its_default_schedule(measurer):
     from sr_tvm.targets.cpu.schedule.rules import default_schedules
 
-    for task in find_tasks(module(), tvm.target.Target(TARGET)):
-        scheduled = default_schedules(tvm.IRModule(dict(task.mod.functions_items())), 32)
+    target = tvm.target.Target(TARGET)
+    for task in find_tasks(module(), target):
+        scheduled = default_schedules(tvm.IRModule(dict(task.mod.functions_items())), target, 32)
         assert measurer.open_task(task.mod, scheduled).error is None
 
 

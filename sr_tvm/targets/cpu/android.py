@@ -41,7 +41,7 @@ class AndroidCpu(Target):
         return RowLowering(processor, records.lookup(processor) if records else None)
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
-        return default_schedules(mod, NEON_BYTES)
+        return default_schedules(mod, self.tvm_target(), NEON_BYTES)
 
     def link(self, output: Path, objects: list[Path]) -> None:
         link.shared(output, objects, *PAGES)

@@ -36,4 +36,5 @@ class Cpu(Target):
         return RowLowering(processor, records.lookup(processor) if records else None)
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
-        return default_schedules(mod, codegen.llvm_get_vector_width(self.tvm_target()) // 8)
+        target = self.tvm_target()
+        return default_schedules(mod, target, codegen.llvm_get_vector_width(target) // 8)
