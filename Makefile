@@ -22,8 +22,9 @@ demo: venv ## once round the whole loop on this machine, into runs/demo
 test: venv ## all tests, a file to a process: make test JOBS=1 for one after another
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: venv ## ruff, types and the tests of seconds
+check: venv ## ruff, the order of the rooms, types and the tests of seconds
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/tiny
 
