@@ -17,13 +17,14 @@ from functools import partial
 
 from tvm import tirx
 
+from sr_tvm.codegen.builder import Builder
+from sr_tvm.codegen.functions import Functions
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.delays import delays
 from sr_tvm.regions.region import Region, Source
 from sr_tvm.targets.lowering import Kernel, Shape
-from sr_tvm.targets.plain.function import Place
+from sr_tvm.targets.plain.places import INDEX, Place, dimensions
 from sr_tvm.targets.plain.rows import constants_of, node_function, node_key, store_function
-from sr_tvm.targets.plain.tir import Functions, argument, block, buffer, loop, number, variable, when
 
 
 class PlainLowering:
@@ -38,59 +39,57 @@ class PlainLowering:
             SrTvmError: the region has no result, or a pixel shuffle does not divide the channels.
         """
         check(region)
-        dims = [variable(n) if s is None else number(s) for s, n in zip(shape, "nhw", strict=True)]
+        b, dims = Builder(index=INDEX), dimensions(shape)
         batch, height, width = dims
         runtime = [dim for dim, s in zip(dims, shape, strict=True) if s is None]
-        image, step = variable("image"), variable("step")
         times = delays(region)
         places, data = {}, {}
         for node in region.nodes:
             ring = 0 if isinstance(node, Source) else times.live[node.name]
-            places[node.name] = Place(node.channels, ring)
-            extents = (node.channels, ring, width) if ring else (batch, node.channels, height, width)
-            data[node.name] = buffer(node.name, extents)
+            places[node.name] = place = Place(node.channels, ring)
+            data[node.name] = b.tensor(node.name, place.extents(*dims))
+            if ring:
+                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has
+                # one row. It leaves alone what is passed on as a pointer, as all rings are.
+                b.add(tirx.AllocBuffer(data[node.name]))
         outputs = [
-            buffer(f"out{i}", (batch, places[r.value].channels // r.shuffle**2, height * r.shuffle, width * r.shuffle))
+            b.tensor(
+                f"out{i}", (batch, places[r.value].channels // r.shuffle**2, height * r.shuffle, width * r.shuffle)
+            )
             for i, r in enumerate(region.results)
         ]
 
         functions = Functions(name)
-        rings, body, constants, constant_buffers = [], [], [], []
-        for node in region.nodes:
-            place, work = places[node.name], []
-            row = step - number(times.delay[node.name])
-            where = [argument(image), argument(row), *runtime]
-            if not isinstance(node, Source):
-                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has
-                # one row. It leaves alone what is passed on as a pointer, as all rings are.
-                rings.append(tirx.AllocBuffer(data[node.name]))
-                arrays = constants_of(node)
-                buffers = [buffer(f"{node.name}_{i}", array.shape) for i, array in enumerate(arrays)]
-                constants += arrays
-                constant_buffers += buffers
-                inputs = [places[i] for i in node.inputs]
-                used = [data[node.name], *(data[i] for i in node.inputs), *buffers]
-                pointers = [b.data for b in used]
-                key = (node_key(node), place, *inputs)
-                make = partial(node_function, node, place, inputs, shape)
-                work.append(functions.call(key, make, [*pointers, *where]))
-            for result, out in zip(region.results, outputs, strict=True):
-                if result.value == node.name:
-                    r = result.shuffle
-                    pointers = [out.data, data[node.name].data]
-                    make = partial(store_function, place, r, shape)
-                    work.append(functions.call(("store", place, r), make, [*pointers, *where]))
-            if work:
-                body.append(when(tirx.And(row >= number(0), row < height), block(work)))
+        constants = {node.name: constants_of(node) for node in region.nodes}
+        weights = {
+            node: [b.tensor(f"{node}_{i}", array.shape) for i, array in enumerate(arrays)]
+            for node, arrays in constants.items()
+        }
+        with b.loop("image", batch) as image, b.loop("step", height + times.last) as step:
+            for node in region.nodes:
+                place, row, calls = places[node.name], step - times.delay[node.name], []
+                if not isinstance(node, Source):
+                    inputs = [places[i] for i in node.inputs]
+                    make = partial(node_function, node, place, inputs, shape)
+                    used = [data[node.name], *(data[i] for i in node.inputs), *weights[node.name]]
+                    calls.append((functions.of((node_key(node), place, *inputs), make), used))
+                for result, out in zip(region.results, outputs, strict=True):
+                    if result.value == node.name:
+                        make = partial(store_function, place, result.shuffle, shape)
+                        function = functions.of(("store", place, result.shuffle), make)
+                        calls.append((function, [out, data[node.name]]))
+                if calls:
+                    where = [tirx.Cast("int32", image), tirx.Cast("int32", row), *runtime]
+                    with b.when(tirx.And(row >= 0, row < height)):
+                        for function, buffers in calls:
+                            b.call(function, [*(buffer.data for buffer in buffers), *where])
 
-        steps = loop(step, number(0), height + number(times.last), block(body))
-        params = [*(data[source.name] for source in region.sources), *constant_buffers, *outputs]
-        entry = tirx.PrimFunc(params, block([*rings, loop(image, number(0), batch, steps)]))
+        sources = [data[source.name] for source in region.sources]
         kernel = Kernel(
-            functions={name: entry.with_attr("tirx.noalias", True), **functions.made},
+            functions={name: b.entry([*sources, *sum(weights.values(), []), *outputs]), **functions.made},
             entry=name,
             inputs=tuple(source.name for source in region.sources),
-            constants=tuple(constants),
+            constants=tuple(array for arrays in constants.values() for array in arrays),
             outputs=tuple((r.value, places[r.value].channels, r.shuffle) for r in region.results),
         )
         return [kernel]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 from tvm import tirx
 
+from sr_tvm.codegen.builder import Expr
 from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise
+from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.lowering import Shape
-from sr_tvm.targets.plain.function import Place, RowFunction, Rows
-from sr_tvm.targets.plain.tir import block, load, loop, number, real, store, variable, when
+from sr_tvm.targets.plain.places import Place, RowFunction, Rows
 
 
 def constants_of(node: Node) -> list[np.ndarray]:
@@ -21,7 +21,7 @@ def constants_of(node: Node) -> list[np.ndarray]:
         arrays: Sequence[np.ndarray] = (node.weight, node.bias)
     else:
         arrays = node.parameters if isinstance(node, Pointwise) else ()
-    return [np.ascontiguousarray(array, dtype="float32") for array in arrays]
+    return [np.ascontiguousarray(array, dtype=FLOAT32) for array in arrays]
 
 
 def node_key(node: Node) -> Hashable:
@@ -31,39 +31,41 @@ def node_key(node: Node) -> Hashable:
     return node.function if isinstance(node, Pointwise) else type(node).__name__
 
 
-def node_function(node: Node, place: Place, inputs: Sequence[Place], shape: Shape) -> tirx.PrimFunc:
+def node_function(node: Node, place: Place, inputs: Sequence[Place], shape: Shape, name: str) -> tirx.PrimFunc:
     """Compute a row of ``node``: pointers are its output, its inputs, its :func:`constants_of`."""
     f = RowFunction(shape)
     out = f.rows("out", place)
     sources = [f.rows(f"in{i}", source) for i, source in enumerate(inputs)]
     constants = [f.array(f"constant{i}", array.shape) for i, array in enumerate(constants_of(node))]
     if isinstance(node, Conv):
-        return f.function(conv_row(f, node, out, sources, *constants))
-    if isinstance(node, Concat):
-        firsts = accumulate([source.channels for source in inputs], initial=0)
-        parts = zip(sources, firsts, strict=False)
-        return f.function(block([each_pixel(out, [source], lambda x, _: x, first) for source, first in parts]))
-    if isinstance(node, Add):
-        return f.function(each_pixel(out, sources, lambda a, b, _: a + b))
-    assert isinstance(node, Pointwise)
-    kind = node.function
-    return f.function(each_pixel(out, sources, lambda x, c: pointwise(kind, x, [load(p, c) for p in constants])))
+        conv_row(node, out, sources, *constants)
+    elif isinstance(node, Concat):
+        first = 0
+        for source in sources:
+            each_pixel(out, [source], lambda x, _: x, first)
+            first += source.place.channels
+    elif isinstance(node, Add):
+        each_pixel(out, sources, lambda a, b, _: a + b)
+    else:
+        assert isinstance(node, Pointwise)
+        kind = node.function
+        each_pixel(out, sources, lambda x, c: pointwise(f, kind, x, [f.load(p, c) for p in constants]))
+    return f.private(name)
 
 
-def each_pixel(out: Rows, inputs: Sequence[Rows], value: Any, first: int = 0) -> tirx.Stmt:
+def each_pixel(out: Rows, inputs: Sequence[Rows], value: Callable[..., Expr], first: int = 0) -> None:
     """Channel c + ``first`` of the row becomes ``value``(channel c of each input ..., c)."""
-    c, x, row = variable("c"), variable("x"), out.of.row
-    result = value(*[load(source.data, *source.at(c, row, x)) for source in inputs], c)
-    body = store(out.data, result, *out.at(c + number(first), row, x))
-    return loop(c, number(0), number(inputs[0].place.channels), loop(x, number(0), out.of.width, body))
+    f = out.of
+    with f.loop("c", inputs[0].place.channels) as c, f.loop("x", f.width) as x:
+        out.store(value(*[source.load(c, f.row, x) for source in inputs], c), c + first, f.row, x)
 
 
-def pointwise(function: str, x: Any, p: Sequence[Any]) -> Any:
+def pointwise(f: RowFunction, function: str, x: Expr, p: Sequence[Expr]) -> Expr:
     match function:
         case "relu":
-            return tirx.max(x, real(0))
+            return tirx.max(x, f.real(0))
         case "prelu":
-            return tirx.Select(x > real(0), x, x * p[0])
+            return tirx.Select(x > f.real(0), x, x * p[0])
         case "clip":
             return tirx.min(tirx.max(x, p[0]), p[1])
         case "shift":
@@ -73,47 +75,45 @@ def pointwise(function: str, x: Any, p: Sequence[Any]) -> Any:
     raise ValueError(function)
 
 
-def conv_row(
-    f: RowFunction, conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var
-) -> tirx.Stmt:
+def conv_row(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var) -> None:
     """The row of each output channel is the accumulator: one pass over it for each tap of each input channel.
 
     A tap's pass covers the pixels whose neighbour lies in the picture, so padding needs no test inside the loop.
     """
+    f, whole = out.of, conv.groups == 1
     of_group, (_, depth, kh, kw) = conv.channels // conv.groups, conv.weight.shape
-    o, x = variable("o"), variable("x")
-    work = [loop(x, number(0), f.width, store(out.data, load(bias, o), *out.at(o, f.row, x)))]
-    first = 0
-    for source in inputs:
-        channels, whole = source.place.channels, conv.groups == 1
-        i, ky, kx, x = variable("i"), variable("ky"), variable("kx"), variable("x")
-        above = f.row + ky - number(kh // 2)
-        # A pixel x reads x + aside: both must be inside.
-        aside = kx - number(kw // 2)
-        start = tirx.max(number(0), number(0) - aside)
-        extent = tirx.max(tirx.min(f.width, f.width - aside) - start, number(0))
-        # ``i`` counts the channels of this input where all are read, the weight's own where groups are.
-        member = i + number(first) if whole else i
-        channel = i if whole else tirx.floordiv(o, number(of_group)) * number(depth) + i - number(first)
-        tap, here = tirx.Var("tap", "float32"), out.at(o, f.row, x)
-        product = load(source.data, *source.at(channel, above, x + aside)) * tap
-        body: tirx.Stmt = loop(x, start, extent, store(out.data, load(out.data, *here) + product, *here))
-        body = block([tirx.Bind(tap, load(weight, o, member, ky, kx)), when(tap != real(0), body)])
-        body = when(tirx.And(above >= number(0), above < f.height), loop(kx, number(0), number(kw), body))
-        if not whole and len(inputs) > 1:
-            body = when(tirx.And(channel >= number(0), channel < number(channels)), body)
-        body = loop(ky, number(0), number(kh), body)
-        work.append(loop(i, number(0), number(channels if whole else depth), body))
-        first += channels
-    return loop(o, number(0), number(conv.channels), block(work))
+    with f.loop("o", conv.channels) as o:
+        with f.loop("x", f.width) as x:
+            out.store(f.load(bias, o), o, f.row, x)
+        first = 0
+        for source in inputs:
+            channels = source.place.channels
+            with f.loop("i", channels if whole else depth) as i, f.loop("ky", kh) as ky, ExitStack() as inside:
+                # ``i`` counts the channels of this input where all are read, the weight's own where groups are.
+                member = i + first if whole else i
+                channel = i if whole else o // of_group * depth + i - first
+                if not whole and len(inputs) > 1:
+                    inside.enter_context(f.when(tirx.And(channel >= 0, channel < channels)))
+                above = f.row + ky - kh // 2
+                inside.enter_context(f.when(tirx.And(above >= 0, above < f.height)))
+                with f.loop("kx", kw) as kx:
+                    tap = f.bind("tap", f.load(weight, o, member, ky, kx))
+                    # A pixel x reads x + aside: both must be inside.
+                    aside = kx - kw // 2
+                    start = tirx.max(f.integer(0), 0 - aside)
+                    extent = tirx.max(tirx.min(f.width, f.width - aside) - start, f.integer(0))
+                    with f.when(tap != f.real(0)), f.loop("x", extent, start=start) as x:
+                        product = source.load(channel, above, x + aside) * tap
+                        out.store(out.load(o, f.row, x) + product, o, f.row, x)
+            first += channels
 
 
-def store_function(place: Place, shuffle: int, shape: Shape) -> tirx.PrimFunc:
+def store_function(place: Place, shuffle: int, shape: Shape, name: str) -> tirx.PrimFunc:
     """Write a row of a result to a tensor (N, C / r^2, H * r, W * r), at the address its pixel shuffle says."""
-    f, channels = RowFunction(shape), place.channels // shuffle**2
-    out = f.array("out", (f.batch, channels, f.height * shuffle, f.width * shuffle))
+    f, r, channels = RowFunction(shape), shuffle, place.channels // shuffle**2
+    out = f.array("out", (f.batch, channels, f.height * r, f.width * r))
     value = f.rows("value", place)
-    c, dy, dx, x, r = variable("c"), variable("dy"), variable("dx"), variable("x"), number(shuffle)
-    pixel = load(value.data, *value.at((c * r + dy) * r + dx, f.row, x))
-    body = loop(x, number(0), f.width, store(out, pixel, f.image, c, f.row * r + dy, x * r + dx))
-    return f.function(loop(c, number(0), number(channels), loop(dy, number(0), r, loop(dx, number(0), r, body))))
+    with f.loop("c", channels) as c, f.loop("dy", r) as dy, f.loop("dx", r) as dx, f.loop("x", f.width) as x:
+        pixel = value.load((c * r + dy) * r + dx, f.row, x)
+        f.store(out, pixel, f.image, c, f.row * r + dy, x * r + dx)
+    return f.private(name)

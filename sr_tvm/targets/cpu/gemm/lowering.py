@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.codegen.gemm_writer import Expr, Writer
+from sr_tvm.codegen.builder import Builder, Expr
 from sr_tvm.codegen.winograd import TAPS, transform_weight
 from sr_tvm.regions.region import Conv, Pointwise, Region, Source
+from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.cpu.gemm.writer import Layer, Plan, WinogradWriter
 from sr_tvm.targets.lowering import Kernel, Shape
 
@@ -47,7 +48,7 @@ def winograd_gemm(
     plan = plan or choose(layer, lanes, registers, l2_bytes)
     parameters = (conv.bias, *(activation.parameters if activation else ()))
     padded = math.ceil(layer.outputs / plan.block) * plan.block
-    buffers = [tirx.decl_buffer((padded,), "float32", f"c{i}") for i in range(len(parameters))]
+    buffers = [tirx.decl_buffer((padded,), FLOAT32, f"c{i}") for i in range(len(parameters))]
     last = partial(_last, activation.function if activation else None, buffers)
     return Kernel(
         functions={name: WinogradWriter(layer, plan, last).function(buffers)},
@@ -58,10 +59,10 @@ def winograd_gemm(
     )
 
 
-def _last(function: str | None, buffers: list[tirx.Var], w: Writer, value: Expr, channel: Expr) -> Expr:
+def _last(function: str | None, buffers: list[tirx.Var], w: Builder, value: Expr, channel: Expr) -> Expr:
     """What a vector of sums becomes: bias and activation."""
     bias, *parameters = [w.load(buffer, channel) for buffer in buffers]
-    value = w.vector(value + bias)
+    value = w.bind("x", value + bias)
     match function:
         case "relu":
             return tirx.max(value, w.splat(0))

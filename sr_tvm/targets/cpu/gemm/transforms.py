@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from sr_tvm.codegen.gemm_writer import Expr, Writer
+from sr_tvm.codegen.builder import Builder, Expr
 from sr_tvm.codegen.winograd import matrices
 
-Transform = Callable[[Writer, Sequence[Expr], int], list[Expr]]
+Transform = Callable[[Builder, Sequence[Expr], int], list[Expr]]
 
 
-def input_transform(w: Writer, d: Sequence[Expr], m: int) -> list[Expr]:
+def input_transform(w: Builder, d: Sequence[Expr], m: int) -> list[Expr]:
     """B^T d of m + 2 vectors. The rows of the points p and -p are E + p O and E - p O."""
     rows = matrices(m)[2]
     result = [_combine(w, rows[0], d)]
@@ -22,16 +22,16 @@ def input_transform(w: Writer, d: Sequence[Expr], m: int) -> list[Expr]:
         e = _combine(w, even, d)
         o = _combine(w, [c / point for c in odd], d)
         p = w.splat(float(point))
-        result += [w.vector(e + p * o), w.vector(e - p * o)]
+        result += [w.bind("x", e + p * o), w.bind("x", e - p * o)]
     return [*result, _combine(w, rows[-1], d)]
 
 
-def output_transform(w: Writer, v: Sequence[Expr], m: int) -> list[Expr]:
+def output_transform(w: Builder, v: Sequence[Expr], m: int) -> list[Expr]:
     """A^T v of m + 2 vectors, m of them. The columns of p and -p differ in the sign of every other row."""
     a = matrices(m)[0]
     pairs = range(1, m, 2)
-    sums = [w.vector(v[j] + v[j + 1]) for j in pairs]
-    differences = [w.vector(v[j] - v[j + 1]) for j in pairs]
+    sums = [w.bind("x", v[j] + v[j + 1]) for j in pairs]
+    differences = [w.bind("x", v[j] - v[j + 1]) for j in pairs]
     result = []
     for i, row in enumerate(a):
         terms = [v[0], *(differences if i % 2 else sums), v[-1]]
@@ -39,13 +39,13 @@ def output_transform(w: Writer, v: Sequence[Expr], m: int) -> list[Expr]:
     return result
 
 
-def square(w: Writer, values: Sequence[Sequence[Expr]], m: int, transform: Transform) -> list[list[Expr]]:
+def square(w: Builder, values: Sequence[Sequence[Expr]], m: int, transform: Transform) -> list[list[Expr]]:
     """A transform along the columns, then along the rows, of (m + 2) x (m + 2) vectors."""
     columns = [transform(w, column, m) for column in zip(*values, strict=True)]
     return [transform(w, row, m) for row in zip(*columns, strict=True)]
 
 
-def _combine(w: Writer, coefficients: Sequence[Fraction], values: Sequence[Expr]) -> Expr:
+def _combine(w: Builder, coefficients: Sequence[Fraction], values: Sequence[Expr]) -> Expr:
     """Sum of the products; a product with one costs nothing, the others are fused with an addition."""
     terms = [(c, v) for c, v in zip(coefficients, values, strict=True) if c]
     terms.sort(key=lambda term: term[0] != 1)
@@ -53,4 +53,4 @@ def _combine(w: Writer, coefficients: Sequence[Fraction], values: Sequence[Expr]
     total = v if c == 1 else w.splat(float(c)) * v
     for c, v in terms[1:]:
         total = total + v if c == 1 else total + w.splat(float(c)) * v
-    return w.vector(total)
+    return w.bind("x", total)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from sr_tvm.codegen.gemm_writer import Expr, Writer
+from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.shuffles import transpose
 from sr_tvm.targets.cpu.gemm.transforms import input_transform, output_transform, square
 
-Activation = Callable[[Writer, Expr, Expr], Expr]
+Activation = Callable[[Builder, Expr, Expr], Expr]
 """The vector of results from that of sums and the number of its first output channel."""
 
 
@@ -55,7 +56,7 @@ class Layer:
     width: int
 
 
-class WinogradWriter(Writer):
+class WinogradWriter(Builder):
     def __init__(self, layer: Layer, plan: Plan, activation: Activation) -> None:
         super().__init__(plan.lanes)
         self.layer, self.plan, self.activation = layer, plan, activation
@@ -74,63 +75,62 @@ class WinogradWriter(Writer):
     def function(self, activation_buffers: list[tirx.Var]) -> tirx.PrimFunc:
         layer, plan = self.layer, self.plan
         size = (layer.height, layer.width)
-        self.x = tirx.decl_buffer((layer.batch, layer.inputs, *size), "float32", "x")
-        self.u = tirx.decl_buffer((self.blocks, self.n**2, layer.inputs, plan.block), "float32", "u")
-        self.y = tirx.decl_buffer((layer.batch, layer.outputs, *size), "float32", "y")
+        self.x = self.tensor("x", (layer.batch, layer.inputs, *size))
+        self.u = self.tensor("u", (self.blocks, self.n**2, layer.inputs, plan.block))
+        self.y = self.tensor("y", (layer.batch, layer.outputs, *size))
         bands = self.down // plan.rows
         if plan.split:
-            with self.loop(layer.batch * bands, "band") as band:
+            with self.loop("band", layer.batch * bands) as band:
                 self._split_band(band // bands, band % bands * plan.rows)
         else:
-            with self.loop(layer.batch * bands, "band", parallel=True) as band:
+            with self.loop("band", layer.batch * bands, tirx.ForKind.PARALLEL) as band:
                 self._whole_band(band // bands, band % bands * plan.rows)
-        function = tirx.PrimFunc([self.x, self.u, *activation_buffers, self.y], self.body())
-        return function.with_attr("tirx.noalias", True)
+        return self.entry([self.x, self.u, *activation_buffers, self.y])
 
     def _whole_band(self, image: Expr, row: Expr) -> None:
-        v = self.scratch(self.n**2 * self.v_position, "v")
-        products = self.scratch(self.n**2 * self.m_position, "m")
+        v = self.scratch("v", self.n**2 * self.v_position)
+        products = self.scratch("m", self.n**2 * self.m_position)
         pixels, edge, result = self._input_scratch(), self._edge_scratch(), self._result_scratch()
         whole, rest = divmod(self.layer.inputs, self.lanes)
-        with self.loop(whole, "group") as group:
+        with self.loop("group", whole) as group:
             self._input(image, row, group, self.lanes, v, pixels, edge)
         if rest:
-            self._input(image, row, tirx.IntImm("int32", whole), rest, v, pixels, edge)
-        with self.loop(self.blocks, "block") as block:
+            self._input(image, row, self.integer(whole), rest, v, pixels, edge)
+        with self.loop("block", self.blocks) as block:
             self._products(block, v, products)
             self._results(image, row, block, products, result, edge)
 
     def _split_band(self, image: Expr, row: Expr) -> None:
-        v = self.scratch(self.n**2 * self.v_position, "v")
+        v = self.scratch("v", self.n**2 * self.v_position)
         whole, rest = divmod(self.layer.inputs, self.lanes)
-        with self.loop(whole, "group", parallel=True) as group:
+        with self.loop("group", whole, tirx.ForKind.PARALLEL) as group:
             pixels, edge = self._input_scratch(), self._edge_scratch()
             self._input(image, row, group, self.lanes, v, pixels, edge)
         if rest:
             pixels, edge = self._input_scratch(), self._edge_scratch()
-            self._input(image, row, tirx.IntImm("int32", whole), rest, v, pixels, edge)
-        with self.loop(self.blocks, "block", parallel=True) as block:
-            products = self.scratch(self.n**2 * self.m_position, "m")
+            self._input(image, row, self.integer(whole), rest, v, pixels, edge)
+        with self.loop("block", self.blocks, tirx.ForKind.PARALLEL) as block:
+            products = self.scratch("m", self.n**2 * self.m_position)
             result, edge = self._result_scratch(), self._edge_scratch()
             self._products(block, v, products)
             self._results(image, row, block, products, result, edge)
 
     def _input_scratch(self) -> tirx.Var:
         """n rows of the picture with its zero border, (row, pixel, channel); the border's columns are written here."""
-        pixels = self.scratch(self.n * self.padded * self.lanes, "p")
+        pixels = self.scratch("p", self.n * self.padded * self.lanes)
         zero = self.splat(0)
-        with self.loop(self.n, "r") as r:
+        with self.loop("r", self.n) as r:
             self.store(pixels, zero, r * (self.padded * self.lanes))
             right = self.layer.width + 1
-            with self.loop(self.padded - right, "c") as c:
+            with self.loop("c", self.padded - right) as c:
                 self.store(pixels, zero, (r * self.padded + right + c) * self.lanes)
         return pixels
 
     def _edge_scratch(self) -> tirx.Var | None:
-        return self.scratch(self.lanes**2, "e") if self.layer.width < self.lanes else None
+        return self.scratch("e", self.lanes**2) if self.layer.width < self.lanes else None
 
     def _result_scratch(self) -> tirx.Var:
-        return self.scratch(self.plan.m * max(self.across * self.plan.m, self.lanes) * self.lanes, "q")
+        return self.scratch("q", self.plan.m * max(self.across * self.plan.m, self.lanes) * self.lanes)
 
     # The input
 
@@ -140,18 +140,18 @@ class WinogradWriter(Writer):
         """V of one vector of channels, of which ``valid`` exist."""
         m, n, lanes = self.plan.m, self.n, self.lanes
         channel = group * lanes
-        with self.loop(self.plan.rows, "tr") as down:
-            with self.loop(n, "r") as r:
-                y = self.bind((row + down) * m + r - 1, "y")
-                start = self.bind(r * (self.padded * lanes) + lanes, "s")
-                with self.aside() as outside, self.loop(self.layer.width, "c") as c:
-                    self.store(pixels, self.splat(0), start + c * lanes)
-                with self.when(tirx.all(y >= 0, y < self.layer.height), outside):
+        with self.loop("tr", self.plan.rows) as down:
+            with self.loop("r", n) as r:
+                y = self.bind("y", (row + down) * m + r - 1)
+                start = self.bind("s", r * (self.padded * lanes) + lanes)
+                with self.when(tirx.all(y >= 0, y < self.layer.height)):
                     self._read_row(image, channel, valid, y, pixels, start, edge)
-            with self.loop(self.across, "tx") as tx:
-                tile = self.bind((down * self.across + tx) * self.v_tile + channel, "t")
+                with self.otherwise(), self.loop("c", self.layer.width) as c:
+                    self.store(pixels, self.splat(0), start + c * lanes)
+            with self.loop("tx", self.across) as tx:
+                tile = self.bind("t", (down * self.across + tx) * self.v_tile + channel)
                 d = [
-                    [self.vector(self.load(pixels, ((i * self.padded) + tx * m + j) * lanes)) for j in range(n)]
+                    [self.bind("x", self.load(pixels, ((i * self.padded) + tx * m + j) * lanes)) for j in range(n)]
                     for i in range(n)
                 ]
                 for i, values in enumerate(square(self, d, m, input_transform)):
@@ -164,23 +164,23 @@ class WinogradWriter(Writer):
         lanes, width = self.lanes, self.layer.width
 
         def chunk(x: Expr) -> None:
-            rows = [self.vector(self.load(self.x, image, channel + k, y, x)) for k in range(valid)]
+            rows = [self.bind("x", self.load(self.x, image, channel + k, y, x)) for k in range(valid)]
             rows += [self.splat(0)] * (lanes - valid)
-            for k, value in enumerate(self.transpose(rows)):
+            for k, value in enumerate(transpose(self, rows)):
                 self.store(pixels, value, start + (x + k) * lanes)
 
         if edge is None:
-            with self.loop(width // lanes, "c") as c:
+            with self.loop("c", width // lanes) as c:
                 chunk(c * lanes)
             if width % lanes:
-                chunk(tirx.IntImm("int32", width - lanes))
+                chunk(self.integer(width - lanes))
             return
         for k in range(valid):
             for at, size in _pieces(width):
-                piece = tirx.BufferLoad(self.x, [image, channel + k, y, self.span(at, size)])
+                piece = self.load(self.x, image, channel + k, y, at, lanes=size)
                 self.store(edge, piece, k * lanes + at, lanes=size)
-        rows = [self.vector(self.load(edge, k * lanes)) for k in range(valid)] + [self.splat(0)] * (lanes - valid)
-        for k, value in enumerate(self.transpose(rows)[:width]):
+        rows = [self.bind("x", self.load(edge, k * lanes)) for k in range(valid)] + [self.splat(0)] * (lanes - valid)
+        for k, value in enumerate(transpose(self, rows)[:width]):
             self.store(pixels, value, start + k * lanes)
 
     # The products
@@ -188,40 +188,39 @@ class WinogradWriter(Writer):
     def _products(self, block: Expr, v: tirx.Var, products: tirx.Var) -> None:
         groups = math.ceil(self.count / self.plan.tiles)
         small, more = divmod(self.count, groups)
-        with self.loop(self.n**2, "p") as p:
+        with self.loop("p", self.n**2) as p:
             first = 0
             for size, times in ((small + 1, more), (small, groups - more)):
                 if times:
-                    with self.loop(times, "g") as g:
+                    with self.loop("g", times) as g:
                         self._register_tile(block, p, first + g * size, size, v, products)
                 first += size * times
 
     def _register_tile(self, block: Expr, p: Expr, tile: Expr, size: int, v: tirx.Var, products: tirx.Var) -> None:
         plan, lanes = self.plan, self.lanes
-        sums = [self.registers(plan.vectors, "a") for _ in range(size)]
+        sums = [[self.register("a") for _ in range(plan.vectors)] for _ in range(size)]
         for row in sums:
             for register in row:
-                self.put(register, self.splat(0))
-        source = self.bind(p * self.v_position + tile * self.v_tile, "sv")
+                register.set(self.splat(0))
+        source = self.bind("sv", p * self.v_position + tile * self.v_tile)
 
         def step(i: Expr) -> None:
-            weights = [self.vector(self.load(self.u, block, p, i, k * lanes), "w") for k in range(plan.vectors)]
+            weights = [self.bind("w", self.load(self.u, block, p, i, k * lanes)) for k in range(plan.vectors)]
             for t, row in enumerate(sums):
-                scalar = tirx.BufferLoad(v, [source + i + t * self.v_tile])
-                value = self.vector(tirx.Broadcast(scalar, lanes), "b")
+                value = self.bind("b", self.splat(self.scalar(v, source + i + t * self.v_tile)))
                 for register, weight in zip(row, weights, strict=True):
-                    self.put(register, self.get(register) + value * weight)
+                    register.fma(value, weight)
 
         whole, rest = divmod(self.layer.inputs, plan.unroll)
-        with self.loop(whole, "i") as i:
+        with self.loop("i", whole) as i:
             for k in range(plan.unroll):
                 step(i * plan.unroll + k)
         for k in range(rest):
-            step(tirx.IntImm("int32", whole * plan.unroll + k))
-        target = self.bind(p * self.m_position + tile * plan.block, "sm")
+            step(self.integer(whole * plan.unroll + k))
+        target = self.bind("sm", p * self.m_position + tile * plan.block)
         for t, row in enumerate(sums):
             for k, register in enumerate(row):
-                self.store(products, self.get(register), target + t * plan.block + k * lanes)
+                self.store(products, register.get(), target + t * plan.block + k * lanes)
 
     # The results
 
@@ -230,21 +229,21 @@ class WinogradWriter(Writer):
     ) -> None:
         m, n, lanes = self.plan.m, self.n, self.lanes
         stride = max(self.across * m, lanes)
-        with self.loop(self.plan.vectors, "k") as k:
-            channel = self.bind(block * self.plan.block + k * lanes, "o")
-            with self.loop(self.plan.rows, "tr") as down:
-                with self.loop(self.across, "tx") as tx:
-                    tile = self.bind((down * self.across + tx) * self.plan.block + k * lanes, "t")
+        with self.loop("k", self.plan.vectors) as k:
+            channel = self.bind("o", block * self.plan.block + k * lanes)
+            with self.loop("tr", self.plan.rows) as down:
+                with self.loop("tx", self.across) as tx:
+                    tile = self.bind("t", (down * self.across + tx) * self.plan.block + k * lanes)
                     v = [
-                        [self.vector(self.load(products, tile + (i * n + j) * self.m_position)) for j in range(n)]
+                        [self.bind("x", self.load(products, tile + (i * n + j) * self.m_position)) for j in range(n)]
                         for i in range(n)
                     ]
                     for i, values in enumerate(square(self, v, m, output_transform)):
                         for j, value in enumerate(values):
                             done = self.activation(self, value, channel)
                             self.store(result, done, (i * stride + tx * m + j) * lanes)
-                with self.loop(m, "r") as r:
-                    y = self.bind((row + down) * m + r, "y")
+                with self.loop("r", m) as r:
+                    y = self.bind("y", (row + down) * m + r)
                     with self.when(y < self.layer.height):
                         self._write_row(image, channel, y, result, r * (stride * lanes), edge)
 
@@ -262,8 +261,8 @@ class WinogradWriter(Writer):
                     self.store(self.y, value, image, channel + row, y, x, lanes=size)
 
         def chunk(x: Expr) -> None:
-            columns = [self.vector(self.load(result, start + (x + k) * lanes)) for k in range(lanes)]
-            for k, value in enumerate(self.transpose(columns)):
+            columns = [self.bind("x", self.load(result, start + (x + k) * lanes)) for k in range(lanes)]
+            for k, value in enumerate(transpose(self, columns)):
                 if edge is None:
                     put(k, value, x, lanes)
                     continue
@@ -271,10 +270,10 @@ class WinogradWriter(Writer):
                     piece = tirx.Shuffle([value], list(range(at, at + size)))
                     put(k, piece, at, size)
 
-        with self.loop(max(1, width // lanes), "c") as c:
+        with self.loop("c", max(1, width // lanes)) as c:
             chunk(c * lanes)
         if edge is None and width % lanes:
-            chunk(tirx.IntImm("int32", width - lanes))
+            chunk(self.integer(width - lanes))
 
 
 def _odd(count: int) -> int:

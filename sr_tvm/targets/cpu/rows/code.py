@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
+from sr_tvm.codegen.builder import Builder
 from sr_tvm.regions.region import Pointwise
-from sr_tvm.targets.cpu.rows.emit import POINTER, Emitter
+from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.stages import Addend, Stage, Step
+
+
+def builder(layout: Layout) -> Builder:
+    """What all functions of a kernel are written with."""
+    element = layout.element
+    return Builder(layout.lanes, element.dtype, sums=FLOAT32 if element.emulated else None)
 
 
 @dataclass
@@ -24,7 +31,7 @@ class Packed:
 
     def add(self, numbers: np.ndarray) -> int:
         """Append, and give the offset from the stage's first number."""
-        flat = np.ascontiguousarray(numbers, dtype="float32").ravel()
+        flat = np.ascontiguousarray(numbers, dtype=FLOAT32).ravel()
         offset = self.size
         self.arrays.append(flat)
         self.size += flat.size
@@ -39,33 +46,19 @@ class StageCode:
 
     def __init__(self, stage: Stage, layout: Layout, rows: int, scratch: int, widths: dict[str, int]) -> None:
         self.stage, self.layout, self.rows, self.scratch, self.widths = stage, layout, rows, scratch, widths
-        self.e = Emitter(layout.lanes, layout.element)
-        self.ws_pointer, self.p_pointer = (tirx.Var(name, self.e.pointer) for name in ("ws", "p"))
-        self.params: list[Any] = [self.ws_pointer, self.p_pointer]
-        self.ws = self.e.buffer("W", self.ws_pointer)
-        self.p = self.e.buffer("P", self.p_pointer)
+        self.e = e = builder(layout)
+        self.ws = e.view("W", e.pointer("ws"))
+        self.p = e.view("P", e.pointer("p"))
         self.memory = None
         if stage.result is not None or stage.source is not None:
-            pointer = tirx.Var("memory", POINTER)
-            self.params.append(pointer)
-            self.memory = self.e.buffer("M", pointer)
-        self.weights, self.blocks = self.int32("weights"), self.int32("blocks")
+            self.memory = e.view("M", e.pointer("memory", FLOAT32))
+        self.weights, self.blocks = e.parameter("weights"), e.parameter("blocks")
         self.inputs = {
-            value: {dy: self.int32(f"in{i}_{dy + halo}") for dy in range(-halo, rows + halo)}
+            value: {dy: e.parameter(f"in{i}_{dy + halo}") for dy in range(-halo, rows + halo)}
             for i, (value, halo) in enumerate(stage.reads.items())
         }
-        self.outputs = [] if stage.result is not None else [self.int32(f"out{r}") for r in range(rows)]
+        self.outputs = [] if stage.result is not None else [e.parameter(f"out{r}") for r in range(rows)]
         self.column: Any = None  # of the column block at hand
-
-    def int32(self, name: str) -> Any:
-        var = tirx.Var(name, "int32")
-        self.params.append(var)
-        return var
-
-    def int64(self, name: str) -> Any:
-        var = tirx.Var(name, "int64")
-        self.params.append(var)
-        return var
 
     def number(self, offset: Any) -> Any:
         """A packed number, in all lanes."""

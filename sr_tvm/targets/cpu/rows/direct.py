@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
+from sr_tvm.codegen.builder import Builder, Register
 from sr_tvm.regions.region import Conv, taps
 from sr_tvm.targets.cpu.rows.code import Packed, StageCode
-from sr_tvm.targets.cpu.rows.emit import Emitter, Register
 
 
 def skips(conv: Conv) -> bool:
@@ -91,13 +91,10 @@ def emit_direct(
 
 
 @contextmanager
-def _channels(e: Emitter, count: int, unroll: int) -> Iterator[Any]:
+def _channels(e: Builder, count: int, unroll: int) -> Iterator[Any]:
     """A loop over channels, some of them an iteration."""
     some = gcd(count, unroll)
-    with (
-        e.loop("c", count // some) as c,
-        e.loop("u", some, tirx.ForKind.UNROLLED if some > 1 else tirx.ForKind.SERIAL) as u,
-    ):
+    with e.loop("c", count // some) as c, e.loop("u", some, tirx.ForKind.UNROLLED) as u:
         yield c * some + u
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -10,7 +11,8 @@ from tvm import tirx
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.cpu.rows.emit import FLOAT, POINTER, Emitter, call, private
+from sr_tvm.regions.value import FLOAT32
+from sr_tvm.targets.cpu.rows.code import builder
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.plan import Plan
 from sr_tvm.targets.cpu.rows.stage import Function
@@ -19,45 +21,63 @@ from sr_tvm.targets.lowering import Shape
 MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 
 
-class Driver:
-    """Builds the entry. ``functions[i]`` is the code of stage i, called by ``names[i]``; its numbers begin at
-    ``weights[i]``."""
+@dataclass(frozen=True)
+class StageCall:
+    """A stage's code, the name of the function it is called by, and the offset of its numbers."""
 
-    def __init__(
-        self,
-        region: Region,
-        shape: Shape,
-        layout: Layout,
-        plan: Plan,
-        functions: Sequence[Function],
-        names: Sequence[str],
-        weights: Sequence[int],
-        sizes: tuple[int, int],
-        bands: int | None,
-        prefix: str,
-        by_rows: frozenset[str],
-    ) -> None:
-        self.layout, self.plan, self.functions = layout, plan, functions
-        self.names = [tvm.ir.GlobalVar(name) for name in dict.fromkeys(names)]
-        self.of = [next(v for v in self.names if v.name_hint == name) for name in names]
-        self.strip, self.clear = (tvm.ir.GlobalVar(f"{prefix}_{name}") for name in ("strip", "clear"))
-        self.weights, self.bands, self.region = weights, bands, region
-        self.by_rows = by_rows
-        self.e = Emitter(layout.lanes, layout.element)
+    function: Function
+    name: str
+    weights: int
+
+
+@dataclass(frozen=True)
+class DriverOptions:
+    """What drives the rows of a region.
+
+    Attributes:
+        name: of the entry, a prefix of all others' names.
+        layout: of the rows.
+        plan: where the rings lie, and the delays of the stages.
+        stages: producers first.
+        packed: how many numbers there are of all stages.
+        workspace: elements of a thread's rings and scratch.
+        bands: how many bands of rows there are; None for as many as TVM has threads.
+    """
+
+    name: str
+    layout: Layout
+    plan: Plan
+    stages: Sequence[StageCall]
+    packed: int
+    workspace: int
+    bands: int | None = None
+
+
+class Driver:
+    """Builds the entry, and the function of one strip that it calls."""
+
+    def __init__(self, region: Region, shape: Shape, options: DriverOptions, by_rows: frozenset[str]) -> None:
+        self.options, self.region, self.by_rows = options, region, by_rows
+        self.layout, self.plan, self.stages = options.layout, options.plan, options.stages
+        layout, stages = self.layout, self.stages
+        variables = {stage.name: tvm.ir.GlobalVar(stage.name) for stage in stages}
+        self.names = list(variables.values())
+        self.of = [variables[stage.name] for stage in stages]
+        self.strip, self.clear = (tvm.ir.GlobalVar(f"{options.name}_{name}") for name in ("strip", "clear"))
+        self.e = builder(layout)
         self.dims = [tirx.Var(n, "int64") if s is None else s for n, s in zip("nhw", shape, strict=True)]
 
         def tensor(name: str, channels: int, r: int = 1) -> Any:
             n, h, w = self.dims
-            return tirx.decl_buffer((n, channels, h * r, w * r), FLOAT, name=name)
+            return tirx.decl_buffer((n, channels, h * r, w * r), FLOAT32, name=name)
 
         self.sources = {s.name: tensor(f"x{i}", s.channels) for i, s in enumerate(region.sources)}
-        self.packed = tirx.decl_buffer((sizes[0],), layout.element.dtype, name="weights", data_alignment=64)
+        self.packed = tirx.decl_buffer((options.packed,), layout.element.dtype, name="weights", data_alignment=64)
         self.results = {
             (r.value, r.shuffle): tensor(f"y{i}", region.by_name[r.value].channels // r.shuffle**2, r.shuffle)
             for i, r in enumerate(region.results)
         }
         self.tensors = (*self.sources.values(), *self.results.values())
-        self.workspace = sizes[1]
 
     def build(self) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
         """The entry, and the function of one strip that it calls."""
@@ -66,7 +86,7 @@ class Driver:
         h, w = (tirx.Cast("int32", d) if not isinstance(d, int) else tirx.const(d, "int32") for d in self.dims[1:])
         batch = self.dims[0] if isinstance(self.dims[0], int) else tirx.Cast("int32", self.dims[0])
         steps = tirx.floordiv(h + (layout.rows - 1), layout.rows)
-        threads = self.bands or e.bind("threads", tirx.Cast("int32", tirx.call_packed("runtime.NumThreads")))
+        threads = self.options.bands or e.bind("threads", tirx.Cast("int32", tirx.call_packed("runtime.NumThreads")))
         bands = e.bind("bands", tirx.Max(tirx.Min(threads, tirx.floordiv(steps, MIN_BAND)), 1))
         even = e.bind("even", w + tirx.floormod(w, layout.phases) if layout.phases == 2 else w)
         useful = layout.width - 2 * halo
@@ -80,12 +100,9 @@ class Driver:
         width = e.bind("width", tirx.floordiv(share + (blocks - 1), blocks) * blocks)
         tasks = e.bind("tasks", batch * bands)
         with e.loop("task", tasks, tirx.ForKind.PARALLEL) as task:
-            workspace = tirx.decl_buffer(
-                (self.workspace,), layout.element.dtype, name="rings", data_alignment=64, layout=None
-            )
-            e.add(tirx.AllocBuffer(workspace))
-            with e.loop("i", self.workspace) as i:  # LLVM makes it a memset
-                e.store_scalar(workspace, i, tirx.const(0.0, layout.element.dtype))
+            workspace = e.scratch("rings", self.options.workspace)
+            with e.loop("i", self.options.workspace) as i:  # LLVM makes it a memset
+                e.store_scalar(workspace, e.real(0), i)
             image, band = tirx.floordiv(task, bands), e.bind("band", tirx.floormod(task, bands))
             first = e.bind("first", tirx.floordiv(steps * band, bands))
             last = e.bind("last", tirx.floordiv(steps * (band + 1), bands))
@@ -96,20 +113,17 @@ class Driver:
                 high = tirx.Select(tirx.EQ(strip, count - 1), valid, width - halo)
                 memory = [tirx.buffer_data(b) for b in (workspace, self.packed, *self.tensors)]
                 numbers = [image, h, w, first, last, left, valid, low, high]
-                e.add(call(self.strip, [*memory, *numbers]))
+                e.call(self.strip, [*memory, *numbers])
         buffers = [*self.sources.values(), self.packed, *self.results.values()]
-        func = tirx.PrimFunc(buffers, e.body())
-        entry = func.with_attr({"s_tir": True, "tirx.noalias": True, "tirx.is_scheduled": True})
-        return entry, self._strip()
+        return e.entry(buffers), self._strip()
 
     def _strip(self) -> tirx.PrimFunc:
         """One strip of one band. A function of its own: TVM's simplifier is slow where it sees all sizes."""
-        self.e = e = Emitter(self.layout.lanes, self.layout.element)
-        self.ws, self.p = tirx.Var("ws", e.pointer), tirx.Var("p", e.pointer)
-        self.memory = {name: tirx.Var(f"m{i}", POINTER) for i, name in enumerate((*self.sources, *self.results))}
+        self.e = e = builder(self.layout)
+        self.ws, self.p = e.pointer("ws"), e.pointer("p")
+        self.memory = {name: e.pointer(f"m{i}", FLOAT32) for i, name in enumerate((*self.sources, *self.results))}
         names = ("image", "h", "w", "first", "last", "left", "valid", "low", "high")
-        numbers = [tirx.Var(name, "int32") for name in names]
-        image, self.h, w, first, last, left, self.valid, self.low, self.high = numbers
+        image, self.h, w, first, last, left, self.valid, self.low, self.high = map(e.parameter, names)
         layout, plan = self.layout, self.plan
         self.image, self.left = tirx.Cast("int64", image), tirx.Cast("int64", left)
         self.h64, self.w64 = tirx.Cast("int64", self.h), tirx.Cast("int64", w)
@@ -117,12 +131,12 @@ class Driver:
         steps = e.bind("steps", tirx.floordiv(self.h + (layout.rows - 1), layout.rows))
         ahead = max(r - d for r, d in zip(plan.reach, plan.delay, strict=True))
         with e.loop("t", e.bind("extent", last - first + (ahead + max(plan.delay)))) as t:
-            for i in range(len(self.functions)):
+            for i in range(len(self.stages)):
                 at = e.bind("q", first + t - (ahead + plan.delay[i]))
                 low, high = tirx.Max(first - plan.reach[i], 0), tirx.Min(last + plan.reach[i], steps)
                 with e.when(tirx.And(low <= at, at < high)):
                     self._stage(i, at)
-        return private(self.strip.name_hint, [self.ws, self.p, *self.memory.values(), *numbers], e.body())
+        return e.private(self.strip.name_hint)
 
     def _row(self, value: str, y: Any) -> Any:
         ring = self.plan.rings[value]
@@ -134,7 +148,7 @@ class Driver:
 
     def _stage(self, i: int, at: Any) -> None:
         """The calls of one stage in one step: one for a pair of rows, or one for each row inside the picture."""
-        e, function, rows = self.e, self.functions[i], self.layout.rows
+        e, function, rows = self.e, self.stages[i].function, self.layout.rows
         if function.rows == rows:
             self._call(i, at * rows if rows > 1 else at)
             return
@@ -156,13 +170,13 @@ class Driver:
         return self.image * channels * height * w + y * r * line + self.left * r, plane, line
 
     def _call(self, i: int, y: Any) -> None:
-        e, function, stage = self.e, self.functions[i], self.functions[i].stage
+        e, function, stage = self.e, self.stages[i].function, self.stages[i].function.stage
         args: list[Any] = [self.ws, self.p]
         if stage.source is not None:
             args.append(self.memory[stage.source.name])
         elif stage.result is not None:
             args.append(self.memory[stage.result.value, stage.result.shuffle])
-        args += [tirx.const(self.weights[i], "int32"), self.blocks]
+        args += [e.integer(self.stages[i].weights), self.blocks]
         for value, halo in stage.reads.items():
             for dy in range(-halo, function.rows + halo):
                 row = self._row(value, y) if dy == 0 else self._row_or_zero(value, y + dy)
@@ -178,7 +192,7 @@ class Driver:
             origin, plane, line = self._strides(stage.value, stage.channels // (r * r), r, top)
             count = tirx.Min(tirx.const(function.rows, "int32"), self.h - y)
             args += [self.low, self.high, count, origin, plane, line]
-        e.add(call(self.of[i], args))
+        e.call(self.of[i], args)
         if stage.result is None and stage.source is None:
             with e.when(self.valid < self.blocks * self.layout.block):
                 for r in range(function.rows):
@@ -189,17 +203,14 @@ class Driver:
                         self.valid,
                         self.blocks,
                     ]
-                    e.add(call(self.clear, args))
+                    e.call(self.clear, args)
 
 
 def clear_function(name: str, layout: Layout) -> tirx.PrimFunc:
     """Zero the pixels of a ring's row that lie right of the picture: the padding of what reads them."""
-    e = Emitter(layout.lanes, layout.element)
-    ws = tirx.Var("ws", e.pointer)
-    row, channels, valid, blocks = (tirx.Var(n, "int32") for n in ("row", "channels", "valid", "blocks"))
-    buffer = e.buffer("W", ws)
+    e = builder(layout)
+    buffer = e.view("W", e.pointer("ws"))
+    row, channels, valid, blocks = map(e.parameter, ("row", "channels", "valid", "blocks"))
     with e.loop("c", channels) as c, e.loop("x", blocks * layout.block - valid) as x:
-        e.store_scalar(
-            buffer, row + c * layout.channel + layout.pixel(valid + x), tirx.const(0.0, layout.element.dtype)
-        )
-    return private(name, [ws, row, channels, valid, blocks], e.body())
+        e.store_scalar(buffer, e.real(0), row + c * layout.channel + layout.pixel(valid + x))
+    return e.private(name)

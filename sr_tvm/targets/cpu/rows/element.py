@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions import value
 from sr_tvm.regions.region import Conv, Pointwise, Region
 
 
@@ -22,7 +23,7 @@ class Element:
     emulated: bool = False
 
 
-FLOAT32 = Element("float32", 4)
+FLOAT32 = Element(value.FLOAT32, 4)
 FLOAT16 = Element("float16", 2)
 EMULATED_FLOAT16 = Element("float16", 2, emulated=True)
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.cpu.rows.driver import Driver, clear_function
+from sr_tvm.regions.value import FLOAT32
+from sr_tvm.targets.cpu.rows.driver import Driver, DriverOptions, StageCall, clear_function
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.plan import plan_stages
-from sr_tvm.targets.cpu.rows.stage import Function, emit_stage
+from sr_tvm.targets.cpu.rows.stage import emit_stage
 from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.cpu.rows.tiles import Tiles
 from sr_tvm.targets.lowering import Kernel, Shape
@@ -35,10 +36,8 @@ def stream_kernel(
     stages = build_stages(region, chain)
     plan = plan_stages(stages, layout)
     widths = {stage.value: stage.channels for stage in stages}
-    functions: list[Function] = []
-    names: list[str] = []
+    calls: list[StageCall] = []
     unique: dict[Any, str] = {}
-    offsets: list[int] = []
     arrays: list[np.ndarray] = []
     top, scratch, bodies = 0, 0, {}
     for stage in stages:
@@ -46,20 +45,17 @@ def stream_kernel(
         if function.key not in unique:
             unique[function.key] = f"{name}_{len(unique)}"
             bodies[unique[function.key]] = function.prim_func(unique[function.key])
-        functions.append(function)
-        names.append(unique[function.key])
-        offsets.append(top)
+        calls.append(StageCall(function, unique[function.key], top))
         arrays += function.packed.arrays
         padding = -function.packed.size % layout.lanes
-        arrays.append(np.zeros(padding, "float32"))
+        arrays.append(np.zeros(padding, FLOAT32))
         top += function.packed.size + padding
         scratch = max(scratch, function.scratch)
     with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
         packed = np.concatenate(arrays).astype(layout.element.dtype)
     workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
-    driver = Driver(
-        region, shape, layout, plan, functions, names, offsets, (packed.size, workspace), bands, name, by_rows
-    )
+    options = DriverOptions(name, layout, plan, calls, packed.size, workspace, bands)
+    driver = Driver(region, shape, options, by_rows)
     entry, bodies[driver.strip.name_hint] = driver.build()
     bodies[driver.clear.name_hint] = clear_function(driver.clear.name_hint, layout)
     return Kernel(

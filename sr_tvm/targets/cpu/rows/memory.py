@@ -6,36 +6,17 @@ from typing import Any
 
 from tvm import tirx
 
+from sr_tvm.codegen.shuffles import interleave, split_vectors
+from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.cpu.rows.code import Packed, StageCode, pack_steps
-from sr_tvm.targets.cpu.rows.emit import FLOAT, Emitter
 from sr_tvm.targets.cpu.rows.layout import SLOTS
-
-
-def zip_vectors(a: Any, b: Any, lanes: int) -> list[Any]:
-    """a0 b0 a1 b1 ... as two vectors."""
-    order = [i // 2 + (lanes if i % 2 else 0) for i in range(2 * lanes)]
-    return [tirx.Shuffle([a, b], [tirx.const(i, "int32") for i in order[h : h + lanes]]) for h in (0, lanes)]
-
-
-def split_vectors(a: Any, b: Any, lanes: int) -> list[Any]:
-    """The even and the odd elements of two neighbouring vectors."""
-    order = [tirx.const(i, "int32") for i in range(2 * lanes)]
-    return [tirx.Shuffle([a, b], order[phase::2]) for phase in (0, 1)]
-
-
-def interleave(e: Emitter, vectors: list[Any]) -> list[Any]:
-    """Vectors v0 .. vK-1 (K a power of two) as v0[0] v1[0] .. vK-1[0] v0[1] ..., in K vectors."""
-    if len(vectors) == 1:
-        return vectors
-    even, odd = interleave(e, vectors[::2]), interleave(e, vectors[1::2])
-    return [e.bind("z", v) for a, b in zip(even, odd, strict=True) for v in zip_vectors(a, b, e.lanes)]
 
 
 def emit_source(code: StageCode, packed: Packed) -> None:
     """Read one row of every channel. Pixels from ``valid`` on are zero, as the padding of what reads the ring wants."""
     e, layout, stage = code.e, code.layout, code.stage
     assert stage.source is not None
-    valid, origin, plane = code.int32("valid"), code.int64("origin"), code.int64("plane")
+    valid, origin, plane = e.parameter("valid"), e.parameter("origin", "int64"), e.parameter("plane", "int64")
     steps = pack_steps(packed, stage.layers[0].steps if stage.layers else ())
     out = code.outputs[0]
     with e.loop("c", stage.channels) as c, e.loop("block", code.blocks) as block:
@@ -44,26 +25,25 @@ def emit_source(code: StageCode, packed: Packed) -> None:
         addresses = [code.address(out, c, slot) for slot in range(SLOTS)]
         with e.when((block + 1) * layout.block <= valid):
             pair = [
-                e.bind("x", e.cast(e.load(code.memory, begin + slot * layout.lanes), layout.element.dtype))
-                for slot in range(SLOTS)
+                e.bind("x", e.cast(e.load(code.memory, begin + slot * layout.lanes), e.dtype)) for slot in range(SLOTS)
             ]
             pair = split_vectors(pair[0], pair[1], layout.lanes) if layout.phases == 2 else pair
             for slot in range(SLOTS):
-                e.store(code.ws, addresses[slot], code.apply(steps, pair[slot], c, 0, slot))
+                e.store(code.ws, code.apply(steps, pair[slot], c, 0, slot), addresses[slot])
         with e.otherwise():
             line = out + c * layout.channel
             with e.loop("x", layout.block) as x:
                 at = block * layout.block + x
                 with e.when(at < valid):
                     value = e.scalar(code.memory, begin + tirx.Cast("int64", x))
-                    e.store_scalar(code.ws, line + layout.pixel(at), e.cast(value, layout.element.dtype))
+                    e.store_scalar(code.ws, e.cast(value, e.dtype), line + layout.pixel(at))
             for slot in range(SLOTS):
                 value = e.bind("x", e.load(code.ws, addresses[slot]))
-                e.store(code.ws, addresses[slot], code.apply(steps, value, c, 0, slot))
+                e.store(code.ws, code.apply(steps, value, c, 0, slot), addresses[slot])
             with e.loop("x", layout.block) as x:
                 at = block * layout.block + x
                 with e.when(at >= valid):
-                    e.store_scalar(code.ws, line + layout.pixel(at), tirx.const(0.0, layout.element.dtype))
+                    e.store_scalar(code.ws, e.real(0), line + layout.pixel(at))
 
 
 class ResultStore:
@@ -75,8 +55,8 @@ class ResultStore:
     def __init__(self, code: StageCode, base: int) -> None:
         assert code.stage.result is not None
         self.code, self.base, self.shuffle = code, base, code.stage.result.shuffle
-        self.low, self.high, self.count = (code.int32(name) for name in ("low", "high", "count"))
-        self.origin, self.plane, self.line = (code.int64(name) for name in ("origin", "plane", "line"))
+        self.low, self.high, self.count = (code.e.parameter(name) for name in ("low", "high", "count"))
+        self.origin, self.plane, self.line = (code.e.parameter(name, "int64") for name in ("origin", "plane", "line"))
 
     def at(self, channel: Any, row: int, slot: Any) -> Any:
         return self.base + ((channel * self.code.rows + row) * SLOTS + slot) * self.code.layout.lanes
@@ -111,7 +91,7 @@ class ResultStore:
         runs = [tile[0] + tile[1]] if layout.phases == 2 else tile
         for run, vectors in enumerate(runs):
             for i, vector in enumerate(interleave(e, vectors)):
-                e.store(code.memory, begin + (run * r + i) * layout.lanes, e.cast(vector, FLOAT))
+                e.store(code.memory, e.cast(vector, FLOAT32), begin + (run * r + i) * layout.lanes)
 
     def _pixels(self, c: Any, row: int, dy: int, begin: Any, left: Any) -> None:
         code, e, layout = self.code, self.code.e, self.code.layout
@@ -121,4 +101,4 @@ class ResultStore:
             with e.when(tirx.And(left + x >= self.low, left + x < self.high)):
                 for sx in range(r):
                     value = e.scalar(code.ws, self.at(c * r * r + dy * r + sx, row, slot) + lane)
-                    e.store_scalar(code.memory, begin + tirx.Cast("int64", x * r + sx), e.cast(value, FLOAT))
+                    e.store_scalar(code.memory, e.cast(value, FLOAT32), begin + tirx.Cast("int64", x * r + sx))

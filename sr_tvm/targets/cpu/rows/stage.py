@@ -12,7 +12,6 @@ from sr_tvm.regions.region import Conv, Pointwise, taps
 from sr_tvm.targets.cpu.rows import winograd
 from sr_tvm.targets.cpu.rows.code import Packed, StageCode
 from sr_tvm.targets.cpu.rows.direct import TileInput, emit_direct, skips
-from sr_tvm.targets.cpu.rows.emit import private
 from sr_tvm.targets.cpu.rows.layout import SLOTS, Layout
 from sr_tvm.targets.cpu.rows.memory import ResultStore, emit_source
 from sr_tvm.targets.cpu.rows.prepared import Prepared, Scratch, prepare
@@ -35,7 +34,7 @@ class Function:
     key: Any
 
     def prim_func(self, name: str) -> tirx.PrimFunc:
-        return private(name, self.code.params, self.code.e.body())
+        return self.code.e.private(name)
 
 
 def winograd_pays(conv: Conv, layout: Layout) -> bool:
@@ -108,7 +107,7 @@ class _Emitter:
                 code.column = self.layout.column(block)
                 for slot in range(SLOTS):
                     value = e.load(code.ws, code.address(code.inputs[name][0], c, slot))
-                    e.store(code.ws, code.address(code.outputs[0], first + c, slot), value)
+                    e.store(code.ws, value, code.address(code.outputs[0], first + c, slot))
             first += count
 
     def _finish(self, plan: Prepared, target: int | None, shift: Any = 0) -> Finish:
@@ -118,9 +117,9 @@ class _Emitter:
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
             value = code.apply(plan.steps, value, channel, row, slot)
             if target is None:
-                e.store(code.ws, code.address(code.outputs[row], channel, slot), value)
+                e.store(code.ws, value, code.address(code.outputs[row], channel, slot))
             else:
-                e.store(code.ws, self.address(target, channel - shift, row, slot), value)
+                e.store(code.ws, value, self.address(target, channel - shift, row, slot))
 
         return finish
 
@@ -142,7 +141,7 @@ class _Emitter:
         e, ws = self.code.e, self.code.ws
         return (
             lambda channel, row, slot: e.load(ws, self.address(base, channel, row, slot)),
-            lambda channel, row, slot, value: e.store(ws, self.address(base, channel, row, slot), value),
+            lambda channel, row, slot, value: e.store(ws, value, self.address(base, channel, row, slot)),
         )
 
     def _winograd(self, layer: Layer, products: winograd.Products, bias: int, done: Finish) -> None:

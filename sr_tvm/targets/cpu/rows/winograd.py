@@ -86,7 +86,7 @@ def emit_input(code: StageCode, conv: Conv, group: Any, base: int) -> None:
             for i in range(POINTS):
                 for k, value in enumerate(_transform([down[x][i] for x in range(4)])):
                     at = base + (done * POINTS * POINTS + i * POINTS + k) * lanes
-                    e.store(code.ws, at + c * (POINTS * POINTS * lanes), value)
+                    e.store(code.ws, value, at + c * (POINTS * POINTS * lanes))
         done += count
 
 
@@ -149,12 +149,12 @@ def emit_products(
                 sums[output][1][k].set(a - b)
         elif turn == (1,):
             for output, k in each:
-                e.store(code.ws, place(output, k), sums[output][0][k].get())
+                e.store(code.ws, sums[output][0][k].get(), place(output, k))
                 sums[output][0][k].set(e.splat(0.0))
         elif turn == (2,):
             for output, k in each:
                 a, b = e.bind("m", e.load(code.ws, place(output, k))), e.bind("m", sums[output][0][k].get())
-                e.store(code.ws, place(output, k), a - b)
+                e.store(code.ws, a - b, place(output, k))
                 sums[output][0][k].set(a + b)
         elif turn == (0,):
             finish(0, 0)
