@@ -53,12 +53,14 @@ class Builder:
         return entry([*tensors, *self.params], self.body())
 
     def body(self) -> tirx.Stmt:
+        """Give all statements; no loop or condition is open."""
         (block,) = self._blocks
         return _sequence(block)
 
     # Statements
 
     def add(self, statement: tirx.Stmt) -> None:
+        """Append any statement."""
         self._blocks[-1].append(statement)
 
     def call(self, function: tvm.ir.GlobalVar, arguments: Sequence[Expr]) -> None:
@@ -70,20 +72,20 @@ class Builder:
         self, name: str, extent: Expr, kind: tirx.ForKind = tirx.ForKind.SERIAL, start: Expr | None = None
     ) -> Iterator[Expr]:
         """Loop ``extent`` times from ``start`` or 0; a loop known to take a single turn is only its body."""
-        first = self.integer(0) if start is None else start
-        if isinstance(extent, int):
-            if extent == 1:
-                yield first
-                return
-            extent = self.integer(extent)
-        var = tirx.Var(self._name(name), str(extent.ty.dtype))
+        dtype = self.index if isinstance(extent, int) else str(extent.ty.dtype)
+        first = tirx.const(0, dtype) if start is None else start
+        if isinstance(extent, int) and extent == 1:
+            yield first
+            return
+        var = tirx.Var(self._name(name), dtype)
         with self._block() as block:
             yield var
-        first = tirx.const(0, str(extent.ty.dtype)) if start is None else start
+        extent = self.integer(extent) if isinstance(extent, int) else extent
         self.add(tirx.For(var, first, extent, kind, _sequence(block)))
 
     @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:
+        """Write what is done only where ``condition`` holds; see :meth:`otherwise`."""
         with self._block() as block:
             yield
         self.add(tirx.IfThenElse(condition, _sequence(block), None))
@@ -125,6 +127,7 @@ class Builder:
         return made
 
     def register(self, name: str) -> Register:
+        """Reserve a register for the rest of the enclosing loop."""
         return Register(self, self._name(name))
 
     def load(self, buffer: tirx.Var, *at: Expr, lanes: int | None = None) -> Expr:
@@ -132,6 +135,7 @@ class Builder:
         return tirx.BufferLoad(buffer, self._span(at, lanes))
 
     def scalar(self, buffer: tirx.Var, *at: Expr) -> Expr:
+        """Read a single element."""
         return self.load(buffer, *at, lanes=1)
 
     def store(self, buffer: tirx.Var, value: Expr, *at: Expr, lanes: int | None = None) -> None:
@@ -139,14 +143,17 @@ class Builder:
         self.add(tirx.BufferStore(buffer, value, self._span(at, lanes)))
 
     def store_scalar(self, buffer: tirx.Var, value: Expr, *at: Expr) -> None:
+        """Write a single element."""
         self.store(buffer, value, *at, lanes=1)
 
     # Values
 
     def integer(self, value: int) -> Expr:
+        """Give a plain int as an index."""
         return tirx.const(value, self.index)
 
     def real(self, value: float) -> Expr:
+        """Give a plain number as an element."""
         return tirx.const(float(value), self.dtype)
 
     def splat(self, value: Expr) -> Expr:

@@ -43,9 +43,11 @@ class RowFunction(Builder):
         self._sizes = [dim for dim, size in zip(dims, shape, strict=True) if size is None]
 
     def array(self, name: str, shape: Sequence[Expr]) -> tirx.Var:
+        """Append a pointer to a tensor of ``shape``."""
         return self.view(name, self.pointer(f"{name}_pointer"), shape)
 
     def rows(self, name: str, place: Place) -> Rows:
+        """Append a pointer to a value's rows."""
         return Rows(self, self.array(name, place.extents(self.batch, self.height, self.width)), place)
 
     def private(self, name: str) -> tirx.PrimFunc:

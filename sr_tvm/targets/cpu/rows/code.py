@@ -17,7 +17,7 @@ from sr_tvm.targets.cpu.rows.stages import Addend, Stage, Step
 
 
 def builder(layout: Layout) -> Builder:
-    """What all functions of a kernel are written with."""
+    """Make what a function of a kernel with this layout is written with."""
     element = layout.element
     return Builder(layout.lanes, element.dtype, sums=FLOAT32 if element.emulated else None)
 
