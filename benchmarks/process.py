@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from sr_tvm.errors import SrTvmError, one_line
 
@@ -22,40 +23,38 @@ READY_SECONDS, CALL_SECONDS = 600.0, 120.0
 _LIMITS = ("OMP_NUM_THREADS", "TVM_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class EngineProcess:
-    """Runs ``python -m benchmarks.worker ENGINE FOLDER THREADS``. Use it in a ``with`` block.
+class Worker:
+    """Runs a command that answers in lines of JSON: once when it is ready, then for every line it is sent.
 
-    ``label`` is its name among others, the engine's own without it.
+    ``environment`` is set besides ours, with TVM and the libraries of linear algebra limited to ``threads``. Use it in
+    a ``with`` block.
 
     Raises:
-        SrTvmError: from :meth:`ready` and :meth:`time`, with the engine's own words when it fails, dies or hangs.
+        SrTvmError: from :meth:`ready` and :meth:`time`, with the worker's own words when it fails, dies or hangs.
     """
 
-    def __init__(self, engine: str, folder: Path, threads: int, label: str | None = None) -> None:
-        self.name, self.folder, self.threads = label or engine, folder, threads
-        environment = {
-            **os.environ, **{name: str(threads) for name in _LIMITS},
-            "TVM_BIND_THREADS": "0", "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
-        }  # fmt: skip
+    def __init__(self, name: str, command: Sequence[str], threads: int, environment: dict[str, str]) -> None:
+        self.name, self.threads = name, threads
+        limits = {name: str(threads) for name in _LIMITS} | {"TVM_BIND_THREADS": "0"}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in close()
         self._buffer = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", engine, str(folder), str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment, start_new_session=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            env={**os.environ, **limits, **environment}, start_new_session=True,
         )  # fmt: skip
 
-    def __enter__(self) -> EngineProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def ready(self) -> dict[str, Any]:
-        """Wait until the network is loaded and has run; the worker's word: max_abs_err, peak, version."""
+        """Wait until the network is loaded and has run; the worker's word, of an engine max_abs_err and peak."""
         return self._answer(READY_SECONDS)
 
     def time(self) -> float:
-        """Milliseconds of one run, wall clock."""
+        """Milliseconds of one run, by the worker's clock."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(b"\n")
@@ -95,3 +94,15 @@ class EngineProcess:
         self._process.wait(10)
         self._log.seek(0)
         return one_line(self._log.read()) or f"exit code {self._process.returncode}"
+
+
+class EngineProcess(Worker):
+    """Runs ``python -m benchmarks.worker ENGINE FOLDER THREADS``; ``time`` is wall time.
+
+    ``label`` is its name among others, the engine's own without it.
+    """
+
+    def __init__(self, engine: str, folder: Path, threads: int, label: str | None = None) -> None:
+        command = [sys.executable, "-m", "benchmarks.worker", engine, str(folder), str(threads)]
+        environment = {"PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+        super().__init__(label or engine, command, threads, environment)
