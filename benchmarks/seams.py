@@ -33,11 +33,12 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.files import check_writable
 
 NAME = "seams"
-LEAST = 3  # pairs of builds, however long they take
+LEAST, LEAST_ROUNDS = 3, 5  # pairs of builds and rounds in each, however long they take
+ROUNDS_SECONDS = 8.0  # of rounds in a pair
 GOALS = {"geomean_vs_before": 0.98, "build_vs_before": 0.95, "equal_bits": 1.0}
 
 
-def method(size: tuple[int, int], pairs: common.Rounds, rounds: int) -> dict[str, Any]:
+def method(size: tuple[int, int], pairs: common.Rounds, rounds: common.Rounds) -> dict[str, Any]:
     """How it was measured, in words and numbers, beside every result."""
     return {
         "before": f"commit {seams_before.COMMIT[:7]}, cloned, with a virtual environment by its own constraints.txt",
@@ -46,7 +47,7 @@ def method(size: tuple[int, int], pairs: common.Rounds, rounds: int) -> dict[str
         "order": "pairs: each side compiles in a fresh process, which is first alternates; then rounds over both, "
         "shuffled anew each round; a run under 100 ms follows an untimed one",
         "pairs": f"{pairs.least} to {pairs.most}, as many as fit {pairs.budget:g} s for a network",
-        "rounds": f"{rounds} in each pair",
+        "rounds": f"{rounds.least} to {rounds.most} in each pair, as many as fit {rounds.budget:g} s",
         "statistic": "ms is the median of all runs, ms_low and ms_high their quartiles; a ratio is the median over the "
         "pairs of the time before over the time now, of a pair's median run or its builds: below 1, it got slower",
         "warm_up": "each side first compiles a tiny network untimed, which writes its byte code into a new folder",
@@ -88,7 +89,7 @@ class Side:
 
 
 def measure(
-    folder: Path, about: dict[str, Any], sides: Sequence[Side], pairs: common.Rounds, rounds: int
+    folder: Path, about: dict[str, Any], sides: Sequence[Side], pairs: common.Rounds, rounds: common.Rounds
 ) -> list[dict[str, Any]]:
     """A row for each side of the network in ``folder``: its pairs, times and outputs; its error if it failed."""
     rows = {
@@ -113,8 +114,9 @@ def measure(
 
 
 def _pair(
-    folder: Path, order: Sequence[Side], rows: dict[str, dict[str, Any]], samples: dict[str, list[float]], rounds: int
-) -> None:
+    folder: Path, order: Sequence[Side], rows: dict[str, dict[str, Any]], samples: dict[str, list[float]],
+    rounds: common.Rounds,
+) -> None:  # fmt: skip
     with contextlib.ExitStack() as stack:
         ready: list[Worker] = []
         for side in order:
@@ -239,7 +241,8 @@ def warm_up(sides: Sequence[Side], folder: Path) -> dict[str, dict[str, str]]:
 @click.option("--pairs", default=5, show_default=True, type=click.IntRange(1), help="Builds of each side, at most.")
 @click.option("--budget", default=180.0, show_default=True, type=click.FloatRange(0), help="Seconds of pairs for a "
               f"network; {LEAST} are made even if they take longer.")  # fmt: skip
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Runs of each side in a pair.")
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(1), help="Runs of each side in a pair, at "
+              f"most; {LEAST_ROUNDS}, and more as long as they fit {ROUNDS_SECONDS:g} s.")  # fmt: skip
 @click.option(
     "--input", "input_size", default="360x640", show_default=True, callback=options.size, help="Height x width."
 )
@@ -262,6 +265,7 @@ def main(
     check_writable(path)
     console, load = Console(), os.getloadavg()[0]
     plan = common.Rounds(min(LEAST, pairs), pairs, budget)
+    runs = common.Rounds(min(LEAST_ROUNDS, rounds), rounds, ROUNDS_SECONDS)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     rows: list[dict[str, Any]] = []
     value: dict[str, Any] = {}
@@ -278,13 +282,13 @@ def main(
                 Side(NOW, ROOT, Path(sys.executable), place / "bytes-now"),
             )
             progress.update(task, description="warming up")
-            how = method(input_size, plan, rounds) | {"load_average_before": load}
+            how = method(input_size, plan, runs) | {"load_average_before": load}
             how |= {"versions": warm_up(sides, place / "tiny")}
             for name in names:
                 progress.update(task, description=name)
                 folder = place / name
                 about = models.prepare(name, folder, input_size)
-                rows += measure(folder, about, sides, plan, rounds)
+                rows += measure(folder, about, sides, plan, runs)
                 shutil.rmtree(folder)  # VGG-16 alone is half a gigabyte three times
                 progress.advance(task)
                 how["load_average_after"] = os.getloadavg()[0]
