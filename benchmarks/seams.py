@@ -33,7 +33,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.files import check_writable
 
 NAME = "seams"
-LEAST, LEAST_ROUNDS = 3, 5  # pairs of builds and rounds in each, however long they take
+LEAST, LEAST_ROUNDS = 5, 5  # pairs of builds and rounds in each, however long they take
 ROUNDS_SECONDS = 8.0  # of rounds in a pair
 GOALS = {"geomean_vs_before": 0.98, "build_vs_before": 0.95, "equal_bits": 1.0}
 
@@ -238,8 +238,8 @@ def warm_up(sides: Sequence[Side], folder: Path) -> dict[str, dict[str, str]]:
 @click.command()
 @click.option("--models", "names", callback=options.words(models.compared()), help="Networks, with commas; without it, "
               "the nine of peers; some of them need -o.")  # fmt: skip
-@click.option("--pairs", default=5, show_default=True, type=click.IntRange(1), help="Builds of each side, at most.")
-@click.option("--budget", default=180.0, show_default=True, type=click.FloatRange(0), help="Seconds of pairs for a "
+@click.option("--pairs", default=7, show_default=True, type=click.IntRange(1), help="Builds of each side, at most.")
+@click.option("--budget", default=120.0, show_default=True, type=click.FloatRange(0), help="Seconds of pairs for a "
               f"network; {LEAST} are made even if they take longer.")  # fmt: skip
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(1), help="Runs of each side in a pair, at "
               f"most; {LEAST_ROUNDS}, and more as long as they fit {ROUNDS_SECONDS:g} s.")  # fmt: skip
