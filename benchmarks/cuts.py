@@ -5,10 +5,11 @@ from __future__ import annotations
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.cut import part_of
 from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Source
-from sr_tvm.targets.lowering import Kernel, Lowering, Shape
+from sr_tvm.targets.lowering import Lowering
 
 DEPTHS = ("layer", "expand-project", "block", "net")
 

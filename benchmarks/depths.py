@@ -38,6 +38,7 @@ def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
+    from sr_tvm.build.schedule import schedule
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.passes import accounting
     from sr_tvm.targets import registry
@@ -50,7 +51,7 @@ def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -
         mod = _fused(mod, target, depth)
     calls, traffic = accounting.kernels(mod)
     out.mkdir(parents=True, exist_ok=True)
-    if (made := target.build(target.schedule(mod), out)) != FILE:
+    if (made := target.build(schedule(mod, target), out)) != FILE:
         raise SrTvmError(f"the library of target cpu is called {made}, where {FILE} is expected")
     return {"kernels": len(calls), "intermediate_bytes": traffic}
 

@@ -32,10 +32,11 @@ def steps(name: str, folder: Path, tracker: str, key: str) -> list[Parity]:
     import onnxruntime
 
     from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
     from sr_tvm.frontend.parity import run_relax
     from sr_tvm.frontend.to_relax import import_onnx
-    from sr_tvm.runners.rpc import RpcDevice
+    from sr_tvm.runners.rpc import RpcRunner
 
     models.prepare(name, folder, SIZE)
     path, x, y = folder / "model.onnx", np.load(folder / "x.npy"), np.load(folder / "y.npy")
@@ -43,8 +44,8 @@ def steps(name: str, folder: Path, tracker: str, key: str) -> list[Parity]:
     exported = session.run(None, {session.get_inputs()[0].name: x})[0]
     model = load_onnx(path)
     imported = run_relax(import_onnx(model, resolve_inputs(model)), [x])[0]
-    artifact = compile_model(path, "cpu", folder / "artifact", use_shipped_log=False)
-    with RpcDevice(tracker, key, deadline=DEADLINE) as device:
+    artifact = compile_model(path, "cpu", folder / "artifact", options=CompileOptions(use_shipped_log=False))
+    with RpcRunner(tracker, key, deadline=DEADLINE) as device:
         remote = device.run(artifact, [x])[0]
     found = (("export", exported), ("import", imported), ("rpc", remote))
     return [compare(step, y, output) for step, output in found]

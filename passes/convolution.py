@@ -8,7 +8,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from sr_tvm.passes.graph import array, constant
+from sr_tvm.passes.constants import array, constant
 
 # Layouts of data and weights that we read: ONNX has no others.
 _LAYOUTS = {"relax.nn.conv2d": ("NCHW", "OIHW"), "relax.nn.conv2d_transpose": ("NCHW", "IOHW")}

@@ -7,8 +7,9 @@ import tvm
 from tvm import relax
 from tvm.relax.dpl import is_const, is_op, is_tuple_get_item, wildcard
 
+from sr_tvm.passes.constants import array, channel_constant
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph, array, channel_constant
+from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.log import Log
 
 _DATA = wildcard()

@@ -20,8 +20,9 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes import fold_pixel_shuffle
+from sr_tvm.passes.constants import channel_constant
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph, channel_constant
+from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import dims, same
 

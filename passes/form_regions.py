@@ -1,7 +1,7 @@
 """Replace groups of operators by the kernels that the target makes of them: fusion of blocks, and of whole networks.
 
 The groups come from the table of axes in mapping.py, and are the same for every target; what kernels become of one is
-the target's :class:`~sr_tvm.targets.lowering.Lowering`. Operators that stream in no region stay as they are.
+the target's. Operators that stream in no region stay as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
+from sr_tvm.codegen.kernel import Kernel, Lowers
 from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.build_region import Formed, build_region
 from sr_tvm.passes.graph import Graph
@@ -22,7 +23,7 @@ from sr_tvm.passes.read_region import Step
 from sr_tvm.passes.region_groups import Members, RegionGroups
 from sr_tvm.passes.shapes import Dim, dims, static
 from sr_tvm.passes.streamed import mark
-from sr_tvm.targets.lowering import Kernel, Lowering
+from sr_tvm.regions.value import NCHW, Value
 
 Binding = tuple[relax.Var, relax.Expr]
 
@@ -31,7 +32,7 @@ Binding = tuple[relax.Var, relax.Expr]
 class FormRegions:
     """Lower each maximal streaming region of ``main``. Without a lowering the module stays as it is."""
 
-    def __init__(self, log: Log | None = None, lowering: Lowering | None = None) -> None:
+    def __init__(self, log: Log | None = None, lowering: Lowers | None = None) -> None:
         self.log, self.lowering = log or Log(), lowering
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
@@ -77,8 +78,8 @@ def _dims(var: relax.Var) -> tuple[Dim, ...]:
 
 def _operators(formed: Formed, kernel: Kernel) -> list[str]:
     """The operators that a kernel does: those behind its outputs, as far as its inputs."""
-    region, seen = formed.region, set(kernel.inputs)
-    stack = [value for value, _, _ in kernel.outputs]
+    region, seen = formed.region, {value.name for value in kernel.inputs}
+    stack = [value.name for value in kernel.outputs]
     names = set()
     while stack:
         name = stack.pop()
@@ -95,7 +96,10 @@ class _Calls:
     def __init__(self, builder: relax.BlockBuilder, formed: Formed, kernels: list[Kernel]) -> None:
         self.builder, self.formed, self.kernels = builder, formed, kernels
         self.batch, _, self.height, self.width = _dims(next(iter(formed.sources.values())))
-        self.values: dict[tuple[str, int], relax.Expr] = {(n, 1): var for n, var in formed.sources.items()}
+        self.values: dict[tuple[str, int], tuple[Value, relax.Expr]] = {}
+        for name, var in formed.sources.items():
+            value = formed.region.value(name)
+            self.values[value.key] = value, var
 
     def bindings(self) -> list[Binding]:
         rows = [row for kernel in self.kernels for row in self._call(kernel)]
@@ -107,9 +111,9 @@ class _Calls:
 
     def _call(self, kernel: Kernel) -> list[Binding]:
         entry = add_functions(self.builder, kernel)
-        arguments = [self.values[name, 1] for name in kernel.inputs]
-        arguments += [relax.const(numbers, str(numbers.dtype)) for numbers in kernel.constants]
-        types = [self._type(channels, shuffle) for _, channels, shuffle in kernel.outputs]
+        arguments = [self._read(kernel, value) for value in kernel.inputs]
+        arguments += [relax.const(c.numbers, str(c.numbers.dtype)) for c in kernel.constants]
+        types = [self._type(value) for value in kernel.outputs]
         call = relax.call_tir(entry, relax.Tuple(arguments), out_ty=types[0] if len(types) == 1 else types)
         if len(types) == 1:
             var = self._variable(kernel.outputs[0], types[0])
@@ -120,16 +124,22 @@ class _Calls:
             rows.append((self._variable(output, types[i]), relax.TupleGetItem(whole, i)))
         return rows
 
-    def _variable(self, output: tuple[str, int, int], kind: relax.TensorType) -> relax.Var:
-        value, _, shuffle = output
-        bound = self.formed.results.get((value, shuffle))
-        var = bound[0] if bound else relax.DataflowVar(f"{value}_stored", kind)
-        self.values[value, shuffle] = var
+    def _read(self, kernel: Kernel, value: Value) -> relax.Expr:
+        made, var = self.values[value.key]
+        if made != value:
+            raise SrTvmError(f"{kernel.entry} reads {value}, but what is there is {made}; please report this")
         return var
 
-    def _type(self, channels: int, shuffle: int) -> relax.TensorType:
-        shape = (self.batch, channels // shuffle**2, self.height * shuffle, self.width * shuffle)
-        return relax.TensorType(shape, "float32")
+    def _variable(self, value: Value, kind: relax.TensorType) -> relax.Var:
+        bound = self.formed.results.get(value.key)
+        if bound and value.layout != NCHW:
+            raise SrTvmError(f"the lowering made the result {value.name} as {value.layout}; please report this")
+        var = bound[0] if bound else relax.DataflowVar(f"{value.name}_stored", kind)
+        self.values[value.key] = value, var
+        return var
+
+    def _type(self, value: Value) -> relax.TensorType:
+        return relax.TensorType(value.shape(self.batch, self.height, self.width), value.dtype)
 
 
 def add_functions(builder: relax.BlockBuilder, kernel: Kernel) -> tvm.ir.GlobalVar:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tvm
 from tvm import relax
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.passes.shapes import dims, static
-
-if TYPE_CHECKING:
-    from sr_tvm.passes.convolution import Convolution
+from sr_tvm.passes.constants import per_channel
+from sr_tvm.passes.convolution import Convolution
 
 
 class Graph:
@@ -90,8 +87,6 @@ class Graph:
 
     def biased_convolution(self, expr: relax.Expr) -> tuple[Convolution, np.ndarray | None, list[relax.Var]] | None:
         """The convolution, the bias of one axis and the variables from convolution to bias, where ``expr`` is that."""
-        from sr_tvm.passes.convolution import Convolution
-
         conv = Convolution.of(self.value(expr))
         if conv is not None:
             return conv, None, [expr]
@@ -135,34 +130,3 @@ class Graph:
         mod = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
         mod[mod.get_global_var(main)] = self.function()
         return relax.transform.DeadCodeElimination([main])(relax.transform.Normalize()(mod))
-
-
-def array(expr: relax.Expr) -> np.ndarray | None:
-    """The numbers of a floating-point constant as float64, so that folding rounds once; None for anything else."""
-    if not isinstance(expr, tvm.ir.GenericConst) or not str(expr.value.dtype).startswith("float"):
-        return None
-    return expr.value.numpy().astype("float64")
-
-
-def per_channel(expr: relax.Expr, data: relax.Expr) -> np.ndarray | None:
-    """A scalar or (1, C, 1, 1) constant beside an NCHW tensor as an array of C numbers; None for anything else."""
-    numbers, whole = array(expr), dims(data)
-    channels = static(whole[1]) if whole is not None and len(whole) == 4 else None
-    if numbers is None or channels is None:
-        return None
-    shape = (1,) * (4 - numbers.ndim) + numbers.shape
-    if len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, channels):
-        return None
-    return np.broadcast_to(numbers.reshape(-1), (channels,)).copy()
-
-
-def constant(numbers: np.ndarray, like: relax.Expr) -> relax.Expr:
-    """``numbers`` as a constant of the element type of the tensor ``like``."""
-    return relax.const(np.ascontiguousarray(numbers), str(like.ty.dtype))
-
-
-def channel_constant(numbers: np.ndarray, like: relax.Expr, axis: int = 1, rank: int = 4) -> relax.Expr:
-    """One number for each channel, shaped to broadcast along ``axis`` of a tensor of that rank."""
-    shape = [1] * rank
-    shape[axis] = -1
-    return constant(numbers.reshape(shape), like)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tvm
 from tvm.relax import transform as relax_passes
 
 from sr_tvm import files
+from sr_tvm.codegen.kernel import Lowers
 from sr_tvm.passes import accounting
 from sr_tvm.passes.fold_batch_norm import FoldBatchNorm
 from sr_tvm.passes.fold_mean_shift import FoldMeanShift
@@ -23,57 +24,90 @@ from sr_tvm.passes.report import PassReport
 from sr_tvm.passes.shapes import has_symbols
 from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
 from sr_tvm.passes.transposed_convolution import TransposedConvolution
-from sr_tvm.targets.lowering import Lowering
+
+
+class Hooks(Protocol):
+    """What a target adds to the list; see :class:`sr_tvm.targets.target.Target`."""
+
+    def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]: ...
+
+    def legalize(self) -> Sequence[tvm.ir.transform.Pass]: ...
+
+
+class NoHooks:
+    """Operators become TIR kernels, one each, and no library computes any."""
+
+    def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]:
+        return ()
+
+    def legalize(self) -> Sequence[tvm.ir.transform.Pass]:
+        return (relax_passes.LegalizeOps(),)
+
+
+class Asked(NamedTuple):
+    """What a phase's pass is made with: where ours tell what they did, the target's lowering and its hooks."""
+
+    log: Log
+    lowering: Lowers | None
+    hooks: Hooks
 
 
 class Phase(NamedTuple):
-    """One line of the list. ``make`` gives the TVM pass; ours tell the log what they did, and one asks the lowering."""
+    """One line of the list. ``make`` gives the TVM pass."""
 
     number: int
     name: str
     what: str
-    make: Callable[[Log, Lowering | None], tvm.ir.transform.Pass]
+    make: Callable[[Asked], tvm.ir.transform.Pass]
 
 
 GROUPING = "fuse-elementwise"
-_LIST: tuple[tuple[str, str, Callable[..., tvm.ir.transform.Pass]], ...] = (
-    ("fold-constants", "evaluate what depends on weights alone", lambda *_: relax_passes.FoldConstant()),
-    ("fold-batch-norm", "batch_norm into weights and biases", lambda log, _: FoldBatchNorm(log)),
-    ("fold-pixel-shuffle", "reshape, permute, reshape into one store", lambda log, _: FoldPixelShuffle(log)),
-    ("transposed-convolution", "as a convolution and a shuffle", lambda log, _: TransposedConvolution(log)),
-    ("fold-mean-shift", "per-channel constants into weights and biases", lambda log, _: FoldMeanShift(log)),
-    ("sink-pixel-shuffle", "arithmetic after the shuffle goes before it", lambda log, _: SinkPixelShuffle(log)),
-    ("form-regions", "streaming kernels, where the target has them", FormRegions),
-    ("legalize", "one TIR kernel for each operator", lambda *_: relax_passes.LegalizeOps()),
-    ("annotate", "TIR types kernels of unknown name", lambda *_: relax_passes.AnnotateTIROpPattern()),
-    (GROUPING, "group kernels by the mapping table", lambda *_: FuseElementwise()),
-    ("fuse-tir", "one TIR function for each group", lambda *_: relax_passes.FuseTIR()),
-    ("inline-blocks", "one block of each run of elementwise blocks", lambda *_: InlineBlocks()),
-    ("drop-dead", "remove kernels that nobody calls", lambda *_: relax_passes.DeadCodeElimination()),
+_LIST: tuple[tuple[str, str, Callable[[Asked], tvm.ir.transform.Pass]], ...] = (
+    ("fold-constants", "evaluate what depends on weights alone", lambda _: relax_passes.FoldConstant()),
+    ("fold-batch-norm", "batch_norm into weights and biases", lambda a: FoldBatchNorm(a.log)),
+    ("fold-pixel-shuffle", "reshape, permute, reshape into one store", lambda a: FoldPixelShuffle(a.log)),
+    ("transposed-convolution", "as a convolution and a shuffle", lambda a: TransposedConvolution(a.log)),
+    ("fold-mean-shift", "per-channel constants into weights and biases", lambda a: FoldMeanShift(a.log)),
+    ("sink-pixel-shuffle", "arithmetic after the shuffle goes before it", lambda a: SinkPixelShuffle(a.log)),
+    ("form-regions", "streaming kernels, where the target has them", lambda a: FormRegions(a.log, a.lowering)),
+    ("library-dispatch", "what the target has its own code for", lambda a: _all(a.hooks.library_dispatch())),
+    ("legalize", "one TIR kernel for each operator", lambda a: _all(a.hooks.legalize())),
+    ("annotate", "TIR types kernels of unknown name", lambda _: relax_passes.AnnotateTIROpPattern()),
+    (GROUPING, "group kernels by the mapping table", lambda _: FuseElementwise()),
+    ("fuse-tir", "one TIR function for each group", lambda _: relax_passes.FuseTIR()),
+    ("inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
+    ("drop-dead", "remove kernels that nobody calls", lambda _: relax_passes.DeadCodeElimination()),
 )
 PHASES = tuple(Phase(number, *row) for number, row in enumerate(_LIST, 1))
+
+
+def _all(passes: Sequence[tvm.ir.transform.Pass]) -> tvm.ir.transform.Pass:
+    return tvm.transform.Sequential(list(passes))
 
 
 def optimize(
     mod: tvm.IRModule,
     tvm_target: tvm.target.Target,
     dump_dir: str | Path | None = None,
-    lowering: Lowering | None = None,
+    lowering: Lowers | None = None,
+    hooks: Hooks | None = None,
 ) -> tuple[tvm.IRModule, PassReport]:
     """Run :data:`PHASES` on the high-level Relax of an imported network.
 
     Returns the module of fused, unscheduled TIR kernels, and the report. With a ``lowering``, the target's, the regions
-    that stream are its kernels, which have their schedule. ``dump_dir`` gets the module after each phase, as
+    that stream are its kernels, which have their schedule; ``hooks`` are the target's own passes. ``dump_dir`` gets the
+    module after each phase, as
     ``01-fold-constants.py`` and so on.
     """
     before, symbols = accounting.unfused(mod, tvm_target), has_symbols(mod["main"])
     log, grouping, phases = Log(), None, []
+    asked = Asked(log, lowering, hooks or NoHooks())
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         for phase in PHASES:
             if phase.name == GROUPING:
                 grouping = Grouping(mod)
             start = time.perf_counter()
-            mod = phase.make(log, lowering)(mod)
+            mod = phase.make(asked)(mod)
             ms = (time.perf_counter() - start) * 1e3
             phases.append({"number": phase.number, "name": phase.name, "what": phase.what, "ms": round(ms, 3)})
             if dump_dir is not None:

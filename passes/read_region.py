@@ -10,8 +10,9 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes import fold_pixel_shuffle, mapping
+from sr_tvm.passes.constants import array, per_channel
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph, array, per_channel
+from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.mapping import Axes
 from sr_tvm.passes.shapes import dims, same, static
 from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise

@@ -17,8 +17,9 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes import fold_pixel_shuffle
+from sr_tvm.passes.constants import constant
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph, constant
+from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import dims
 

@@ -120,7 +120,7 @@ def passes(loop: Loop) -> None:
     from sr_tvm.targets import registry
 
     target = loop.made["target"] = registry.get("cpu")
-    _, report = optimize(loop.made["relax"], target.tvm_target(), lowering=target.lowering())
+    _, report = optimize(loop.made["relax"], target.tvm_target(), lowering=target.lowering(), hooks=target)
     traffic = (report.intermediate_bytes_before / 1e6, report.intermediate_bytes_after / 1e6)
     loop.tell.say(f"{report.kernels_before} kernels before, {report.kernels_after} after")
     loop.tell.say(f"{traffic[0]:.1f} MB written between kernels before, {traffic[1]:.1f} MB after")
@@ -129,14 +129,16 @@ def passes(loop: Loop) -> None:
 
 def tuning(loop: Loop) -> None:
     """Search how the network streams, and schedules of other kernels; what an earlier run measured here counts."""
+    from sr_tvm.tuning.options import TuneOptions
     from sr_tvm.tuning.region_task import find_regions
     from sr_tvm.tuning.tune import tune
 
     fused, regions = find_regions(loop.made["relax"], loop.made["target"])
     with loop.tell.bar("tuning") as tick:
         result = tune(
-            fused, loop.made["target"], loop.folder / "tuning", loop.trials, loop.seed, threads=1, regions=regions,
-            progress=lambda e: tick(e.trial, e.trials, f"{e.total_ms:.2f} ms"), max_seconds=TUNING_SECONDS,
+            fused, loop.made["target"], loop.folder / "tuning",
+            TuneOptions(loop.trials, loop.seed, max_seconds=TUNING_SECONDS), regions=regions,
+            progress=lambda e: tick(e.trial, e.trials, f"{e.total_ms:.2f} ms"),
         )  # fmt: skip
     earlier = result.trials - result.new_trials
     kept = f" ({earlier} of them in an earlier run)" if earlier else ""
@@ -152,9 +154,11 @@ def tuning(loop: Loop) -> None:
 def build(loop: Loop) -> None:
     """Two artifacts: with default schedules, which the speed model learns from, and with what tuning found."""
     from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
 
     def make(name: str, database: Path | None) -> Artifact:
-        return compile_model(loop.made["onnx"], "cpu", loop.folder / name, database_dir=database, use_shipped_log=False)
+        options = CompileOptions(database, use_shipped_log=False)
+        return compile_model(loop.made["onnx"], loop.made["target"], loop.folder / name, options=options)
 
     loop.made["plain"] = make("artifact-default", None)
     artifact = loop.made["artifact"] = make("artifact", loop.folder / "tuning")
@@ -291,11 +295,11 @@ def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
 @contextlib.contextmanager
 def _server(loop: Loop) -> Iterator[None]:
     """A real tracker and a real server on this machine, and a device that speaks to them."""
-    from sr_tvm.runners.rpc import RpcDevice
+    from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.runners.tracker import start_server, start_tracker
 
     with start_tracker() as tracker, start_server(tracker, KEY) as server:
-        with RpcDevice(tracker, KEY, deadline=120.0) as device:
+        with RpcRunner(tracker, KEY, deadline=120.0) as device:
             loop.made["device"] = device
             loop.tell.say(f"tracker on {tracker}, server on {server.address}, both on this machine")
             yield

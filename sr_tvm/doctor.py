@@ -182,12 +182,13 @@ def cache() -> Result:
 
 def shipped_model() -> Result:
     """Shipped model."""
-    import sr_tvm.models
+    from importlib import resources
+
     from sr_tvm.architecture import Architecture
     from sr_tvm.artifact import sha256
 
     remedy = "install sr-tvm again: pip install --force-reinstall --no-deps -e ."
-    folder = Path(sr_tvm.models.__file__).parent
+    folder = Path(str(resources.files("sr_tvm.models")))
     name = "wdsr_x2_37k"
     missing = [f"{name}{end}" for end in (".json", ".safetensors", ".onnx") if not (folder / f"{name}{end}").is_file()]
     if missing:

@@ -19,10 +19,11 @@ def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
         artifact = Artifact.load(folder / "artifact")
     else:
         from sr_tvm.build.compiler import compile_model
+        from sr_tvm.build.options import CompileOptions
         from sr_tvm.tvm_setup import import_tvm
 
         import_tvm()
         database, start = json.loads((folder / "model.json").read_text())["database"], time.perf_counter()
-        artifact = compile_model(folder / "model.onnx", "cpu", folder / "artifact", database_dir=database)
+        artifact = compile_model(folder / "model.onnx", "cpu", folder / "artifact", options=CompileOptions(database))
         (folder / BUILD).write_text(json.dumps({"build_s": round(time.perf_counter() - start, 2)}))
     return library.run(artifact.library_path, threads, x)

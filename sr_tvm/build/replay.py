@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import relax
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
@@ -18,12 +19,21 @@ def scheduled(function: Any) -> bool:
     return isinstance(function, tvm.tirx.PrimFunc) and attrs is not None and bool(attrs.get(SCHEDULED, False))
 
 
-def replay(mod: tvm.IRModule, database: Any, target: tvm.target.Target) -> tuple[tvm.IRModule, set[str]]:
-    """Apply the records of ``database``; returns the module and the names of the kernels that had one."""
-    before = {var.name_hint for var, function in mod.functions_items() if scheduled(function)}
+def replay(mod: tvm.IRModule, database: Any, target: tvm.target.Target) -> tuple[tvm.IRModule, dict[str, str]]:
+    """Apply the records of ``database`` to kernels without a schedule.
+
+    Returns the module, and the structural hash of each kernel that had one, by the kernel's name.
+    """
+    before = {var.name_hint: function for var, function in mod.functions_items() if not scheduled(function)}
     with target, database, tvm.transform.PassContext(opt_level=3):
         mod = relax.transform.MetaScheduleApplyDatabase()(mod)
-    return mod, {var.name_hint for var, function in mod.functions_items() if scheduled(function)} - before
+    now = {var.name_hint for var, function in mod.functions_items() if scheduled(function)}
+    return mod, {name: structural_key(function) for name, function in before.items() if name in now}
+
+
+def structural_key(node: Any) -> str:
+    """A function's or module's structural hash as text: names and addresses don't count, everything else does."""
+    return f"{tvm_ffi.structural_hash(node) & (2**64 - 1):016x}"
 
 
 def keep_records(mod: tvm.IRModule, database: Any, target: tvm.target.Target, folder: Path) -> int:
@@ -39,7 +49,7 @@ def keep_records(mod: tvm.IRModule, database: Any, target: tvm.target.Target, fo
             if record is not None:
                 found.append(record)
     if found:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         kept = JSONDatabase(work_dir=str(folder))
         for record in found:
             kept.commit_workload(record.workload.mod)

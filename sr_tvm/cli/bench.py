@@ -60,13 +60,13 @@ def command(
     loaded = Artifact.load(artifact).at(merge(input_shapes) or {})
     device: Any
     if tracker is not None and key is not None:
-        from sr_tvm.runners.rpc import RpcDevice
+        from sr_tvm.runners.rpc import RpcRunner
 
-        device = RpcDevice(tracker, key, deadline, threads)
+        device = RpcRunner(tracker, key, deadline, threads)
     else:
-        from sr_tvm.runners.local import LocalDevice
+        from sr_tvm.runners.local import LocalRunner
 
-        device = LocalDevice(threads)
+        device = LocalRunner(threads)
     try:
         if sys.stderr.isatty():
             click.echo(f"measuring {loaded.model} on {device.name} ...", err=True)

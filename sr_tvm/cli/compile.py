@@ -6,12 +6,12 @@ import json
 
 import click
 
-from sr_tvm.targets.registry import NAMES
+from sr_tvm.targets import registry
 
 
 @click.command()
 @click.argument("model", type=click.Path())
-@click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(NAMES)}.")
+@click.option("--target", "target", required=True, metavar="NAME", help=f"One of {', '.join(registry.names())}.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="The artifact's folder; replaced if there.")
 @click.option(
     "--input-shape",
@@ -22,7 +22,7 @@ from sr_tvm.targets.registry import NAMES
 )
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
-@click.option("--fp16", is_flag=True, help="Compute in float16 where the CPU can; says what that costs in PSNR.")
+@click.option("--fp16", is_flag=True, help="Compute in float16 where the CPU can; then say what that costs in PSNR.")
 @click.option("--data", metavar="DIR", help="Pictures to measure --fp16 with; a few photographs if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
 def command(
@@ -51,8 +51,11 @@ def command(
     """
     import time
 
-    from sr_tvm.build.compiler import check_output, compile_model
+    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
+    from sr_tvm.build.output import check_output
     from sr_tvm.cli._input_shapes import merge_open
+    from sr_tvm.regions.value import FLOAT32
     from sr_tvm.targets import registry
     from sr_tvm.tensor import shape_text
 
@@ -61,24 +64,36 @@ def command(
     registry.check(target)
     check_output(output, database)
     shapes = merge_open(input_shapes)
+    comparison = None
+    if fp16:  # first: numbers that float16 can't hold are no artifact
+        from sr_tvm.evaluation.float16 import check_pictures, compare
+
+        check_pictures(data)
+        comparison = compare(model, registry.get(target), shapes, data)
     begin = time.perf_counter()
-    artifact = compile_model(
-        model, target, output, shapes, database, use_shipped_log=not no_shipped_log, fp16=fp16, pictures=data
-    )
+    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32)
+    artifact = compile_model(model, target, output, shapes, options)
     seconds = time.perf_counter() - begin
     if as_json:
         from sr_tvm import files
         from sr_tvm.artifact import MANIFEST, SCHEMA, VERSIONS
 
         manifest = files.read_json(artifact.folder / MANIFEST, SCHEMA, *VERSIONS)
-        click.echo(json.dumps({"folder": str(artifact.folder), "seconds": round(seconds, 3), **manifest}))
+        cost = {} if comparison is None else {"fp16_against_fp32": comparison.to_json()}
+        click.echo(json.dumps({"folder": str(artifact.folder), "seconds": round(seconds, 3), **manifest, **cost}))
         return
     tuned = sum(k["schedule"] == "tuned" for k in artifact.kernels)
     shape = shape_text(artifact.inputs[0].shape)
     click.echo(f"{artifact.model} for {target}, input {shape}: {len(artifact.kernels)} kernels, {tuned} tuned")
     for note in artifact.notes:
         click.echo(f"note: {note}")
+    if fp16:
+        kernels = (artifact.fp16 or {})["kernels"]
+        click.echo(f"note: {kernels} of {len(artifact.kernels)} kernels compute in float16")
+        click.echo(
+            f"note: {comparison or 'fp16 against fp32: not measured, for it does not make pictures of pictures'}"
+        )
     click.echo(f"{artifact.library_path} ({artifact.library_path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
-    if registry.get(target).runs_here:
+    if registry.get(target).capabilities.runs_here:
         size = f" --input-shape {artifact.inputs[0].example()}" if artifact.any_size else ""
         click.echo(f"next: sr-tvm bench {output}{size}")

@@ -64,18 +64,17 @@ def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -
     if dump:
         files.check_writable(dump / "phase")
     given = merge_open(shape)
-    from sr_tvm.build.compiler import takes_any_size
     from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
     from sr_tvm.frontend.onnx_file import load_onnx
 
     loaded = load_onnx(model)
-    shapes = (resolve_open if takes_any_size(target) else resolve_inputs)(loaded, given)
+    preset = registry.get(target)
+    shapes = (resolve_open if preset.capabilities.any_size else resolve_inputs)(loaded, given)
 
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.passes.pipeline import optimize
 
-    preset = registry.get(target)
-    return optimize(import_onnx(loaded, shapes), preset.tvm_target(), dump, preset.lowering())[1]
+    return optimize(import_onnx(loaded, shapes), preset.tvm_target(), dump, preset.lowering(), preset)[1]
 
 
 def _last(report: PassReport) -> str:

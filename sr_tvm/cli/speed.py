@@ -16,7 +16,7 @@ from sr_tvm.cli._speed import InputShape, notes_of_warnings, print_rows
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.runners.base import Device
+    from sr_tvm.runners.base import Runner
     from sr_tvm.speed.feedback import Group, Row
     from sr_tvm.speed.model import SpeedModel
     from sr_tvm.speed.sample import Sample
@@ -74,7 +74,7 @@ def collect(
 
     networks = random_architectures(count, seed, int(scale))
     with _opened(device, tracker, target, threads) as opened, notes_of_warnings(), bar("networks") as tick:
-        where = _group(opened, tracker is None, target, threads, input_shape)
+        where = _group(opened, target, input_shape)
         measured = measure_missing(output, opened, where, networks, repeats, seed, tick)
     if as_json:
         click.echo(json.dumps({"dataset": output, "measured": measured, "there_already": count - measured}))
@@ -84,30 +84,29 @@ def collect(
 
 
 @contextmanager
-def _opened(device: str, tracker: str | None, target: str, threads: int) -> Iterator[Device]:
+def _opened(device: str, tracker: str | None, target: str, threads: int) -> Iterator[Runner]:
     """The device, closed afterwards."""
     from sr_tvm.targets import registry
 
     registry.check(target)
     if tracker is not None:
-        from sr_tvm.runners.rpc import RpcDevice
+        from sr_tvm.runners.rpc import RpcRunner
 
-        with RpcDevice(tracker, device, deadline=300, threads=threads) as remote:
+        with RpcRunner(tracker, device, deadline=300, threads=threads) as remote:
             yield remote
         return
-    if not registry.get(target).runs_here:
+    if not registry.get(target).capabilities.runs_here:
         raise SrTvmError(f"target {target} does not run on this machine; name a device with --tracker")
-    from sr_tvm.runners.local import LocalDevice
+    from sr_tvm.runners.local import LocalRunner
 
-    yield LocalDevice(threads)
+    yield LocalRunner(threads)
 
 
-def _group(device: Device, local: bool, target: str, threads: int, input_shape: tuple[int, ...]) -> Group:
+def _group(device: Runner, target: str, input_shape: tuple[int, ...]) -> Group:
     """What measurements on the device are comparable with: default schedules, and the clock that it measures by."""
     from sr_tvm.speed.feedback import Group
 
-    clock = "thread-cpu" if local and threads == 1 else "wall"
-    return Group(device.name, target, "default", threads, clock, "ms", input_shape)
+    return Group(device.name, target, "default", device.threads, device.clock, "ms", input_shape)
 
 
 @command.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,27 @@ from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
+    from sr_tvm.targets.target import Target
     from sr_tvm.tuning.tune import TuningResult
 
 
 @click.command()
 @click.argument("model", type=click.Path())
-@click.option("--target", "target", required=True, metavar="NAME", help="cpu: kernels are measured on this machine.")
+@click.option("--target", "target", required=True, metavar="NAME", help="What to tune for; cpu runs on this machine.")
 @click.option("-o", "--output", type=click.Path(), metavar="DIR", help="The records; default tuning/<model>-<target>.")
 @click.option("--input-shape", metavar="[NAME:]NxCxHxW", help="Fix a symbolic size; without it: kernels for any size.")
 @click.option("--trials", default=200, show_default=True, type=click.IntRange(1), help="Earlier runs' count too.")
 @click.option("--population", default=32, show_default=True, type=click.IntRange(2), help="Parents at most.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same first candidates.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 256), help="That the kernels run on.")
+@click.option("--tracker", metavar="HOST:PORT", help="Measure on the servers of this RPC tracker.")
+@click.option("--key", help="Which kind of server; 'sr-tvm devices --tracker ...' lists them.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 256), help="Servers to use side by side; all of the key if not given."
+)
+@click.option(
+    "--deadline", type=click.FloatRange(min=1), default=60, show_default=True, help="Seconds for a candidate."
+)
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
@@ -35,6 +45,10 @@ def command(
     population: int,
     seed: int,
     threads: int,
+    tracker: str | None,
+    key: str | None,
+    parallel: int | None,
+    deadline: float,
     max_minutes: float | None,
     as_json: bool,
 ) -> None:
@@ -44,19 +58,30 @@ def command(
     built, checked against what the default computes, and timed. Ctrl-C at any time: what was measured is kept, and
     the same command goes on from there.
 
+    With --tracker and --key candidates are built here and measured on all servers of that key side by side.
+
     The records are for the input shape given here, and for vectors and registers like this machine's. Tune and compile
     with the same --input-shape, or both without: that is what 'upscale' runs too.
 
     \b
     sr-tvm tune models/wdsr_x2_37k.onnx --target cpu -o tuning/wdsr --input-shape 1x3x360x640 --trials 100
+    sr-tvm tune models/wdsr_x2_37k.onnx --target android-cpu --tracker 127.0.0.1:9190 --key galaxy-s21
     """
     from sr_tvm.targets import registry
+    from sr_tvm.tuning.options import TuneOptions
 
     registry.check(target)
-    if target != "cpu":
-        raise SrTvmError(f"--target {target}: kernels are measured on this machine, so only cpu can be tuned")
+    if (tracker is None) != (key is None):
+        raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
+    if parallel is not None and tracker is None:
+        raise click.UsageError(
+            "--parallel counts servers of --tracker; on this machine candidates are measured in turn"
+        )
+    options = TuneOptions(trials, seed, population, threads, max_seconds=max_minutes * 60 if max_minutes else None)
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
     files.check_writable(folder / "tuning.json")
+    preset = registry.get(target)
+    _check_tunable(preset, model, tracker)
 
     from sr_tvm.frontend.input_shapes import is_open, parse_open_shape, resolve_open
     from sr_tvm.frontend.onnx_file import load_onnx
@@ -66,34 +91,49 @@ def command(
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
+    from sr_tvm import machine
+    from sr_tvm.build.builder import ChildBuilder
     from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.runners.child_session import ChildRunner
+    from sr_tvm.runners.rpc import RpcRunner
+    from sr_tvm.tuning.bench import DeviceBench
     from sr_tvm.tuning.region_task import OPEN_SIZE, find_regions
     from sr_tvm.tuning.tune import tune
 
-    preset = registry.get(target)
     fused, regions = find_regions(import_onnx(loaded, shapes), preset)
     if is_open(shapes):
         if not regions:
             raise SrTvmError(f"nothing of {model} streams at any size; fix it with --input-shape, say 1x3x360x640")
         size = "x".join(map(str, OPEN_SIZE[1:]))
         click.echo(f"note: kernels for any size, measured at {size}; with --input-shape those for one size", err=True)
-    with _bar(trials) as tick:
-        result = tune(
-            None if is_open(shapes) else fused,
-            preset,
-            folder,
-            trials,
-            seed,
-            population,
-            tick,
-            threads,
-            max_seconds=max_minutes * 60 if max_minutes else None,
-            regions=regions,
-        )
+    runner = RpcRunner(tracker, key, deadline, threads) if tracker and key else ChildRunner(threads, deadline)
+    workers = min(parallel or runner.capacity, machine.cores())
+    with DeviceBench(ChildBuilder(workers, deadline), runner, parallel) as bench, _bar(trials) as tick:
+        if tracker:
+            click.echo(f"note: measuring on {bench.parallel} server(s) of {key} at {tracker}", err=True)
+        # A generation is as large as what can be measured at once, so that no server waits.
+        options = replace(options, per_generation=max(options.per_generation, bench.parallel))
+        mod = None if is_open(shapes) else fused
+        result = tune(mod, preset, folder, options, bench=bench, regions=regions, progress=tick)
     if as_json:
         click.echo(json.dumps({"model": model, "target": target, "inputs": shapes, **result.to_json()}))
     else:
         _tell(model, target, shapes, result)
+
+
+def _check_tunable(target: Target, model: str, tracker: str | None) -> None:
+    """Say in one line what tuning needs, where it can't be had."""
+    untuned = f"untuned: sr-tvm compile {model} --target {target.name} -o out/"
+    capable = target.capabilities
+    if target.lowering() is None and not capable.meta_schedule:
+        needs = f"; it will need {capable.needs}" if capable.needs else ""
+        raise SrTvmError(
+            f"target {target.name} has stock schedules only, so there is nothing to tune yet{needs}; {untuned}"
+        )
+    if tracker is None and not capable.runs_here:
+        raise SrTvmError(
+            f"target {target.name} is measured on {capable.needs}: give --tracker HOST:PORT and --key; {untuned}"
+        )
 
 
 def _bar(trials: int) -> Any:

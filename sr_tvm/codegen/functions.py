@@ -43,3 +43,8 @@ class Functions:
             self._of[key] = tvm.ir.GlobalVar(name)
             self.made[name] = make(name)
         return self._of[key]
+
+    @property
+    def variables(self) -> tuple[tvm.ir.GlobalVar, ...]:
+        """By which they are called."""
+        return tuple(self._of.values())

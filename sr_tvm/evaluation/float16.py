@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.targets.cpu.family import FLOAT16, CpuFamily
+from sr_tvm.targets.cpu.host import Cpu
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
 if TYPE_CHECKING:
     from sr_tvm.artifact import Artifact
-    from sr_tvm.targets.lowering import Lowering
     from sr_tvm.targets.target import Target
 
 SHIPPED = ("astronaut", "chelsea", "coffee")  # of scikit-image
@@ -47,33 +49,52 @@ class Comparison:
 
 
 def check_pictures(folder: str | Path | None) -> None:
-    """Raises SrTvmError where ``folder`` holds no pictures; None stands for scikit-image's photographs."""
+    """Refuse a ``folder`` without pictures, with SrTvmError; None stands for scikit-image's photographs."""
     if folder is not None:
         from sr_tvm.training.pictures import list_pictures
 
         list_pictures(folder)
 
 
-def describe(artifact: Artifact, mod: Any, built: Any, folder: str | Path | None) -> Artifact:
-    """``artifact``, its streaming kernels in float16, with a measurement in its manifest and notes.
+@dataclass(frozen=True)
+class _StandIn(Cpu):
+    """This machine, with the streaming kernels of another target, so that their numbers can be had here."""
 
-    ``mod`` is the network before the passes, ``built`` after them. A network that is not from pictures to pictures is
-    not measured.
+    of: CpuFamily | None = None
+
+    def lowering(self) -> RowLowering:
+        return super().lowering() if self.of is None else self.of.lowering()
+
+
+def compare(
+    model: str | Path,
+    target: Target,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
+    folder: str | Path | None = None,
+) -> Comparison | None:
+    """Compile an ONNX file for this machine with float32 and with the float16 kernels of ``target``, and run both.
+
+    Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in ``sr-tvm evaluate``, and
+    enlarged by both; a border of as many pixels as the scale is left out. None for a network that does not make
+    pictures of pictures.
+
+    Raises:
+        SrTvmError: a target without such kernels, no readable picture, or numbers that float16 cannot hold.
     """
-    from sr_tvm.targets import registry
+    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
 
-    names = [k["kernel"] for k in artifact.kernels]
-    half = sum(any("float16" in str(p.ty.dtype) for p in built[name].params) for name in names)
-    found: dict[str, Any] = {"kernels": half}
-    told = "fp16 against fp32: not measured, for no kernel is in float16"
-    if half and _enlarges(artifact):
-        comparison = compare(mod, registry.get(artifact.target), folder)
-        found |= comparison.to_json()
-        told = str(comparison)
-    elif half:
-        told = "fp16 against fp32: not measured, for this network does not make pictures of pictures"
-    notes = (*artifact.notes, f"{half} of {len(names)} kernels compute in float16", told)
-    return replace(artifact, fp16=found, notes=notes)
+    half = target.computing_in(FLOAT16)
+    if not isinstance(half, CpuFamily):
+        raise SrTvmError(f"target {target.name}: only the kernels of CPU targets can be compared on this machine")
+    emulated = not target.capabilities.runs_here
+    half = _StandIn(dtype=FLOAT16, emulated=emulated, of=replace(half, emulated=emulated))
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
+        exact, rounded = (
+            compile_model(model, built, Path(scratch) / name, input_shapes, CompileOptions(use_shipped_log=False))
+            for name, built in (("float32", _StandIn()), ("float16", half))
+        )
+        return _compared(exact, rounded, folder, emulated) if _enlarges(exact) else None
 
 
 def _enlarges(artifact: Artifact) -> bool:
@@ -86,38 +107,21 @@ def _enlarges(artifact: Artifact) -> bool:
     return len(artifact.inputs) == len(artifact.outputs) == 1
 
 
-def compare(mod: Any, target: Target, folder: str | Path | None = None, lowering: Lowering | None = None) -> Comparison:
-    """Compile the Relax module ``mod`` for this machine with float32 and with the float16 kernels of ``target``.
-
-    Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in ``sr-tvm evaluate``, and
-    enlarged by both; a border of as many pixels as the scale is left out. ``lowering`` stands in for the target's in
-    float16.
-
-    Raises:
-        SrTvmError: no network from pictures to pictures, no readable picture, or numbers that float16 cannot hold.
-    """
-    from sr_tvm.build.compiler import compile_module
-    from sr_tvm.targets import float16
+def _compared(float32: Artifact, float16: Artifact, folder: str | Path | None, emulated: bool) -> Comparison:
     from sr_tvm.training.resize import low_resolution
     from sr_tvm.upscaling.network import Network
 
-    emulated = not target.runs_here
-    lowering = lowering or float16.lowering(target, emulated)
+    exact, half = Network(float32), Network(float16)
     found = []
-    with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
-        exact, half = (
-            Network(compile_module(mod, "cpu", Path(scratch) / name, use_shipped_log=False, lowering=chosen))
-            for name, chosen in (("float32", None), ("float16", lowering))
-        )
-        sides = None if exact.artifact.any_size else exact.artifact.inputs[0].at({})[2:]
-        for name, picture in _pictures(folder):
-            low = low_resolution(_fit(picture, exact.scale, sides), exact.scale)
-            x = _network_input(low, exact.channels)
-            y = exact(x)
-            try:
-                found.append(_psnr_y(y, half(x), exact.scale))
-            except SrTvmError as error:
-                raise SrTvmError(f"{name}: float16 overflows in this network; compile without --fp16") from error
+    sides = None if exact.artifact.any_size else exact.artifact.inputs[0].at({})[2:]
+    for name, picture in _pictures(folder):
+        low = low_resolution(_fit(picture, exact.scale, sides), exact.scale)
+        x = _network_input(low, exact.channels)
+        y = exact(x)
+        try:
+            found.append(_psnr_y(y, half(x), exact.scale))
+        except SrTvmError as error:
+            raise SrTvmError(f"{name}: float16 overflows in this network; compile without --fp16") from error
     where = "of scikit-image" if folder is None else Path(folder).name
     return Comparison(math.fsum(found) / len(found), min(found), len(found), where, emulated)
 

@@ -1,9 +1,10 @@
 """What a fused region computes: a small graph of operators on tensors of one spatial size, free of TVM and of targets.
 
-Every tensor is (N, C, H, W) float32 with the region's own N, H and W; only a result may be larger, by the pixel
-shuffle of its last store. Convolutions have stride 1, an odd square or oblong kernel and "same" zero padding, so a
-region is valid at every picture size. Which operators form a region is decided in the passes; how it becomes TIR is
-a target's lowering.
+Every tensor is (N, C, H, W) with the region's own N, H and W; only a result may be larger, by the pixel shuffle of its
+last store. What its numbers are is a :class:`~sr_tvm.regions.value.Value`; how it lies in memory between kernels is the
+lowering's choice. Convolutions have stride 1, an odd square or oblong kernel and "same" zero padding, so a region is
+valid at every picture size. Which operators form a region is decided in the passes; how it becomes TIR is a target's
+lowering.
 """
 
 from __future__ import annotations
@@ -15,9 +16,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sr_tvm.regions.value import FLOAT32, Quantization, Value
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Node:
+    """What every node has: the type of the numbers that it makes."""
+
+    dtype: str = FLOAT32
+    quantization: Quantization | None = None
+
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Source(_Node):
     """A tensor the region reads from memory."""
 
     name: str
@@ -27,7 +38,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Conv:
+class Conv(_Node):
     """Convolution of the inputs, concatenated along the channels; stride 1, zero padding of half the kernel.
 
     ``weight`` is (O, I / groups, kh, kw) float32 with odd kh and kw, ``bias`` (O,) float32.
@@ -45,7 +56,7 @@ class Conv:
 
 
 @dataclass(frozen=True, eq=False)
-class Pointwise:
+class Pointwise(_Node):
     """One-to-one arithmetic on one tensor.
 
     ``parameters``: relu none; prelu (slope,); clip (low, high); shift (addend,); scale (factor,). Each is float32 of
@@ -60,7 +71,7 @@ class Pointwise:
 
 
 @dataclass(frozen=True, eq=False)
-class Add:
+class Add(_Node):
     """Sum of two tensors of the same channels: a residual or a long skip."""
 
     name: str
@@ -69,7 +80,7 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
-class Concat:
+class Concat(_Node):
     """The inputs one after another along the channels."""
 
     name: str
@@ -116,6 +127,11 @@ class Region:
     def sources(self) -> tuple[Source, ...]:
         return tuple(node for node in self.nodes if isinstance(node, Source))
 
+    def value(self, name: str, shuffle: int = 1) -> Value:
+        """What a node makes as a value in plain memory, after a pixel shuffle by ``shuffle``."""
+        node = self.by_name[name]
+        return Value(name, node.channels // shuffle**2, shuffle, node.dtype, quantization=node.quantization)
+
     def convolutions(self) -> Iterator[Conv]:
         return (node for node in self.nodes if isinstance(node, Conv))
 
@@ -136,6 +152,8 @@ class Region:
                     row["taps"] = ["".join("01"[int(t)] for t in row_.ravel()) for row_ in present]
             if isinstance(node, Pointwise):
                 row["function"] = node.function
+            if node.dtype != FLOAT32:
+                row["dtype"] = node.dtype
             rows.append(row)
         rows.append({"kind": "results", "values": [[order[r.value], r.shuffle] for r in self.results]})
         return rows

@@ -1,39 +1,223 @@
-"""What every device answers: run an artifact, measure it, time its kernels."""
+"""Runners and their sessions: where modules run, for the tuner, the benchmarks and the speed model alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.measurement import Measurement
+from sr_tvm.records.module import Module
+from sr_tvm.runners import elf
+from sr_tvm.runners.timer import MEDIAN, THREAD_CPU, WALL, Timer
 from sr_tvm.tensor import shape_text
 
-# One sample should last several ms: shorter ones are mostly the noise of the clock and the scheduler.
+# A bench's sample should last several ms: shorter ones are mostly the noise of the clock and the scheduler.
 SAMPLE_MS = 5.0
-MAX_RUNS_PER_SAMPLE = 1000
 
 
-class Device(Protocol):
-    """A place where artifacts run. All methods raise SrTvmError when the artifact does not fit or the device fails."""
+class SessionLost(SrTvmError):
+    """The session ended in the middle of a call: its process or its server crashed, or missed the deadline."""
 
-    @property
-    def name(self) -> str: ...
 
-    def run(self, artifact: Artifact, inputs: list[np.ndarray]) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call: all samples of a module, those of the reference taken in turns with them, calls a sample."""
+
+    samples: tuple[float, ...]
+    reference: tuple[float, ...] = ()
+    number: int = 1
+
+
+class Session(ABC):
+    """A device held open over many modules and repeats. Every method raises SrTvmError where a call fails.
+
+    Inputs are placed first, by name; modules of kind "function" find theirs there. A module is loaded when it is first
+    used, and again if it has not been used for long. After :class:`SessionLost` the session is of no more use.
+    """
+
+    runner: Runner
+
+    @abstractmethod
+    def ask(
+        self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Have the station there answer, within ``seconds``, by default the runner's deadline."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def expires_within(self, seconds: float) -> bool:
+        """Whether a call of so many seconds would outlast the session, as some servers end one after a time."""
+        return False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def info(self) -> dict[str, Any]:
+        """What the device says of itself: tvm, machine, cpu; None where it can't tell."""
+        return self.ask("info")[0]["info"]
+
+    def place(self, inputs: Mapping[str, np.ndarray], like: Module, seconds: float | None = None) -> None:
+        """Put inputs in place of those that were there, on the device that the module ``like`` is made for."""
+        where = {"names": list(inputs), "device": like.device, "target": like.target}
+        self.ask("place", list(inputs.values()), seconds=seconds, **where)
+
+    def load(self, module: Module) -> None:
+        """Check and load a module now, and not in its first use."""
+        self.ask("load", module=module.to_json())
+
+    def expect(self, module: Module, seconds: float | None = None) -> str | None:
+        """Run a module and expect its outputs of all that are checked later; what is wrong with them, if anything."""
+        return self.ask("expect", module=module.to_json(), seconds=seconds)[0]["problem"]
+
+    def check(self, module: Module, seconds: float | None = None) -> str | None:
+        """Run a module and compare; how its outputs are wrong, or None."""
+        return self.ask("check", module=module.to_json(), seconds=seconds)[0]["problem"]
+
+    def time(
+        self, module: Module, timer: Timer, arrays: Sequence[np.ndarray] = (), reference: Module | None = None,
+        cutoff: float | None = None, seconds: float | None = None,
+    ) -> Times:  # fmt: skip
+        """Take samples; with a ``reference``, in turns with samples of that. See :class:`Timer` for ``cutoff``."""
+        against = None if reference is None else reference.to_json()
+        answer, _ = self.ask(
+            "time", arrays, module=module.to_json(), reference=against, timer=timer.to_json(), cutoff=cutoff,
+            seconds=seconds,
+        )  # fmt: skip
+        of, *others = answer["samples"]
+        return Times(tuple(of), tuple(others[0]) if others else (), answer["number"])
+
+    # Artifacts
+
+    def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for ``inputs``, which must have the types and shapes of ``artifact.inputs``, or any it allows."""
+        values = check_inputs(artifact, inputs)
+        return self.ask("run", values, module=self.runner.module(artifact).to_json())[1]
 
-    def measure(self, artifact: Artifact, repeats: int = 20) -> Measurement:
+    def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
         """Time the artifact on seeded random inputs; one sample per repeat.
 
         One that takes any size must be fixed to one: ``artifact.at(...)``. So also for :meth:`per_operator`.
         """
+        timer = Timer(self.runner.clock, repeats, SAMPLE_MS, MEDIAN)
+        found = self.time(self.runner.module(artifact), timer, random_inputs(artifact, seed))
+        conditions = {
+            **self.runner.conditions(self),
+            "threads": self.runner.threads,
+            "clock": timer.clock,
+            "repeats": repeats,
+            "runs_per_sample": found.number,
+        }
+        samples = [seconds * 1e3 for seconds in found.samples]
+        return measurement(self.runner.name, artifact, samples, conditions)
 
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
         """Time of each kernel as {"kernel": name, "ms": median total per inference, "calls": per inference}."""
+        Timer(repeats=repeats)  # which says what is allowed
+        module = self.runner.module(artifact).to_json()
+        return self.ask("operators", random_inputs(artifact), module=module, repeats=repeats)[0]["rows"]
+
+
+class Runner(ABC):
+    """Opens sessions on one kind of device: ``capacity`` at a time, each with ``threads`` threads for kernels.
+
+    Its own ``run``, ``measure`` and ``per_operator`` are those of a session that is opened for the one call.
+    """
+
+    name: str
+    threads: int
+    deadline: float
+    capacity: int = 1
+
+    @property
+    @abstractmethod
+    def clock(self) -> str:
+        """What :class:`Timer` should measure by here."""
+
+    @abstractmethod
+    def open(self, hold: float = 0.0) -> Session:
+        """Open a session for one call, or to be held for ``hold`` seconds. Raises SrTvmError where none can be had."""
+
+    def conditions(self, session: Session) -> dict[str, Any]:
+        """What a measurement tells of the device and the method."""
+        return {}
+
+    def module(self, artifact: Artifact) -> Module:
+        """An artifact as a module, refused where it was made for another kind of device than this runner's."""
+        return module_of(artifact)
+
+    def close(self) -> None:
+        """End what runs on behalf of the runner. It can be used again."""
+        return
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Session]:
+        session = self.open()
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def info(self) -> dict[str, Any]:
+        with self._opened() as session:
+            return session.info()
+
+    def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        check_inputs(artifact, inputs)
+        with self._opened() as session:
+            return session.run(artifact, inputs)
+
+    def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
+        Timer(repeats=repeats)  # which says what is allowed, before anything is opened
+        with self._opened() as session:
+            return session.measure(artifact, repeats, seed)
+
+    def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
+        with self._opened() as session:
+            return session.per_operator(artifact, repeats)
+
+
+def default_clock(threads: int) -> str:
+    """Thread CPU time for one thread, which other programs disturb least; wall time for more."""
+    return THREAD_CPU if threads == 1 else WALL
+
+
+class Deadline:
+    """A moment in the future, of time.monotonic()."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.until = seconds, time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        return self.until - time.monotonic()
+
+
+def module_of(artifact: Artifact) -> Module:
+    """An artifact as a module, made for the device of its target."""
+    from sr_tvm.targets import registry
+
+    path = artifact.library_path.resolve()
+    device = registry.get(artifact.target).capabilities.device
+    machine = elf.library_machine(artifact.library_path)
+    return Module(artifact.library_sha256, str(path), artifact.library_sha256, machine, device, artifact.target, "vm")
 
 
 def check_inputs(artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -63,16 +247,6 @@ def random_inputs(artifact: Artifact, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     tensors = artifact.at({}).inputs
     return [rng.random(tensor.at({}), dtype=np.float32).astype(tensor.dtype) for tensor in tensors]
-
-
-def runs_per_sample(one_ms: float) -> int:
-    """How many runs make one sample of at least SAMPLE_MS."""
-    return min(MAX_RUNS_PER_SAMPLE, max(1, int(np.ceil(SAMPLE_MS / max(one_ms, 1e-6)))))
-
-
-def check_repeats(repeats: int) -> None:
-    if not 1 <= repeats <= 100_000:
-        raise SrTvmError(f"repeats is {repeats}; 1 to 100000 is allowed")
 
 
 def measurement(device: str, artifact: Artifact, samples: Sequence[float], conditions: dict[str, Any]) -> Measurement:

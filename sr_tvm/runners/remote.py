@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,12 +64,17 @@ def register(folder: Path) -> None:
         vm.set_inputs(loaded, inputs, tvm.cpu(0))
         return json.dumps(vm.per_kernel(loaded, int(repeats), int(thread_count)))
 
+    def alarm(seconds: int) -> None:
+        """End this session's process in so many seconds, if no other alarm comes before; 0 for never."""
+        signal.alarm(int(seconds))  # whose default action ends a process that is deep in a kernel, too
+
     # TVM's own upload, download and remove ask workpath where a name lies.
     for name, function in (
         ("tvm.rpc.server.workpath", within),
         ("tvm.rpc.server.load_module", load_module),
         ("tvm.rpc.server.download_linked_module", download_linked_module),
         (PREFIX + "info", info),
+        (PREFIX + "alarm", alarm),
         (PREFIX + "threads", lambda count: threads.start_pool(int(count))),
         (PREFIX + "per_operator", per_operator),
     ):

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.runners.lifeline import die_with_parent
+from sr_tvm.system.lifeline import die_with_parent
 
 HOST = "127.0.0.1"
 PORTS = 200

@@ -1,7 +1,7 @@
 """Threads for TVM: each count gets a thread of its own to work in.
 
 TVM keeps one pool per calling thread, sized when that thread first runs a parallel kernel, and it can only shrink
-afterwards. So a LocalDevice works in a thread whose pool was made with exactly its number; that thread is
+afterwards. So a LocalRunner works in a thread whose pool was made with exactly its number; that thread is
 kept for the life of the process, since TVM never frees a pool. Binding to cores is switched off: TVM would pin the
 thread to CPU 0, and two runs at once would share it.
 """

@@ -15,7 +15,7 @@ from sr_tvm.speed import dataset
 from sr_tvm.speed.feedback import Group
 
 if TYPE_CHECKING:
-    from sr_tvm.runners.base import Device
+    from sr_tvm.runners.base import Runner
 
 
 def missing(path: str | Path, where: Group, architectures: Sequence[Architecture]) -> list[Architecture]:
@@ -31,7 +31,7 @@ def _identity(architecture: dict[str, Any]) -> str:
 
 def collect(
     path: str | Path,
-    device: Device,
+    device: Runner,
     where: Group,
     architectures: Sequence[Architecture],
     repeats: int = 20,
@@ -57,7 +57,7 @@ def collect(
 
 
 def measure(
-    architecture: Architecture, device: Device, target: str, input_shape: tuple[int, ...], repeats: int, seed: int = 0
+    architecture: Architecture, device: Runner, target: str, input_shape: tuple[int, ...], repeats: int, seed: int = 0
 ) -> Measurement:
     """Measure a network of this architecture with random weights, which do not change its speed.
 
@@ -67,6 +67,7 @@ def measure(
     import torch
 
     from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
     from sr_tvm.frontend.export import export_onnx
     from sr_tvm.nets.wdsr import WDSR
 
@@ -76,6 +77,6 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="sr-tvm-collect-") as folder:
         onnx = Path(folder) / "network.onnx"
         export_onnx(module, onnx, input_shape, exporter="torchscript")
-        artifact = compile_model(onnx, target, Path(folder) / "out", use_shipped_log=False)
+        artifact = compile_model(onnx, target, Path(folder) / "out", options=CompileOptions(use_shipped_log=False))
         record = device.measure(artifact, repeats)
     return dataclasses.replace(record, model="random", architecture=architecture.to_json())

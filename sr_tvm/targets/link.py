@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
 
 
-def shared(output: Path, objects: list[Path], *options: str) -> None:
+def shared(output: Path, objects: Sequence[Path], *options: str) -> None:
     """Link ELF objects of any machine to the shared library ``output``.
 
     No C library is named: what the kernels need of it (memcpy, expf) is found in the process that loads them.
@@ -26,3 +27,8 @@ def shared(output: Path, objects: list[Path], *options: str) -> None:
     if done.returncode != 0 or not output.is_file():
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         raise SrTvmError(f"cannot link {output.name}: {lines[0] if lines else f'ld.lld exits {done.returncode}'}")
+
+
+def aliases(names: Mapping[str, str]) -> list[str]:
+    """The linker's options that give symbols further names: new name to old."""
+    return [f"--defsym={new}={old}" for new, old in names.items()]

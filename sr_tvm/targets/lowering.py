@@ -1,65 +1,89 @@
-"""The seam between forming a region and making code of it: every target may offer a lowering."""
+"""How a target makes kernels of regions: the lowering, its decisions, and the space they are searched in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from random import Random
+from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
+from sr_tvm.codegen.kernel import Kernel, Shape
+from sr_tvm.regions.region import Region
 
-if TYPE_CHECKING:
-    import tvm
-
-    from sr_tvm.regions.region import Region
-
-SCHEDULE_ATTR = "sr_tvm.schedule"  # on each kernel of a scheduled module: "tuned" or "default"
-
-Shape = tuple[int | None, int | None, int | None]
-"""N, H and W of a region's tensors; None for a value known only when it runs."""
+D = TypeVar("D")
 
 
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """One TIR function for a region, or for a part of one, and how it is called.
+class DecisionSpace(ABC, Generic[D]):
+    """The decisions there are for one region at one shape. Every operator gives valid ones, in one canonical form.
 
-    The parameters of ``functions[entry]`` are buffers of float32, the constants perhaps of float16: the ``inputs``, the
-    ``constants``, the ``outputs``.
-    The other functions are private to the entry and carry its name as a prefix.
-
-    Attributes:
-        inputs: names of region values: a source's, or an output of an earlier kernel of the same region.
-        constants: packed weights.
-        outputs: name of the region value, its channels C, and the factor r of the pixel shuffle of the store; the
-            tensor is (N, C / r^2, H * r, W * r).
-        called: the global variables by which the functions call one another; TVM finds a function by identity, not by
-            name.
+    ``default`` is what the lowering decides by itself, with which a search begins; ``known`` are good decisions from
+    elsewhere, which come next.
     """
 
-    functions: dict[str, tvm.tirx.PrimFunc]
-    entry: str
-    inputs: tuple[str, ...]
-    constants: tuple[np.ndarray, ...]
-    outputs: tuple[tuple[str, int, int], ...]
-    called: tuple[tvm.ir.GlobalVar, ...] = ()
+    default: D
+    known: list[D]
 
-    def tuned(self) -> Kernel:
-        """The same, its entry marked as made from tuning records."""
-        entry = self.functions[self.entry].with_attr(SCHEDULE_ATTR, "tuned")
-        return replace(self, functions={**self.functions, self.entry: entry})
+    @abstractmethod
+    def repair(self, decisions: D) -> D:
+        """Find the nearest valid decisions."""
 
-    def module_functions(self) -> dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc]:
-        """The functions, keyed as a module needs them; the entry's variable is new."""
-        import tvm
+    @abstractmethod
+    def seeds(self) -> Iterable[D]:
+        """List good guesses to begin with, the default first."""
 
-        variables = {var.name_hint: var for var in self.called}
-        return {variables.get(name) or tvm.ir.GlobalVar(name): func for name, func in self.functions.items()}
+    @abstractmethod
+    def random(self, rng: Random) -> D | None: ...
+
+    @abstractmethod
+    def crossover(self, a: D, b: D, rng: Random) -> D | None: ...
+
+    @abstractmethod
+    def mutate(self, genome: D, rng: Random) -> D | None: ...
+
+    @abstractmethod
+    def key(self, genome: D) -> str:
+        """Name decisions by what they are: equal for equal ones, in this process or another."""
 
 
-class Lowering(Protocol):
-    """Turns a region into kernels that run one after another."""
+class Lowering(ABC, Generic[D]):
+    """Turns a region into kernels that run one after another, as decisions of type D say.
 
-    name: str
+    A lowering without anything to decide has one decision, which is its default.
+    """
 
-    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
-        """The kernels of ``region``; ``name`` is the prefix of their functions' names."""
-        ...
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def hardware(self) -> dict[str, int]:
+        """What of the hardware decisions hold for: a record found on other hardware is not used."""
+
+    @abstractmethod
+    def decide(self, region: Region, shape: Shape) -> D:
+        """Decide by a cost model, or by rule: what a region gets that nobody tuned."""
+
+    @abstractmethod
+    def lower(self, region: Region, shape: Shape, name: str, decisions: D | None = None) -> list[Kernel]:
+        """Make the kernels of ``region`` as decided, by default by :meth:`decide`.
+
+        ``name`` is the prefix of their functions' names. An empty list leaves the region to the passes that follow.
+        """
+
+    @abstractmethod
+    def space(self, region: Region, shape: Shape, known: Iterable[D] = ()) -> DecisionSpace[D]:
+        """Open the decisions of a region to a search."""
+
+    @abstractmethod
+    def fits(self, decisions: D, region: Region, shape: Shape) -> bool:
+        """Whether decisions, perhaps from an old record, can be carried out."""
+
+    @abstractmethod
+    def to_json(self, decisions: D) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def from_json(self, data: Any, where: str) -> D:
+        """Read decisions.
+
+        Raises:
+            SrTvmError: a field is missing, of another type or out of range; the message begins with ``where``.
+        """

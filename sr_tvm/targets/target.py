@@ -1,76 +1,145 @@
-"""What a target is: a TVM target, a way to schedule, a way to link. One file per target derives from Target."""
+"""What a target is: one object with all that the rest of the project asks of a place that models are compiled for."""
 
 from __future__ import annotations
 
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import tvm
 from tvm import relax
+from tvm.s_tir import dlight
 
-from sr_tvm.build.replay import replay
+from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.hide_helpers import HideHelpers
 from sr_tvm.passes.reshape_views import ReshapeViews
+from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets import link
-from sr_tvm.targets.lowering import SCHEDULE_ATTR
-
-if TYPE_CHECKING:
-    from sr_tvm.targets.lowering import Lowering
-    from sr_tvm.tuning.row_records import RowRecords
+from sr_tvm.targets.lowering import Lowering
 
 
 @dataclass(frozen=True)
-class Target:
-    """A place a model is compiled for.
+class Capabilities:
+    """What a target can do, as data.
 
-    A subclass sets the class variables and :meth:`tvm_target`, and overrides :meth:`default_schedule` or :meth:`link`
-    where it differs. ``name`` is what people type; ``device`` is where the kernels run: "cpu", "opencl", "hexagon".
+    Attributes:
+        device: TVM's name of the device that kernels run on: "cpu", "opencl", "hexagon".
+        any_size: whether one artifact may take pictures of any size: where whole networks stream. Elsewhere every
+            kernel is scheduled for one size, and one for any size has plain, slow loops.
+        dtypes: element types that kernels may compute in; the first is the default.
+        meta_schedule: the kind of MetaSchedule's rules that its kernels can be tuned by; "" where there are none yet.
+        needs: what must be there to run and tune its kernels, in words; "" where this machine is enough.
+    """
+
+    device: str
+    any_size: bool = False
+    dtypes: tuple[str, ...] = (FLOAT32,)
+    meta_schedule: str = ""
+    needs: str = ""
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether artifacts are made for this machine."""
+        return not self.needs
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A place that models are compiled for: its capabilities, its hooks into the pipeline, its lowering, its linker.
+
+    Fields of a subclass are plain values that choose a variant, say of another element type; they and the class make
+    the target anew in another process (:meth:`options`). ``name`` is what people type, ``notes`` what they should know.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
-    device: ClassVar[str] = "cpu"
-    runs_here: ClassVar[bool] = False
     notes: ClassVar[tuple[str, ...]] = ()
     library: ClassVar[str] = "model.so"
+    link_options: ClassVar[tuple[str, ...]] = ()
 
-    def tvm_target(self) -> tvm.target.Target:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities: ...
 
-    def lowering(self, records: RowRecords | None = None) -> Lowering | None:
-        """How regions of operators become streaming kernels; None where the target streams none.
+    @abstractmethod
+    def tvm_target(self) -> tvm.target.Target: ...
 
-        ``records`` are tuned decisions, for the regions they know.
+    def options(self) -> dict[str, Any]:
+        """The fields, as keywords of JSON values."""
+        return dataclasses.asdict(self)
+
+    def computing_in(self, dtype: str) -> Target:
+        """The same target with kernels that compute in ``dtype``.
+
+        Raises:
+            SrTvmError: it has no such kernels; the message says what is missing.
         """
+        if dtype == self.capabilities.dtypes[0]:
+            return self
+        raise SrTvmError(f"target {self.name} has no kernels in {dtype}; it computes in {self.capabilities.dtypes[0]}")
+
+    def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
+        """Say what keeps code for ``tvm_target``, as an artifact has it, from running on this machine; None: nothing.
+
+        That the library's architecture is this machine's is checked before.
+        """
+        return f"made for target {self.name} ({tvm_target.get('kind', 'llvm')}), which this CPU can't run"
+
+    def lowering(self) -> Lowering[Any] | None:
+        """How regions of operators become streaming kernels; None where the target streams none."""
         return None
 
+    def schedule_rules(self) -> Sequence[dlight.ScheduleRule]:
+        """Rules for kernels that no tuning record covers, tried in order; each gives None where it does not apply."""
+        return ()
+
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
-        """Schedule the kernels that no tuning record covers; those have the attribute ``tirx.is_scheduled``."""
-        return mod
+        """Schedule by :meth:`schedule_rules` what has no attribute ``tirx.is_scheduled`` yet."""
+        with self.tvm_target():
+            return dlight.ApplyDefaultSchedule(*self.schedule_rules())(mod)
 
-    def link(self, output: Path, objects: list[Path]) -> None:
-        """Link object files to the library ``output``."""
-        link.shared(output, objects)
+    # Hooks into the pipeline, by TVM's names for them: lists of passes.
 
-    def schedule(self, mod: tvm.IRModule, database: Any = None) -> tvm.IRModule:
-        """Give every kernel of a fused Relax module its schedule: a record of ``database`` or the target's default.
+    def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]:
+        """On high-level Relax, after regions are formed: operators that a library or an intrinsic computes."""
+        return ()
 
-        ``database`` is a MetaSchedule database or None. Each kernel carries which it was in :data:`SCHEDULE_ATTR`.
-        """
-        target = self.tvm_target()
-        tuned: set[str] = set()
-        if database is not None:
-            mod, tuned = replay(mod, database, target)
-        with target:
-            mod = self.default_schedule(mod)
-        for var, function in mod.functions_items():
-            if isinstance(function, tvm.tirx.PrimFunc):
-                # A streamed kernel may carry the mark already.
-                known = "tuned" if var.name_hint in tuned else "default"
-                source = str((function.attrs or {}).get(SCHEDULE_ATTR, known))
-                mod[var] = function.with_attr(SCHEDULE_ATTR, source)
-        return mod
+    def legalize(self) -> Sequence[tvm.ir.transform.Pass]:
+        """Make one TIR kernel of each operator that is left."""
+        return (relax.transform.LegalizeOps(),)
+
+    def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
+        """From a scheduled dataflow graph to calls that write into memory given to them."""
+        return (
+            ReshapeViews(),
+            relax.transform.ToNonDataflow(),
+            relax.transform.RemovePurityChecking(),
+            relax.transform.CallTIRRewrite(),
+        )
+
+    def finalize(self) -> Sequence[tvm.ir.transform.Pass]:
+        """Plan memory, and lower what is left to calls of the virtual machine."""
+        return (
+            relax.transform.StaticPlanBlockMemory(),
+            relax.transform.LowerAllocTensor(),
+            relax.transform.KillAfterLastUse(),
+            relax.transform.LowerRuntimeBuiltin(),
+            relax.transform.ComputePrimValue(),
+            relax.transform.VMShapeLower(),
+            relax.transform.AttachGlobalSymbol(),
+            HideHelpers(),
+        )
+
+    # From a scheduled module to files.
+
+    def compile(self, mod: tvm.IRModule) -> Any:
+        """Lower a scheduled module to a Relax VM executable, in memory."""
+        # The generic pipeline: "adreno", which TVM would pick by itself, is for textures and does not load.
+        lower = tvm.transform.Sequential([*self.dataflow_lower(), *self.finalize()])
+        return relax.build(mod, self.tvm_target(), relax_pipeline=lower, tir_pipeline="s_tir")
 
     def build(self, mod: tvm.IRModule, folder: Path) -> str:
         """Lower a scheduled module to machine code and write the library into ``folder``; returns its file name."""
@@ -82,38 +151,11 @@ class Target:
         executable.export_library(str(Path(folder) / self.library), fcompile=fcompile)
         return self.library
 
-    def compile(self, mod: tvm.IRModule) -> Any:
-        """A scheduled module to a Relax VM executable, in memory."""
-        target = self.tvm_target()
-        steps = [
-            ReshapeViews(),
-            relax.transform.ToNonDataflow(),
-            relax.transform.RemovePurityChecking(),
-            relax.transform.CallTIRRewrite(),
-            relax.transform.StaticPlanBlockMemory(),
-            relax.transform.LowerAllocTensor(),
-            relax.transform.KillAfterLastUse(),
-            relax.transform.LowerRuntimeBuiltin(),
-            relax.transform.ComputePrimValue(),
-            relax.transform.VMShapeLower(),
-            relax.transform.AttachGlobalSymbol(),
-            HideHelpers(),
-        ]
-        # The generic pipeline: "adreno", which TVM would pick by itself, is for textures and does not load.
-        lower = tvm.transform.Sequential(steps)
-        return relax.build(mod, target, relax_pipeline=lower, tir_pipeline="s_tir")
+    def object(self, mod: tvm.IRModule, path: Path) -> None:
+        """Compile TIR functions, the public ones with a ``global_symbol``, to an object file for :meth:`link`."""
+        with tvm.transform.PassContext(opt_level=3):
+            tvm.tirx.build(mod, target=self.tvm_target(), pipeline="s_tir").write_to_file(str(path))
 
-    def kernels(self, mod: tvm.IRModule) -> tuple[dict[str, Any], ...]:
-        """What runs where, in the order of the first call: kernel, device, calls, schedule of a scheduled module."""
-        calls: dict[str, int] = {}
-
-        def visit(node: Any) -> None:
-            if isinstance(node, relax.Call) and node.op == tvm.ir.Op.get("relax.call_tir"):
-                name = node.args[0].name_hint
-                calls[name] = calls.get(name, 0) + 1
-
-        relax.analysis.post_order_visit(mod["main"], visit)
-        return tuple(
-            {"kernel": name, "device": self.device, "calls": n, "schedule": str(mod[name].attrs[SCHEDULE_ATTR])}
-            for name, n in calls.items()
-        )
+    def link(self, output: Path, objects: Sequence[Path], aliases: Mapping[str, str] | None = None) -> None:
+        """Link object files to the library ``output``; ``aliases`` are further names of symbols, by name."""
+        link.shared(output, objects, *self.link_options, *link.aliases(aliases or {}))

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm.regions.data import region_hash
+import numpy as np
+
+from sr_tvm.build.builder import Candidate
+from sr_tvm.codegen.kernel import Kernel, Lowers, Shape
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.data import region_hash, to_data
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.lowering import Kernel, Shape
 
 if TYPE_CHECKING:
+    from sr_tvm.targets.lowering import Lowering
     from sr_tvm.targets.target import Target
 
 Size = tuple[int, int, int]
@@ -31,13 +35,20 @@ class RegionTask:
     region: Region
     shape: Shape
     size: Size
-    lowering: RowLowering
+    target: Target
     weight: int = 1
+
+    @cached_property
+    def lowering(self) -> Lowering[Any]:
+        found = self.target.lowering()
+        if found is None:
+            raise SrTvmError(f"target {self.target.name} streams no regions, so there is nothing to decide")
+        return found
 
     @cached_property
     def key(self) -> str:
         """Of what is measured: the default decisions are in it, for times are noted relative to theirs."""
-        default = self.lowering.decide(self.region, self.shape).to_json()
+        default = self.lowering.to_json(self.lowering.decide(self.region, self.shape))
         text = json.dumps([region_hash(self.region), self.shape, self.size, default])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -45,6 +56,39 @@ class RegionTask:
     def flops(self) -> float:
         n, h, w = self.size
         return 2.0 * self.region.macs() * n * h * w
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Seeded numbers for every source, by its name, as they lie in memory."""
+        rng = np.random.default_rng(0)
+        n, h, w = self.size
+        return {
+            source.name: rng.uniform(-1, 1, (n, source.channels, h, w)).astype(source.dtype)
+            for source in self.region.sources
+        }
+
+    @cached_property
+    def default(self) -> Candidate:
+        """The lowering's own decisions, in the space's form of them."""
+        space = self.lowering.space(self.region, self.shape)
+        return self.candidate(space.key(space.default), space.default)
+
+    @property
+    def truth(self) -> Candidate:
+        return self.default
+
+    def candidate(self, key: str, decisions: Any) -> Candidate:
+        return Candidate(key, {"decisions": self.lowering.to_json(decisions)})
+
+    def build_request(self) -> dict[str, Any]:
+        from sr_tvm.targets import registry
+
+        return {
+            "kind": "region",
+            "target": registry.spec(self.target),
+            "region": to_data(self.region),
+            "shape": self.shape,
+            "size": self.size,
+        }
 
 
 @dataclass
@@ -54,14 +98,15 @@ class Collector:
     ``open_size`` is the size to measure at where the shape does not tell.
     """
 
-    inner: RowLowering
+    inner: Lowers
+    target: Target
     open_size: Size
     tasks: dict[str, RegionTask] = field(default_factory=dict)
     name = "collector"
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
         size = tuple(known or open_ for known, open_ in zip(shape, self.open_size, strict=True))
-        task = RegionTask(name, region, shape, (size[0], size[1], size[2]), self.inner)
+        task = RegionTask(name, region, shape, (size[0], size[1], size[2]), self.target)
         same = self.tasks.get(task.key)
         self.tasks[task.key] = replace(same, weight=same.weight + 1) if same else task
         return self.inner.lower(region, shape, name)
@@ -70,11 +115,12 @@ class Collector:
 def find_regions(mod: Any, target: Target, open_size: Size = OPEN_SIZE) -> tuple[Any, list[RegionTask]]:
     """High-level Relax to what :func:`~sr_tvm.tuning.tune.tune` takes: the fused module and the streaming regions.
 
-    The module has the streamed kernels as the cost model makes them, and beside them those that MetaSchedule may tune.
+    The module has the streamed kernels as the lowering decides by itself, and beside them those that MetaSchedule may
+    tune.
     """
     from sr_tvm.passes.pipeline import optimize
 
     lowering = target.lowering()
-    collector = Collector(lowering, open_size) if isinstance(lowering, RowLowering) else None
-    fused, _ = optimize(mod, target.tvm_target(), lowering=collector or lowering)
+    collector = Collector(lowering, target, open_size) if lowering is not None else None
+    fused, _ = optimize(mod, target.tvm_target(), lowering=collector, hooks=target)
     return fused, list(collector.tasks.values()) if collector else []

@@ -7,28 +7,38 @@ import math
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
+from sr_tvm.build.builder import Candidate
 from sr_tvm.tuning.allocation import Progress
+from sr_tvm.tuning.bench import Bench, Measurable, Timing, side_by_side
 from sr_tvm.tuning.history import History
-from sr_tvm.tuning.runner import Measurer, Timing
 
 # Slower than this many times the best, a candidate gets one look and no more.
 CUTOFF = 3.0
 
 
-class Described(Protocol):
+class Described(Measurable, Protocol):
     """A task: a kernel's or a region's."""
 
     @property
     def name(self) -> str: ...
     @property
-    def key(self) -> str: ...
-    @property
     def weight(self) -> int: ...
     @property
     def flops(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A candidate of a generation: its number there, and the generation's."""
+
+    candidate: Candidate
+    place: int
+    generation: int
 
 
 @contextlib.contextmanager
@@ -49,8 +59,6 @@ def interrupts_deferred() -> Iterator[None]:
 
 class Run(ABC):
     """Generations of one task, on top of what the history holds of it. ``before`` and ``best`` are seconds."""
-
-    task: Described
 
     def __init__(self, task: Described, history: History) -> None:
         self.task, self.history = task, history
@@ -76,32 +84,81 @@ class Run(ABC):
         return min([self.before, *(t["ms"] / 1e3 for t in self.history.of(self.task.key) if t["ms"] is not None)])
 
     @abstractmethod
-    def open(self, measurer: Measurer) -> Timing:
-        """Make the task the measurer's; the time of its default."""
+    def ask(self) -> tuple[list[Asked], int]:
+        """The candidates of the next generation that are not measured yet, and how many it has in all; none where
+        nothing new is to be found."""
 
     @abstractmethod
-    def generation(self, measurer: Measurer) -> Iterator[dict[str, Any]]:
-        """Measure one generation, yielding a history row after each candidate. Stop taking rows to stop measuring."""
+    def tell(self, asked: Asked, timing: Timing, row: dict[str, Any]) -> None:
+        """Take note of a candidate that was measured; ``row`` is what the history has of it."""
 
-    def settle(self) -> None:
-        """``before`` fell: records that do not beat it any more go."""
+    def told_all(self) -> None:
+        """The generation is complete."""
         return
+
+    def generation(self, bench: Bench, most: int) -> Iterator[dict[str, Any]]:
+        """Measure one generation, at most ``most`` of it, yielding a history row after each candidate.
+
+        Stop taking rows to stop measuring. What counts as slow, or as the best so far, is what the generation began
+        with: so the rows are the same whatever is measured side by side.
+        """
+        asked, of = self.ask()
+        if not asked:
+            self.progress.exhausted = True
+            return
+        best, now = self.best, asked[:most]
+        measures = [partial(self._measure, bench, one.candidate, best) for one in now]
+
+        def again(timing: Timing) -> bool:
+            """What seems faster than all before may just be lucky."""
+            return timing.seconds is not None and timing.seconds < best
+
+        for i, timings in side_by_side(bench, measures, again):
+            timing = _slower(timings)
+            row = self.note(now[i], of, timing)
+            self.tell(now[i], timing, row)
+            yield row
+        if len(now) == len(asked):
+            self.told_all()
+            self.progress.bests.append(self.best)
+            self.unfinished = False
+
+    def _measure(self, bench: Bench, candidate: Candidate, best: float) -> Timing:
+        return self._relative(bench.measure(self.task, candidate, best * CUTOFF))
+
+    def _relative(self, timing: Timing) -> Timing:
+        """The time it would have taken while the default took ``before``."""
+        if timing.seconds is None or not timing.reference:
+            return timing
+        return replace(timing, seconds=timing.seconds / timing.reference * self.before)
 
     @abstractmethod
     def close(self) -> None: ...
 
-    def note(self, key: str, generation: int, of: int, timing: Timing, **more: Any) -> dict[str, Any]:
+    def note(self, asked: Asked, of: int, timing: Timing) -> dict[str, Any]:
         """Put a trial into the history; its row."""
         row = {
             "task": self.task.name,
             "workload": self.task.key,
-            "key": key,
+            "key": asked.candidate.key,
             "trial": len(self.history.trials) + 1,
-            "generation": generation,
+            "generation": asked.generation,
+            "place": asked.place,
             "of": of,
             "ms": None if timing.seconds is None else timing.seconds * 1e3,
             "error": timing.error,
-            **more,
         }
         self.history.trials.append(row)
         return row
+
+
+def _slower(timings: Sequence[Timing]) -> Timing:
+    """Of one candidate's timings the slowest, or one that failed."""
+    return max(timings, key=lambda t: math.inf if t.seconds is None else t.seconds)
+
+
+def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Trials by generation and place in it, whatever order they came in; rows of before there were places as they
+    are."""
+    numbered = enumerate(rows)
+    return [row for i, row in sorted(numbered, key=lambda pair: (pair[1]["generation"], pair[1].get("place", pair[0])))]

@@ -16,9 +16,10 @@ from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate, PySearchSt
 from tvm.s_tir.meta_schedule.space_generator import PostOrderApply, ScheduleFn, SpaceGeneratorUnion
 from tvm.target import codegen
 
+from sr_tvm.build.replay import structural_key
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings, Individual
 from sr_tvm.tuning.register_tiles import register_tile_spaces
-from sr_tvm.tuning.trace_genome import TraceGenome, TraceSpace, structural_key
+from sr_tvm.tuning.trace_genome import TraceGenome, TraceSpace
 
 INTRINSICS = "tvm.s_tir.tensor_intrin"
 

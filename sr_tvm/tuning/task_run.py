@@ -2,92 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import tvm
 from tvm.s_tir.meta_schedule.database import TuningRecord
 from tvm.s_tir.meta_schedule.runner import RunnerResult
 
-from sr_tvm.tuning.database import Tables
+from sr_tvm.build.replay import structural_key
+from sr_tvm.records.schedules import Tables
+from sr_tvm.tuning.bench import Timing
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
-from sr_tvm.tuning.run import CUTOFF, Run, interrupts_deferred
-from sr_tvm.tuning.runner import Measurer, Timing
+from sr_tvm.tuning.run import Asked, Run, in_order, interrupts_deferred
 from sr_tvm.tuning.strategy import GeneticStrategy, make_context
 from sr_tvm.tuning.tasks import Task
-from sr_tvm.tuning.trace_genome import structural_key
 
 ENDLESS = 2**31 - 1
 
 
 class TaskRun(Run):
-    """Generations of one kernel, on top of what the database and the history hold of it.
-
-    ``default_schedule`` gives a module's kernel the schedule that a build gives it without a record.
-    """
+    """Generations of one kernel, on top of what the database and the history hold of it."""
 
     task: Task
 
     def __init__(
-        self,
-        task: Task,
-        target: Any,
-        settings: GeneticSettings,
-        per_generation: int,
-        tables: Tables,
-        history: History,
-        default_schedule: Callable[[Any], Any],
+        self, task: Task, settings: GeneticSettings, per_generation: int, tables: Tables, history: History
     ) -> None:
         super().__init__(task, history)
-        self.target, self.tables, self.default_schedule = target, tables, default_schedule
-        rows = history.of(task.key)
+        self.tables, self.tvm_target = tables, task.target.tvm_target()
+        rows = in_order(history.of(task.key))
         self.strategy = GeneticStrategy(settings, {t["key"]: t["generation"] for t in rows})
-        self.context = make_context(task.mod, target, self.strategy, task.name, settings.seed)
+        self.context = make_context(task.mod, self.tvm_target, self.strategy, task.name, settings.seed)
         self.context.pre_tuning(ENDLESS, per_generation, database=tables.population)
+        self.candidates: list[Any] = []
+        self.results: dict[int, RunnerResult] = {}
         self._adopt({t["key"] for t in rows})
 
     def _adopt(self, known: set[str]) -> None:
         """Records that a killed run did not come to write down in the history."""
         for individual in self.strategy.search.individuals.values():
             if individual.key not in known:
-                self.note(individual.key, individual.generation, 0, Timing(individual.cost))
+                asked = Asked(self.task.candidate(individual.key, None), individual.order, individual.generation)
+                self.note(asked, 0, Timing(individual.cost))
 
-    def open(self, measurer: Measurer) -> Timing:
-        # Default schedules are put into the module they are given: a copy.
-        copy = tvm.IRModule(dict(self.task.mod.functions_items()))
-        return measurer.open_task(self.task.mod, self.default_schedule(copy))
-
-    def generation(self, measurer: Measurer) -> Iterator[dict[str, Any]]:
+    def ask(self) -> tuple[list[Asked], int]:
         with interrupts_deferred():
-            candidates = self.context.generate_measure_candidates()
-        if not candidates:
-            self.progress.exhausted = True
-            return
+            self.candidates = list(self.context.generate_measure_candidates() or ())
+        self.results = {}
         search = self.strategy.search
-        keys = [structural_key(c.sch.mod) for c in candidates]
-        of = max(search.size, len(keys))
-        best, results = self.best, []
-        for key, candidate in zip(keys, candidates, strict=True):
-            timing = measurer.measure(candidate.sch.mod, best * CUTOFF)
-            seconds = timing.seconds
-            with interrupts_deferred():
-                if seconds is not None:
-                    self._record(self.tables.population, candidate, seconds)
-                    if seconds < self.before:
-                        self._record(self.tables.records, candidate, seconds)
-                    best = min(best, seconds)
-                results.append(RunnerResult(None if seconds is None else [seconds], timing.error))
-                row = self.note(key, search.individuals[key].generation, of, timing)
-            yield row
+        asked = []
+        for candidate in self.candidates:
+            key = structural_key(candidate.sch.mod)
+            individual = search.individuals[key]
+            asked.append(Asked(self.task.candidate(key, candidate.sch.mod), individual.order, individual.generation))
+        self.places = {one.place: i for i, one in enumerate(asked)}
+        return asked, max(search.size, len(asked))
+
+    def tell(self, asked: Asked, timing: Timing, row: dict[str, Any]) -> None:
+        i, seconds = self.places[asked.place], timing.seconds
         with interrupts_deferred():
-            self.context.notify_runner_results(candidates, results)
-            self.progress.bests.append(best)
-            self.unfinished = False
+            if seconds is not None:
+                self._record(self.tables.population, self.candidates[i], seconds)
+                if seconds < self.before:
+                    self._record(self.tables.records, self.candidates[i], seconds)
+            self.results[i] = RunnerResult(None if seconds is None else [seconds], timing.error)
+
+    def told_all(self) -> None:
+        with interrupts_deferred():
+            results = [self.results[i] for i in range(len(self.candidates))]
+            self.context.notify_runner_results(self.candidates, results)
 
     def _record(self, database: Any, candidate: Any, seconds: float) -> None:
         workload = database.commit_workload(self.task.mod)
-        record = TuningRecord(candidate.sch.trace, workload, [seconds], self.target, candidate.args_info)
+        record = TuningRecord(candidate.sch.trace, workload, [seconds], self.tvm_target, candidate.args_info)
         database.commit_tuning_record(record)
 
     def close(self) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tvm
 from tvm.s_tir.analysis import estimate_tir_flops
+from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.relax_integration import extract_tasks
 
+from sr_tvm.build.builder import Candidate
+from sr_tvm.build.replay import SCHEDULED, structural_key
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tuning.trace_genome import structural_key
+from sr_tvm.targets import registry
 
-SCHEDULED = "tirx.is_scheduled"
+if TYPE_CHECKING:
+    from sr_tvm.targets.target import Target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One kernel: ``key`` is its structural hash, ``weight`` how often the model calls it, ``flops`` of one call."""
 
@@ -24,22 +30,60 @@ class Task:
     mod: Any
     weight: int
     flops: float
+    target: Target
+
+    @cached_property
+    def arguments(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Type and shape of each argument of its function."""
+        infos = [info.as_json() for info in ArgInfo.from_entry_func(self.mod, True)]
+        return [(str(dtype), tuple(int(n) for n in shape)) for _, dtype, shape in infos]
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Seeded numbers for every argument, those that it writes over too."""
+        rng = np.random.default_rng(0)
+        return {f"argument {i}": _fill(rng, shape, dtype) for i, (dtype, shape) in enumerate(self.arguments)}
+
+    def candidate(self, key: str, mod: Any) -> Candidate:
+        """A scheduled module as a candidate; one that is not to be built needs none."""
+        return Candidate(key, {} if mod is None else {"mod": tvm.ir.save_json(mod)})
+
+    @cached_property
+    def default(self) -> Candidate:
+        """What a kernel without a record gets, and a record must beat: the target's default schedule."""
+        # Default schedules are put into the module they are given: a copy.
+        copy = tvm.IRModule(dict(self.mod.functions_items()))
+        return self.candidate("default", self.target.default_schedule(copy))
+
+    @cached_property
+    def truth(self) -> Candidate:
+        """The kernel without any schedule."""
+        return self.candidate("unscheduled", self.mod)
+
+    def build_request(self) -> dict[str, Any]:
+        return {"kind": "kernel", "target": registry.spec(self.target), "arguments": self.arguments}
 
 
-def find_tasks(mod: tvm.IRModule, target: tvm.target.Target, none_is_fine: bool = False) -> list[Task]:
-    """The kernels of a fused Relax module that have no schedule yet, in order of name.
+def _fill(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Random numbers to compute with."""
+    if dtype.startswith(("float", "bfloat")):
+        return rng.uniform(-1, 1, shape).astype(dtype)
+    return rng.integers(0, 2, shape).astype(dtype)  # 0 and 1 are valid as flags, indices and numbers
+
+
+def find_tasks(mod: tvm.IRModule, target: Target, none_is_fine: bool = False) -> list[Task]:
+    """List the kernels of a fused Relax module that have no schedule yet, in order of name.
 
     Raises:
         SrTvmError: there is nothing to tune, which is not fine.
     """
     found: dict[str, Task] = {}
-    for task in extract_tasks(mod, target):
+    for task in extract_tasks(mod, target.tvm_target()) if target.capabilities.meta_schedule else ():
         kernel = task.dispatched[0]
         attrs = kernel["main"].attrs
         if attrs is not None and bool(attrs.get(SCHEDULED, False)):
             continue
         key = structural_key(kernel)
-        found[key] = Task(str(task.task_name), key, kernel, int(task.weight), _flops(kernel))
+        found[key] = Task(str(task.task_name), key, kernel, int(task.weight), _flops(kernel), target)
     if not found and not none_is_fine:
         raise SrTvmError("nothing to tune: the module holds no unscheduled kernels; pass the optimized Relax module")
     return sorted(found.values(), key=lambda t: (t.name, t.key))

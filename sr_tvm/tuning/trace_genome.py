@@ -8,11 +8,11 @@ from random import Random
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm.s_tir import Schedule, ScheduleError
 from tvm.s_tir.meta_schedule import _ffi_api as meta_schedule_ffi
 from tvm.s_tir.schedule import Trace
 
+from sr_tvm.build.replay import structural_key
 from sr_tvm.tuning.register_tiles import fits_registers, is_register_tile
 
 MAX_SEED = 2**31 - 2
@@ -35,11 +35,6 @@ class TraceGenome:
     def structure(self) -> tuple[str, ...]:
         """Equal for traces of one design space: the kinds of their instructions in order."""
         return tuple(str(i.kind.name) for i in self.trace.insts)
-
-
-def structural_key(mod: tvm.IRModule) -> str:
-    """A module's structural hash as text: names and addresses don't count, everything else does."""
-    return f"{tvm_ffi.structural_hash(mod) & (2**64 - 1):016x}"
 
 
 def move_factor(trace: Any, rng: Random) -> Any:

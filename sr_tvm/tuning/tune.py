@@ -14,20 +14,21 @@ from typing import Any
 
 import tvm
 
+from sr_tvm.build.builder import ChildBuilder
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.region_decisions import RegionRecords
+from sr_tvm.records.schedules import drop_slower, open_tables
+from sr_tvm.runners.child_session import ChildRunner
+from sr_tvm.targets.target import Target
 from sr_tvm.tuning.allocation import next_task
-from sr_tvm.tuning.database import drop_slower, open_tables
-from sr_tvm.tuning.genetic import GeneticSettings
+from sr_tvm.tuning.bench import Bench, DeviceBench
 from sr_tvm.tuning.history import History
+from sr_tvm.tuning.options import TuneOptions
 from sr_tvm.tuning.region_run import RegionRun
 from sr_tvm.tuning.region_task import RegionTask
-from sr_tvm.tuning.row_records import RowRecords
 from sr_tvm.tuning.run import Run
-from sr_tvm.tuning.runner import Measurer, WorkerMeasurer
 from sr_tvm.tuning.task_run import TaskRun
 from sr_tvm.tuning.tasks import find_tasks
-
-GENERATION = 8  # children of one generation: small, so that short runs get beyond random search
 
 
 @dataclass(frozen=True)
@@ -78,88 +79,67 @@ class TuningResult:
 
 def tune(
     mod: tvm.IRModule | None,
-    target: Any,
+    target: Target,
     database_dir: str | Path,
-    trials: int = 200,
-    seed: int = 0,
-    population: int | None = None,
-    progress: Callable[[Event], None] | None = None,
-    threads: int = 1,
-    settings: GeneticSettings | None = None,
-    measurer: Measurer | None = None,
-    per_generation: int = GENERATION,
-    max_seconds: float | None = None,
+    options: TuneOptions | None = None,
+    *,
+    bench: Bench | None = None,
     regions: Sequence[RegionTask] = (),
+    progress: Callable[[Event], None] | None = None,
 ) -> TuningResult:
     """Search decisions for streaming ``regions``, and schedules for the unscheduled kernels of a fused Relax module.
 
     ``mod`` may be None, or hold no such kernel, where there are regions. Generations go to the task that is likeliest
-    to save most of the model's time, be it a region or a kernel. ``target`` is a TVM target or one of our presets.
-    ``trials`` counts what earlier runs in ``database_dir`` did: the same call resumes. Every finished candidate, failed
-    or not, is on disk before the next one begins, so Ctrl-C or a crash loses at most one. Times come from ``measurer``,
-    by default a worker process on this machine: thread CPU time for one thread, wall time for more.
+    to save most of the model's time, be it a region or a kernel. ``options.trials`` counts what earlier runs in
+    ``database_dir`` did: the same call resumes. Every candidate that is finished, failed or not, is on disk at once, so
+    Ctrl-C or a crash loses only those under way. Candidates are measured on ``bench``, by default in a child process on
+    this machine: by thread CPU time for one thread, by wall time for more.
 
     Raises:
-        SrTvmError: nothing to tune, a setting out of range, or a folder that is not writable, belongs to another
-            target or number of threads, or is being tuned in by another process.
+        SrTvmError: nothing to tune, a setting out of range, a folder that is not writable, belongs to another target,
+            clock or number of threads, or is being tuned in by another process, or no device is left to measure on.
         KeyboardInterrupt: after everything done is saved.
     """
     started = time.monotonic()
-    if settings is None:
-        settings = GeneticSettings(seed=seed, **_sized(population))
-    for name, value in (("trials", trials), ("threads", threads), ("per_generation", per_generation)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SrTvmError(f"tuning option {name} is {value!r}; a whole number from 1 is allowed")
-    # What a kernel without a record gets, and a record must beat: our target's default schedule.
-    default_schedule = getattr(target, "default_schedule", lambda mod: mod)
-    target = target.tvm_target() if hasattr(target, "tvm_target") else tvm.target.Target(target)
+    options = options or TuneOptions()
+    settings = options.genetic()
     tasks = find_tasks(mod, target, none_is_fine=bool(regions)) if mod is not None else []
     folder = Path(database_dir)
     with open_tables(folder) as tables:
         history = History.open(folder)
-        _same_conditions(history, target, threads)
-        rows = RowRecords.open([folder])
-        own = measurer is None
-        measurer = measurer or WorkerMeasurer(target, threads)
-        history.target, history.threads, history.clock = _describe(target), threads, measurer.clock
-        history.seed, history.settings = settings.seed, {**settings.to_json(), "per_generation": per_generation}
+        tvm_target = target.tvm_target()
+        _same_conditions(history, tvm_target, options.threads)
+        rows = RegionRecords.open([folder])
+        own = bench is None
+        bench = bench or DeviceBench(ChildBuilder(), ChildRunner(options.threads))
+        history.target, history.threads, history.clock = _describe(tvm_target), options.threads, bench.clock
+        bench.open()
+        history.seed = settings.seed
+        history.settings = {**settings.to_json(), "per_generation": options.per_generation}
         runs: list[Run] = []
         adopted = 0
         try:
             for region in regions:
-                runs.append(RegionRun(region, settings, per_generation, rows, folder, history))
-                _baseline(runs[-1], measurer, history)
+                runs.append(RegionRun(region, settings, options.per_generation, rows, folder, history))
+                _baseline(runs[-1], bench, history)
             for task in tasks:
-                runs.append(TaskRun(task, target, settings, per_generation, tables, history, default_schedule))
-                _baseline(runs[-1], measurer, history)
+                runs.append(TaskRun(task, settings, options.per_generation, tables, history))
+                _baseline(runs[-1], bench, history)
             problems = [t["error"] for t in history.tasks.values() if t["error"]]
             if problems and all(run.progress.exhausted for run in runs):
                 raise SrTvmError(f"no kernel of the model runs with its default, so none can be tuned: {problems[0]}")
             adopted = sum(len(history.of(run.task.key)) for run in runs)
             history.save()
-            until = None if max_seconds is None else started + max_seconds
-            _loop(runs, measurer, history, adopted, trials, progress, until)
+            until = None if options.max_seconds is None else started + options.max_seconds
+            _loop(runs, bench, history, adopted, options.trials, progress, until)
         finally:
             history.save()
             drop_slower(folder, {run.task.key: run.before for run in runs})
             for run in runs:
                 run.close()
             if own:
-                measurer.close()
+                bench.close()
     return _result(folder, runs, history, adopted, time.monotonic() - started)
-
-
-def _sized(population: int | None) -> dict[str, int]:
-    """A small population has a small elite, and at most itself in a tournament."""
-    if population is None:
-        return {}
-    plain = GeneticSettings()
-    small = isinstance(population, int) and population >= 1
-    return {
-        "population": population,
-        "elite": min(plain.elite, population // 4) if small else plain.elite,
-        "tournament": min(plain.tournament, population) if small else plain.tournament,
-    }
 
 
 def _describe(target: Any) -> str:
@@ -181,11 +161,11 @@ def _same_conditions(history: History, target: Any, threads: int) -> None:
         raise SrTvmError(f"{was}; give another folder")
 
 
-def _baseline(run: Run, measurer: Measurer, history: History) -> None:
+def _baseline(run: Run, bench: Bench, history: History) -> None:
     """The time of the task's default, measured once in the life of a database."""
     entry = history.tasks.get(run.task.key)
     if entry is None:
-        timing = run.open(measurer)
+        timing = bench.measure(run.task, run.task.default)
         entry = {
             "task": run.task.name,
             "workload": run.task.key,
@@ -205,7 +185,7 @@ def _baseline(run: Run, measurer: Measurer, history: History) -> None:
 
 def _loop(
     runs: list[Run],
-    measurer: Measurer,
+    bench: Bench,
     history: History,
     done: int,
     trials: int,
@@ -218,18 +198,10 @@ def _loop(
         if chosen is None:
             return
         run = runs[chosen]
-        # The default again, with every generation: one disturbed measurement would let slower candidates win.
-        timing = run.open(measurer)
-        if timing.seconds is None:
-            run.progress.exhausted, run.unfinished = True, False
-            continue
-        if timing.seconds < run.before:
-            run.before = timing.seconds
-            run.settle()
-            history.tasks[run.task.key]["before_ms"] = timing.seconds * 1e3
         others = sum(r.task.weight * r.best for r in runs if r is not run)
         best = run.best
-        for row in run.generation(measurer):
+        run.unfinished = False
+        for row in run.generation(bench, trials - done):
             done += 1
             best = best if row["ms"] is None else min(best, row["ms"] / 1e3)
             total = others + run.task.weight * best
@@ -237,7 +209,7 @@ def _loop(
             history.log(row)
             if progress is not None:
                 progress(Event(run.task.name, done, trials, row["ms"], best * 1e3, total * 1e3, row["error"]))
-            if done >= trials or (until is not None and time.monotonic() >= until):
+            if until is not None and time.monotonic() >= until:
                 return
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from sr_tvm import machine
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.local import LocalDevice
+from sr_tvm.runners.local import LocalRunner
 from sr_tvm.upscaling.model import channels_and_scale, example_shapes
 
 
@@ -19,7 +19,7 @@ class Network:
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
-        self._device = LocalDevice(machine.cores() if threads is None else threads)
+        self._device = LocalRunner(machine.cores() if threads is None else threads)
         self.threads = self._device.threads
         self.artifact = artifact
         self.channels, self.scale = channels_and_scale(artifact.folder, *example_shapes(artifact))

@@ -8,9 +8,6 @@ from sr_tvm.artifact import Artifact
 from sr_tvm.upscaling import cache
 from sr_tvm.upscaling.model import Model
 
-# In the names of kernels with the heavy loops. Those that stream are named otherwise.
-HEAVY = ("conv", "matmul")
-
 
 def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int) -> tuple[Model, Artifact, bool]:
     """``model`` as it is used for a picture of ``height`` x ``width``, its artifact, and whether that was in the cache.
@@ -24,9 +21,9 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
-    from sr_tvm.build.compiler import takes_any_size
+    from sr_tvm.targets import registry
 
-    if model.any_size and model.artifact is None and takes_any_size(cache.TARGET):
+    if model.any_size and model.artifact is None and registry.get(cache.TARGET).capabilities.any_size:
         artifact, cached = cache.compiled(model, None)
         if streams(artifact):
             return model, artifact, cached
@@ -37,5 +34,5 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
 
 
 def streams(artifact: Artifact) -> bool:
-    """Whether an artifact for any size is fast: heavy kernels that do not stream have plain loops, which are not."""
-    return not any(word in row["kernel"] for row in artifact.kernels for word in HEAVY if row["schedule"] == "default")
+    """Whether an artifact for any size is fast: sums that do not stream have plain loops, which are not."""
+    return not any(row["reduces"] for row in artifact.kernels if row["schedule"] == "default")

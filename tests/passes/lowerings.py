@@ -9,9 +9,10 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from sr_tvm.build.schedule import schedule
+from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Conv, Pointwise, Region, Result, Source
 from sr_tvm.targets.cpu.host import Cpu
-from sr_tvm.targets.lowering import Kernel, Shape
 from sr_tvm.targets.plain.lowering import PlainLowering
 
 
@@ -67,7 +68,7 @@ class Quick(Cpu):
 def build(mod: tvm.IRModule) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
     """Schedule and compile an optimised module as the CPU target does; a function that runs it."""
     target = Quick()
-    machine = relax.VirtualMachine(target.compile(target.schedule(mod)), tvm.cpu())
+    machine = relax.VirtualMachine(target.compile(schedule(mod, target)), tvm.cpu())
 
     def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
         got = machine["main"](*[tvm.runtime.tensor(a) for a in arrays])

@@ -8,8 +8,9 @@ from lowerings import Cut, Quick, Recorder, build, kernels_of, kinds
 from pass_nets import CPU, channels, const, conv, inputs, network, ops, run
 from region_reference import evaluate, result_name
 from tvm import relax, tirx
-from tvm.s_tir.meta_schedule.database import MemoryDatabase
 
+from sr_tvm.build import kernels
+from sr_tvm.build.schedule import schedule
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.frontend.input_shapes import resolve_open
 from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
@@ -345,7 +346,7 @@ def test_the_functions_of_a_kernel_survive_every_phase():
 
 
 def test_the_library_on_disk(tmp_path):
-    """Schedules are looked for in a database, the library is linked and read back; the size is a symbol."""
+    """The library is linked and read back; the size is a symbol."""
     batch, height, width = (tirx.Var(name, "int64") for name in "nhw")
     weights = weight(8), weight(4, 8, 1)
     before = network(
@@ -355,8 +356,8 @@ def test_the_library_on_disk(tmp_path):
     after, report, recorder = formed(before, PlainLowering())
     assert recorder.shapes == [(None, None, None)] and report.kernels_after == 3
     target = Quick()
-    mod = target.schedule(after, MemoryDatabase())
-    assert {row["kernel"]: row["calls"] for row in target.kernels(mod)} == {"tir_sigmoid": 2, "stream0": 1}
+    mod = schedule(after, target)
+    assert {row["kernel"]: row["calls"] for row in kernels.rows(mod, "cpu")} == {"tir_sigmoid": 2, "stream0": 1}
     library = tvm.runtime.load_module(str(tmp_path / target.build(mod, tmp_path)))
     machine = relax.VirtualMachine(library, tvm.cpu())
     for size in ((2, 4, 5, 3), (1, 4, 1, 1)):

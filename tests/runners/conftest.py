@@ -39,7 +39,7 @@ def server(tracker):
 
 @pytest.fixture
 def device(tracker, server):
-    from sr_tvm.runners.rpc import RpcDevice
+    from sr_tvm.runners.rpc import RpcRunner
 
-    with RpcDevice(tracker, KEY, deadline=60) as box:
+    with RpcRunner(tracker, KEY, deadline=60) as box:
         yield box

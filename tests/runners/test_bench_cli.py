@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from sr_tvm import doctor as checks
 from sr_tvm.cli import bench, devices, doctor, speed
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.local import LocalDevice
+from sr_tvm.runners.local import LocalRunner
 from sr_tvm.speed.dataset import load
 
 
@@ -46,7 +46,7 @@ def test_bench_refuses(artifact, tmp_path, tracker, monkeypatch):
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "file" / "speed.jsonl"):  # said before anything is measured
         with monkeypatch.context() as patch, pytest.raises(SrTvmError, match=f"cannot write {place}"):
-            patch.setattr(LocalDevice, "measure", lambda *_: pytest.fail("measured"))
+            patch.setattr(LocalRunner, "measure", lambda *_: pytest.fail("measured"))
             run(bench.command, artifact.folder, "--append", place)
     with pytest.raises(SrTvmError, match="threads is 4096"):
         run(bench.command, artifact.folder, "--threads", 4096)

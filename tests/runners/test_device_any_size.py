@@ -12,7 +12,7 @@ from sr_tvm.architecture import Architecture, Block
 from sr_tvm.artifact import Artifact
 from sr_tvm.cli.bench import command
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.local import LocalDevice
+from sr_tvm.runners.local import LocalRunner
 
 pytest.importorskip("tvm")
 ARCHITECTURE = Architecture(2, 4, (Block(8, 3),))
@@ -29,21 +29,21 @@ def picture(*size):
 
 @pytest.mark.parametrize("size", [(1, 1), (12, 16), (7, 31)])
 def test_run_equals_numpy_at_every_size(any_size, size):
-    (y,) = LocalDevice().run(any_size, [picture(*size)])
+    (y,) = LocalRunner().run(any_size, [picture(*size)])
     np.testing.assert_allclose(y, reference(ARCHITECTURE, picture(*size)), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 5, 5), (2, 3, 5, 5), (3, 5, 5), (1, 3, 0, 5)])
 def test_what_is_not_any_size_is_refused(any_size, shape):
     with pytest.raises(SrTvmError, match="'x' is float32 of shape 1x3xheightxwidth; .*" + "x".join(map(str, shape))):
-        LocalDevice().run(any_size, [np.zeros(shape, np.float32)])
+        LocalRunner().run(any_size, [np.zeros(shape, np.float32)])
 
 
 def test_at_one_size(any_size):
     fixed = any_size.at({"": (1, 3, 5, 6)})
     assert fixed.inputs[0].shape == (1, 3, 5, 6) and fixed.outputs[0].shape == (1, 3, 10, 12)
     with pytest.raises(SrTvmError, match="of shape 1x3x5x6; "):
-        LocalDevice().run(fixed, [picture(5, 7)])
+        LocalRunner().run(fixed, [picture(5, 7)])
     for shapes, message in (
         ({}, "1x3xheightxwidth, of any size; name one, for example --input-shape 1x3x360x640"),
         ({"x": (1, 4, 5, 5)}, "1x3xheightxwidth; 1x4x5x5 does not fit"),
@@ -56,8 +56,8 @@ def test_at_one_size(any_size):
 
 def test_a_measurement_says_at_which_size_and_that_any_was_possible(any_size):
     with pytest.raises(SrTvmError, match="of any size; name one"):
-        LocalDevice().measure(any_size, repeats=2)
-    record = LocalDevice().measure(any_size.at({"x": (1, 3, 5, 6)}), repeats=2)
+        LocalRunner().measure(any_size, repeats=2)
+    record = LocalRunner().measure(any_size.at({"x": (1, 3, 5, 6)}), repeats=2)
     assert record.input_shape == (1, 3, 5, 6) and record.conditions["compiled_for"] == "any size"
 
 

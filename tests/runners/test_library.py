@@ -9,7 +9,8 @@ from device_nets import tiny_artifact
 from sr_tvm.architecture import Architecture, Block
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.local import LocalDevice
+from sr_tvm.runners.child_session import ChildRunner
+from sr_tvm.runners.local import LocalRunner
 
 SIZE = (12, 16)
 NET = Architecture(2, 4, (Block(8, 3),))
@@ -24,7 +25,7 @@ def _written(folder, seed):
 @pytest.fixture
 def expected(tmp_path, picture):
     """The outputs of two networks, each from a folder of its own."""
-    return [LocalDevice().run(tiny_artifact(tmp_path / str(i), NET, *SIZE, seed=i), [picture])[0] for i in (1, 2)]
+    return [LocalRunner().run(tiny_artifact(tmp_path / str(i), NET, *SIZE, seed=i), [picture])[0] for i in (1, 2)]
 
 
 def _outputs(device, folder, picture):
@@ -33,12 +34,12 @@ def _outputs(device, folder, picture):
 
 def test_in_process(tmp_path, picture, expected):
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
-    np.testing.assert_array_equal(_outputs(LocalDevice(), tmp_path / "out", picture), expected)
+    np.testing.assert_array_equal(_outputs(LocalRunner(), tmp_path / "out", picture), expected)
 
 
 def test_written_over_in_place(tmp_path, picture, expected):
     """As cp does: the same file, other bytes."""
-    folder, device = tmp_path / "out", LocalDevice()
+    folder, device = tmp_path / "out", LocalRunner()
     first = _written(folder, 1)
     np.testing.assert_array_equal(device.run(first, [picture])[0], expected[0])
     other = tiny_artifact(tmp_path / "other", NET, *SIZE, seed=2)
@@ -46,7 +47,14 @@ def test_written_over_in_place(tmp_path, picture, expected):
         (folder / name).write_bytes((other.folder / name).read_bytes())
     np.testing.assert_array_equal(device.run(Artifact.load(folder), [picture])[0], expected[1])
     with pytest.raises(SrTvmError, match="not the library that was built"):
-        LocalDevice().run(first, [picture])
+        LocalRunner().run(first, [picture])
+
+
+def test_in_a_child_process(tmp_path, picture, expected):
+    with ChildRunner() as runner:
+        np.testing.assert_array_equal(_outputs(runner, tmp_path / "out", picture), expected)
+        with runner.open() as session:  # and while one session is held
+            np.testing.assert_array_equal(_outputs(session, tmp_path / "out", picture), expected)
 
 
 def test_over_rpc(tmp_path, picture, expected, device):

@@ -10,7 +10,7 @@ from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.machine import cores
 from sr_tvm.runners import threads
-from sr_tvm.runners.local import LocalDevice
+from sr_tvm.runners.local import LocalRunner
 
 pytest.importorskip("tvm")
 
@@ -44,15 +44,15 @@ def reference(architecture, x, seed=0):
 def test_run_equals_numpy(artifact, picture):
     from sr_tvm.architecture import Architecture
 
-    (y,) = LocalDevice().run(artifact, [picture])
+    (y,) = LocalRunner().run(artifact, [picture])
     expected = reference(Architecture.from_json(artifact.architecture), picture)
     np.testing.assert_allclose(y, expected, atol=1e-5)
-    (again,) = LocalDevice().run(artifact, [picture[..., ::-1].copy()])
+    (again,) = LocalRunner().run(artifact, [picture[..., ::-1].copy()])
     assert np.abs(again - y).max() > 1e-3
 
 
 def test_measurement_says_how(artifact):
-    record = LocalDevice(threads=1).measure(artifact, repeats=3)
+    record = LocalRunner(threads=1).measure(artifact, repeats=3)
     assert len(record.samples) == 3 and record.median > 0
     assert record.conditions["clock"] == "thread-cpu" and record.conditions["threads"] == 1
     assert record.conditions["schedule"] == "default" and record.input_shape == (1, 3, 12, 16)
@@ -65,7 +65,7 @@ def test_measurement_says_how(artifact):
 def test_two_threads(artifact):
     import tvm
 
-    record = LocalDevice(threads=2).measure(artifact, repeats=2)
+    record = LocalRunner(threads=2).measure(artifact, repeats=2)
     assert record.conditions["clock"] == "wall" and record.conditions["threads"] == 2
     for count in (2, 1, 2):
         assert threads.run_with_threads(count, lambda: int(tvm.runtime.num_threads())) == count
@@ -75,13 +75,13 @@ def test_the_caller_is_not_pinned_to_a_core(artifact, picture):
     import os
 
     before = os.sched_getaffinity(0)
-    LocalDevice().run(artifact, [picture])
+    LocalRunner().run(artifact, [picture])
     assert os.sched_getaffinity(0) == before
     assert threads.run_with_threads(1, lambda: os.sched_getaffinity(0)) == before
 
 
 def test_per_operator(artifact):
-    rows = LocalDevice().per_operator(artifact, repeats=3)
+    rows = LocalRunner().per_operator(artifact, repeats=3)
     names = {row["kernel"] for row in rows}
     assert any("conv2d" in name for name in names)
     assert sum(row["calls"] for row in rows if "conv2d" in row["kernel"]) == 6
@@ -90,24 +90,24 @@ def test_per_operator(artifact):
 
 def test_wrong_inputs(artifact, picture):
     with pytest.raises(SrTvmError, match="takes 1 inputs, 2"):
-        LocalDevice().run(artifact, [picture, picture])
+        LocalRunner().run(artifact, [picture, picture])
     with pytest.raises(SrTvmError, match="input 'x' is float32 of shape 1x3x12x16; float32 of shape 1x3x4x16"):
-        LocalDevice().run(artifact, [picture[:, :, :4]])
+        LocalRunner().run(artifact, [picture[:, :, :4]])
     with pytest.raises(SrTvmError, match="float64"):
-        LocalDevice().run(artifact, [picture.astype("float64")])
+        LocalRunner().run(artifact, [picture.astype("float64")])
 
 
 def test_refusals(artifact, picture, tmp_path):
     with pytest.raises(SrTvmError, match="threads is 0"):
-        LocalDevice(threads=0)
+        LocalRunner(threads=0)
     with pytest.raises(SrTvmError, match="repeats is 0"):
-        LocalDevice().measure(artifact, repeats=0)
+        LocalRunner().measure(artifact, repeats=0)
     with pytest.raises(SrTvmError, match="opencl"):
-        LocalDevice().run(dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali"), [picture])
+        LocalRunner().run(dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali"), [picture])
     # The one x86 CPU with every extension that LLVM knows.
     newest = dataclasses.replace(artifact, tvm_target={"kind": "llvm", "mcpu": "diamondrapids"})
     with pytest.raises(SrTvmError, match="compiled for the CPU diamondrapids; this one .* lacks a"):
-        LocalDevice().run(newest, [picture])
+        LocalRunner().run(newest, [picture])
     shutil.copytree(artifact.folder, tmp_path / "other")
     library = tmp_path / "other" / "model.so"
     data = bytearray(library.read_bytes())
@@ -115,7 +115,7 @@ def test_refusals(artifact, picture, tmp_path):
     library.write_bytes(data)
     other = dataclasses.replace(artifact, folder=tmp_path / "other", library_sha256=sha256(library))
     with pytest.raises(SrTvmError, match="made for aarch64"):
-        LocalDevice().run(other, [picture])
+        LocalRunner().run(other, [picture])
     library.write_bytes(b"not a library")
     with pytest.raises(SrTvmError, match="not an ELF"):
-        LocalDevice().run(dataclasses.replace(other, library_sha256=sha256(library)), [picture])
+        LocalRunner().run(dataclasses.replace(other, library_sha256=sha256(library)), [picture])

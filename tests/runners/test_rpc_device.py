@@ -17,8 +17,8 @@ import pytest
 from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners import tracker_client
-from sr_tvm.runners.local import LocalDevice
-from sr_tvm.runners.rpc import RpcDevice
+from sr_tvm.runners.local import LocalRunner
+from sr_tvm.runners.rpc import RpcRunner
 from sr_tvm.runners.tracker import list_devices, start_server, start_tracker
 
 pytest.importorskip("tornado", reason="TVM's tracker needs the tornado package: pip install tornado")
@@ -55,7 +55,7 @@ def own_server(tracker):
 
 
 def test_outputs_equal_local(artifact, picture, device):
-    (here,) = LocalDevice().run(artifact, [picture])
+    (here,) = LocalRunner().run(artifact, [picture])
     (there,) = device.run(artifact, [picture])
     np.testing.assert_allclose(there, here, atol=1e-6)
 
@@ -88,7 +88,7 @@ def test_only_on_localhost(tracker, server):
 
 def test_a_session_left_frozen(artifact, tracker, own_server):
     """The process of the session stops in the middle of a measurement."""
-    with RpcDevice(tracker, "victim", deadline=60) as device:
+    with RpcRunner(tracker, "victim", deadline=60) as device:
         device.info()  # the client process has started
         wait_until_free(tracker, "victim")
         device.deadline = 6
@@ -116,18 +116,18 @@ def test_a_session_left_frozen(artifact, tracker, own_server):
 
 def test_a_frozen_server(artifact, picture, tracker, own_server):
     """The server accepts connections (the kernel does) and never answers."""
-    with RpcDevice(tracker, "victim", deadline=60) as device:
+    with RpcRunner(tracker, "victim", deadline=60) as device:
         device.info()
         wait_until_free(tracker, "victim")
         os.kill(own_server.pid, signal.SIGSTOP)
         device.deadline = 3
         with pytest.raises(SrTvmError, match="did not finish within 3 s"):
             device.run(artifact, [picture])
-        assert device._worker is None
+        assert device._idle == []
 
 
 def test_a_crashing_session_leaves_the_server_up(artifact, picture, tracker, own_server):
-    with RpcDevice(tracker, "victim", deadline=60) as device:
+    with RpcRunner(tracker, "victim", deadline=60) as device:
         device.info()
         wait_until_free(tracker, "victim")
 
@@ -150,7 +150,7 @@ def test_no_tracker_there(artifact, picture):
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     start = time.monotonic()
     with pytest.raises(SrTvmError, match=address):
-        RpcDevice(address, "box").run(artifact, [picture])
+        RpcRunner(address, "box").run(artifact, [picture])
     with pytest.raises(SrTvmError, match=address):
         list_devices(address)
     with pytest.raises(SrTvmError, match=address), start_server(address, "x"):
@@ -183,7 +183,7 @@ def test_something_else_than_a_tracker(server):
 
 def test_unknown_key_lists_the_known(artifact, picture, tracker, server):
     with pytest.raises(SrTvmError, match=r"no server has the key 'galaxy'.*box \("):
-        RpcDevice(tracker, "galaxy").run(artifact, [picture])
+        RpcRunner(tracker, "galaxy").run(artifact, [picture])
 
 
 def test_busy_key(artifact, picture, tracker, server, monkeypatch):
@@ -194,7 +194,7 @@ def test_busy_key(artifact, picture, tracker, server, monkeypatch):
     # Claim it as a client would, and never connect: until the server notices, it is taken.
     tracker_client.request(tracker, "box", 5)
     with pytest.raises(SrTvmError, match="every server with key 'box' is busy"):
-        RpcDevice(tracker, "box").run(artifact, [picture])
+        RpcRunner(tracker, "box").run(artifact, [picture])
     wait_until_free(tracker, "box")
 
 
@@ -224,7 +224,7 @@ def test_uploads_stay_in_the_session(tracker, server, name):
 
 
 def test_past_the_deadline_is_said_first(artifact, tracker, server):
-    with RpcDevice(tracker, "box", deadline=60) as device:
+    with RpcRunner(tracker, "box", deadline=60) as device:
         device.info()
         device.deadline = 20
         with pytest.raises(SrTvmError, match="past the deadline of 20 s"):
@@ -240,18 +240,18 @@ def test_bad_keys(tracker, key):
 @pytest.mark.parametrize("address", ["nowhere", "host:", ":1", "h:99999", "h:-1", "h:٣"])
 def test_bad_addresses(address):
     with pytest.raises(SrTvmError, match="HOST:PORT"):
-        RpcDevice(address, "box")
+        RpcRunner(address, "box")
 
 
 def test_nothing_outlives_a_killed_parent(tmp_path):
     script = (
         "import os, signal\n"
         "from sr_tvm.runners.tracker import start_server, start_tracker\n"
-        "from sr_tvm.runners.rpc import RpcDevice\n"
+        "from sr_tvm.runners.rpc import RpcRunner\n"
         "with start_tracker() as tracker, start_server(tracker, 'box') as server:\n"
-        "    device = RpcDevice(tracker, 'box')\n"
+        "    device = RpcRunner(tracker, 'box')\n"
         "    device.info()\n"
-        f"    open({str(tmp_path / 'pids')!r}, 'w').write(f'{{server.pid}} {{device._worker.pid}}')\n"
+        f"    open({str(tmp_path / 'pids')!r}, 'w').write(f'{{server.pid}} {{device._idle[0].pid}}')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
@@ -270,7 +270,7 @@ def test_clean_stop():
 
 STOCK = (
     "import os, sys\n"
-    "from sr_tvm.runners.lifeline import die_with_parent\n"
+    "from sr_tvm.system.lifeline import die_with_parent\n"
     "die_with_parent(os.getppid())\n"
     "from tvm.rpc.server import PopenRPCServerState\n"
     "host, port = sys.argv[1].rsplit(':', 1)\n"
@@ -291,8 +291,8 @@ def stock_server(tracker):
 
 
 def test_a_stock_server(artifact, picture, tracker, stock_server):
-    with RpcDevice(tracker, "stock") as device:
-        (here,), (there,) = LocalDevice().run(artifact, [picture]), device.run(artifact, [picture])
+    with RpcRunner(tracker, "stock") as device:
+        (here,), (there,) = LocalRunner().run(artifact, [picture]), device.run(artifact, [picture])
         np.testing.assert_allclose(there, here, atol=1e-6)
         assert device.info() == {"tvm": None, "machine": os.uname().machine}
         assert device.measure(artifact, repeats=2).median > 0
@@ -304,13 +304,13 @@ def test_a_stock_server(artifact, picture, tracker, stock_server):
 
 
 def test_a_client_that_crashes_says_how(tracker, server):
-    with RpcDevice(tracker, "box") as device:
+    with RpcRunner(tracker, "box") as device:
         device.info()
         wait_until_free(tracker, "box")
-        os.kill(device._worker.pid, signal.SIGSEGV)
-        wait_until(lambda: gone(device._worker.pid))
-        sock = device._socket
-        device._connected = lambda: sock  # it died between the check and the call
+        client = device._idle[0]
+        os.kill(client.pid, signal.SIGSEGV)
+        wait_until(lambda: gone(client.pid))
+        device._child = lambda: client  # it died between the check and the call
         with pytest.raises(SrTvmError, match="box at tracker .* crashed: signal SIGSEGV: File .*wire.py"):
             device.info()
 
@@ -318,13 +318,13 @@ def test_a_client_that_crashes_says_how(tracker, server):
 def test_another_version_of_tvm_is_refused():
     import json
 
-    from sr_tvm.runners.worker import Session
+    from sr_tvm.runners.place import RpcPlace
 
-    session = Session.__new__(Session)
-    session.where = "the server"
-    session.function = lambda name: lambda: json.dumps({"tvm": "0.26.0.post3", "machine": "aarch64"})
+    place = RpcPlace.__new__(RpcPlace)
+    place.where = "the server"
+    place.function = lambda name: lambda: json.dumps({"tvm": "0.26.0.post3", "machine": "aarch64"})
     with pytest.raises(SrTvmError, match=r"runs TVM 0\.26\.0\.post3, this machine 0\.27"):
-        session._handshake()
+        place._handshake()
 
 
 def test_a_killed_parent_leaves_no_client_hanging_on_a_frozen_server(artifact, tmp_path, tracker, own_server):
@@ -332,10 +332,10 @@ def test_a_killed_parent_leaves_no_client_hanging_on_a_frozen_server(artifact, t
         "import os, signal, threading, time\n"
         "from pathlib import Path\n"
         "from sr_tvm.artifact import Artifact\n"
-        "from sr_tvm.runners.rpc import RpcDevice\n"
-        f"device = RpcDevice({tracker!r}, 'victim')\n"
+        "from sr_tvm.runners.rpc import RpcRunner\n"
+        f"device = RpcRunner({tracker!r}, 'victim')\n"
         "device.info()\n"
-        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(device._worker.pid))\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(device._idle[0].pid))\n"
         "time.sleep(1)\n"
         f"os.kill({own_server.pid}, signal.SIGSTOP)\n"
         "threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()\n"

@@ -28,10 +28,10 @@ class Device:
 
 
 def test_default_schedules_where_the_shipped_log_knows_a_kernel(tmp_path, monkeypatch):
-    from sr_tvm.tuning import database
+    from sr_tvm.records import schedules
 
     asked = []
-    monkeypatch.setattr(database, "shipped_database", lambda name: asked.append(name))
+    monkeypatch.setattr(schedules, "shipped_folders", lambda name: asked.append(name) or ())
     network = Architecture.uniform(2, 0, 4)
     where = Group("box", "cpu", "default", 1, "wall", "ms", (1, 3, 12, 16))
     device, told = Device(), []

@@ -13,8 +13,9 @@ import tvm_ffi
 from region_reference import evaluate, result_name
 from tvm.target import codegen
 
+from sr_tvm.codegen.kernel import Kernel, Lowers, Shape
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.lowering import Kernel, Lowering, Shape
+from sr_tvm.regions.value import Value
 
 HOST = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu()}
 QUICK = {"kind": "llvm", "opt-level": 1}  # half the time to compile, a tenth of the speed
@@ -48,7 +49,7 @@ class Compiled:
     def __init__(self, kernels: Sequence[Kernel], target: Mapping[str, Any] = HOST) -> None:
         self.kernels = tuple(kernels)
         self.code = tvm.compile(module_of(kernels), target=dict(target))
-        self.constants = [[tvm.runtime.tensor(array) for array in kernel.constants] for kernel in kernels]
+        self.constants = [[tvm.runtime.tensor(c.numbers) for c in kernel.constants] for kernel in kernels]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
         """Every output by value and pixel shuffle; ``inputs`` are the sources' arrays (N, C, H, W).
@@ -56,15 +57,17 @@ class Compiled:
         Outputs start as NaN: what a kernel leaves unwritten shows.
         """
         batch, _, height, width = next(iter(inputs.values())).shape
+        sizes = (batch, height, width)
         values = {(name, 1): tvm.runtime.tensor(np.ascontiguousarray(a, "float32")) for name, a in inputs.items()}
+        made: dict[tuple[str, int], Value] = {}
         for kernel, constants in zip(self.kernels, self.constants, strict=True):
-            outputs = [
-                tvm.runtime.tensor(np.full((batch, c // r**2, height * r, width * r), np.nan, "float32"))
-                for _, c, r in kernel.outputs
-            ]
-            self.code[kernel.entry](*[values[name, 1] for name in kernel.inputs], *constants, *outputs)
-            values |= {(name, r): out for (name, _, r), out in zip(kernel.outputs, outputs, strict=True)}
-        return {key: value.numpy() for key, value in values.items()}
+            outputs = [tvm.runtime.tensor(np.full(v.shape(*sizes), np.nan, v.dtype)) for v in kernel.outputs]
+            assert all(made.get(v.key, v) == v for v in kernel.inputs), "a value is read otherwise than it was made"
+            self.code[kernel.entry](*[values[v.key] for v in kernel.inputs], *constants, *outputs)
+            values |= {v.key: out for v, out in zip(kernel.outputs, outputs, strict=True)}
+            made |= {v.key: v for v in kernel.outputs}
+        arrays = {key: value.numpy() for key, value in values.items()}
+        return arrays | {key: v.layout.unpack(arrays[key], v.channels) for key, v in made.items()}
 
 
 def run_kernels(
@@ -75,7 +78,7 @@ def run_kernels(
 
 
 @lru_cache(maxsize=16)
-def compiled(lowering: Lowering, region: Region, shape: Shape, target: tuple[tuple[str, Any], ...]) -> Compiled:
+def compiled(lowering: Lowers, region: Region, shape: Shape, target: tuple[tuple[str, Any], ...]) -> Compiled:
     """The machine code of ``region`` for ``shape``; a region is the same only if it is the same object."""
     return Compiled(lowering.lower(region, shape, "region"), dict(target))
 
@@ -88,7 +91,7 @@ def random_inputs(region: Region, size: tuple[int, int, int], seed: int = 0) -> 
 
 
 def check(
-    lowering: Lowering,
+    lowering: Lowers,
     region: Region,
     size: tuple[int, int, int],
     shape: Shape = (None, None, None),

@@ -17,8 +17,8 @@ import tvm
 import tvm_ffi
 from harness import compare, module_of, random_inputs
 
+from sr_tvm.codegen.kernel import Kernel, Lowers, Shape
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.lowering import Kernel, Lowering, Shape
 
 PHONE = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a78"}
 QEMU = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
@@ -53,9 +53,9 @@ class Emulated:
     def _calls(self) -> str:
         lines, table = [], []
         for kernel in self.kernels:
-            arguments = [self._number((name, 1)) for name in kernel.inputs]
+            arguments = [self._number(value.key) for value in kernel.inputs]
             arguments += [self._number(None) for _ in kernel.constants]
-            arguments += [self._number((name, r)) for name, _, r in kernel.outputs]
+            arguments += [self._number(value.key) for value in kernel.outputs]
             lines.append(f"Kernel __tvm_ffi_{kernel.entry};")
             numbers = ", ".join(map(str, arguments))
             table.append(f"{{__tvm_ffi_{kernel.entry}, {len(arguments)}, (const int[]){{{numbers}}}}}")
@@ -74,12 +74,9 @@ class Emulated:
         """Every output by value and pixel shuffle; see :meth:`harness.Compiled.run`."""
         assert QEMU is not None
         batch, _, height, width = next(iter(inputs.values())).shape
-        shapes = {
-            (name, r): (batch, c // r**2, height * r, width * r)
-            for kernel in self.kernels
-            for name, c, r in kernel.outputs
-        }
-        constants = iter([array for kernel in self.kernels for array in kernel.constants])
+        made = {value.key: value for kernel in self.kernels for value in kernel.outputs}
+        shapes = {key: value.shape(batch, height, width) for key, value in made.items()}
+        constants = iter([constant.numbers for kernel in self.kernels for constant in kernel.constants])
         tensors = []
         for name in self._names:
             if name is None:
@@ -99,12 +96,14 @@ class Emulated:
             if name is not None:
                 flat = np.frombuffer(done.stdout, "float32", tensor.size, offset)
                 values[name] = flat.reshape(tensor.shape)
+                if name in made:
+                    values[name] = made[name].layout.unpack(values[name], made[name].channels)
             offset += tensor.size * (2 if tensor.dtype == "float16" else 4)
         return values
 
 
 def check_emulated(
-    lowering: Lowering,
+    lowering: Lowers,
     region: Region,
     sizes: Sequence[tuple[int, int, int]],
     shape: Shape = (None, None, None),

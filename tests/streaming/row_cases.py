@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
@@ -16,7 +17,6 @@ from sr_tvm.targets.cpu.rows.machine import Processor
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.cpu.rows.tiles import Tiles
-from sr_tvm.targets.lowering import Kernel, Shape
 
 PROCESSORS = (Processor(4, 32), Processor(4, 16), Processor(8, 16), Processor(16, 32))
 
@@ -30,7 +30,7 @@ class Decided:
     name = "decided"
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
-        return self.rows.lower_as(region, shape, name, self.decisions)
+        return self.rows.lower(region, shape, name, self.decisions)
 
 
 @dataclass(frozen=True)

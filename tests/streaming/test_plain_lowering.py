@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from harness import HOST, QUICK, check, compiled
@@ -9,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from region_nets import Builder, regions, shapes, sizes, wdsr
 
+from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region, Result
+from sr_tvm.targets.plain.decisions import ORDERS, ROWS, PlainDecisions
 from sr_tvm.targets.plain.lowering import PlainLowering
 
 PLAIN = PlainLowering()
@@ -34,6 +38,30 @@ def test_one_compilation_runs_at_any_size(data: st.DataObject) -> None:
 def test_sizes_known_in_part_or_in_whole(data: st.DataObject) -> None:
     region, size = data.draw(regions()), data.draw(sizes())
     check(PLAIN, region, size, data.draw(shapes(size)), QUICK)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Plain loops with decisions made beforehand."""
+
+    decisions: PlainDecisions
+    name = "decided"
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        return PLAIN.lower(region, shape, name, self.decisions)
+
+
+@examples(24)
+@given(regions(), sizes(), st.builds(PlainDecisions, st.sampled_from(ORDERS), st.sampled_from(ROWS)))
+def test_whatever_is_decided(region: Region, size: tuple[int, int, int], decisions: PlainDecisions) -> None:
+    check(Decided(decisions), region, size, ANY, QUICK)
+    assert PlainDecisions.from_json(decisions.to_json(), "here") == decisions
+
+
+@pytest.mark.parametrize("change", [{"order": "oo"}, {"rows": 5}, {"rows": True}, {"version": 2}])
+def test_decisions_that_are_none_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(SrTvmError, match="here: "):
+        PlainDecisions.from_json(PlainDecisions().to_json() | change, "here")
 
 
 @examples(3)

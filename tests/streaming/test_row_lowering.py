@@ -155,4 +155,4 @@ def test_halos_wider_than_a_picture_of_known_size() -> None:
 def test_strips_no_wider_than_their_halos_are_refused() -> None:
     piece = PieceDecisions(16, 2, Tiles())
     with pytest.raises(SrTvmError, match="strips of 16 pixels are too narrow for a halo of 10"):
-        RowLowering(AVX2).lower_as(DEEP, ANY, "f", Decisions((), (piece,)))
+        RowLowering(AVX2).lower(DEEP, ANY, "f", Decisions((), (piece,)))

@@ -45,10 +45,11 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_architecture: Archi
 def compiled(tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Artifact]:
     """The tiny network's artifact for a target, by name."""
     from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
 
     @cache
     def build(target: str) -> Artifact:
         folder = tmp_path_factory.mktemp("artifacts") / target
-        return compile_model(tiny_onnx, target, folder, use_shipped_log=False)
+        return compile_model(tiny_onnx, target, folder, options=CompileOptions(use_shipped_log=False))
 
     return build

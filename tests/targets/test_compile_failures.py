@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
+from sr_tvm.build.options import CompileOptions
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.targets import link
@@ -29,7 +30,7 @@ def test_interrupt_while_linking_leaves_nothing(
 
     monkeypatch.setattr(link.subprocess, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        compile_model(tiny_onnx, "cpu", tmp_path / "out", use_shipped_log=False)
+        compile_model(tiny_onnx, "cpu", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == []
 
 
@@ -37,7 +38,7 @@ def test_failure_after_linking_keeps_the_older_artifact(
     tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    compile_model(tiny_onnx, "cpu", out, use_shipped_log=False)
+    compile_model(tiny_onnx, "cpu", out, options=CompileOptions(use_shipped_log=False))
     before = {p: p.read_bytes() for p in out.iterdir()}
 
     def full(*_: Any) -> None:
@@ -45,7 +46,7 @@ def test_failure_after_linking_keeps_the_older_artifact(
 
     monkeypatch.setattr(Artifact, "save", full)
     with pytest.raises(SrTvmError, match="cannot write .*out: No space left"):
-        compile_model(tiny_onnx, "android-cpu", out, use_shipped_log=False)
+        compile_model(tiny_onnx, "android-cpu", out, options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == ["out", *sorted(f"out/{p.name}" for p in before)]
     assert {p: p.read_bytes() for p in out.iterdir()} == before
     assert Artifact.load(out).target == "cpu"
@@ -59,14 +60,14 @@ def test_linker_that_refuses_is_quoted(tiny_onnx: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(link.subprocess, "run", with_bad_option)
     with pytest.raises(SrTvmError, match="cannot link model.so: .*no-such-option"):
-        compile_model(tiny_onnx, "hexagon", tmp_path / "out", use_shipped_log=False)
+        compile_model(tiny_onnx, "hexagon", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == []
 
 
 def test_missing_ziglang_is_named(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SrTvmError, match="ziglang"):
-        compile_model(tiny_onnx, "cpu", tmp_path / "out", use_shipped_log=False)
+        compile_model(tiny_onnx, "cpu", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == []
 
 
@@ -89,13 +90,13 @@ def test_wrong_input_shape_is_refused(tiny_onnx: Path, tmp_path: Path) -> None:
 def test_output_that_cannot_be_written_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SrTvmError, match="cannot write .*out"):
-        compile_model(tiny_onnx, "cpu", tmp_path / "file" / "out", use_shipped_log=False)
+        compile_model(tiny_onnx, "cpu", tmp_path / "file" / "out", options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
 def test_missing_records_are_named(tiny_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(SrTvmError, match="nowhere"):
-        compile_model(tiny_onnx, "cpu", tmp_path / "out", database_dir=tmp_path / "nowhere")
+        compile_model(tiny_onnx, "cpu", tmp_path / "out", options=CompileOptions(tmp_path / "nowhere"))
     assert tree(tmp_path) == []
 
 

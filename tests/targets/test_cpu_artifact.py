@@ -12,6 +12,7 @@ from target_runs import SHAPE, run_artifact, run_reference, save_onnx
 
 from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
+from sr_tvm.build.options import CompileOptions
 
 TOLERANCE = 1e-5  # of the output's peak
 
@@ -33,7 +34,7 @@ def test_artifact_loads_and_equals_onnxruntime(compiled: Callable[[str], Artifac
 
 def test_no_compiler_of_the_system_is_needed(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    artifact = compile_model(tiny_onnx, "cpu", tmp_path / "out", use_shipped_log=False)
+    artifact = compile_model(tiny_onnx, "cpu", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     x = image(SHAPE)
     assert_same(run_artifact(artifact, x), run_reference(tiny_onnx, x))
 
@@ -104,7 +105,7 @@ def test_default_schedules_are_right(name: str, tmp_path: Path) -> None:
     shape, (nodes, values) = CASES[name]
     path = save_onnx(tmp_path / "net.onnx", nodes, shape, values)
     x = image(shape) - 0.5
-    artifact = compile_model(path, "cpu", tmp_path / "out", use_shipped_log=False)
+    artifact = compile_model(path, "cpu", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     assert_same(run_artifact(artifact, x), run_reference(path, x))
 
 
@@ -125,14 +126,16 @@ def strided(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_records_are_replayed_counted_and_kept(strided: Path, tmp_path: Path) -> None:
     make_record(strided, tmp_path / "records")
-    artifact = compile_model(strided, "cpu", tmp_path / "out", database_dir=tmp_path / "records")
+    artifact = compile_model(strided, "cpu", tmp_path / "out", options=CompileOptions(tmp_path / "records"))
     tuned = [k["kernel"] for k in artifact.kernels if k["schedule"] == "tuned"]
     assert artifact.schedule == "tuned" and tuned == ["fused_conv2d_add_relu"]
+    (record,) = [k["record"] for k in artifact.kernels if k["schedule"] == "tuned"]
+    assert record.startswith("records/database_tuning_record.json: workload ")
     assert f"1 of {len(artifact.kernels)} kernels scheduled by the tuning records records" in artifact.notes
     x = image(SHAPE)
     assert_same(run_artifact(artifact, x), run_reference(strided, x))
 
-    again = compile_model(strided, "cpu", tmp_path / "again", database_dir=artifact.folder / "tuning")
+    again = compile_model(strided, "cpu", tmp_path / "again", options=CompileOptions(artifact.folder / "tuning"))
     assert [k["schedule"] for k in again.kernels] == [k["schedule"] for k in artifact.kernels]
 
 
@@ -140,9 +143,10 @@ def test_records_of_other_kernels_change_nothing(strided: Path, tmp_path: Path) 
     make_record(strided, tmp_path / "records")
     nodes, values = conv(3, 5, 3)
     path = save_onnx(tmp_path / "other.onnx", nodes, (1, 3, 8, 8), values)
-    artifact = compile_model(path, "cpu", tmp_path / "out", database_dir=tmp_path / "records", use_shipped_log=False)
+    options = CompileOptions(tmp_path / "records", use_shipped_log=False)
+    artifact = compile_model(path, "cpu", tmp_path / "out", options=options)
     assert artifact.schedule == "default" and not (artifact.folder / "tuning").exists()
-    assert f"0 of {len(artifact.kernels)} kernels scheduled by the tuning records records" in artifact.notes
+    assert artifact.notes[-1] == "0 of 1 kernels scheduled by the tuning records records: none of them fits"
 
 
 def make_record(path: Path, folder: Path, block: str = "conv2d_nchw") -> None:

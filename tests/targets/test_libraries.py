@@ -17,6 +17,7 @@ from sr_tvm.targets import registry
 Compiled = Callable[[str], Artifact]
 MACHINES = {"android-cpu": "EM_AARCH64", "adreno": "EM_AARCH64", "mali": "EM_AARCH64", "hexagon": "EM_QDSP6"}
 DEVICES = {"cpu": "cpu", "android-cpu": "cpu", "adreno": "opencl", "mali": "opencl", "hexagon": "hexagon"}
+DEVICES |= {"plain": "cpu"}
 KERNEL = re.compile(rb"__kernel void (\w+)\([^)]*\) \{")
 
 
@@ -47,7 +48,7 @@ def test_cpu_library_is_of_this_machine(compiled: Compiled) -> None:
         assert ELFFile(handle)["e_machine"] == machine
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", registry.names())
 def test_every_kernel_of_the_manifest_is_code_in_the_library(compiled: Compiled, name: str) -> None:
     artifact = compiled(name)
     symbols = exported(artifact.library_path)
@@ -58,7 +59,7 @@ def test_every_kernel_of_the_manifest_is_code_in_the_library(compiled: Compiled,
     assert symbols["__tvm_ffi__library_bin"] > 0, "the VM's bytecode and the weights"
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", registry.names())
 def test_manifest_says_what_runs_where(compiled: Compiled, name: str) -> None:
     artifact = compiled(name)
     assert {k["device"] for k in artifact.kernels} == {DEVICES[name]}

@@ -10,10 +10,12 @@ import tvm
 from onnx import helper
 from target_runs import run_artifact, run_reference, save_onnx
 from tvm import s_tir, te, tirx
+from tvm.s_tir import dlight
 
 from sr_tvm.build.compiler import compile_model
+from sr_tvm.build.options import CompileOptions
 from sr_tvm.targets.cpu.schedule import matrix_vector
-from sr_tvm.targets.cpu.schedule.rules import default_schedules
+from sr_tvm.targets.cpu.schedule.rules import CpuRules
 
 VECTOR = 64  # bytes
 RNG = np.random.default_rng(0)
@@ -51,7 +53,7 @@ def test_numbers(name: str, tmp_path: Path) -> None:
     path = save_onnx(tmp_path / "net.onnx", nodes, shape, values)
     x = RNG.standard_normal(shape).astype(np.float32)
     expected = run_reference(path, x)
-    got = run_artifact(compile_model(path, "cpu", tmp_path / "out", use_shipped_log=False), x)
+    got = run_artifact(compile_model(path, "cpu", tmp_path / "out", options=CompileOptions(use_shipped_log=False)), x)
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
 
@@ -84,5 +86,6 @@ def test_which_products_it_is_for(function: tirx.PrimFunc, lanes: int | None) ->
 
 def test_weights_are_read_in_runs_of_a_page() -> None:
     mod = tvm.IRModule({"main": product(1, 4096, 512)})
-    text = default_schedules(mod, tvm.target.Target("llvm"), VECTOR)["main"].script()
+    with tvm.target.Target("llvm"):
+        text = dlight.ApplyDefaultSchedule(CpuRules(VECTOR))(mod)["main"].script()
     assert "in T.parallel(4)" in text and "in T.unroll(8)" in text

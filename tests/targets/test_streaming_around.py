@@ -11,6 +11,7 @@ from target_runs import run_artifact
 from torch import nn
 
 from sr_tvm.build.compiler import compile_model
+from sr_tvm.build.options import CompileOptions
 from sr_tvm.frontend.export import export_onnx
 
 
@@ -40,7 +41,8 @@ def test_it_is_fused_around_what_cannot_stream(tmp_path: Path, any_size: bool) -
     torch.manual_seed(3)
     net = Mixed(stride=1 if any_size else 2).eval()
     export_onnx(net, tmp_path / "net.onnx", (1, 3, 20, 38), dynamic=any_size)
-    artifact = compile_model(tmp_path / "net.onnx", "cpu", tmp_path / "out", use_shipped_log=False)
+    options = CompileOptions(use_shipped_log=False)
+    artifact = compile_model(tmp_path / "net.onnx", "cpu", tmp_path / "out", options=options)
     names = [kernel["kernel"] for kernel in artifact.kernels]
     assert sum(name.startswith("stream") for name in names) >= 3 - any_size
     assert any("max_pool2d" in name for name in names) and any("sigmoid" in name for name in names)

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.region_decisions import NAME, ROWS_NAME, ROWS_SCHEMA, RegionRecord, RegionRecords
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.data import from_data, region_hash, to_data
 from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Result, Source
 from sr_tvm.targets.cpu.rows.choices import FIELDS, fields_of
 from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.element import FLOAT16
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 from sr_tvm.targets.cpu.rows.machine import Processor
 from sr_tvm.targets.cpu.rows.space import RowSpace, key_of
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings
-from sr_tvm.tuning.row_records import NAME, RowRecord, RowRecords, fits
 
 MACHINE = Processor(8, 16, l2_bytes=1 << 18)
 SHAPE = (1, 90, 320)
@@ -72,7 +73,7 @@ def drawn(space, count, seed=0):
 def valid(space, genome):
     pieces = Cutter(space.region).pieces(genome.cuts)
     assert len(pieces) == len(genome.pieces) and set(genome.cuts) <= set(space.candidates)
-    assert fits(genome, space.region, MACHINE.lanes)
+    assert LOWERING.fits(genome, space.region, SHAPE)
     assert space.repair(genome) == genome
     assert Decisions.from_json(json.loads(json.dumps(genome.to_json())), "here") == genome
 
@@ -202,66 +203,87 @@ def test_bad_data_is_refused(region):
         from_data({**to_data(region), "arrays": base64.b64encode(packed.getvalue()).decode()})
 
 
-def record(region, decisions, shape=SHAPE, machine=MACHINE, ms=1.0):
-    return RowRecord(region_hash(region), shape, machine.lanes, machine.registers, ms, 2.0, decisions)
+LOWERING = RowLowering(MACHINE)
+
+
+def record(region, decisions, shape=SHAPE, ms=1.0):
+    return RegionRecord(region_hash(region), shape, "rows", LOWERING.hardware, ms, 2.0, decisions.to_json())
+
+
+def found(records, region, shape=SHAPE, lowering=LOWERING):
+    pair = records.find(region, shape, lowering)
+    return pair and pair[0]
 
 
 def test_records_are_found_by_region_shape_and_processor(space, region, tmp_path):
     best = drawn(space, 9)[-1]
-    records = RowRecords()
+    records = RegionRecords()
     records.put(record(region, best))
     records.save(tmp_path)
-    find = RowRecords.open([tmp_path / "none", tmp_path]).lookup(MACHINE)
-    assert find(blocks(seed=3), SHAPE) == best
-    assert find(region, (1, 90, 321)) is None and find(region, (1, None, None)) is None
-    assert find(blocks(count=3), SHAPE) is None
-    assert RowRecords.open([tmp_path]).lookup(Processor(16, 32))(region, SHAPE) is None
+    again = RegionRecords.open([tmp_path / "none", tmp_path])
+    assert found(again, blocks(seed=3)) == best
+    assert found(again, region, (1, 90, 321)) is None and found(again, region, (1, None, None)) is None
+    assert found(again, blocks(count=3)) is None
+    assert found(again, region, lowering=RowLowering(Processor(16, 32))) is None
+    assert found(again, region, lowering=RowLowering(MACHINE, element=FLOAT16)) is None
+
+
+def test_records_of_the_time_of_rows_alone_are_read(space, region, tmp_path):
+    best = drawn(space, 9)[-1]
+    row = {"region": region_hash(region), "lanes": MACHINE.lanes, "registers": MACHINE.registers, "ms": 1.0}
+    row |= {"default_ms": 2.0, "shape": list(SHAPE), "decisions": best.to_json()}
+    path = tmp_path / ROWS_NAME
+    path.write_text(json.dumps({"schema": ROWS_SCHEMA, "version": 1, "records": [row]}))
+    records = RegionRecords.open([tmp_path])
+    assert found(records, region) == best
+    records.save(tmp_path)  # a search that goes on there writes the new form, and only that
+    assert not path.exists() and found(RegionRecords.open([tmp_path]), region) == best
 
 
 def test_first_folder_wins_and_the_used_are_known(space, region, tmp_path):
     first, second = drawn(space, 9)[-2:]
     for name, decisions in (("a", first), ("b", second)):
         (tmp_path / name).mkdir()
-        records = RowRecords()
+        records = RegionRecords()
         records.put(record(region, decisions))
         records.put(record(region, decisions, shape=(1, 8, 8)))
         records.save(tmp_path / name)
-    both = RowRecords.open([tmp_path / "a", tmp_path / "b"])
-    assert both.lookup(MACHINE)(region, SHAPE) == first and len(both.used) == 1
+    both = RegionRecords.open([tmp_path / "a", tmp_path / "b"])
+    assert found(both, region) == first and len(both.used) == 1
     both.save(tmp_path / "kept", both.used)
-    assert len(RowRecords.open([tmp_path / "kept"]).records) == 1
+    assert len(RegionRecords.open([tmp_path / "kept"]).records) == 1
 
 
 def test_record_that_does_not_fit_is_passed_over(space, region, caplog):
-    records = RowRecords()
+    records = RegionRecords()
     odd = replace(space.default.pieces[0], width=24)
     records.put(record(region, Decisions((), (odd,))))
-    assert records.lookup(MACHINE)(region, SHAPE) is None and records.used == []
+    assert found(records, region) is None and records.used == []
     assert "does not fit" in caplog.text
-    assert not fits(Decisions((10_000,), (space.default.pieces[0],) * 2), region, MACHINE.lanes)
+    assert not LOWERING.fits(Decisions((10_000,), (space.default.pieces[0],) * 2), region, SHAPE)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": "other"}, "not a sr-tvm/row-decisions file"),
+        ({"schema": "other"}, "not a sr-tvm/region-decisions file"),
         ({"version": 9}, "version 9"),
         ({"records": {}}, "records is missing or not a list"),
         ({"records": [{"region": "x"}]}, "missing or wrong field: 'shape'"),
     ],
 )
 def test_bad_files_are_named(space, region, tmp_path, change, message):
-    records = RowRecords()
+    records = RegionRecords()
     records.put(record(region, space.default))
     records.save(tmp_path)
     path = tmp_path / NAME
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(SrTvmError, match=message) as error:
-        RowRecords.open([tmp_path])
+        RegionRecords.open([tmp_path])
     assert NAME in str(error.value)
 
 
 def test_no_records_no_file(tmp_path):
     (tmp_path / NAME).write_text("{}")
-    RowRecords().save(tmp_path)
-    assert not (tmp_path / NAME).exists() and RowRecords.open([tmp_path]).records == {}
+    RegionRecords().save(tmp_path)
+    assert not (tmp_path / NAME).exists() and RegionRecords.open([tmp_path]).records == {}

@@ -1,4 +1,4 @@
-"""RpcDevice without TVM: what becomes of a client process that dies, and of what a server says of itself."""
+"""RpcRunner without TVM: what becomes of a client process that dies, and of what a server says of itself."""
 
 import sys
 
@@ -6,8 +6,11 @@ import pytest
 
 from sr_tvm.artifact import Artifact, Tensor
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners import rpc, tracker_client
-from sr_tvm.runners.rpc import RpcDevice
+from sr_tvm.records.module import Module
+from sr_tvm.runners import base, tracker_client
+from sr_tvm.runners.base import Session
+from sr_tvm.runners.rpc import RpcRunner
+from sr_tvm.system import child
 
 
 @pytest.fixture
@@ -20,22 +23,22 @@ def client(tmp_path, monkeypatch):
         program.write_text(code)
         script.write_text(f'#!/bin/sh\nexec {sys.executable} {program} "$3" "$4"\n')
         script.chmod(0o755)
-        monkeypatch.setattr(rpc.sys, "executable", str(script))
-        return RpcDevice("127.0.0.1:9190", "box")
+        monkeypatch.setattr(child.sys, "executable", str(script))
+        return RpcRunner("127.0.0.1:9190", "box")
 
     return become
 
 
 def test_one_that_does_not_start_is_quoted(client):
     with client("import sys; sys.exit('ImportError: libtvm.so: no such file')") as device:
-        with pytest.raises(SrTvmError, match=r"did not start: exit code 1: ImportError: libtvm.so: no such file;"):
+        with pytest.raises(SrTvmError, match=r"does not start: exit code 1: ImportError: libtvm.so: no such file;"):
             device.info()
-        assert device._complaints is None
+        assert device._idle == []
 
 
 READY = (
     "import os, socket, sys\n"
-    "from sr_tvm.runners import wire\n"
+    "from sr_tvm.system import wire\n"
     "sock = socket.socket(fileno=int(sys.argv[2]))\n"
     "wire.send(sock, {'ready': True})\n"
     "wire.receive(sock)\n"
@@ -66,9 +69,21 @@ def test_a_server_can_not_change_our_conditions(tmp_path, monkeypatch):
         "tvm": "0.27", "machine": "aarch64", "governor": None, "cpu": ["x"], "threads": 64, "clock": "thread-cpu",
         "schedule": "tuned", "method": "in process", "repeats": 1, "anything": "else",
     }  # fmt: skip
-    answer = {"samples": [1.0, 2.0], "runs_per_sample": 3, "server": server}
-    monkeypatch.setattr(RpcDevice, "_artifact", lambda *_, **__: (answer, []))
-    assert RpcDevice("127.0.0.1:9190", "box", threads=2).measure(artifact, repeats=2).conditions == {
+    answers = {"time": {"samples": [[1e-3, 2e-3]], "number": 3}, "info": {"info": server}}
+
+    class Answers(Session):
+        def __init__(self, runner):
+            self.runner = runner
+
+        def ask(self, operation, arrays=(), *, seconds=None, **request):
+            return answers[operation], []
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(RpcRunner, "open", lambda runner, hold=0.0: Answers(runner))
+    monkeypatch.setattr(base, "module_of", lambda artifact: Module("", "", "", "", "", ""))
+    assert RpcRunner("127.0.0.1:9190", "box", threads=2).measure(artifact, repeats=2).conditions == {
         "tvm": "0.27", "machine": "aarch64", "threads": 2, "clock": "wall", "schedule": "default",
         "repeats": 2, "runs_per_sample": 3, "method": "rpc time_evaluator",
     }  # fmt: skip

@@ -7,15 +7,14 @@ import pytest
 import tvm
 
 import sr_tvm.models
+from sr_tvm.build.records import Recorded, open_sources
+from sr_tvm.codegen.kernel import SCHEDULE_ATTR
 from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.passes.pipeline import optimize
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 from sr_tvm.targets.cpu.rows.machine import Processor
-from sr_tvm.targets.lowering import SCHEDULE_ATTR
 from sr_tvm.targets.registry import get
-from sr_tvm.tuning.database import shipped_folders
-from sr_tvm.tuning.row_records import NAME, RowRecords
 
 SHAPES = [(1, 3, "height", "width"), (1, 3, 360, 640)]
 AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
@@ -24,10 +23,9 @@ AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
 def streamed(shape, processor):
     """The records, and the shipped model's module for a processor with them."""
     model = load_onnx(Path(next(iter(sr_tvm.models.__path__))) / "wdsr_x2_37k.onnx")
-    records = RowRecords.open(shipped_folders("cpu", file=NAME))
-    lowering = RowLowering(processor, records.lookup(processor))
+    lowering = Recorded(RowLowering(processor), open_sources("cpu", None, True))
     mod, _ = optimize(import_onnx(model, {"x": shape}), get("cpu").tvm_target(), lowering=lowering)
-    return records, mod
+    return list(lowering.used.values()), mod
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -35,10 +33,10 @@ def test_shipped_records_are_used(shape, caplog):
     """If a region or the lowering has changed so that they do not fit any more, tune again (tuning_logs/README.md)."""
     with caplog.at_level(logging.WARNING):
         records, mod = streamed(shape, AVX512)
-    (record,) = records.used
+    (record,) = records
     assert record.ms < record.default_ms and caplog.text == ""
     kernels = [f for _, f in mod.functions_items() if isinstance(f, tvm.tirx.PrimFunc) and SCHEDULE_ATTR in f.attrs]
-    assert len(kernels) == len(record.decisions.pieces)
+    assert len(kernels) == len(record.decisions["pieces"])
     # They build where the instructions are, whatever this machine has.
     target = tvm.target.Target({"kind": "llvm", "mcpu": "x86-64-v4"})
     functions = {v: f for v, f in mod.functions_items() if isinstance(f, tvm.tirx.PrimFunc)}
@@ -50,4 +48,4 @@ def test_shipped_records_are_used(shape, caplog):
 
 def test_other_vectors_have_the_cost_models_choice():
     records, _ = streamed(SHAPES[0], AVX2)
-    assert records.used == []
+    assert records == []

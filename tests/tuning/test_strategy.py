@@ -22,13 +22,13 @@ from sr_tvm.tuning.trace_genome import TraceGenome, move_factor
 
 @pytest.fixture(scope="module")
 def task():
-    return find_tasks(module(size=32, channels=24), tvm.target.Target(TARGET))[0]
+    return find_tasks(module(size=32, channels=24), TARGET)[0]
 
 
 @pytest.fixture
 def space(task):
     strategy = GeneticStrategy()
-    context = make_context(task.mod, tvm.target.Target(TARGET), strategy, seed=1)
+    context = make_context(task.mod, TARGET.tvm_target(), strategy, seed=1)
     context.pre_tuning(100, 8)
     yield strategy.search.space
     context.post_tuning()
@@ -165,7 +165,7 @@ class NoRunner(PyRunner):
 
 
 def test_inside_the_stock_task_scheduler(task, tmp_path):
-    target = tvm.target.Target(TARGET)
+    target = TARGET.tvm_target()
     context = make_context(task.mod, target, GeneticStrategy(GeneticSettings(population=8, elite=2)), seed=2)
     database = ms.database.MemoryDatabase()
     ms.task_scheduler.RoundRobin().tune(

@@ -1,16 +1,17 @@
-"""tune() with a measurer that invents its times: candidates, records, resuming."""
+"""tune() with a bench that invents its times: candidates, records, resuming."""
 
 import json
 import shutil
 
 import pytest
-from tuning_helpers import TARGET, FakeMeasurer, module
+from tuning_helpers import TARGET, FakeBench, Fixed, module
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.schedules import RECORDS, WORKLOADS, open_tables
 from sr_tvm.tuning import history
-from sr_tvm.tuning.database import RECORDS, WORKLOADS, open_tables
-from sr_tvm.tuning.runner import Timing
+from sr_tvm.tuning.bench import Timing
+from sr_tvm.tuning.options import TuneOptions
 from sr_tvm.tuning.tune import tune
 
 
@@ -20,12 +21,17 @@ def mod():
 
 
 def candidates(mod, folder, trials=24, stop_after=None, **options):
-    measurer = FakeMeasurer(stop_after)
+    bench = FakeBench(stop_after)
     try:
-        result = tune(mod, TARGET, folder, trials, measurer=measurer, population=8, per_generation=4, **options)
+        result = run(mod, folder, trials, bench, **options)
     except KeyboardInterrupt:
         result = None
-    return measurer.keys, result
+    return bench.keys, result
+
+
+def run(mod, folder, trials, bench, target=TARGET, progress=None, **options):
+    options = TuneOptions(trials, **{"population": 8, "per_generation": 4, **options})
+    return tune(mod, target, folder, options, bench=bench, progress=progress)
 
 
 def test_same_seed_same_candidates_and_none_twice(mod, tmp_path):
@@ -55,30 +61,31 @@ def test_more_trials_go_on_and_done_ones_are_not_repeated(mod, tmp_path):
     assert not set(first) & set(more) and len(more) == 8
 
 
-class Killed(FakeMeasurer):
+class Killed(FakeBench):
     """A third fails. Copies the folder as kill -9 would leave it when the candidate number ``at`` is asked for."""
 
     def __init__(self, folder, at=None):
         super().__init__()
         self.folder, self.at = folder, at
 
-    def measure(self, mod, cutoff=None):
-        if len(self.keys) == self.at:
+    def measure(self, task, candidate, cutoff=None):
+        if len(self.keys) == self.at and self.keys[-1:] != [candidate.key]:
             shutil.copytree(self.folder, self.folder.with_name("killed"))
-        timing = super().measure(mod, cutoff)
-        return timing if int(self.keys[-1], 16) % 3 else Timing(error="crashed: on purpose")
+        return super().measure(task, candidate, cutoff)
+
+    def cost(self, key):
+        return super().cost(key) if int(key, 16) % 3 else Timing(error="crashed: on purpose")
 
 
 @pytest.mark.parametrize("at", [7, 18])
 def test_killed_between_candidates(mod, tmp_path, monkeypatch, at):
     """The last seconds before the kill are not lost, nor which candidates failed then."""
     monkeypatch.setattr(history, "SAVE_EVERY_S", 1e9)
-    options = {"population": 8, "per_generation": 4}
     whole = Killed(tmp_path / "whole", at)
-    tune(mod, TARGET, tmp_path / "whole", 24, measurer=whole, **options)
+    run(mod, tmp_path / "whole", 24, whole)
     assert any(int(key, 16) % 3 == 0 for key in whole.keys[2:at])
     after = Killed(tmp_path / "killed")
-    result = tune(mod, TARGET, tmp_path / "killed", 24, measurer=after, **options)
+    result = run(mod, tmp_path / "killed", 24, after)
     assert after.keys == whole.keys[at:]
     assert [row["key"] for row in result.history] == whole.keys
     assert [row["trial"] for row in result.history] == list(range(1, 25))
@@ -87,18 +94,18 @@ def test_killed_between_candidates(mod, tmp_path, monkeypatch, at):
 def test_half_a_line_of_the_journal(mod, tmp_path, monkeypatch):
     monkeypatch.setattr(history, "SAVE_EVERY_S", 1e9)
     whole = Killed(tmp_path / "whole", 13)
-    tune(mod, TARGET, tmp_path / "whole", 24, measurer=whole, population=8, per_generation=4)
+    run(mod, tmp_path / "whole", 24, whole)
     journal = tmp_path / "killed" / history.JOURNAL
     assert journal.read_bytes().endswith(b"}\n")
     journal.write_bytes(journal.read_bytes()[:-9])
     after = Killed(tmp_path / "killed")
-    result = tune(mod, TARGET, tmp_path / "killed", 24, measurer=after, population=8, per_generation=4)
+    result = run(mod, tmp_path / "killed", 24, after)
     failed = [k for k in whole.keys[12:13] if int(k, 16) % 3 == 0]
     assert set(after.keys) & set(whole.keys[:13]) == set(failed)
     assert result.trials == 24 and not journal.exists()
     journal.write_text("[]\n")
     with pytest.raises(SrTvmError, match="tuning-journal.jsonl: not a line of ours"):
-        tune(mod, TARGET, tmp_path / "killed", 24, measurer=FakeMeasurer())
+        run(mod, tmp_path / "killed", 24, FakeBench())
 
 
 def test_history_lost(mod, tmp_path):
@@ -157,12 +164,11 @@ def test_time_limit_stops_between_candidates(mod, tmp_path):
 
 
 def test_all_candidates_fail(mod, tmp_path):
-    class Broken(FakeMeasurer):
-        def measure(self, mod, cutoff=None):
-            self.keys.append("x")
-            return type(self.open_task(mod))(error="crashed: SIGSEGV")
+    class Broken(FakeBench):
+        def cost(self, key):
+            return Timing(error="crashed: SIGSEGV")
 
-    result = tune(mod, TARGET, tmp_path, 10, measurer=Broken(), per_generation=4)
+    result = run(mod, tmp_path, 10, Broken())
     assert sum(t.failed for t in result.tasks) == 10
     assert result.after_ms == result.before_ms
 
@@ -176,47 +182,47 @@ def test_all_candidates_fail(mod, tmp_path):
         ({"seed": -3}, "seed is -3"),
     ],
 )
-def test_bad_options_are_named(mod, tmp_path, options, message):
+def test_bad_options_are_named(options, message):
     with pytest.raises(SrTvmError, match=message):
-        tune(mod, TARGET, tmp_path, **{"trials": 4, "measurer": FakeMeasurer(), **options})
+        TuneOptions(**{"trials": 4, **options})
 
 
 def test_folder_of_another_target_or_thread_count(mod, tmp_path):
     candidates(mod, tmp_path, trials=1)
     with pytest.raises(SrTvmError, match="tuned for .*x86-64-v3.*give another folder"):
-        tune(mod, {**TARGET, "mcpu": "x86-64"}, tmp_path, 4, measurer=FakeMeasurer())
+        run(mod, tmp_path, 4, FakeBench(), Fixed(mcpu="x86-64"))
     with pytest.raises(SrTvmError, match="1 thread"):
-        tune(mod, TARGET, tmp_path, 4, threads=2, measurer=FakeMeasurer())
-    tune(mod, {**TARGET, "num-cores": 7}, tmp_path, 1, measurer=FakeMeasurer())
+        run(mod, tmp_path, 4, FakeBench(), threads=2)
+    run(mod, tmp_path, 1, FakeBench(), Fixed(cores=7))
 
 
 def test_nothing_to_tune(tmp_path):
     import tvm
 
     with pytest.raises(SrTvmError, match="nothing to tune"):
-        tune(tvm.IRModule(), TARGET, tmp_path, 4, measurer=FakeMeasurer())
+        run(tvm.IRModule(), tmp_path, 4, FakeBench())
 
 
 def test_folder_is_a_file(mod, tmp_path):
     (tmp_path / "f").write_text("")
     with pytest.raises(SrTvmError, match="cannot use .*for tuning records"):
-        tune(mod, TARGET, tmp_path / "f", 4, measurer=FakeMeasurer())
+        run(mod, tmp_path / "f", 4, FakeBench())
 
 
 def test_foreign_history_is_refused(mod, tmp_path):
     (tmp_path / "tuning.json").write_text('{"schema": "other"}')
     with pytest.raises(SrTvmError, match="not a sr-tvm/tuning file"):
-        tune(mod, TARGET, tmp_path, 4, measurer=FakeMeasurer())
+        run(mod, tmp_path, 4, FakeBench())
 
 
 def test_empty_records_can_be_opened_for_a_build(mod, tmp_path):
     """Nothing beat the default: the folder is a database without records, not an error."""
-    from sr_tvm.tuning.database import open_database
+    from sr_tvm.records.schedules import open_database
 
-    class Slow(FakeMeasurer):
-        def measure(self, mod, cutoff=None):
-            return type(self.open_task(mod))(1.0)
+    class Slow(FakeBench):
+        def cost(self, key):
+            return Timing(1.0, reference=self.default)
 
-    tune(mod, TARGET, tmp_path, 4, measurer=Slow())
+    run(mod, tmp_path, 4, Slow())
     assert (tmp_path / WORKLOADS).exists() and (tmp_path / RECORDS).exists()
     assert len(open_database(tmp_path, create=False).get_all_tuning_records()) == 0

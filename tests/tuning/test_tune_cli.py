@@ -16,15 +16,27 @@ def run(*args):
     return CliRunner().invoke(command, [str(a) for a in args])
 
 
-@pytest.mark.parametrize("option", ["--tracker", "--key"])
-def test_no_option_is_offered_that_is_always_refused(option):
-    assert option not in run("--help").output
-    assert run("none.onnx", "--target", "cpu", option, "x").exit_code == 2
+@pytest.mark.parametrize("options", [("--tracker", "h:1"), ("--key", "x"), ("--parallel", 2)])
+def test_options_that_belong_together(options):
+    done = run("none.onnx", "--target", "cpu", *options)
+    assert done.exit_code == 2 and "--tracker" in done.output
 
 
-def test_only_what_is_measured_here_can_be_tuned():
-    error = run("none.onnx", "--target", "adreno").exception
-    assert isinstance(error, SrTvmError) and "only cpu can be tuned" in str(error)
+STOCK = "stock schedules only, so there is nothing to tune yet"
+
+
+@pytest.mark.parametrize(
+    ("target", "needs"),
+    [
+        ("adreno", f"{STOCK}; it will need an Android phone whose TVM RPC server has OpenCL"),
+        ("hexagon", f"{STOCK}; it will need a Hexagon DSP or its simulator"),
+        ("android-cpu", "is measured on a phone with a TVM RPC server: give --tracker HOST:PORT and --key"),
+    ],
+)
+def test_what_tuning_needs_is_said_in_a_line(target, needs):
+    error = run("none.onnx", "--target", target).exception
+    assert isinstance(error, SrTvmError) and needs in str(error)
+    assert f"untuned: sr-tvm compile none.onnx --target {target} -o out/" in str(error)
 
 
 def test_folder_is_looked_at_before_the_model(tmp_path):

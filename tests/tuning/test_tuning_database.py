@@ -4,20 +4,22 @@ import json
 import logging
 
 import pytest
-from tuning_helpers import TARGET, FakeMeasurer, module
+from tuning_helpers import TARGET, FakeBench, module
 from tvm.s_tir.meta_schedule.database import JSONDatabase
-from tvm.target import Target
 
+from sr_tvm.build import kernels
+from sr_tvm.build.records import Source
 from sr_tvm.build.replay import replay
+from sr_tvm.build.schedule import schedule
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tuning.database import (
+from sr_tvm.records.schedules import (
     RECORDS,
     WORKLOADS,
     export_best,
     open_database,
-    shipped_database,
     shipped_folders,
 )
+from sr_tvm.tuning.options import TuneOptions
 from sr_tvm.tuning.tasks import find_tasks
 from sr_tvm.tuning.tune import tune
 
@@ -31,7 +33,7 @@ def mod():
 def tuned(mod, tmp_path_factory):
     """Both tasks have records."""
     folder = tmp_path_factory.mktemp("tuned")
-    tune(mod, TARGET, folder, 24, measurer=FakeMeasurer(), per_generation=4)
+    tune(mod, TARGET, folder, TuneOptions(24, per_generation=4), bench=FakeBench())
     return folder
 
 
@@ -81,7 +83,7 @@ def test_half_written_workload_takes_its_records_along(tuned, tmp_path):
 def test_appending_after_a_repair(mod, tuned, tmp_path):
     path = copied(tuned, tmp_path) / RECORDS
     path.write_bytes(path.read_bytes()[:-2])
-    tune(mod, TARGET, tmp_path, 40, measurer=FakeMeasurer(), per_generation=4)
+    tune(mod, TARGET, tmp_path, TuneOptions(40, per_generation=4), bench=FakeBench())
     for line in path.read_text().splitlines():
         json.loads(line)
 
@@ -100,31 +102,40 @@ def test_rubbish_is_refused_or_dropped(tmp_path):
 def test_export_keeps_the_best_small_and_replayable(mod, tuned, tmp_path):
     out = tmp_path / "logs" / "cpu" / "toy"
     count = export_best(tuned, out, top=1, meta={"device": "none"})
-    tasks = find_tasks(mod, Target(TARGET))
+    tasks = find_tasks(mod, TARGET)
     assert count == len(tasks) == 2
     assert (out / WORKLOADS).stat().st_size < 0.5 * (tuned / WORKLOADS).stat().st_size
     meta = json.loads((out / "meta.json").read_text())
     assert (meta["schema"], meta["device"]) == ("sr-tvm/tuning-log", "none")
-    before, after = open_database(tuned), shipped_database("cpu", tmp_path / "logs")
+    before, after = open_database(tuned), open_database(out, create=False)
     for task in tasks:
-        best = [d.query_tuning_record(task.mod, Target(TARGET), "main") for d in (before, after)]
+        best = [d.query_tuning_record(task.mod, TARGET.tvm_target(), "main") for d in (before, after)]
         assert float(best[0].run_secs[0]) == float(best[1].run_secs[0])
         assert str(best[0].trace) == str(best[1].trace)
-    scheduled, names = replay(mod, after, Target(TARGET))
+    scheduled, names = replay(mod, after, TARGET.tvm_target())
     assert len(names) == 2
 
 
 def test_shipped_folders_merge(mod, tuned, tmp_path):
-    assert shipped_database("cpu", tmp_path) is None and shipped_folders("cpu", tmp_path) == ()
+    assert shipped_folders("cpu", tmp_path) == ()
     export_best(tuned, tmp_path / "cpu" / "b", top=1)
     other = module(size=20)
-    tune(other, TARGET, tmp_path / "work", 24, measurer=FakeMeasurer(), per_generation=4)
+    options = TuneOptions(24, per_generation=4)
+    tune(other, TARGET, tmp_path / "work", options, bench=FakeBench())
     export_best(tmp_path / "work", tmp_path / "cpu" / "a", top=2)
-    merged = shipped_database("cpu", tmp_path)
-    assert [p.name for p in shipped_folders("cpu", tmp_path)] == ["a", "b"]
-    for m in (mod, other):
-        assert len(replay(m, merged, Target(TARGET))[1]) == 2
-    assert shipped_database("mali", tmp_path) is None
+    folders = shipped_folders("cpu", tmp_path)
+    assert [p.name for p in folders] == ["a", "b"] and shipped_folders("mali", tmp_path) == ()
+    sources = [Source(folder, f"the log {folder.name}") for folder in folders]
+    for m, name in ((mod, "b"), (other, "a")):
+        scheduled = schedule(m, TARGET, sources)
+        rows = kernels.rows(scheduled, "cpu")
+        assert [row["schedule"] for row in rows] == ["tuned"] * 2
+        assert all(row["record"].startswith(f"{name}/{RECORDS}: workload ") for row in rows)
+        told = f"2 of 2 kernels scheduled by the log {name}"
+        assert kernels.notes(rows, sources, None) == kernels.notes(rows, sources, folders["ab".index(name)]) == (told,)
+        # Records that were named and not used do not pass for those that were.
+        passed_over = "0 of 2 kernels scheduled by the tuning records mine: none of them fits"
+        assert kernels.notes(rows, sources, tmp_path / "mine") == (told, passed_over)
 
 
 def test_export_of_nothing(tmp_path):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb, save
 
-from sr_tvm.build.compiler import compile_model, takes_any_size
+from sr_tvm.build.compiler import compile_model
 from sr_tvm.errors import SrTvmError
 from sr_tvm.targets.cpu.host import Cpu
 from sr_tvm.targets.plain.lowering import PlainLowering
+from sr_tvm.targets.target import Capabilities
 from sr_tvm.upscaling import cache
 from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model
@@ -70,8 +71,9 @@ def test_a_network_that_needs_its_size_gets_one_for_each(tmp_path, folder):
 def test_plain_loops_for_any_size_are_not_used(tmp_path, plain_model, monkeypatch):
     monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
     artifact, _ = cache.compiled(open_model(plain_model), None)
-    slow = [{"kernel": "fused_conv2d_add", "device": "cpu", "calls": 1, "schedule": "default"}]
-    fast = [{**slow[0], "kernel": "stream0"}, {**slow[0], "kernel": "add"}, {**slow[0], "schedule": "tuned"}]
+    slow = [{"kernel": "fused_conv2d_add", "device": "cpu", "calls": 1, "schedule": "default", "reduces": True}]
+    fast = [{**slow[0], "kernel": "stream0", "reduces": False}, {**slow[0], "schedule": "tuned"}]
+    assert all(not row["reduces"] for row in artifact.kernels)
     assert not streams(dataclasses.replace(artifact, kernels=tuple(slow + fast)))
     assert streams(dataclasses.replace(artifact, kernels=tuple(fast)))
     dataclasses.replace(artifact, kernels=tuple(slow)).save()
@@ -93,8 +95,8 @@ def test_an_artifact_of_one_open_side_is_refused(tmp_path, plain_model):
 
 
 def test_without_a_lowering_no_size_is_any(tmp_path, plain_model, monkeypatch):
-    monkeypatch.setattr(Cpu, "lowering", lambda self, records=None: None)
-    assert not takes_any_size("cpu")
+    monkeypatch.setattr(Cpu, "lowering", lambda self: None)
+    monkeypatch.setattr(Cpu, "capabilities", Capabilities("cpu"))
     with pytest.raises(SrTvmError, match="not fixed; fix it, for example --input-shape 1x3x360x640"):
         compile_model(plain_model, "cpu", tmp_path / "artifact")
     pixels = noise(8, 8, 3)

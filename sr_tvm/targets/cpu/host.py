@@ -2,39 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import tvm
 from tvm.target import codegen
 
 from sr_tvm import machine
-from sr_tvm.targets.cpu.schedule.rules import default_schedules
-from sr_tvm.targets.target import Target
+from sr_tvm.targets.cpu.family import CpuFamily
 
-if TYPE_CHECKING:
-    from sr_tvm.targets.lowering import Lowering
-    from sr_tvm.tuning.row_records import RowRecords
+# Only vector and matrix units matter to our kernels; names like "64bit" or tuning hints are not instructions.
+UNITS = ("avx", "amx", "sse", "fma", "f16c", "bmi")
 
 
-class Cpu(Target):
+@dataclass(frozen=True)
+class Cpu(CpuFamily):
     """Relax VM executable for the processor TVM runs on, with all of its instructions."""
 
     name = "cpu"
     description = "this machine's processor"
-    device = "cpu"
-    runs_here = True
 
     def tvm_target(self) -> tvm.target.Target:
         options = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": machine.cores()}
         return tvm.target.Target(options)
 
-    def lowering(self, records: RowRecords | None = None) -> Lowering:
-        from sr_tvm.targets.cpu.rows.lowering import RowLowering
-        from sr_tvm.targets.cpu.rows.machine import processor_of
+    @property
+    def l2_bytes(self) -> int:
+        return machine.l2_bytes()
 
-        processor = processor_of(self.tvm_target(), machine.l2_bytes())
-        return RowLowering(processor, records.lookup(processor) if records else None)
+    @property
+    def vector_bytes(self) -> int:
+        return codegen.llvm_get_vector_width(self.tvm_target()) // 8
 
-    def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
-        target = self.tvm_target()
-        return default_schedules(mod, target, codegen.llvm_get_vector_width(target) // 8)
+    def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
+        """Refuse code that would end the process with an illegal instruction."""
+        kind = tvm_target.get("kind", "llvm")
+        if kind not in ("llvm", "c"):
+            return f"made for a target of kind {kind}, which this CPU can't run"
+        wanted, system = tvm_target.get("mcpu"), str(codegen.llvm_get_system_cpu())
+        if not wanted or wanted == system:
+            return None
+        try:
+            there, here = (_features(str(name)) for name in (wanted, system))
+        except (RuntimeError, ValueError):  # a name this LLVM does not know: nothing to compare
+            return None
+        missing = sorted(f for f in there - here if f.startswith(UNITS))
+        if not missing:
+            return None
+        lacks = ", ".join(missing[:5])
+        return f"compiled for the CPU {wanted}; this one ({system}) lacks {lacks}; compile the model again here"
+
+
+def _features(mcpu: str) -> set[str]:
+    return {str(f) for f in codegen.llvm_get_cpu_features(tvm.target.Target({"kind": "llvm", "mcpu": mcpu}))}

@@ -1,17 +1,17 @@
-"""Qualcomm Hexagon, the DSP of Snapdragon phones."""
+"""Qualcomm's Hexagon DSP, as far as it goes today: scalar code that links."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import tvm
 
-from sr_tvm.targets import link
-from sr_tvm.targets.target import Target
+from sr_tvm.targets.target import Capabilities, Target
 
 TRIPLE, MCPU = "hexagon-unknown-linux-musl", "hexagonv68"
 
 
+@dataclass(frozen=True)
 class Hexagon(Target):
     """Scalar code by LLVM. TVM's own kind "hexagon" fails to split host from device in 0.27; HVX comes by hand later.
 
@@ -21,11 +21,11 @@ class Hexagon(Target):
 
     name = "hexagon"
     description = "Qualcomm Hexagon DSP (v68)"
-    device = "hexagon"
     notes = ("scalar, not yet optimised", "compile only: no runtime for it here")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities("hexagon", needs="a Hexagon DSP or its simulator, neither of which is supported yet")
 
     def tvm_target(self) -> tvm.target.Target:
         return tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": MCPU, "num-cores": 1})
-
-    def link(self, output: Path, objects: list[Path]) -> None:
-        link.shared(output, objects)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sr_tvm.targets.opencl.family import OpenCl
 
 
+@dataclass(frozen=True)
 class Adreno(OpenCl):
     """Buffers only: TVM's texture path for Adreno gives wrong results in 0.27."""
 

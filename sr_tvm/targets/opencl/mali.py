@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sr_tvm.targets.opencl.family import OpenCl
 
 
+@dataclass(frozen=True)
 class Mali(OpenCl):
     """Mali has no local memory of its own: plain buffers are its natural form."""
 

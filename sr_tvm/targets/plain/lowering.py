@@ -1,8 +1,8 @@
 """The lowering every target can use: scalar loops over rings of rows, for a region of any size.
 
 The code asks for nothing but loops, calls, loads, stores and float32 arithmetic, so whatever compiles TIR for a CPU or
-a scalar DSP takes it. It streams as every lowering does: step t of a loop produces one row of every value, each with
-its own delay (:mod:`sr_tvm.regions.delays`), and a value keeps only the rows somebody still reads. The first nodes
+a scalar DSP takes it. It streams as every lowering does: step t of a loop produces a row or a few of every value, each
+with its own delay (:mod:`sr_tvm.regions.delays`), and a value keeps only the rows somebody still reads. The first nodes
 read the sources where they lie; results are stored from their newest row, and a pixel shuffle is the address of that
 store. Layers of equal structure share one private function for their row, so a deep net compiles as fast as a shallow.
 
@@ -13,36 +13,57 @@ barrier follows each node.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder
 from sr_tvm.codegen.functions import Functions
+from sr_tvm.codegen.kernel import Constant, Kernel, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.delays import delays
 from sr_tvm.regions.region import Region, Source
-from sr_tvm.targets.lowering import Kernel, Shape
+from sr_tvm.targets.lowering import Lowering
+from sr_tvm.targets.plain.decisions import PlainDecisions, PlainSpace
 from sr_tvm.targets.plain.places import INDEX, Place, dimensions
 from sr_tvm.targets.plain.rows import constants_of, node_function, node_key, store_function
 
 
-class PlainLowering:
-    """Implements :class:`sr_tvm.targets.lowering.Lowering`: one kernel for the whole region."""
+class PlainLowering(Lowering[PlainDecisions]):
+    """One kernel for the whole region, whatever the hardware."""
 
     name = "plain"
+    hardware: dict[str, int] = {}  # scalar loops suit all alike
 
-    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
-        """One kernel; any of N, H and W may be None.
+    def decide(self, region: Region, shape: Shape) -> PlainDecisions:
+        return PlainDecisions()
+
+    def space(self, region: Region, shape: Shape, known: Iterable[PlainDecisions] = ()) -> PlainSpace:
+        return PlainSpace(known)
+
+    def fits(self, decisions: PlainDecisions, region: Region, shape: Shape) -> bool:
+        return True
+
+    def to_json(self, decisions: PlainDecisions) -> dict[str, Any]:
+        return decisions.to_json()
+
+    def from_json(self, data: Any, where: str) -> PlainDecisions:
+        return PlainDecisions.from_json(data, where)
+
+    def lower(self, region: Region, shape: Shape, name: str, decisions: PlainDecisions | None = None) -> list[Kernel]:
+        """Make one kernel; any of N, H and W may be None.
 
         Raises:
             SrTvmError: the region has no result, or a pixel shuffle does not divide the channels.
         """
         check(region)
+        decided = decisions or self.decide(region, shape)
         b, dims = Builder(index=INDEX), dimensions(shape)
         batch, height, width = dims
         runtime = [dim for dim, s in zip(dims, shape, strict=True) if s is None]
-        times = delays(region)
+        times = delays(region, decided.rows)
         places, data = {}, {}
         for node in region.nodes:
             ring = 0 if isinstance(node, Source) else times.live[node.name]
@@ -65,12 +86,13 @@ class PlainLowering:
             node: [b.tensor(f"{node}_{i}", array.shape) for i, array in enumerate(arrays)]
             for node, arrays in constants.items()
         }
-        with b.loop("image", batch) as image, b.loop("step", height + times.last) as step:
+        steps = (height + (decided.rows - 1)) // decided.rows + times.last
+        with b.loop("image", batch) as image, b.loop("step", steps) as step:
             for node in region.nodes:
-                place, row, calls = places[node.name], step - times.delay[node.name], []
+                place, at, calls = places[node.name], step - times.delay[node.name], []
                 if not isinstance(node, Source):
                     inputs = [places[i] for i in node.inputs]
-                    make = partial(node_function, node, place, inputs, shape)
+                    make = partial(node_function, node, place, inputs, shape, decided.order)
                     used = [data[node.name], *(data[i] for i in node.inputs), *weights[node.name]]
                     calls.append((functions.of((node_key(node), place, *inputs), make), used))
                 for result, out in zip(region.results, outputs, strict=True):
@@ -78,19 +100,23 @@ class PlainLowering:
                         make = partial(store_function, place, result.shuffle, shape)
                         function = functions.of(("store", place, result.shuffle), make)
                         calls.append((function, [out, data[node.name]]))
-                if calls:
-                    where = [tirx.Cast("int32", image), tirx.Cast("int32", row), *runtime]
-                    with b.when(tirx.And(row >= 0, row < height)):
-                        for function, buffers in calls:
+                for function, buffers in calls:
+                    with b.loop("row", decided.rows) as inside:
+                        row = at * decided.rows + inside if decided.rows > 1 else at
+                        where = [tirx.Cast("int32", image), tirx.Cast("int32", row), *runtime]
+                        with b.when(tirx.And(row >= 0, row < height)):
                             b.call(function, [*(buffer.data for buffer in buffers), *where])
 
         sources = [data[source.name] for source in region.sources]
         kernel = Kernel(
             functions={name: b.entry([*sources, *sum(weights.values(), []), *outputs]), **functions.made},
             entry=name,
-            inputs=tuple(source.name for source in region.sources),
-            constants=tuple(array for arrays in constants.values() for array in arrays),
-            outputs=tuple((r.value, places[r.value].channels, r.shuffle) for r in region.results),
+            inputs=tuple(region.value(source.name) for source in region.sources),
+            constants=tuple(
+                Constant(f"{node}_{i}", array) for node, arrays in constants.items() for i, array in enumerate(arrays)
+            ),
+            outputs=tuple(region.value(r.value, r.shuffle) for r in region.results),
+            called=functions.variables,
         )
         return [kernel]
 

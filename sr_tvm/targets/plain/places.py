@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder, Expr
-from sr_tvm.targets.lowering import Shape
+from sr_tvm.codegen.kernel import Shape
 
 INDEX = "int64"
 

@@ -9,9 +9,9 @@ import numpy as np
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
+from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise
 from sr_tvm.regions.value import FLOAT32
-from sr_tvm.targets.lowering import Shape
 from sr_tvm.targets.plain.places import Place, RowFunction, Rows
 
 
@@ -31,14 +31,20 @@ def node_key(node: Node) -> Hashable:
     return node.function if isinstance(node, Pointwise) else type(node).__name__
 
 
-def node_function(node: Node, place: Place, inputs: Sequence[Place], shape: Shape, name: str) -> tirx.PrimFunc:
-    """Compute a row of ``node``: pointers are its output, its inputs, its :func:`constants_of`."""
+def node_function(
+    node: Node, place: Place, inputs: Sequence[Place], shape: Shape, order: str, name: str
+) -> tirx.PrimFunc:
+    """Compute a row of ``node``: pointers are its output, its inputs, its :func:`constants_of`.
+
+    ``order`` is that of a convolution's loops, as :class:`PlainDecisions` has it.
+    """
     f = RowFunction(shape)
     out = f.rows("out", place)
     sources = [f.rows(f"in{i}", source) for i, source in enumerate(inputs)]
     constants = [f.array(f"constant{i}", array.shape) for i, array in enumerate(constants_of(node))]
     if isinstance(node, Conv):
-        conv_row(node, out, sources, *constants)
+        weight, bias = constants
+        conv_row(node, out, sources, weight, bias, order)
     elif isinstance(node, Concat):
         first = 0
         for source in sources:
@@ -75,37 +81,59 @@ def pointwise(f: RowFunction, function: str, x: Expr, p: Sequence[Expr]) -> Expr
     raise ValueError(function)
 
 
-def conv_row(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var) -> None:
+def conv_row(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var, order: str) -> None:
     """The row of each output channel is the accumulator: one pass over it for each tap of each input channel.
 
     A tap's pass covers the pixels whose neighbour lies in the picture, so padding needs no test inside the loop.
     """
+    f = out.of
+    if order[0] == "o":
+        with f.loop("o", conv.channels) as o:
+            _begin(out, bias, o)
+            _sums(conv, out, inputs, weight, order, o)
+    else:
+        with f.loop("o", conv.channels) as o:
+            _begin(out, bias, o)
+        _sums(conv, out, inputs, weight, order)
+
+
+def _begin(out: Rows, bias: tirx.Var, o: Expr) -> None:
+    f = out.of
+    with f.loop("x", f.width) as x:
+        out.store(f.load(bias, o), o, f.row, x)
+
+
+def _sums(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, order: str, of: Expr | None = None) -> None:
+    """Add the products of all inputs, in loops of this order; of one output channel where ``of`` says which."""
     f, whole = out.of, conv.groups == 1
     of_group, (_, depth, kh, kw) = conv.channels // conv.groups, conv.weight.shape
-    with f.loop("o", conv.channels) as o:
-        with f.loop("x", f.width) as x:
-            out.store(f.load(bias, o), o, f.row, x)
-        first = 0
-        for source in inputs:
-            channels = source.place.channels
-            with f.loop("i", channels if whole else depth) as i, f.loop("ky", kh) as ky, ExitStack() as inside:
-                # ``i`` counts the channels of this input where all are read, the weight's own where groups are.
-                member = i + first if whole else i
-                channel = i if whole else o // of_group * depth + i - first
-                if not whole and len(inputs) > 1:
-                    inside.enter_context(f.when(tirx.And(channel >= 0, channel < channels)))
-                above = f.row + ky - kh // 2
-                inside.enter_context(f.when(tirx.And(above >= 0, above < f.height)))
-                with f.loop("kx", kw) as kx:
-                    tap = f.bind("tap", f.load(weight, o, member, ky, kx))
-                    # A pixel x reads x + aside: both must be inside.
-                    aside = kx - kw // 2
-                    start = tirx.max(f.integer(0), 0 - aside)
-                    extent = tirx.max(tirx.min(f.width, f.width - aside) - start, f.integer(0))
-                    with f.when(tap != f.real(0)), f.loop("x", extent, start=start) as x:
-                        product = source.load(channel, above, x + aside) * tap
-                        out.store(out.load(o, f.row, x) + product, o, f.row, x)
-            first += channels
+    first = 0
+    for source in inputs:
+        channels = source.place.channels
+        extents = {"o": conv.channels, "i": channels if whole else depth, "k": kh}
+        with ExitStack() as inside:
+            at = {"o": of} if of is not None else {}
+            for axis in order:
+                if axis not in at:
+                    at[axis] = inside.enter_context(f.loop({"k": "ky"}.get(axis, axis), extents[axis]))
+            o, i, ky = at["o"], at["i"], at["k"]
+            # ``i`` counts the channels of this input where all are read, the weight's own where groups are.
+            member = i + first if whole else i
+            channel = i if whole else o // of_group * depth + i - first
+            if not whole and len(inputs) > 1:
+                inside.enter_context(f.when(tirx.And(channel >= 0, channel < channels)))
+            above = f.row + ky - kh // 2
+            inside.enter_context(f.when(tirx.And(above >= 0, above < f.height)))
+            kx = inside.enter_context(f.loop("kx", kw))
+            tap = f.bind("tap", f.load(weight, o, member, ky, kx))
+            # A pixel x reads x + aside: both must be inside.
+            aside = kx - kw // 2
+            start = tirx.max(f.integer(0), 0 - aside)
+            extent = tirx.max(tirx.min(f.width, f.width - aside) - start, f.integer(0))
+            with f.when(tap != f.real(0)), f.loop("x", extent, start=start) as x:
+                product = source.load(channel, above, x + aside) * tap
+                out.store(out.load(o, f.row, x) + product, o, f.row, x)
+        first += channels
 
 
 def store_function(place: Place, shuffle: int, shape: Shape, name: str) -> tirx.PrimFunc:

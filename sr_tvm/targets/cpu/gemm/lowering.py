@@ -11,11 +11,11 @@ import numpy as np
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.kernel import Constant, Kernel, Shape
 from sr_tvm.codegen.winograd import TAPS, transform_weight
 from sr_tvm.regions.region import Conv, Pointwise, Region, Source
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.cpu.gemm.writer import Layer, Plan, WinogradWriter
-from sr_tvm.targets.lowering import Kernel, Shape
 
 RESULTS = 4  # of a tile, along each axis: 6 x 6 products for 16 results, a quarter of the direct convolution's
 MIN_CHANNELS = 32
@@ -53,9 +53,12 @@ def winograd_gemm(
     return Kernel(
         functions={name: WinogradWriter(layer, plan, last).function(buffers)},
         entry=name,
-        inputs=conv.inputs,
-        constants=(_packed(conv.weight, plan), *(_padded(p, padded) for p in parameters)),
-        outputs=((region.results[0].value, layer.outputs, 1),),
+        inputs=tuple(region.value(name) for name in conv.inputs),
+        constants=(
+            Constant("u", _packed(conv.weight, plan)),
+            *(Constant(f"c{i}", _padded(p, padded)) for i, p in enumerate(parameters)),
+        ),
+        outputs=(region.value(region.results[0].value),),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.rows.cost import NOMINAL_WIDTH, strip_widths
 from sr_tvm.targets.cpu.rows.decisions import PieceDecisions
@@ -15,7 +16,6 @@ from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import winograd_pays
 from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.cpu.rows.tiles import Tiles
-from sr_tvm.targets.lowering import Shape
 
 FIELDS = ("width", "phases", "registers", "winograd", "lines", "pairs", "chunk", "unroll")
 CHUNKS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)

@@ -9,14 +9,13 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from sr_tvm.codegen.kernel import Shape
 from sr_tvm.errors import SrTvmError
-from sr_tvm.regions.region import Region
-from sr_tvm.regions.value import FLOAT32
+from sr_tvm.regions.value import NHCW, Value
 from sr_tvm.targets.cpu.rows.code import builder
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.plan import Plan
 from sr_tvm.targets.cpu.rows.stage import Function
-from sr_tvm.targets.lowering import Shape
 
 MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 
@@ -36,6 +35,7 @@ class DriverOptions:
 
     Attributes:
         name: of the entry, a prefix of all others' names.
+        inputs, outputs: the values it reads and writes, as they lie in memory.
         layout: of the rows.
         plan: where the rings lie, and the delays of the stages.
         stages: producers first.
@@ -45,6 +45,8 @@ class DriverOptions:
     """
 
     name: str
+    inputs: Sequence[Value]
+    outputs: Sequence[Value]
     layout: Layout
     plan: Plan
     stages: Sequence[StageCall]
@@ -56,8 +58,8 @@ class DriverOptions:
 class Driver:
     """Builds the entry, and the function of one strip that it calls."""
 
-    def __init__(self, region: Region, shape: Shape, options: DriverOptions, by_rows: frozenset[str]) -> None:
-        self.options, self.region, self.by_rows = options, region, by_rows
+    def __init__(self, shape: Shape, options: DriverOptions) -> None:
+        self.options = options
         self.layout, self.plan, self.stages = options.layout, options.plan, options.stages
         layout, stages = self.layout, self.stages
         variables = {stage.name: tvm.ir.GlobalVar(stage.name) for stage in stages}
@@ -67,16 +69,13 @@ class Driver:
         self.e = builder(layout)
         self.dims = [tirx.Var(n, "int64") if s is None else s for n, s in zip("nhw", shape, strict=True)]
 
-        def tensor(name: str, channels: int, r: int = 1) -> Any:
-            n, h, w = self.dims
-            return tirx.decl_buffer((n, channels, h * r, w * r), FLOAT32, name=name)
+        def tensor(name: str, value: Value) -> Any:
+            return tirx.decl_buffer(value.shape(*self.dims), value.dtype, name=name)
 
-        self.sources = {s.name: tensor(f"x{i}", s.channels) for i, s in enumerate(region.sources)}
+        self.sources = {value.name: tensor(f"x{i}", value) for i, value in enumerate(options.inputs)}
         self.packed = tirx.decl_buffer((options.packed,), layout.element.dtype, name="weights", data_alignment=64)
-        self.results = {
-            (r.value, r.shuffle): tensor(f"y{i}", region.by_name[r.value].channels // r.shuffle**2, r.shuffle)
-            for i, r in enumerate(region.results)
-        }
+        self.results = {value.key: tensor(f"y{i}", value) for i, value in enumerate(options.outputs)}
+        self.layouts = {value.key: value.layout for value in (*options.inputs, *options.outputs)}
         self.tensors = (*self.sources.values(), *self.results.values())
 
     def build(self) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
@@ -121,9 +120,11 @@ class Driver:
         """One strip of one band. A function of its own: TVM's simplifier is slow where it sees all sizes."""
         self.e = e = builder(self.layout)
         self.ws, self.p = e.pointer("ws"), e.pointer("p")
-        self.memory = {name: e.pointer(f"m{i}", FLOAT32) for i, name in enumerate((*self.sources, *self.results))}
-        names = ("image", "h", "w", "first", "last", "left", "valid", "low", "high")
-        image, self.h, w, first, last, left, self.valid, self.low, self.high = map(e.parameter, names)
+        values = (*self.options.inputs, *self.options.outputs)
+        names = (*self.sources, *self.results)
+        self.memory = {n: e.pointer(f"m{i}", v.dtype) for i, (n, v) in enumerate(zip(names, values, strict=True))}
+        numbers = ("image", "h", "w", "first", "last", "left", "valid", "low", "high")
+        image, self.h, w, first, last, left, self.valid, self.low, self.high = map(e.parameter, numbers)
         layout, plan = self.layout, self.plan
         self.image, self.left = tirx.Cast("int64", image), tirx.Cast("int64", left)
         self.h64, self.w64 = tirx.Cast("int64", self.h), tirx.Cast("int64", w)
@@ -163,7 +164,7 @@ class Driver:
     def _strides(self, value: str, channels: int, r: int, y: Any) -> tuple[Any, Any, Any]:
         """Where row ``y`` of the strip begins in memory, and the steps from channel to channel and line to line."""
         w, height = self.w64 * r, self.h64 * r
-        if value in self.by_rows:
+        if self.layouts[value, r] == NHCW:
             plane, line = w, w * channels
         else:
             plane, line = w * height, w

@@ -26,6 +26,8 @@ class Element:
 FLOAT32 = Element(value.FLOAT32, 4)
 FLOAT16 = Element("float16", 2)
 EMULATED_FLOAT16 = Element("float16", 2, emulated=True)
+ELEMENTS = {element.dtype: element for element in (FLOAT32, FLOAT16)}
+EMULATED = {element.dtype: element for element in (FLOAT32, EMULATED_FLOAT16)}
 
 
 def check_range(region: Region, element: Element) -> None:

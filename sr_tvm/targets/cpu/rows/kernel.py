@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from sr_tvm.codegen.kernel import Constant, Kernel, Shape
 from sr_tvm.regions.region import Region
-from sr_tvm.regions.value import FLOAT32
+from sr_tvm.regions.value import FLOAT32, NHCW, Value
 from sr_tvm.targets.cpu.rows.driver import Driver, DriverOptions, StageCall, clear_function
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import emit_stage
 from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.cpu.rows.tiles import Tiles
-from sr_tvm.targets.lowering import Kernel, Shape
 
 
 def stream_kernel(
@@ -27,12 +28,19 @@ def stream_kernel(
     chain: bool = True,
     by_rows: frozenset[str] = frozenset(),
 ) -> Kernel:
-    """The kernel that streams the whole of ``region``.
+    """Stream the whole of ``region`` in one kernel.
 
     ``bands`` fixes how many bands of rows there are, which otherwise is the number of TVM's threads. The sources and
-    results in ``by_rows`` lie in memory as (N, H, C, W), whatever the shape of their buffer says: all channels of a
-    row together, for kernels that read them row by row.
+    plain results in ``by_rows`` lie in memory as NHCW, all channels of a row together, for kernels that read them row
+    by row.
     """
+
+    def value(name: str, shuffle: int = 1) -> Value:
+        plain = region.value(name, shuffle)
+        return replace(plain, layout=NHCW) if name in by_rows and shuffle == 1 else plain
+
+    inputs = tuple(value(source.name) for source in region.sources)
+    outputs = tuple(value(result.value, result.shuffle) for result in region.results)
     stages = build_stages(region, chain)
     plan = plan_stages(stages, layout)
     widths = {stage.value: stage.channels for stage in stages}
@@ -54,15 +62,15 @@ def stream_kernel(
     with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
         packed = np.concatenate(arrays).astype(layout.element.dtype)
     workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
-    options = DriverOptions(name, layout, plan, calls, packed.size, workspace, bands)
-    driver = Driver(region, shape, options, by_rows)
+    options = DriverOptions(name, inputs, outputs, layout, plan, calls, packed.size, workspace, bands)
+    driver = Driver(shape, options)
     entry, bodies[driver.strip.name_hint] = driver.build()
     bodies[driver.clear.name_hint] = clear_function(driver.clear.name_hint, layout)
     return Kernel(
         functions={name: entry, **bodies},
         entry=name,
-        inputs=tuple(source.name for source in region.sources),
-        constants=(packed,),
-        outputs=tuple((r.value, region.by_name[r.value].channels, r.shuffle) for r in region.results),
+        inputs=inputs,
+        constants=(Constant("weights", packed),),
+        outputs=outputs,
         called=(*driver.names, driver.strip, driver.clear),
     )

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
+from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.cut import Cutter, Piece
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import winograd_gemm, worth
+from sr_tvm.targets.cpu.rows.choices import narrowest
 from sr_tvm.targets.cpu.rows.cost import Estimate, estimate
 from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
 from sr_tvm.targets.cpu.rows.element import FLOAT32, Element, check_range
 from sr_tvm.targets.cpu.rows.kernel import stream_kernel
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.plan import plan_stages
+from sr_tvm.targets.cpu.rows.space import RowSpace
+from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.cpu.rows.tiles import Tiles
-from sr_tvm.targets.lowering import Kernel, Shape
+from sr_tvm.targets.lowering import Lowering
 
 MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic
-Lookup = Callable[[Region, Shape], Decisions | None]
 
 
-class RowLowering:
-    """Rows of pixels in vectors (see the package). ``records`` finds tuned decisions; without, the cost model decides.
-
-    ``element`` is what the kernels compute with; between kernels every tensor is float32.
-    """
+class RowLowering(Lowering[Decisions]):
+    """Rows of pixels in vectors (see the package). ``element`` is what the kernels compute with."""
 
     name = "rows"
 
-    def __init__(
-        self,
-        processor: Processor,
-        records: Lookup | None = None,
-        winograd: bool = True,
-        element: Element = FLOAT32,
-    ) -> None:
-        self.processor, self.records, self.winograd, self.element = processor, records, winograd, element
+    def __init__(self, processor: Processor, winograd: bool = True, element: Element = FLOAT32) -> None:
+        self.processor, self.winograd, self.element = processor, winograd, element
+
+    @property
+    def hardware(self) -> dict[str, int]:
+        """The float32 of a vector and the vector registers; of another element, its size too."""
+        facts = {"lanes": self.processor.lanes, "registers": self.processor.registers}
+        return facts if self.element == FLOAT32 else {**facts, "element_bytes": self.element.bytes}
+
+    def on(self, processor: Processor) -> RowLowering:
+        """The same lowering for another processor."""
+        return RowLowering(processor, self.winograd, self.element)
 
     def layout(self, width: int, phases: int | None = None) -> Layout:
         phases = phases or (2 if self.winograd else 1)
@@ -78,14 +84,9 @@ class RowLowering:
         pieces = [PieceDecisions(cost(*span).width, self.layout(0).phases, self.tiles()) for span in spans]
         return Decisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))
 
-    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
-        found = self.records(region, shape) if self.records else None
-        if found is None:
-            return self.lower_as(region, shape, name, self.decide(region, shape))
-        return [kernel.tuned() for kernel in self.lower_as(region, shape, name, found)]
-
-    def lower_as(self, region: Region, shape: Shape, name: str, decisions: Decisions) -> list[Kernel]:
-        """The kernels as decided, one a piece."""
+    def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
+        """Make the kernels as decided, one a piece."""
+        decisions = decisions or self.decide(region, shape)
         check_range(region, self.element)
         kernels = []
         pieces = Cutter(region).pieces(decisions.cuts)
@@ -110,3 +111,25 @@ class RowLowering:
             if product:
                 found -= {*piece.crossing, *(source.name for source in piece.region.sources)}
         return frozenset(found)
+
+    def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> RowSpace:
+        return RowSpace(self, region, shape, known)
+
+    def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
+        """Whether there is a piece for each cut, and strips of whole column blocks are wider than the halo."""
+        block = 2 * self.processor.lanes
+        pieces = Cutter(region).pieces(decisions.cuts)
+        if len(pieces) != len(decisions.pieces) or any(cut >= len(region.nodes) for cut in decisions.cuts):
+            return False
+        for piece, decided in zip(pieces, decisions.pieces, strict=True):
+            layout = Layout(self.processor.lanes, decided.phases, decided.phases, block)
+            halo = plan_stages(build_stages(piece.region), layout).halo
+            if decided.width % block or decided.width < narrowest(halo, block):
+                return False
+        return True
+
+    def to_json(self, decisions: Decisions) -> dict[str, Any]:
+        return decisions.to_json()
+
+    def from_json(self, data: Any, where: str) -> Decisions:
+        return Decisions.from_json(data, where)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import worth
 from sr_tvm.targets.cpu.rows.choices import Choices, fields_of, piece_of
 from sr_tvm.targets.cpu.rows.decisions import Decisions
-from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.lowering import Shape
+from sr_tvm.targets.lowering import DecisionSpace
+
+if TYPE_CHECKING:
+    from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
 P_CUTS, P_EVERYWHERE = 0.35, 0.5  # a mutation of the cuts; else, of a decision in all pieces rather than in one
 MOST_CHANGE = 2.5  # how far a random machine's cache and memory are from this one's
@@ -31,12 +34,8 @@ def key_of(decisions: Decisions) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class RowSpace:
-    """The genomes of one region: a :class:`~sr_tvm.tuning.genetic.Space` of :class:`Decisions`.
-
-    Every genome is valid and in one canonical form. ``default`` is the cost model's choice, with which a search begins;
-    ``known`` are good decisions from elsewhere, which come next.
-    """
+class RowSpace(DecisionSpace[Decisions]):
+    """The :class:`Decisions` of one region as genomes."""
 
     def __init__(self, lowering: RowLowering, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
         self.lowering, self.region, self.shape = lowering, region, shape
@@ -96,16 +95,13 @@ class RowSpace:
         """What the cost model would choose for another machine, with cuts moved and other tiles."""
         machine = self.lowering.processor
         scales = [MOST_CHANGE ** rng.uniform(-1, 1) for _ in range(3)]
-        other = RowLowering(
-            replace(
-                machine,
-                l2_bytes=int(machine.l2_bytes * scales[0]),
-                l3_bytes_per_fma=machine.l3_bytes_per_fma * scales[1],
-                memory_bytes_per_fma=machine.memory_bytes_per_fma * scales[2],
-            ),
-            winograd=self.lowering.winograd,
+        other = replace(
+            machine,
+            l2_bytes=int(machine.l2_bytes * scales[0]),
+            l3_bytes_per_fma=machine.l3_bytes_per_fma * scales[1],
+            memory_bytes_per_fma=machine.memory_bytes_per_fma * scales[2],
         )
-        decided = other.decide(self.region, self.shape)
+        decided = self.lowering.on(other).decide(self.region, self.shape)
         for _ in range(rng.randrange(4) if self.candidates else 0):
             decided = self.build(self._other_cuts(decided, rng), partial(self.nearest, decided))
         drawn: Fields = {}

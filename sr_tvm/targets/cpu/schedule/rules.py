@@ -11,7 +11,7 @@ from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
-from tvm.s_tir.dlight import ApplyDefaultSchedule, ScheduleRule
+from tvm.s_tir.dlight import ScheduleRule
 
 from sr_tvm.targets.cpu.schedule import inline, matrix_vector, pool, register_tile, rows
 
@@ -41,12 +41,6 @@ class CpuRules(ScheduleRule):
             return sch if _apply_stages(sch, self.vector_bytes) else None
         except (s_tir.ScheduleError, ValueError, TypeError):  # dynamic shapes, blocks that are not a plain nest
             return None
-
-
-def default_schedules(mod: tvm.IRModule, target: tvm.target.Target, vector_bytes: int) -> tvm.IRModule:
-    """Schedule every kernel of ``mod`` that has no schedule, for vectors of ``vector_bytes``."""
-    with target:
-        return ApplyDefaultSchedule(CpuRules(vector_bytes))(mod)
 
 
 def _apply_stages(sch: s_tir.Schedule, vector_bytes: int) -> bool:

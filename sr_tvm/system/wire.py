@@ -1,4 +1,4 @@
-"""Messages between RpcDevice and its worker process: JSON and arrays over a socket. Data, never code."""
+"""Messages to a child process and back: JSON and arrays over a socket. Data, never code."""
 
 from __future__ import annotations
 

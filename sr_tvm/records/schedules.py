@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tvm.s_tir.meta_schedule.database import JSONDatabase, OrderedUnionDatabase
+from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.region_decisions import RegionRecords, file_in
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
 POPULATION, LOCK = "population", ".lock"
@@ -182,25 +183,18 @@ def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
     return len(lines) - len(kept)
 
 
-def shipped_folders(target_name: str, root: str | Path | None = None, file: str = WORKLOADS) -> tuple[Path, ...]:
-    """The folders with records of kernels that are shipped for a target, in order of name.
-
-    ``file`` is what a folder must have; row_records.NAME finds those with decisions of streaming regions.
-    """
+def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
+    """The folders with records that are shipped for a target, in order of name."""
     if root is None:
         import sr_tvm.tuning_logs
 
         root = Path(next(iter(sr_tvm.tuning_logs.__path__)))
-    return tuple(sorted(p.parent for p in (Path(root) / target_name).glob(f"*/{file}")))
+    return tuple(sorted(p for p in (Path(root) / target_name).glob("*/") if has_schedules(p) or file_in(p)))
 
 
-def shipped_database(target_name: str, root: str | Path | None = None) -> Any:
-    """All databases that are shipped for a target as one (a kernel in several: the first folder's); None without any.
-
-    For reading only.
-    """
-    databases = [JSONDatabase(work_dir=str(folder)) for folder in shipped_folders(target_name, root)]
-    return OrderedUnionDatabase(*databases) if databases else None
+def has_schedules(folder: str | Path) -> bool:
+    """Whether a folder holds records of MetaSchedule."""
+    return (Path(folder) / WORKLOADS).is_file()
 
 
 def export_best(database_dir: str | Path, out_dir: str | Path, top: int = 1, meta: dict[str, Any] | None = None) -> int:
@@ -209,10 +203,8 @@ def export_best(database_dir: str | Path, out_dir: str | Path, top: int = 1, met
 
     ``meta`` (device, command, date, versions) goes to meta.json beside it.
     """
-    from sr_tvm.tuning.row_records import RowRecords
-
     source = open_database(database_dir, create=False)
-    rows = RowRecords.open([database_dir])
+    rows = RegionRecords.open([database_dir])
     with files.atomic_folder(out_dir) as partial:
         rows.save(partial)
         count = len(rows.records) + _export_kernels(source, partial, top)

@@ -1,0 +1,153 @@
+"""Builds candidates of tuning tasks here, in child processes: modules for whatever device they are then timed on."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.records.module import Module
+from sr_tvm.system.child import Child, ChildDied
+
+DEADLINE_SECONDS = 60.0  # a network of many kernels is compiled
+KEPT = 128  # modules on disk: children are not built again, nor what they are compared with
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do a task: ``request`` is its JSON form, as the builder's process reads it; equal keys, equal code."""
+
+    key: str
+    request: Mapping[str, Any]
+
+
+class Buildable(Protocol):
+    """A task whose candidates can be built."""
+
+    @property
+    def key(self) -> str: ...
+
+    def build_request(self) -> Mapping[str, Any]:
+        """What the builder's process must know of the task, as JSON."""
+        ...
+
+
+class Builder(Protocol):
+    """Makes a loadable module of a candidate. Raises SrTvmError where that fails; may be called by several threads."""
+
+    def build(self, task: Buildable, candidate: Candidate) -> Module: ...
+
+    def close(self) -> None: ...
+
+
+class NoBuilder:
+    """A :class:`Builder` for a runner that only looks at a module's key."""
+
+    def build(self, task: Buildable, candidate: Candidate) -> Module:
+        return Module(candidate.key, "", "", "", "", "")
+
+    def close(self) -> None:
+        pass
+
+
+class ChildBuilder:
+    """A :class:`Builder` with up to ``workers`` child processes; one that crashes, or is not done within ``deadline``
+    seconds, is an error of its candidate. Files lie in a folder that goes with the builder."""
+
+    def __init__(self, workers: int = 1, deadline: float = DEADLINE_SECONDS) -> None:
+        self.deadline = deadline
+        self.built = 0  # modules that were not in the cache
+        self._folder = tempfile.TemporaryDirectory(prefix="sr-tvm-build-")
+        self._modules: OrderedDict[tuple[str, str], Module] = OrderedDict()
+        self._lock = threading.Lock()
+        self._free: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._workers = [_Worker() for _ in range(workers)]
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def __enter__(self) -> ChildBuilder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def build(self, task: Buildable, candidate: Candidate) -> Module:
+        """Build ``candidate``, or find it built; its key alone decides that, before anything is lowered or packed."""
+        key = (task.key, candidate.key)
+        with self._lock:
+            found = self._modules.get(key)
+            if found is not None:
+                self._modules.move_to_end(key)
+                return found
+        with self._worker() as worker:
+            answer = worker.build(task, candidate, self._folder.name, self.deadline)
+        module = Module.from_json(answer)
+        with self._lock:
+            self.built += 1
+            self._modules[key] = module
+            while len(self._modules) > KEPT:
+                _, old = self._modules.popitem(last=False)
+                for path in filter(None, (old.library, old.constants)):
+                    Path(path).unlink(missing_ok=True)
+        return module
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[_Worker]:
+        worker = self._free.get()
+        try:
+            yield worker
+        finally:
+            self._free.put(worker)
+
+    def close(self) -> None:
+        """End the processes and remove the files."""
+        for worker in self._workers:
+            worker.close()
+        self._folder.cleanup()
+
+
+class _Worker:
+    """One child process, started when it is needed, and the task it was told last."""
+
+    def __init__(self) -> None:
+        self.child: Child | None = None
+        self.task: str | None = None
+
+    def build(self, task: Buildable, candidate: Candidate, folder: str, deadline: float) -> dict[str, Any]:
+        if self.child is None or not self.child.alive:
+            self.close()
+            self.child, self.task = Child("sr_tvm.build.worker", "process that builds candidates"), None
+        until = time.monotonic() + deadline
+        if self.task != task.key:
+            self._ask({"operation": "task", "task": task.key, **task.build_request()}, until, deadline)
+            self.task = task.key
+        request = {"operation": "build", "folder": folder, "key": candidate.key, "candidate": dict(candidate.request)}
+        return self._ask(request, until, deadline)["module"]
+
+    def _ask(self, request: dict[str, Any], until: float, deadline: float) -> dict[str, Any]:
+        assert self.child is not None
+        no_arrays: list[np.ndarray] = []
+        try:
+            answer, _ = self.child.ask(request, no_arrays, until=until)
+        except TimeoutError:
+            raise SrTvmError(f"too slow: not built within {deadline:g} s") from None
+        except ChildDied as error:
+            raise SrTvmError(f"crashed while it was built: {error}") from None
+        if "error" in answer:
+            raise SrTvmError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+        self.child = None

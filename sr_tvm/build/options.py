@@ -1,0 +1,43 @@
+"""How a model is compiled, and what is known of it: two records that travel through the build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sr_tvm.regions.value import FLOAT32
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Choices of a build, whatever the model.
+
+    Attributes:
+        database: a folder of tuning records, which come before the shipped ones.
+        use_shipped_log: whether the records that are shipped for the target are used.
+        dtype: what streaming kernels compute in, where the target can.
+    """
+
+    database: str | Path | None = None
+    use_shipped_log: bool = True
+    dtype: str = FLOAT32
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What an artifact tells of the model it was compiled from.
+
+    Attributes:
+        model: its file name; ``sha256`` that of its content.
+        output_names: of its outputs, in order.
+        architecture: as the exporter wrote it into the file; None for a foreign one.
+        halo: pixels to each side that an output pixel depends on; None where it can't be tiled.
+    """
+
+    model: str = "module"
+    sha256: str = ""
+    output_names: tuple[str, ...] = ()
+    architecture: Mapping[str, Any] | None = None
+    halo: int | None = None

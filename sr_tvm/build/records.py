@@ -1,0 +1,78 @@
+"""Tuning records as a build finds them: the named folder's first, then those that are shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sr_tvm.codegen.kernel import Kernel, Shape
+from sr_tvm.records import schedules
+from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, file_in
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.lowering import Lowering
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A folder of records; ``title`` is what people read of it."""
+
+    folder: Path
+    title: str
+
+    @property
+    def label(self) -> str:
+        """What the names of its records begin with: no path of this machine, for it goes into artifacts."""
+        return f"{self.folder.name}/"
+
+    @cached_property
+    def schedules(self) -> Any:
+        """Its MetaSchedule database; None where it has none."""
+        return schedules.open_database(self.folder, create=False) if schedules.has_schedules(self.folder) else None
+
+    @cached_property
+    def regions(self) -> RegionRecords:
+        """Its decisions of streaming regions."""
+        return RegionRecords.open([self.folder])
+
+
+def open_sources(target: str, folder: str | Path | None, use_shipped: bool) -> tuple[Source, ...]:
+    """Find the records for a target.
+
+    Raises:
+        SrTvmError: ``folder`` is named and holds none.
+    """
+    found = []
+    if folder is not None:
+        own = Source(Path(folder), f"the tuning records {Path(folder).name}")
+        if file_in(folder) is None:
+            own.schedules or schedules.open_database(folder, create=False)  # which says what is missing
+        found.append(own)
+    if use_shipped:
+        found += [Source(path, f"the shipped tuning log {path.name}") for path in schedules.shipped_folders(target)]
+    return tuple(found)
+
+
+class Recorded:
+    """A lowering that decides as the first record says that is for the region, else by itself."""
+
+    def __init__(self, lowering: Lowering[Any], sources: Sequence[Source]) -> None:
+        self.lowering, self.sources, self.name = lowering, sources, lowering.name
+        self.used: dict[Any, RegionRecord] = {}
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        for source in self.sources:
+            found = source.regions.find(region, shape, self.lowering)
+            if found is not None:
+                decisions, record = found
+                self.used[record.key] = record
+                told = f"{source.label}{Path(record.where).name}: region {record.region}"
+                return [kernel.tuned(told) for kernel in self.lowering.lower(region, shape, name, decisions)]
+        return self.lowering.lower(region, shape, name)
+
+    def save_used(self, folder: Path) -> None:
+        """Keep the records that were used in ``folder``; without any, no folder is made."""
+        if self.used:
+            RegionRecords().save(folder, self.used.values())

@@ -1,0 +1,73 @@
+"""The `Module` record: built code that a runner can load, call and time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sr_tvm.errors import SrTvmError
+
+Role = Literal["input", "constant", "scratch", "output", "inout"]
+ROLES = ("input", "constant", "scratch", "output", "inout")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One tensor argument of a module's entry.
+
+    ``role``: "input" is read, under its name in the session; "constant" is read, from the module's own file; "scratch"
+    is written before it is read; "output" is written; "inout" is an input that is written over.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class Module:
+    """A library and how it is called.
+
+    Attributes:
+        key: what it was built from; equal keys are equal modules.
+        library: the file; ``digest`` its hex SHA-256, by which it is loaded.
+        machine: the architecture it was made for, as ``uname -m`` says it; ``device`` TVM's name of the device.
+        target: the name of the target, for messages.
+        kind: "function" has an entry ``main`` that takes all its ``arguments`` as tensors; "vm" is an artifact's
+            library for TVM's virtual machine, which takes its inputs in order.
+        constants: an .npz file with the constants by name; "" where there are none.
+    """
+
+    key: str
+    library: str
+    digest: str
+    machine: str
+    device: str
+    target: str
+    kind: Literal["function", "vm"] = "function"
+    arguments: tuple[Argument, ...] = ()
+    constants: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Module:
+        """Read what :meth:`to_json` gave. Raises SrTvmError where it is no such thing."""
+        try:
+            arguments = tuple(
+                Argument(str(a["name"]), tuple(int(n) for n in a["shape"]), str(a["dtype"]), a["role"])
+                for a in value["arguments"]
+            )
+            if any(a.role not in ROLES for a in arguments) or value["kind"] not in ("function", "vm"):
+                raise ValueError("an unknown role or kind")
+            return cls(**{**value, "arguments": arguments})
+        except (KeyError, TypeError, ValueError) as error:
+            raise SrTvmError(f"not the description of a module: {error}") from None
+
+    @property
+    def name(self) -> str:
+        """The library's file name."""
+        return Path(self.library).name

@@ -1,0 +1,154 @@
+"""Tuned decisions of streaming regions on disk, and how a build finds them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.data import region_hash
+from sr_tvm.regions.region import Region
+
+if TYPE_CHECKING:
+    from sr_tvm.codegen.kernel import Shape
+    from sr_tvm.targets.lowering import Lowering
+
+SCHEMA, VERSION, NAME = "sr-tvm/region-decisions", 1, "region_decisions.json"
+# What was written when the lowering of rows was the only one. It is read still, where there is no newer file beside it.
+ROWS_SCHEMA, ROWS_VERSION, ROWS_NAME = "sr-tvm/row-decisions", 1, "row_decisions.json"
+D = TypeVar("D")
+Key = tuple[str, "Shape", str, tuple[tuple[str, int], ...]]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RegionRecord:
+    """The best decisions found for the regions of one structure (:func:`region_hash`) at one shape.
+
+    Attributes:
+        lowering: the lowering whose decisions they are.
+        hardware: what they hold for, as the lowering has it.
+        ms: the time where they were found; ``default_ms`` that of the lowering's own choice.
+        decisions: as JSON, in the lowering's form.
+        where: the file it was read from; "" for a new one.
+    """
+
+    region: str
+    shape: Shape
+    lowering: str
+    hardware: dict[str, int]
+    ms: float
+    default_ms: float
+    decisions: dict[str, Any]
+    where: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.region, self.shape, self.lowering, tuple(sorted(self.hardware.items()))
+
+    def __str__(self) -> str:
+        return f"region {self.region} of {self.where}" if self.where else f"region {self.region}"
+
+    def to_json(self) -> dict[str, Any]:
+        value = asdict(self)
+        del value["where"]
+        return {**value, "shape": list(self.shape)}
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> RegionRecord:
+        """Read a record; one of a file of rows has its hardware among its own fields.
+
+        Raises:
+            SrTvmError: a field is missing or wrong; the message begins with ``where``.
+        """
+        try:
+            shape = tuple(None if n is None else int(n) for n in value["shape"])
+            if len(shape) != 3:
+                raise ValueError("a shape is N, H and W")
+            hardware = value["hardware"] if "hardware" in value else {k: value[k] for k in ("lanes", "registers")}
+            return cls(
+                str(value["region"]),
+                shape,
+                str(value.get("lowering", "rows")),
+                {str(name): int(number) for name, number in hardware.items()},
+                float(value["ms"]),
+                float(value["default_ms"]),
+                dict(value["decisions"]),
+                where,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SrTvmError(f"{where}: missing or wrong field: {error}") from None
+
+
+def key_of(region: Region, shape: Shape, lowering: Lowering[Any]) -> Key:
+    """What the record of a region is found by."""
+    return region_hash(region), shape, lowering.name, tuple(sorted(lowering.hardware.items()))
+
+
+@dataclass
+class RegionRecords:
+    """Records by region, shape, lowering and hardware. ``used`` are those that a build has asked for and got."""
+
+    records: dict[Key, RegionRecord] = field(default_factory=dict)
+    used: list[RegionRecord] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, folders: Iterable[str | Path]) -> RegionRecords:
+        """Read all records in ``folders``; of several for the same, the first folder's. A folder may hold none.
+
+        Raises:
+            SrTvmError: a file there is not one of ours.
+        """
+        found = cls()
+        for path in filter(None, map(file_in, folders)):
+            schema, version = (SCHEMA, VERSION) if path.name == NAME else (ROWS_SCHEMA, ROWS_VERSION)
+            for row in _list(path, schema, version):
+                record = RegionRecord.from_json(row, str(path))
+                found.records.setdefault(record.key, record)
+        return found
+
+    def put(self, record: RegionRecord) -> None:
+        self.records[record.key] = record
+
+    def save(self, folder: str | Path, only: Iterable[RegionRecord] | None = None) -> None:
+        """Write the file whole or not at all; without records there is none."""
+        path, rows = Path(folder) / NAME, list(self.records.values() if only is None else only)
+        if rows:
+            records = [row.to_json() for row in sorted(rows, key=lambda r: str(r.key))]
+            files.write_json(path, {"schema": SCHEMA, "version": VERSION, "records": records})
+        else:
+            path.unlink(missing_ok=True)
+        (Path(folder) / ROWS_NAME).unlink(missing_ok=True)
+
+    def find(self, region: Region, shape: Shape, lowering: Lowering[D]) -> tuple[D, RegionRecord] | None:
+        """Look up the decisions for a region and the record that has them.
+
+        None where no record is for the region, or one that does not fit it any more, with a warning.
+        """
+        record = self.records.get(key_of(region, shape, lowering))
+        if record is None:
+            return None
+        decisions = lowering.from_json(record.decisions, record.where or "a tuning record")
+        if not lowering.fits(decisions, region, shape):
+            log.warning("the tuning record of region %s does not fit it any more; tune again", record.region)
+            return None
+        if record not in self.used:
+            self.used.append(record)
+        return decisions, record
+
+
+def file_in(folder: str | Path) -> Path | None:
+    """The file of records in a folder; None where there is none."""
+    paths = (Path(folder) / name for name in (NAME, ROWS_NAME))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _list(path: Path, schema: str, version: int) -> list[Any]:
+    value = files.read_json(path, schema, version).get("records")
+    if not isinstance(value, list):
+        raise SrTvmError(f"{path}: field records is missing or not a list")
+    return value

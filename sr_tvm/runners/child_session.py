@@ -1,0 +1,131 @@
+"""Sessions whose calls are made by a child process, each with a deadline; and the runners that open them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sr_tvm import machine
+from sr_tvm.errors import SrTvmError
+from sr_tvm.runners.base import Runner, Session, SessionLost, default_clock
+from sr_tvm.system.child import Child, ChildDied
+
+MODULE = "sr_tvm.runners.worker"
+
+
+class ChildRunner(Runner):
+    """Runs modules on this machine's CPU in a child process: one that crashes or hangs ends that process alone."""
+
+    def __init__(self, threads: int = 1, deadline: float = 30.0) -> None:
+        if threads < 1:
+            raise SrTvmError(f"threads is {threads}; 1 or more is allowed")
+        if not deadline > 0:
+            raise SrTvmError(f"deadline is {deadline}; seconds above 0 are allowed")
+        self.name, self.threads, self.deadline = machine.cpu_name(), threads, float(deadline)
+        self.opened = 0  # sessions so far
+        self._idle: list[Child] = []
+
+    @property
+    def clock(self) -> str:
+        return default_clock(self.threads)
+
+    @property
+    def where(self) -> str:
+        """What begins a message about a call that went wrong; "" for this machine."""
+        return ""
+
+    def place(self, lease: float) -> dict[str, Any]:
+        """Where the child process is to work; a server may end its session after ``lease`` seconds."""
+        return {"tracker": None, "threads": self.threads}
+
+    leases = False  # whether sessions end by themselves
+
+    def wait_until_free(self) -> None:
+        """Return when a session may be opened. Raises SrTvmError where that does not come about."""
+        return
+
+    def open(self, hold: float = 0.0) -> ChildSession:
+        self.wait_until_free()
+        lease = max(hold, self.deadline)
+        session = ChildSession(self, self._child(), lease if self.leases else math.inf)
+        session.ask("open", place=self.place(lease))
+        self.opened += 1
+        return session
+
+    def _child(self) -> Child:
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            child.kill()
+        count = str(self.threads)
+        # Bound to cores, two of them would share core 0 (docs/devices.md).
+        pool = {"TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "TVM_BIND_THREADS": "0"}
+        return Child(MODULE, self.what, pool)
+
+    what = "process that runs modules"
+
+    def done_with(self, child: Child) -> None:
+        """Take back a child process that is in order."""
+        self._idle.append(child)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().kill()
+
+    def __del__(self) -> None:
+        if getattr(self, "_idle", None):
+            self.close()
+
+
+class ChildSession(Session):
+    """A session held by a child process. Closed, the process waits for the runner's next one."""
+
+    runner: ChildRunner
+
+    def __init__(self, runner: ChildRunner, child: Child, lease: float) -> None:
+        self.runner, self.child = runner, child
+        self.until = time.monotonic() + lease
+
+    def ask(
+        self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        deadline = seconds or self.runner.deadline
+        where = f"{self.runner.where}: " if self.runner.where else ""
+        request |= {"operation": operation, "deadline": deadline, "seconds": deadline}
+        try:
+            answer, results = self.child.ask(request, list(arrays), until=time.monotonic() + deadline)
+        except TimeoutError:
+            said = f"{where}{operation} did not finish within {deadline:g} s"
+            raise SessionLost(f"{said}; it hangs, or needs a longer deadline") from None
+        except ChildDied as error:
+            raise SessionLost(f"{where}the {self.runner.what} crashed: {error}") from None
+        if "error" in answer:
+            # What TVM raised may have come from a broken connection: no more calls on it.
+            if not answer["told"] and where:
+                self.child.kill()
+                raise SessionLost(where + answer["error"])
+            raise SrTvmError(answer["error"])
+        return answer, results
+
+    def close(self) -> None:
+        if not self.child.alive:
+            self.child.kill()
+            return
+        try:
+            self.ask("close")
+        except SrTvmError:
+            self.child.kill()
+            return
+        self.runner.done_with(self.child)
+
+    def expires_within(self, seconds: float) -> bool:
+        return time.monotonic() + seconds > self.until
+
+    def kill(self) -> None:
+        """End the child process at once, from any thread: a call that waits for it fails."""
+        self.child.kill()

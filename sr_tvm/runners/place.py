@@ -1,0 +1,198 @@
+"""Where modules run, seen from a process with TVM: this CPU, or a server behind RPC."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tvm
+
+from sr_tvm import machine
+from sr_tvm.errors import SrTvmError
+from sr_tvm.records.module import Module
+from sr_tvm.runners import library, tracker_client
+from sr_tvm.runners.timer import THREAD_CPU
+
+
+class Place(ABC):
+    """TVM's device, how libraries come to it, and how calls there are timed. ``where`` is for messages."""
+
+    where: str
+    device: Any
+    stopped = False  # set from another thread: take no more samples
+
+    @abstractmethod
+    def info(self) -> dict[str, Any]:
+        """What the place says of itself: tvm, machine, cpu; None where it can't tell."""
+
+    @abstractmethod
+    def load(self, module: Module) -> Any:
+        """Load a module's library, checked against its digest."""
+
+    @abstractmethod
+    def seconds(
+        self, call: Callable[[], Any], owner: Any, name: str, arguments: Sequence[Any], clock: str, number: int,
+        repeats: int,
+    ) -> list[float]:  # fmt: skip
+        """Time ``call``, which is ``owner``'s function ``name`` on ``arguments``: ``repeats`` means of ``number``."""
+
+    def use(self, device: str, target: str) -> None:
+        """Work on a device of this kind from now on, which the target called so runs on; by default on the CPU."""
+        return
+
+    def guard(self, seconds: float | None) -> None:
+        """Tell the place how long the call that begins may take; None when it is over."""
+        return
+
+    def tensor(self, array: np.ndarray) -> Any:
+        return tvm.runtime.tensor(array, self.device)
+
+    def empty(self, shape: Sequence[int], dtype: str) -> Any:
+        return tvm.runtime.empty(shape, dtype, self.device)
+
+    @abstractmethod
+    def per_kernel(self, machine: Any, module: Module, inputs: Sequence[np.ndarray], repeats: int) -> list[dict]:
+        """Time of each kernel of a virtual machine whose inputs are set."""
+
+
+class LocalPlace(Place):
+    """This process."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads, self.where, self.device = threads, "this machine", tvm.cpu(0)
+
+    def info(self) -> dict[str, Any]:
+        return {"tvm": tvm.__version__, "machine": machine.machine(), "cpu": machine.cpu_name()}
+
+    def load(self, module: Module) -> Any:
+        with library.copied(module.library, module.digest) as path:
+            return tvm.runtime.load_module(str(path))
+
+    def seconds(
+        self, call: Callable[[], Any], owner: Any, name: str, arguments: Sequence[Any], clock: str, number: int,
+        repeats: int,
+    ) -> list[float]:  # fmt: skip
+        now = time.thread_time_ns if clock == THREAD_CPU else time.perf_counter_ns
+        samples = []
+        for _ in range(repeats):
+            if self.stopped:
+                break
+            start = now()
+            for _ in range(number):
+                call()
+            samples.append((now() - start) * 1e-9 / number)
+        return samples
+
+    def per_kernel(self, machine: Any, module: Module, inputs: Sequence[np.ndarray], repeats: int) -> list[dict]:
+        from sr_tvm.runners import vm
+
+        return vm.per_kernel(machine, repeats, self.threads)
+
+
+class RpcPlace(Place):
+    """A session on a server of kind ``key`` behind ``tracker`` ("HOST:PORT"), which the server ends after ``lease``
+    seconds. ``seconds`` is the time to find a free one.
+
+    Raises:
+        SrTvmError: no such server is free, it runs another TVM, or it can't use so many threads.
+    """
+
+    def __init__(self, tracker: str, key: str, seconds: float, lease: float, threads: int) -> None:
+        from tvm import rpc
+
+        self.threads = threads
+        host, port, match = tracker_client.request(tracker, key, seconds)
+        # A float timeout kills the stock C++ server.
+        self.remote = rpc.connect(host, port, match, session_timeout=int(lease) + 1)
+        self.where = f"the server {key!r} at {host}:{port}"
+        self.facts = self._handshake()
+        self.loaded: dict[str, tuple[str, Any]] = {}
+        self._alarm = self.function("sr_tvm.server.alarm")
+        self.use_threads(threads)
+
+    def guard(self, seconds: float | None) -> None:
+        """Have a server of ours end the session if the call that begins takes longer: then it serves others again."""
+        if self._alarm is not None:
+            self._alarm(0 if seconds is None else int(seconds) + 1)
+
+    def function(self, name: str) -> Callable[..., Any] | None:
+        try:
+            return self.remote.get_function(name)
+        except (AttributeError, RuntimeError, ValueError):
+            return None
+
+    def _handshake(self) -> dict[str, Any]:
+        """Who is there. A stock server can tell its machine at most; there a tensor is sent and read back instead."""
+        ask = self.function("sr_tvm.server.info")
+        if ask is not None:
+            info = json.loads(str(ask()))
+            here = tvm.__version__
+            # The wire format is the library's own: only equal versions up to the post-release are known to agree.
+            if info["tvm"].split(".post")[0] != here.split(".post")[0]:
+                raise SrTvmError(f"{self.where} runs TVM {info['tvm']}, this machine {here}; install the same there")
+            return info
+        triple = self.function("target.llvm_get_system_triple")
+        probe = np.arange(64, dtype="float32")
+        echoed = tvm.runtime.tensor(probe, self.remote.cpu(0)).numpy()
+        if not np.array_equal(echoed, probe):
+            raise SrTvmError(f"{self.where} returned a tensor changed: its TVM is not compatible with this one")
+        return {"tvm": None, "machine": machine.machine_of_triple(str(triple())) if triple else None}
+
+    def use_threads(self, count: int) -> None:
+        """Let kernels there use ``count`` threads."""
+        ours = self.function("sr_tvm.server.threads")
+        if ours is not None:
+            got = int(ours(count))
+        else:
+            configure, ask = self.function("runtime.config_threadpool"), self.function("runtime.NumThreads")
+            if configure is None or ask is None:
+                raise SrTvmError(f"{self.where} can't set its number of threads")
+            configure(1, count)
+            got = int(ask())
+        if got != count:
+            raise SrTvmError(f"{self.where} uses {got} threads; {count} were asked for")
+
+    def info(self) -> dict[str, Any]:
+        return self.facts
+
+    def use(self, device: str, target: str) -> None:
+        self.device = self.remote.device(device, 0)
+        if not self.device.exist:
+            raise SrTvmError(f"{self.where} has no {device} device, which target {target} runs on")
+
+    def load(self, module: Module) -> Any:
+        """Upload the library under a name of its own, once a session."""
+        there = self.facts["machine"]
+        if there is not None and there != module.machine:
+            raise SrTvmError(
+                f"{module.library}: made for {module.machine} (target {module.target}), but {self.where} is {there}; "
+                "compile for a target that fits it"
+            )
+        self.use(module.device, module.target)
+        if module.digest not in self.loaded:
+            name = f"{uuid.uuid4().hex}.so"
+            self.remote.upload(bytearray(library.read(module.library, module.digest)), name)
+            self.loaded[module.digest] = name, self.remote.load_module(name)
+        return self.loaded[module.digest][1]
+
+    def seconds(
+        self, call: Callable[[], Any], owner: Any, name: str, arguments: Sequence[Any], clock: str, number: int,
+        repeats: int,
+    ) -> list[float]:  # fmt: skip
+        """Time by TVM's time_evaluator, on the server's own clock: wall time, the way there and back left out."""
+        evaluator = owner.time_evaluator(name, self.device, number=number, repeat=repeats)
+        return [float(seconds) for seconds in evaluator(*arguments).results]
+
+    def per_kernel(self, machine: Any, module: Module, inputs: Sequence[np.ndarray], repeats: int) -> list[dict]:
+        if module.device != "cpu":
+            raise SrTvmError(f"single kernels can be timed on a CPU only, not on {module.device}")
+        ask = self.function("sr_tvm.server.per_operator")
+        if ask is None:
+            raise SrTvmError(f"{self.where} can't time single kernels: only servers started by sr-tvm can")
+        tensors = json.dumps([{"shape": x.shape, "dtype": str(x.dtype)} for x in inputs])
+        return json.loads(str(ask(self.loaded[module.digest][0], tensors, repeats, self.threads)))

@@ -1,0 +1,82 @@
+"""What all processors with vectors share: streaming kernels of rows, schedules by the width of a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tvm.target import codegen
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.value import FLOAT32
+from sr_tvm.targets.cpu.rows.element import ELEMENTS, EMULATED, Element
+from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.cpu.rows.machine import Processor, processor_of
+from sr_tvm.targets.cpu.schedule.rules import CpuRules
+from sr_tvm.targets.target import Capabilities, Target
+
+FLOAT16 = "float16"
+# What LLVM calls arithmetic on vectors of float16; conversions alone (f16c, and all of AArch64) do not make it faster.
+FLOAT16_FEATURES = {"x86": "avx512fp16", "arm": "fullfp16"}
+
+
+@dataclass(frozen=True)
+class CpuFamily(Target):
+    """A processor that LLVM compiles for.
+
+    Attributes:
+        dtype: what streaming kernels compute in.
+        emulated: kernels in float16 run on processors without it: every step is done in float32 and rounded, slowly.
+            Between kernels every tensor is float32.
+    """
+
+    dtype: str = FLOAT32
+    emulated: bool = False
+
+    @property
+    def l2_bytes(self) -> int:
+        """The second-level cache of a core."""
+        raise NotImplementedError
+
+    @property
+    def vector_bytes(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def capabilities(self) -> Capabilities:
+        half = self.emulated or self._has_float16()
+        dtypes = (FLOAT32, FLOAT16) if half else (FLOAT32,)
+        return Capabilities("cpu", any_size=True, dtypes=dtypes, meta_schedule="llvm")
+
+    def _features(self) -> set[str]:
+        return {str(name) for name in codegen.llvm_get_cpu_features(self.tvm_target())}
+
+    def _has_float16(self) -> bool:
+        return bool(self._features() & set(FLOAT16_FEATURES.values()))
+
+    def computing_in(self, dtype: str) -> Target:
+        if dtype == FLOAT16 and dtype not in self.capabilities.dtypes:
+            tvm_target = self.tvm_target()
+            arm = "aarch64" in str(tvm_target.attrs.get("mtriple", ""))
+            raise SrTvmError(
+                f"target {self.name} has no --fp16: its processor, {tvm_target.attrs['mcpu']}, lacks the instructions "
+                f"LLVM calls {FLOAT16_FEATURES['arm' if arm else 'x86']}; compile without --fp16"
+            )
+        return replace(self, dtype=dtype) if dtype in self.capabilities.dtypes else super().computing_in(dtype)
+
+    @property
+    def element(self) -> Element:
+        return (EMULATED if self.emulated else ELEMENTS)[self.dtype]
+
+    def processor(self) -> Processor:
+        """What the lowering and its cost model know of it."""
+        return processor_of(self.tvm_target(), self.l2_bytes)
+
+    def lowering(self) -> RowLowering:
+        return RowLowering(self.processor(), element=self.element)
+
+    def schedule_rules(self) -> tuple[CpuRules]:
+        return (CpuRules(self.vector_bytes),)
+
+    def options(self) -> dict[str, Any]:
+        return {"dtype": self.dtype, "emulated": self.emulated}

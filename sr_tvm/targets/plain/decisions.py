@@ -1,0 +1,74 @@
+"""What can be chosen when a region becomes plain loops, and the space of these choices."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from random import Random
+from typing import Any
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets.lowering import DecisionSpace
+
+SCHEMA, VERSION = "sr-tvm plain decisions", 1
+ORDERS = tuple("".join(order) for order in itertools.permutations("oik"))
+ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
+
+
+@dataclass(frozen=True)
+class PlainDecisions:
+    """Choices for a whole region.
+
+    Attributes:
+        order: the loops of a convolution around the pixels of a row, outermost first: o output channels, i input
+            channels, k rows of the kernel.
+        rows: rows of every value that are made in one step, one after another: weights are read once for all of them
+            from the cache.
+    """
+
+    order: str = ORDERS[0]
+    rows: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> PlainDecisions:
+        """Raises SrTvmError where it is no such thing."""
+        if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
+            raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
+        order, rows = data.get("order"), data.get("rows")
+        if order not in ORDERS or rows not in ROWS or isinstance(rows, bool):
+            raise SrTvmError(f"{where}: order is one of {', '.join(ORDERS)}, rows one of {', '.join(map(str, ROWS))}")
+        return cls(order, rows)
+
+
+class PlainSpace(DecisionSpace[PlainDecisions]):
+    """All of them, for whatever region."""
+
+    def __init__(self, known: Iterable[PlainDecisions] = ()) -> None:
+        self.default, self.known = PlainDecisions(), list(known)
+
+    def repair(self, decisions: PlainDecisions) -> PlainDecisions:
+        return decisions
+
+    def seeds(self) -> list[PlainDecisions]:
+        return list(dict.fromkeys([self.default, *self.known]))
+
+    def random(self, rng: Random) -> PlainDecisions:
+        return PlainDecisions(rng.choice(ORDERS), rng.choice(ROWS))
+
+    def crossover(self, a: PlainDecisions, b: PlainDecisions, rng: Random) -> PlainDecisions:
+        return PlainDecisions(rng.choice((a, b)).order, rng.choice((a, b)).rows)
+
+    def mutate(self, genome: PlainDecisions, rng: Random) -> PlainDecisions | None:
+        if rng.random() < 0.5:
+            changed = replace(genome, order=rng.choice(ORDERS))
+        else:
+            changed = replace(genome, rows=rng.choice(ROWS))
+        return None if changed == genome else changed
+
+    def key(self, genome: PlainDecisions) -> str:
+        # Hexadecimal digits, as all keys are.
+        return f"{ORDERS.index(genome.order):02x}{genome.rows:02x}"

@@ -1,0 +1,242 @@
+"""Where candidates are built, checked and timed: the seam between the search and the devices."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from sr_tvm.build.builder import Buildable, Builder, Candidate
+from sr_tvm.errors import SrTvmError
+from sr_tvm.records.module import Module
+from sr_tvm.runners.base import Runner, Session, SessionLost
+from sr_tvm.runners.timer import Timer
+
+HOLD_SECONDS = 600.0  # then a session is given up for a new one: a server must not be lost for long by one that hangs
+SLOW_SECONDS = 300.0  # for the truth: an unscheduled convolution of a large picture
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one candidate, or its error. ``reference``: the default's, measured in turns with it."""
+
+    seconds: float | None = None
+    error: str | None = None
+    reference: float | None = None
+
+
+class Measurable(Buildable, Protocol):
+    """A task that is built, and run on inputs."""
+
+    def inputs(self) -> dict[str, np.ndarray]: ...
+
+    @property
+    def default(self) -> Candidate:
+        """What nobody tuned, which candidates are measured against."""
+        ...
+
+    @property
+    def truth(self) -> Candidate:
+        """What computes the right result, however slowly."""
+        ...
+
+
+class Bench(Protocol):
+    """Measures candidates, ``parallel`` of them side by side; may be called by so many threads."""
+
+    clock: str
+    parallel: int
+
+    def open(self) -> None:
+        """Have devices ready before the first candidate comes; those that can't be had are told when one is needed."""
+        ...
+
+    def measure(self, task: Measurable, candidate: Candidate, cutoff: float | None = None) -> Timing:
+        """Time a candidate in turns with the task's default. Slower than ``cutoff`` seconds, one look is enough.
+
+        A candidate that can't be built, crashes, hangs or computes something else has an error.
+        """
+        ...
+
+    def abort(self) -> None:
+        """End what is being measured: the calls in other threads return soon."""
+
+    def close(self) -> None: ...
+
+
+class DeviceBench:
+    """A :class:`Bench` of a builder here and a runner's sessions, one a device, held open over all candidates.
+
+    A session that is lost is opened again for the next candidate; a device that can't be had any more is given up, and
+    its candidate measured on another.
+    """
+
+    def __init__(self, builder: Builder, runner: Runner, parallel: int | None = None) -> None:
+        self.builder, self.runner = builder, runner
+        self.parallel = max(1, runner.capacity if parallel is None else min(parallel, runner.capacity))
+        self.clock = runner.clock
+        self.timer = Timer.for_tuning(runner.clock)
+        self.sessions_opened = 0
+        self._lock = threading.Lock()
+        self._seats = [_Seat(self) for _ in range(self.parallel)]
+        self._free: queue.LifoQueue[_Seat | None] = queue.LifoQueue()
+        for seat in self._seats:
+            self._free.put(seat)
+
+    def __enter__(self) -> DeviceBench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        def ready(seat: _Seat) -> None:
+            with contextlib.suppress(SrTvmError):
+                seat.open()
+
+        with ThreadPoolExecutor(self.parallel, "open") as pool:
+            list(pool.map(ready, self._seats))
+
+    def measure(self, task: Measurable, candidate: Candidate, cutoff: float | None = None) -> Timing:
+        try:
+            module, reference = (self.builder.build(task, what) for what in (candidate, task.default))
+        except SrTvmError as error:
+            return Timing(error=str(error))
+        while (seat := self._free.get()) is not None:
+            try:
+                problem = seat.prepare(task)
+            except SrTvmError as error:
+                self._give_up(seat, error)
+                continue
+            try:
+                return Timing(error=problem) if problem else seat.measure(module, reference, cutoff)
+            finally:
+                self._free.put(seat)
+        self._free.put(None)  # for the others that wait
+        raise SrTvmError(f"no device is left to measure on: {self.problem}")
+
+    problem: SrTvmError | None = None
+
+    def _give_up(self, seat: _Seat, error: SrTvmError) -> None:
+        with self._lock:
+            self._seats.remove(seat)
+            self.problem = error
+            if not self._seats:
+                self._free.put(None)
+
+    def opened(self) -> Session:
+        with self._lock:
+            self.sessions_opened += 1
+        return self.runner.open(HOLD_SECONDS)
+
+    def abort(self) -> None:
+        for seat in self._seats:
+            seat.kill()
+
+    def close(self) -> None:
+        for seat in self._seats:
+            seat.close()
+        self.runner.close()
+        self.builder.close()
+
+
+class _Seat:
+    """One session at a time, and the task that it was prepared for."""
+
+    def __init__(self, bench: DeviceBench) -> None:
+        self.bench = bench
+        self.session: Session | None = None
+        self.task: str | None = None
+
+    def open(self) -> Session:
+        """Have a session that lasts for a while. Raises SrTvmError where none can be had."""
+        if self.session is not None and self.session.expires_within(SLOW_SECONDS):
+            self.close()
+        if self.session is None:
+            self.session, self.task = self.bench.opened(), None
+        return self.session
+
+    def prepare(self, task: Measurable) -> str | None:
+        """Have a session with the task's inputs and its right result; what is wrong with that result, if anything.
+
+        Raises:
+            SrTvmError: no session can be had, or it is lost over the task.
+        """
+        session = self.open()
+        if self.task == task.key:
+            return None
+        truth = self.bench.builder.build(task, task.truth)
+        try:
+            session.place(task.inputs(), truth)
+            problem = session.expect(truth, seconds=SLOW_SECONDS)
+        except SessionLost:
+            self.session = None
+            raise
+        self.task = None if problem else task.key
+        return problem
+
+    def measure(self, module: Module, reference: Module, cutoff: float | None) -> Timing:
+        assert self.session is not None
+        timer = self.bench.timer
+        try:
+            problem = self.session.check(module)
+            if problem:
+                return Timing(error=problem)
+            against = None if module == reference else reference
+            times = self.session.time(module, timer, reference=against, cutoff=cutoff)
+        except SessionLost as error:
+            self.session = None
+            return Timing(error=f"crashed: {error}")
+        except SrTvmError as error:
+            return Timing(error=str(error))
+        seconds = timer.typical(times.samples)
+        return Timing(seconds, reference=timer.typical(times.reference) if times.reference else seconds)
+
+    def kill(self) -> None:
+        kill: Callable[[], Any] | None = getattr(self.session, "kill", None)
+        if kill is not None:
+            kill()
+
+    def close(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            session.close()
+
+
+def side_by_side(
+    bench: Bench, measures: Sequence[Callable[[], Timing]], again: Callable[[Timing], bool]
+) -> Iterator[tuple[int, list[Timing]]]:
+    """Call all, as many at once as the bench can, and each of which ``again`` says so a second time.
+
+    Yields which, and its timings, as they are complete. Stop taking them, or interrupt, and what is under way is ended.
+    """
+    if bench.parallel == 1:
+        for i, measure in enumerate(measures):
+            timing = measure()
+            yield i, [timing, measure()] if again(timing) else [timing]
+        return
+    pool = ThreadPoolExecutor(bench.parallel, "measure")
+    waiting: dict[Future[Timing], tuple[int, list[Timing]]] = {
+        pool.submit(measure): (i, []) for i, measure in enumerate(measures)
+    }
+    try:
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                i, before = waiting.pop(future)
+                found = [*before, future.result()]
+                if len(found) == 1 and again(found[0]):
+                    waiting[pool.submit(measures[i])] = i, found
+                else:
+                    yield i, found
+    finally:
+        if waiting:
+            for future in waiting:
+                future.cancel()
+            bench.abort()
+        pool.shutdown()
