@@ -29,6 +29,7 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 # Steps between looks at the loss on a GPU: a look waits for it, and lets it wait for the next step.
 GPU_LOOK_EVERY = 25
+LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2}
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 
 
@@ -215,6 +216,8 @@ def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
 
 def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Refuse to resume a run under other settings than it began with."""
+    # What began before there were these went as if they were at their defaults.
+    found = {name: default for name, default in LATER.items() if name in wanted} | found
     for field in wanted:
         if found.get(field) != wanted[field]:
             if field in ("architecture", "data"):

@@ -85,6 +85,8 @@ class Step:
     def __call__(self, batch: Planes, lr: float) -> None:
         """Change the model by one step on low (N, 3, p, p), high (N, 3, scale p, scale p) and, like high, taught."""
         self.optimizers.rate(lr)
+        if self.batch and self.batch[0].shape != batch[0].shape:
+            self.forget()  # larger patches from now on
         if self.repeat is None:
             self.batch = batch
             self._body()

@@ -69,6 +69,17 @@ def test_recorded_steps_are_the_plain_ones(begin, monkeypatch):
         assert mine == pytest.approx(theirs)
 
 
+def test_larger_patches_are_recorded_anew(begin):
+    changed = dict(late_patch=24, late_share=0.5)
+    plain, recorded = begin(**changed), begin(**changed)
+    recorded.gradient.record = recorder = Recorder()
+    recorded.gradient.forget()
+    for _ in range(9):
+        plain.advance(), recorded.advance()
+    assert recorder.recorded == 2 and recorder.replayed == 9 - 2 * PLAIN_STEPS
+    assert recorded.gradient.batch[0].shape == (1, 3, 24, 24) and equal(plain.model, recorded.model)
+
+
 def test_a_recording_reads_its_own_tensors(begin, large):
     """A replay does not see the tensors that it is called with: they must be copied to those of the recording."""
     trainer, seen = begin(teacher=large), []

@@ -225,3 +225,28 @@ def test_looking_ahead_writes_nothing(tmp_path):
         with pytest.raises(SrTvmError, match="cannot write"):
             look_ahead(Settings(**SMALL), place)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+EVERYTHING = dict(detail=0.5, shuffle=True, weights=(("train", 2.0),), late_patch=24, late_share=0.5)
+
+
+def test_a_run_that_draws_by_detail_and_larger_patches_late_goes_on_too(begin, tmp_path):
+    train(begin(**EVERYTHING), tmp_path / "whole", ignore)
+    parts = begin(**EVERYTHING)
+    for _ in range(6):
+        parts.advance()
+    parts.save(tmp_path / "parts" / CHECKPOINT)
+    train(begin(**EVERYTHING), tmp_path / "parts", ignore)
+    whole, parts = (load_file(tmp_path / where / CHECKPOINT) for where in ("whole", "parts"))
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+    with pytest.raises(SrTvmError, match="began with detail 0.5, now it is 0.0"):
+        look_ahead(Settings(**SMALL), tmp_path / "parts")
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(begin, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(), tmp_path, stop_at(1))
+    tamper(tmp_path / CHECKPOINT, lambda state, told: [told["run"].pop(name) for name in loop.LATER])
+    with pytest.raises(SrTvmError, match="began with shuffle False, now it is True"):
+        look_ahead(Settings(**SMALL | {"shuffle": True}), tmp_path)
+    train(begin(), tmp_path, ignore)
