@@ -139,6 +139,8 @@ def cuda_graph(body: Body) -> Body:
         # Only this thread's calls count: another may be bringing the next batch to the device meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             body()
+    except torch.cuda.OutOfMemoryError:
+        raise  # nothing is wrong with the step
     except RuntimeError as error:
         reason = (str(error).splitlines() or ["no reason told"])[0][:160]
         raise SrTvmError(f"a step cannot be recorded as a CUDA graph ({reason}); use --no-graph") from error
