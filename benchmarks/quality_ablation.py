@@ -65,6 +65,9 @@ VARIANTS = {
     "shuffle": Variant("colours in any order", {"shuffle": True}),
     "late_48": Variant("1 patch of 48x48 in the last fifth", {"late_patch": 48}),
     "late_64": Variant("1 patch of 64x64 in the last fifth", {"late_patch": 64}),
+    "branches_sum": Variant("1x1, 1x3 and 3x1 beside each 3x3", {"branches": "sum"}),
+    "branches_edges": Variant("1x1s behind fixed edge filters beside each 3x3", {"branches": "edges"}),
+    "branches_product": Variant("a wide 3x3 times a 1x1 beside each 3x3", {"branches": "product"}),
     "taught": Variant("nine tenths of the loss to a teacher", {"teacher_share": 0.9}, taught=True),
 }
 COUNT = click.IntRange(1, 10**9)

@@ -71,6 +71,13 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--late-patch", type=int, default=0, help="Size of patches at the end, fewer of them; 0: as before.")
 @click.option("--late-share", type=float, default=0.2, show_default=True, help="Share of the steps with these.")
 @click.option(
+    "--branches",
+    type=click.Choice(["none", "sum", "edges", "product"]),
+    default="none",
+    show_default=True,
+    help="Train the blocks' 3x3 filters as several linear ones, folded in each step.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
 from sr_tvm.training import batches, slicing
@@ -29,7 +30,7 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 # Steps between looks at the loss on a GPU: a look waits for it, and lets it wait for the next step.
 GPU_LOOK_EVERY = 25
-LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2}
+LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2, "branches": "none"}
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 
 
@@ -72,12 +73,14 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = WDSR(settings.architecture)
+            branch(model, settings.branches)
         if start is not None:
             slicing.adopt(model, slicing.slice_weights(start, settings.architecture))
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # In the memory order of the model, so that averaging is one kernel.
-        average = WDSR(settings.architecture).to(device)
-        self.average = average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = WDSR(settings.architecture)
+        branch(average, settings.branches)
+        self.average = average.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average.load_state_dict(self.model.state_dict())
         self._averages, self._weights = list(self.average.parameters()), list(self.model.parameters())
         if settings.precision != "float32":

@@ -13,6 +13,7 @@ from sr_tvm.errors import SrTvmError
 
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("muon", "adam")
+BRANCHES = ("none", "sum", "edges", "product")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Settings:
     Patches are drawn (drawing.py) by their gradient's energy to the power of ``detail``, 0 for all places alike, times
     the weight of the picture's folder by its name in ``weights``, 1 if it is not there; ``shuffle`` puts the colours in
     any order. In the last ``late_share`` of the steps they are of ``late_patch`` pixels, unless it is 0, and so many
-    fewer that a step takes as long.
+    fewer that a step takes as long. ``branches`` are of the blocks' 3x3 filters (nets/branches.py).
 
     Raises:
         SrTvmError: a number is out of range.
@@ -77,6 +78,7 @@ class Settings:
     weights: tuple[tuple[str, float], ...] = ()
     late_patch: int = 0
     late_share: float = 0.2
+    branches: str = "none"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -107,7 +109,7 @@ class Settings:
         for folder, weight in self.weights:
             if not 0 <= weight < math.inf:
                 raise SrTvmError(f"weight of {folder} is {weight}; a number from 0, which leaves it out, is allowed")
-        for name, known in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
+        for name, known in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS), ("branches", BRANCHES)):
             if getattr(self, name) not in known:
                 raise SrTvmError(f"{name} is {getattr(self, name)!r}; {' or '.join(known)} is allowed")
 
