@@ -58,6 +58,7 @@ VARIANTS = {
     "old": Variant("the pictures of before: BSDS400, T91", folders=OLD),
     "new": Variant("all pictures alike", less="old"),
     "detail": Variant("patches by gradient energy to the power of 0.5", {"detail": 0.5}),
+    "old_detail": Variant("those of before, by gradient energy to the power of 0.5", {"detail": 0.5}, OLD, less="old"),
     "detail_quarter": Variant("patches by gradient energy to the power of 0.25", {"detail": 0.25}),
     "detail_whole": Variant("patches by gradient energy", {"detail": 1.0}),
     "lossless": Variant("cid22 and div2k128 twice as often", {"weights": (("cid22", 2.0), ("div2k128", 2.0))}),

@@ -20,6 +20,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.models.priorities import TEACHER, Item, Lesson, begins, made
 from sr_tvm.training import loop
 from sr_tvm.training.checkpoint import peek
+from sr_tvm.training.data import Tick
 from sr_tvm.training.loop import CHECKPOINT, Progress, Trainer
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import WeightsFile
@@ -64,6 +65,10 @@ class Places:
     device: torch.device
     cache: Path | None = None
     threads: int | None = None
+
+
+class TimeUp(Exception):
+    """It was while a training was prepared; what a teacher has made until then is cached."""
 
 
 class Lane:
@@ -134,13 +139,13 @@ class Lanes:
     def run(self, clock: Clock, asked: Callable[[], bool] = lambda: False) -> None:
         """Until all is done, the time is up or an end is ``asked`` for; unfinished trainings leave checkpoints."""
         told = time.monotonic()
-        self._fill(clock)
+        self._fill(clock, asked)
         while self.lanes and clock.left > 0 and not asked():
             before = len(self.lanes)
             for lane in list(self.lanes):
                 self._turn(lane)
             if len(self.lanes) < before:
-                self._fill(clock)
+                self._fill(clock, asked)
             if time.monotonic() - told > TELL_EVERY:
                 told = time.monotonic()
                 for lane in self.lanes:
@@ -184,8 +189,13 @@ class Lanes:
         self.most = max(1, len(self.lanes))
         torch.cuda.empty_cache()
 
-    def _fill(self, clock: Clock) -> None:
+    def _fill(self, clock: Clock, asked: Callable[[], bool]) -> None:
         """Begin what can be begun, in order."""
+
+        def tick(done: int, total: int) -> None:
+            if clock.left <= 0 or asked():
+                raise TimeUp
+
         for item in self.items:
             if len(self.lanes) >= self.most or not clock.worth_beginning:
                 return
@@ -193,7 +203,10 @@ class Lanes:
             if self.state[item.name] != WAITS or running or item.name in self.why:
                 continue
             try:
-                self._begin(item)
+                self._begin(item, tick)
+            except TimeUp:
+                self.say(f"{item.name}: the time is up before it is prepared")
+                return
             except SrTvmError as error:
                 self.state[item.name], self.why[item.name] = FAILED, str(error)
                 self.say(f"{item.name}: {FAILED}, {error}")
@@ -202,7 +215,7 @@ class Lanes:
                 torch.cuda.empty_cache()
                 return
 
-    def _begin(self, item: Item) -> None:
+    def _begin(self, item: Item, tick: Tick) -> None:
         """Put an item into a lane, unless it is done or waits for another."""
         places, folder = self.places, self.places.work / item.name
         teachers = made(TEACHER[item.scale], places.models, places.work) if item.taught else []
@@ -220,7 +233,7 @@ class Lanes:
         loop.look_ahead(settings, folder)
         begun = time.monotonic()
         trainer, _ = prepare(settings, places.train, places.validate, places.device.type, places.threads,
-                             places.cache)  # fmt: skip
+                             places.cache, tick=tick)  # fmt: skip
         lane = Lane(item, trainer, folder)
         self.lanes.append(lane)
         taught = f", taught by {teacher}" if teacher else ""

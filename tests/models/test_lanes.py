@@ -18,7 +18,7 @@ from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, Lanes, Plac
 from sr_tvm.models.priorities import ITEMS, TEACHER, Item, Lesson, network
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
-from sr_tvm.training import loop
+from sr_tvm.training import loop, teaching
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.settings import Settings
 
@@ -54,10 +54,17 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def after(steps):
-    """Asks for an end after so many rounds."""
-    left = iter(range(steps))
-    return lambda: next(left, None) is None
+@pytest.fixture(autouse=True)
+def taken(monkeypatch):
+    """The steps that were taken, by all lanes."""
+    steps, real = [], lanes.Trainer.advance
+    monkeypatch.setattr(lanes.Trainer, "advance", lambda self: steps.append(self.step) or real(self))
+    return steps
+
+
+def after_a_round(steps):
+    before = len(steps)
+    return lambda: len(steps) > before
 
 
 def test_a_pupil_waits_for_its_teacher_and_learns_from_it(places):
@@ -72,17 +79,17 @@ def test_a_pupil_waits_for_its_teacher_and_learns_from_it(places):
     assert set(told.state.values()) == {DONE} and not said
 
 
-def test_no_more_than_so_many_at_a_time(places):
+def test_no_more_than_so_many_at_a_time(places, taken):
     more = tuple(Item(f"more{i}", 2, "wdsr-1x4", taught=False) for i in range(3))
-    told, _ = run(places, more, most=2, asked=after(1))
+    told, _ = run(places, more, most=2, asked=after_a_round(taken))
     assert list(told.state.values()) == [STOPPED, STOPPED, WAITS]
 
 
-def test_stopped_and_resumed_it_is_the_same(places, tmp_path):
+def test_stopped_and_resumed_it_is_the_same(places, taken, tmp_path):
     whole = Places(places.train, places.validate, tmp_path / "whole", places.models, places.device, places.cache)
     run(whole, (PLAIN, OTHER))
     for _ in range(4):
-        told, _ = run(places, (PLAIN, OTHER), asked=after(1))
+        told, _ = run(places, (PLAIN, OTHER), asked=after_a_round(taken))
     assert set(told.state.values()) == {DONE}
     for name in (PLAIN.name, OTHER.name):
         assert equal(weights(whole, name), weights(places, name))
@@ -109,16 +116,38 @@ def test_it_ends_when_the_time_is_up_and_begins_nothing_shortly_before(places, m
     assert told.state[OTHER.name] == WAITS and not (places.work / OTHER.name).exists()
 
 
-def test_a_checkpoint_is_written_every_minute(places, monkeypatch):
+def test_it_ends_while_a_teacher_is_still_at_work(places, monkeypatch):
+    """On a clock on which each picture that a teacher enlarges takes a minute; what it made is not made again."""
+    run(places, (PLAIN,))
+    now, real, made = [0.0], teaching._enlarge, []
+    monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def enlarge(*args):
+        now[0] += 60
+        made.append(now[0])
+        return real(*args)
+
+    monkeypatch.setattr(teaching, "_enlarge", enlarge)
+    lesson = replace(LESSON, teacher_ensemble=False)
+    said = []
+    told = Lanes((PUPIL,), lesson, places, 1, said.append)
+    told.run(Clock(0.0, 130.0))
+    assert told.state == {"pupil": WAITS} and len(made) == 2 and "the time is up before it is prepared" in said[0]
+    told.run(Clock(now[0], 1000.0))
+    assert told.state == {"pupil": DONE} and len(made) == 4
+
+
+def test_a_checkpoint_is_written_every_minute(places, taken, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     seen = []
 
     def asked():
-        seen.append(peek(places.work / PLAIN.name / "checkpoint.safetensors")["step"])
+        if taken:
+            seen.append(peek(places.work / PLAIN.name / "checkpoint.safetensors")["step"])
         return False
 
     run(places, (PLAIN,), asked=asked)
-    assert seen == [0, 1, 2, 3]
+    assert seen == [1, 2, 3]
 
 
 def test_one_that_fails_leaves_the_others_alone(places, monkeypatch):
@@ -150,27 +179,27 @@ def test_when_the_memory_is_full_the_rest_goes_on(places, monkeypatch):
     assert told.state == {OTHER.name: FAILED} and told.why == {OTHER.name: "the GPU's memory is full"}
 
 
-def test_a_run_keeps_the_teacher_that_it_began_with(places):
+def test_a_run_keeps_the_teacher_that_it_began_with(places, taken):
     (places.models / "teacher").mkdir()
     torch.manual_seed(1)
     save_weights(WDSR(Architecture.uniform(2, 1, 8)), places.models / "teacher" / f"{TEACHER[2]}.safetensors")
-    run(places, (PUPIL,), asked=after(1))
+    run(places, (PUPIL,), asked=after_a_round(taken))
     run(places, (PLAIN,))  # a better one is there now
     told, said = run(places, (PUPIL,))
     assert told.state == {"pupil": DONE} and "models/teacher" in said[0]
     assert f"{TEACHER[2]}.safetensors (sha256" in (places.work / "pupil/history.json").read_text()
 
 
-def test_what_was_made_with_other_settings_is_refused(places):
+def test_what_was_made_with_other_settings_is_refused(places, taken):
     run(places, (PLAIN,))
-    run(places, (OTHER,), asked=after(1))
+    run(places, (OTHER,), asked=after_a_round(taken))
     told, _ = run(places, (PLAIN, OTHER), lesson=replace(LESSON, teacher_steps=5))
     assert told.state == {PLAIN.name: FAILED, OTHER.name: FAILED}
     assert all("began with steps 4, now it is 5" in why for why in told.why.values())
 
 
-def test_what_is_carried_is_counted(places):
-    run(places, (PLAIN, OTHER), asked=after(1))
+def test_what_is_carried_is_counted(places, taken):
+    run(places, (PLAIN, OTHER), asked=after_a_round(taken))
     sizes = [p.stat().st_size for p in places.work.rglob("checkpoint.safetensors")]
     assert len(sizes) == 2 and lanes.to_carry(places.work) == sum(sizes)
 
