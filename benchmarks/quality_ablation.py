@@ -69,6 +69,9 @@ VARIANTS = {
     "branches_sum": Variant("1x1, 1x3 and 3x1 beside each 3x3", {"branches": "sum"}),
     "branches_edges": Variant("1x1s behind fixed edge filters beside each 3x3", {"branches": "edges"}),
     "branches_product": Variant("a wide 3x3 times a 1x1 beside each 3x3", {"branches": "product"}),
+    "charbonnier": Variant("Charbonnier's loss", {"loss": "charbonnier"}),
+    "l2": Variant("squared differences", {"loss": "l2"}),
+    "detail_l2": Variant("squared differences, patches by detail", {"loss": "l2", "detail": 0.5}),
     "taught": Variant("nine tenths of the loss to a teacher", {"teacher_share": 0.9}, taught=True),
 }
 COUNT = click.IntRange(1, 10**9)

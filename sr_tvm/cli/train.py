@@ -70,6 +70,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--weigh", multiple=True, metavar="FOLDER=WEIGHT", help="Draw a folder's pictures so much oftener.")
 @click.option("--late-patch", type=int, default=0, help="Size of patches at the end, fewer of them; 0: as before.")
 @click.option("--late-share", type=float, default=0.2, show_default=True, help="Share of the steps with these.")
+@click.option("--loss", type=click.Choice(["l1", "charbonnier", "l2"]), default="l1", show_default=True)
 @click.option(
     "--branches",
     type=click.Choice(["none", "sum", "edges", "product"]),

@@ -30,7 +30,9 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 # Steps between looks at the loss on a GPU: a look waits for it, and lets it wait for the next step.
 GPU_LOOK_EVERY = 25
-LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2, "branches": "none"}
+# Settings that were not there when the first checkpoints were written, and how those went.
+LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2, "branches": "none",
+         "loss": "l1"}  # fmt: skip
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 
 
@@ -87,9 +89,8 @@ class Trainer:
             mixed(self.model, device, getattr(torch, settings.precision))
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
-        self.gradient = Step(
-            self.model, settings.lr, settings.teacher_share, device, record, settings.clip, settings.optimizer
-        )
+        s = settings
+        self.gradient = Step(self.model, s.lr, s.teacher_share, device, record, s.clip, s.optimizer, s.loss)
         self.batch = batches.source(pairs, settings, device)
         self.look_every = GPU_LOOK_EVERY if on_gpu else 1
         self.step = 0

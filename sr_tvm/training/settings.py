@@ -13,6 +13,7 @@ from sr_tvm.errors import SrTvmError
 
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("muon", "adam")
+LOSSES = ("l1", "charbonnier", "l2")
 BRANCHES = ("none", "sum", "edges", "product")
 
 
@@ -52,6 +53,7 @@ class Settings:
     the weight of the picture's folder by its name in ``weights``, 1 if it is not there; ``shuffle`` puts the colours in
     any order. In the last ``late_share`` of the steps they are of ``late_patch`` pixels, unless it is 0, and so many
     fewer that a step takes as long. ``branches`` are of the blocks' 3x3 filters (nets/branches.py).
+    ``loss`` is between pixels of 0..1.
 
     Raises:
         SrTvmError: a number is out of range.
@@ -79,6 +81,7 @@ class Settings:
     late_patch: int = 0
     late_share: float = 0.2
     branches: str = "none"
+    loss: str = "l1"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -109,7 +112,8 @@ class Settings:
         for folder, weight in self.weights:
             if not 0 <= weight < math.inf:
                 raise SrTvmError(f"weight of {folder} is {weight}; a number from 0, which leaves it out, is allowed")
-        for name, known in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS), ("branches", BRANCHES)):
+        words = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "branches": BRANCHES, "loss": LOSSES}
+        for name, known in words.items():
             if getattr(self, name) not in known:
                 raise SrTvmError(f"{name} is {getattr(self, name)!r}; {' or '.join(known)} is allowed")
 

@@ -134,6 +134,22 @@ def test_a_loss_looked_at_seldom_still_stops_the_run(begin, tmp_path):
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.parametrize(
+    "name, wanted",
+    [("l1", lambda d: d.abs().mean()), ("l2", lambda d: (d * d).mean()),
+     ("charbonnier", lambda d: torch.hypot(d, torch.tensor(1e-3)).mean())],
+)  # fmt: skip
+def test_the_kinds_of_loss(name, wanted):
+    torch.manual_seed(0)
+    model = WDSR(SMALL["architecture"])
+    low, high = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        difference = model(low) - high
+    step = Step(model, 1e-3, 0.5, CPU, None, loss=name)
+    step((low, high), 1e-3)
+    assert step.total.item() == pytest.approx(wanted(difference).item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_the_teachers_share_of_the_loss(share):
     torch.manual_seed(0)

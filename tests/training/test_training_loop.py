@@ -243,6 +243,11 @@ def test_a_run_that_draws_by_detail_and_larger_patches_late_goes_on_too(begin, t
         look_ahead(Settings(**SMALL), tmp_path / "parts")
 
 
+def test_what_settings_were_before_they_were_there_is_their_default():
+    told = Settings(**SMALL).to_json()
+    assert {name: told[name] for name in loop.LATER} == loop.LATER
+
+
 def test_a_run_from_before_a_setting_was_there_goes_on(begin, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(begin(), tmp_path, stop_at(1))
