@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ class Plan:
 def run(plan: Plan, name: str, seed: int, before: list[dict[str, Any]], tick: Any) -> dict[str, Any]:
     """Train one variant with one seed, or go on with it, and score it; a row of ``before`` with its weights stays."""
     variant, folder = VARIANTS[name], plan.work / f"{name}-{seed}"
-    settings, begun = plan.settings(variant, seed), time.monotonic()
+    settings = plan.settings(variant, seed)
     trainer, _ = prepare(settings, plan.folders(variant), None, "cpu", plan.threads, plan.cache)
     train(trainer, folder, lambda now: tick(now.step, now.steps))
     weights = folder / "weights.safetensors"
@@ -122,8 +121,8 @@ def run(plan: Plan, name: str, seed: int, before: list[dict[str, Any]], tick: An
         "steps": plan.steps,
         "pictures": len(trainer.pairs.pairs),
         "weights": digest(weights),
+        **trainer.spent,
         "psnr_y": psnr | {MEAN: round(mean_of_pictures(psnr), 4)},
-        "seconds_since_resumed": round(time.monotonic() - begun, 1),
         "date": common.now(),
     }
 

@@ -81,6 +81,7 @@ def _network(name: str, path: Path, history: dict[str, Any] | None, shipped: boo
     about |= {"shipped": shipped, "weights": digest}
     if history:
         about |= {"trained": trained(history), "train_macs": train_macs(history)}
+        about |= {"seen_pixels": seen(history["training"]["run"]), "spent": history.get("spent")}
     return Candidate(name, a.scale, path, about)
 
 
@@ -115,6 +116,14 @@ def trained(history: dict[str, Any]) -> str:
     if run.get("teacher"):
         parts.append("taught")
     return ", ".join(parts)
+
+
+def seen(run: dict[str, Any]) -> int:
+    """Low-resolution pixels that a network's last training learnt from."""
+    late, share = run.get("late_patch", 0), run.get("late_share", 0.0)
+    later = run["steps"] - math.ceil(run["steps"] * (1 - share)) if late else 0
+    pixels = run["batch"] * run["patch"] ** 2
+    return (run["steps"] - later) * pixels + later * (max(1, pixels // late**2) * late**2 if late else 0)
 
 
 def train_macs(history: dict[str, Any]) -> int:

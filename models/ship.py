@@ -69,7 +69,17 @@ def history(about: About, folder: Path) -> dict[str, Any]:
         "weights": digest(folder / "weights.safetensors"),
         "search": search,
         "training": {"run": training["run"], "rows": training["rows"]},
-    }
+    } | _spent(folder / loop.SPENT)
+
+
+def _spent(path: Path) -> dict[str, Any]:
+    """Pictures and time that a training took, where it was told; older ones did not."""
+    try:
+        return {"spent": json.loads(path.read_text(encoding="utf-8"))}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SrTvmError(f"{path}: damaged ({error}); it may be removed") from None
 
 
 def read(models: Path) -> list[dict[str, Any]]:

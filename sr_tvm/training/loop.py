@@ -20,6 +20,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.report import host
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
@@ -34,6 +35,7 @@ GPU_LOOK_EVERY = 25
 LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2, "branches": "none",
          "loss": "l1"}  # fmt: skip
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
+SPENT = "spent.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,9 @@ class Trainer:
         self.step = 0
         self.loss_sum, self.loss_count, self._mean = 0.0, 0, math.nan
         self.history: list[dict[str, float]] = []
+        # On a CPU by its clock, which neither a pause nor other programs move; a GPU has none.
+        self.clock = time.monotonic if on_gpu else time.process_time
+        self.seconds, self._begun = 0.0, math.nan
 
     @property
     def run(self) -> dict[str, Any]:
@@ -116,6 +121,7 @@ class Trainer:
         """
         self._look()
         state = {"loss_sum": self.loss_sum, "loss_count": self.loss_count, "history": self.history}
+        state["seconds"] = self.seconds
         Checkpoint(self.step, self._tensors(), self.run, state).write(path)
 
     def restore(self, path: Path) -> None:
@@ -145,6 +151,7 @@ class Trainer:
             ]
             for row in self.history:
                 row["step"] = int(row["step"])
+            self.seconds = float(saved.state.get("seconds", 0.0))
             if not all(math.isfinite(v) for row in (*self.history, {"sum": self.loss_sum}) for v in row.values()):
                 raise ValueError
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -157,6 +164,8 @@ class Trainer:
             SrTvmError: the loss is no longer a number.
         """
         s = self.settings
+        # A GPU is still at the last step when the next one is asked for: its time is from one to the next.
+        begun = self.clock() if self.device.type != "cuda" or math.isnan(self._begun) else self._begun
         self.gradient(self.batch(self.step), s.learning_rate(self.step))
         self.step += 1
         self.loss_count += 1
@@ -173,6 +182,8 @@ class Trainer:
             if self.validate is not None:
                 psnr = self.history[-1]["psnr"] = self.validate(fold(self.average))
             self.loss_sum, self.loss_count = 0.0, 0
+        self._begun = self.clock()
+        self.seconds += self._begun - begun
         return Progress(self.step, s.steps, mean, psnr)
 
     def _look(self) -> None:
@@ -191,13 +202,25 @@ class Trainer:
             self._mean = self.loss_sum / self.loss_count
 
     def write_results(self, folder: Path) -> None:
-        """weights.safetensors, architecture.json and history.json."""
+        """weights.safetensors, architecture.json, history.json, and spent.json, which no two runs have alike."""
         save_weights(self.average, folder / "weights.safetensors")
         self.settings.architecture.save(folder / "architecture.json")
         files.write_json(
             folder / "history.json",
             {"schema": HISTORY_SCHEMA, "version": HISTORY_VERSION, "run": self.run, "rows": self.history},
         )
+        files.write_json(folder / SPENT, self.spent)
+
+    @property
+    def spent(self) -> dict[str, Any]:
+        """What all steps have taken: pictures and time, and on what."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "low_resolution_pixels": self.settings.pixels,
+            "minutes": round(self.seconds / 60, 2),
+            "clock": "the clock's, beside what else ran there" if on_gpu else "the processor's",
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else host.machine()["cpu"],
+        }
 
 
 def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:

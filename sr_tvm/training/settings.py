@@ -134,6 +134,13 @@ class Settings:
             return self.batch, self.patch
         return max(1, self.batch * self.patch**2 // self.late_patch**2), self.late_patch
 
+    @property
+    def pixels(self) -> int:
+        """How many low-resolution pixels all steps learn from."""
+        late = sum(self.shape(step)[1] != self.patch for step in range(self.steps)) if self.late_patch else 0
+        size, patch = self.shape(self.steps - 1)
+        return (self.steps - late) * self.batch * self.patch**2 + late * size * patch**2
+
     def learning_rate(self, step: int) -> float:
         """Of step 0, 1, ...: a cosine from ``lr`` towards zero at ``steps``, times a straight rise in the warmup."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0

@@ -63,6 +63,20 @@ def test_results(begin, tmp_path):
     assert trainer.validate(load_weights(tmp_path / "weights.safetensors")) == history["rows"][-1]["psnr"]
 
 
+def test_what_it_took_is_told(begin, tmp_path):
+    """Pixels of all steps, larger patches among them, and minutes over a resume."""
+    changed = dict(late_patch=24, late_share=0.5)  # 5 steps of 2 of 16x16, 4 of one of 24x24
+    first = begin(**changed)
+    for _ in range(3):
+        first.advance()
+    first.seconds = 600.0
+    first.save(tmp_path / CHECKPOINT)
+    train(begin(**changed), tmp_path, ignore)
+    told = json.loads((tmp_path / "spent.json").read_text())
+    assert told["low_resolution_pixels"] == 5 * 2 * 16**2 + 4 * 24**2
+    assert 10 <= told["minutes"] < 11 and told["clock"] == "the processor's" and told["device"]
+
+
 def test_nothing_to_validate_on(folders, tmp_path):
     """The loss of each interval, and no PSNR; validation can be added when the run is resumed."""
     settings = Settings(**SMALL)
