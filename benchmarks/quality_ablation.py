@@ -70,6 +70,8 @@ VARIANTS = {
     "branches_product": Variant("a wide 3x3 times a 1x1 beside each 3x3", {"branches": "product"}),
     "charbonnier": Variant("Charbonnier's loss", {"loss": "charbonnier"}),
     "l2": Variant("squared differences", {"loss": "l2"}),
+    "detail_charbonnier": Variant("Charbonnier's loss, patches by detail", {"loss": "charbonnier", "detail": 0.5}),
+    "all": Variant("both, and a wide 3x3 times a 1x1", {"loss": "charbonnier", "detail": 0.5, "branches": "product"}),
     "detail_l2": Variant("squared differences, patches by detail", {"loss": "l2", "detail": 0.5}),
     "taught": Variant("nine tenths of the loss to a teacher", {"teacher_share": 0.9}, taught=True),
 }

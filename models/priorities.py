@@ -62,6 +62,7 @@ class Lesson:
     late_share: float = 0.1
     teacher_share: float = 0.9
     teacher_ensemble: bool = True
+    loss: str = "charbonnier"
     validations: int = 40
 
     def settings(self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None) -> Settings:
@@ -85,6 +86,7 @@ class Lesson:
             detail=self.detail,
             late_patch=dict(self.late_patch)[item.scale],
             late_share=self.late_share,
+            loss=self.loss,
         )
 
 
@@ -100,11 +102,11 @@ def network(item: Item, models: Path) -> Architecture:
 
 def begins(item: Item, models: Path, work: Path) -> list[Path]:
     """The weights files that an item may begin as, best first; none: from nothing."""
-    if item.init:
-        return made(item.init, models, work)
+    if item.init:  # not one brought along, which may be narrower
+        return [work / item.init / WEIGHTS]
     return [] if item.arch else [models / f"{item.name}.safetensors"]
 
 
 def made(name: str, models: Path, work: Path) -> list[Path]:
-    """Where the weights of another item may be: made here, or brought along in models/teacher."""
+    """Where a teacher's weights may be: made here, or brought along in models/teacher."""
     return [work / name / WEIGHTS, models / "teacher" / f"{name}.safetensors"]

@@ -190,6 +190,18 @@ def test_a_run_keeps_the_teacher_that_it_began_with(places, taken):
     assert f"{TEACHER[2]}.safetensors (sha256" in (places.work / "pupil/history.json").read_text()
 
 
+def test_what_begins_as_another_waits_for_it(places, taken):
+    """A narrower one that was brought along would not do."""
+    (places.models / "teacher").mkdir()
+    save_weights(WDSR(Architecture.uniform(2, 1, 5)), places.models / "teacher" / f"{PLAIN.name}.safetensors")
+    later = Item("later", 4, "wdsr-1x6", PLAIN.name, taught=False)
+    told, _ = run(places, (later,))
+    assert told.state == {"later": WAITS}
+    told, _ = run(places, (later, PLAIN))
+    assert told.state == {"later": DONE, PLAIN.name: DONE}
+    assert load_weights(places.work / "later/weights.safetensors").architecture.scale == 4
+
+
 def test_what_was_made_with_other_settings_is_refused(places, taken):
     run(places, (PLAIN,))
     run(places, (OTHER,), asked=after_a_round(taken))
