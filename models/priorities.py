@@ -50,7 +50,7 @@ class Lesson:
     """How an item is trained; what is not here is the default of ``sr-tvm train``.
 
     ``patch`` is by scale: windows of a pack have about 44 low-resolution pixels at x4. ``teacher_steps`` are those of
-    the teachers.
+    the teachers, which are trained without ``branches``: their checkpoints would be too large to travel.
     """
 
     teacher_steps: int = 150_000
@@ -58,11 +58,11 @@ class Lesson:
     batch: int = 16
     patch: tuple[tuple[int, int], ...] = ((2, 48), (4, 32))
     detail: float = 0.5
-    late_patch: tuple[tuple[int, int], ...] = ((2, 64), (4, 0))
-    late_share: float = 0.1
+    late_patch: int = 0
+    late_share: float = 0.2
     teacher_share: float = 0.9
     teacher_ensemble: bool = True
-    loss: str = "charbonnier"
+    branches: str = "product"
     validations: int = 40
 
     def settings(self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None) -> Settings:
@@ -84,15 +84,16 @@ class Lesson:
             teacher_ensemble=self.teacher_ensemble and teacher is not None,
             precision=precision,
             detail=self.detail,
-            late_patch=dict(self.late_patch)[item.scale],
+            late_patch=self.late_patch,
             late_share=self.late_share,
-            loss=self.loss,
+            branches=self.branches if item.taught else "none",
         )
 
 
 GPU = Lesson()
-# A core does few steps: many small ones are worth most (docs/training.md), and a teacher's one output is enough.
-CPU = Lesson(batch=4, patch=((2, 32), (4, 32)), late_patch=((2, 0), (4, 0)), teacher_ensemble=False)
+# A core does few steps: many small ones without branches are worth most (docs/training.md), and a teacher's one output
+# is enough.
+CPU = Lesson(batch=4, patch=((2, 32), (4, 32)), teacher_ensemble=False, branches="none")
 
 
 def network(item: Item, models: Path) -> Architecture:

@@ -38,7 +38,7 @@ def shipped(folders, tmp_path, monkeypatch):
     old |= {"search": {"run": asked, "rows": [], "result": {}}, "training": {"run": run, "rows": []}}
     (models / ship.HISTORY / f"{NAME}.json").write_text(json.dumps(old))
     places = Places([folders[0]], folders[1], work, models, torch.device("cpu"), tmp_path / "cache")
-    lesson = Lesson(2, 3, batch=2, patch=((2, 16), (4, 16)), late_patch=((2, 0), (4, 0)))
+    lesson = Lesson(2, 3, batch=2, patch=((2, 16), (4, 16)))
     Lanes(ITEMS, lesson, places, 2, lambda text: None).run(Clock(lanes.time.monotonic(), 600))
     return models, work, old
 
