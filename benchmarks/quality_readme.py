@@ -20,7 +20,9 @@ DEVICES = {
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Bicubic and the shipped models, a line each, as Markdown."""
+    told = any("seen_pixels" in r for r in rows)
     head = ["model", "scale", "parameters", f"MACs for {OUTPUT}", *(f"{name}, ms" for name in DEVICES), *SETS, "how"]
+    head += ["LR pixels seen", "minutes"] if told else []
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     shown = [r for r in rows if r["shipped"] or r["model"] == BICUBIC]
     for name, scale in dict.fromkeys((r["model"], r["scale"]) for r in shown):
@@ -34,6 +36,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         for s in SETS:
             cells.append(f"{own[s]['psnr_y']:.2f} / {own[s]['ssim_y']:.4f}" if s in own else "")
         cells.append(one["trained"] or "")
+        if told:
+            spent, pixels = one.get("spent"), one.get("seen_pixels")
+            cells.append(f"{pixels / 1e6:,.0f} M" if pixels else "")
+            cells.append(f"{spent['minutes']:,.0f} of {spent['device']}" if spent else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

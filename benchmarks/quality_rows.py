@@ -81,6 +81,7 @@ def _network(name: str, path: Path, history: dict[str, Any] | None, shipped: boo
     about |= {"shipped": shipped, "weights": digest}
     if history:
         about |= {"trained": trained(history), "train_macs": train_macs(history)}
+        about |= {"seen_pixels": sum(map(seen, _runs(history))), "spent": history.get("spent")}
     return Candidate(name, a.scale, path, about)
 
 
@@ -104,24 +105,37 @@ def predicted(architecture: Architecture) -> dict[str, float]:
 
 def trained(history: dict[str, Any]) -> str:
     """In short."""
-    run = history["training"]["run"]
+    runs = _runs(history)
     parts = []
     if search := history["search"]:
         parts.append(f"searched {sum(search['run'].get(f'{phase}_steps', 0) for phase in PHASES):,} steps")
-    parts.append(f"trained {run['steps']:,}")
+    parts.append("trained " + " and ".join(f"{run['steps']:,}" for run in runs))
     if history["role"] in (ship.PLAIN, ship.SCALED):
         parts.insert(0, "plain")
     parts[-1] += " steps" if not search else ""
-    if run.get("teacher"):
+    if runs[-1].get("teacher"):
         parts.append("taught")
     return ", ".join(parts)
+
+
+def _runs(history: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each training of a network was asked to do, the last one last."""
+    return [training["training"]["run"] for training in (*history.get("before", ()), history)]
+
+
+def seen(run: dict[str, Any]) -> int:
+    """Low-resolution pixels that a training learnt from."""
+    late, share = run.get("late_patch", 0), run.get("late_share", 0.0)
+    later = run["steps"] - math.ceil(run["steps"] * (1 - share)) if late else 0
+    pixels = run["batch"] * run["patch"] ** 2
+    return (run["steps"] - later) * pixels + later * (max(1, pixels // late**2) * late**2 if late else 0)
 
 
 def train_macs(history: dict[str, Any]) -> int:
     """Multiply-accumulates of a network's own training, from its supernet on."""
     run, search, name = history["training"]["run"], history["search"], history["name"]
     found = Architecture.from_json(run["architecture"], name)
-    macs = computed(run["batch"], run["patch"], (run["steps"], found))
+    macs = 3 * found.macs(1, 1) * sum(map(seen, _runs(history)))
     if search:
         s = search["run"]
         large, steps = Architecture.from_json(s["supernet"], name), s["width_steps"] + s["depth_steps"]

@@ -77,7 +77,7 @@ SUPERNETS = {2: "supernet_x2", 4: "supernet_x4"}
 SCALED = {f"{PLAIN_37K}_tenth": 10, f"{PLAIN_37K}_hundredth": 100}
 SCORES_ALONG = 40  # validations in a training
 # What a training and a search leave in their folder.
-TRAINED = ("checkpoint.safetensors", "weights.safetensors", "architecture.json", "history.json")
+TRAINED = ("checkpoint.safetensors", "weights.safetensors", "architecture.json", "spent.json", "history.json")
 FOUND = (*TRAINED, "supernet.safetensors", "architecture.svg", "architecture.png")
 
 

@@ -30,14 +30,18 @@ class About:
     budget: float | None = None
 
 
-def ship(about: About, work: Path, models: Path, weights: bool = False) -> None:
+def ship(
+    about: About, work: Path, models: Path, weights: bool = False, old: dict[str, Any] | None = None
+) -> None:
     """Write models/history/NAME.json, and with ``weights`` the model itself; what is there already stays untouched.
 
+    Args:
+        old: the history of what the training began as, which came before it.
     Raises:
         SrTvmError: a result is missing or damaged, or a place cannot be written.
     """
     folder = work / about.name
-    value = history(about, folder)
+    value = history(about, folder, old)
     if weights:
         for source, end in (("weights.safetensors", "safetensors"), ("architecture.json", "json"), (ONNX, "onnx")):
             _copy(folder / source, models / f"{about.name}.{end}")
@@ -48,14 +52,17 @@ def ship(about: About, work: Path, models: Path, weights: bool = False) -> None:
             partial.write_text(text, encoding="utf-8")
 
 
-def history(about: About, folder: Path) -> dict[str, Any]:
-    """How a model came about, and which weights are meant: of a search the widths along the way are left out."""
+def history(about: About, folder: Path, old: dict[str, Any] | None = None) -> dict[str, Any]:
+    """How a model came about, and which weights are meant: of a search the widths along the way are left out.
+
+    With ``old``, the search is its, and its training is the last of those ``before``.
+    """
     from sr_tvm.search import loop as search_loop
     from sr_tvm.training import loop
 
     training = files.read_json(folder / "history.json", loop.HISTORY_SCHEMA, loop.HISTORY_VERSION)
-    search = None
-    if about.role == SEARCHED:
+    search = old["search"] if old else None
+    if about.role == SEARCHED and not old:
         path = folder / "search" / "history.json"
         search = files.read_json(path, search_loop.HISTORY_SCHEMA, search_loop.HISTORY_VERSION)
         rows = [{k: v for k, v in row.items() if k != "blocks"} | {"depth": len(row["blocks"])}
@@ -69,7 +76,23 @@ def history(about: About, folder: Path) -> dict[str, Any]:
         "weights": digest(folder / "weights.safetensors"),
         "search": search,
         "training": {"run": training["run"], "rows": training["rows"]},
-    }
+    } | _spent(folder / loop.SPENT) | (_before(old) if old else {})
+
+
+def _before(old: dict[str, Any]) -> dict[str, Any]:
+    """The trainings that came before, the first one first, each with the weights that it ended with."""
+    last = {key: old[key] for key in ("weights", "training", "spent") if key in old}
+    return {"before": [*old.get("before", []), last]}
+
+
+def _spent(path: Path) -> dict[str, Any]:
+    """Pictures and time that a training took, where it was told; older ones did not."""
+    try:
+        return {"spent": json.loads(path.read_text(encoding="utf-8"))}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SrTvmError(f"{path}: damaged ({error}); it may be removed") from None
 
 
 def read(models: Path) -> list[dict[str, Any]]:

@@ -1,13 +1,15 @@
 """Makes everything in models/ but models/speed, from pictures: .venv/bin/python models/train.py --data DIR
 
 recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place,
-pictures.py looks at the pictures.
+pictures.py looks at the pictures. With --minutes it trains by priorities.py instead, in lanes.py, until the time is up;
+then it needs no more than PyTorch, numpy, safetensors, Pillow, click, rich and platformdirs, and nothing installed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import shlex
 import sys
 import time
@@ -15,39 +17,56 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+if importlib.util.find_spec("sr_tvm") is None:  # a bare checkout, with wheels of what is missing in runs/wheels
+    _root = Path(__file__).resolve().parent.parent
+    sys.path[:0] = [str(_root), *map(str, sorted((_root / "runs" / "wheels").glob("*.whl")))]
+    import sr_tvm
+
+    sr_tvm.__path__.append(str(_root))  # sr_tvm.models and its like lie beside it, as setup.cfg says
+
 import click
 from rich.console import Console
 
 from sr_tvm.cli._bars import bar
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
+from sr_tvm.models.minutes import spend
+from sr_tvm.models.pack import unpack
 from sr_tvm.models.pictures import refuse_leaks, train_folders
+from sr_tvm.models.priorities import GPU
 from sr_tvm.models.recipe import SUPERNETS, Places, Recipe, jobs
 from sr_tvm.models.screen import overview, run
-from sr_tvm.training.data import load_pairs
+from sr_tvm.training.data import default_cache, load_pairs
 
+BEGUN = time.monotonic()  # for --minutes, which count what is loaded and prepared, too
+HERE = Path(__file__).resolve().parent
 PATIENCE = 60.0  # seconds for what an earlier run left behind to write its checkpoints
 COUNT = click.IntRange(1, 10**9)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/*, eval/Set5 and so on.")
+@click.option("--data", envvar="SR_TVM_DATA", required=True, type=click.Path(path_type=Path),
+              help="Holds train/*, eval/Set5 and so on; or a file of models/pack.py.")
 @click.option("--work", type=FOLDER, default="runs/models", show_default=True, help="Checkpoints and logs.")
 @click.option("--models", type=FOLDER, help="Where the results go; WORK/shipped if not given: not here.")
-@click.option("--steps", type=COUNT, default=Recipe.steps, show_default=True, help="Of each final training.")
-@click.option("--supernet-steps", type=COUNT, default=Recipe.supernet_steps, show_default=True)
+@click.option("--steps", type=COUNT, help=f"Of each final training; {Recipe.steps:,}, with --minutes {GPU.steps:,}.")
+@click.option("--supernet-steps", type=COUNT,
+              help=f"{Recipe.supernet_steps:,}; with --minutes of the teachers, {GPU.teacher_steps:,}.")
 @click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
 @click.option("--race-steps", type=click.IntRange(0), default=Recipe.race_steps, show_default=True)
 @click.option("--supernet", default=Recipe.supernet, show_default=True, help="Blocks x channels.")
-@click.option("--jobs", "slots", type=click.IntRange(1, 256), default=2, show_default=True, help="Side by side.")
+@click.option("--jobs", "slots", type=click.IntRange(1, 256), help="Side by side; 2, with --minutes 6 on a GPU.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each of them.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--minutes", type=click.FloatRange(0.01, 10**5), help="By priorities.py; then end, with checkpoints.")
+@click.option("--cache", type=FOLDER, help="With --minutes: of prepared pictures; the user's if not given.")
 @click.option("--only", default="", metavar="NAME[,NAME]", help="These and what they need.")
 @click.option("--list", "listed", is_flag=True, help="Say what would be run and what is done, and run nothing.")
 def main(
-    data: Path, work: Path, models: Path | None, steps: int, supernet_steps: int, search_steps: int,
-    race_steps: int, supernet: str, slots: int, threads: int, device: str, only: str, listed: bool,
+    data: Path, work: Path, models: Path | None, steps: int | None, supernet_steps: int | None, search_steps: int,
+    race_steps: int, supernet: str, slots: int | None, threads: int, device: str, minutes: float | None,
+    cache: Path | None, only: str, listed: bool,
 ) -> None:  # fmt: skip
     """Train the supernets, search, train what is found and what it has to beat, and put the results together.
 
@@ -57,8 +76,17 @@ def main(
     .venv/bin/python models/train.py --data DATA --jobs 2
     .venv/bin/python models/train.py --data DATA --device cuda --only wdsr_x2_s21_40ms
     .venv/bin/python models/train.py --data DATA --models models     # replaces what ships
+    python models/train.py --device cuda --minutes 8 --data runs/pack.zip --work runs/gpu
     """
-    recipe = Recipe(supernet, supernet_steps, search_steps, steps, race_steps=race_steps)
+    if data.is_file():
+        data = unpack(data, (cache or default_cache()) / "packs")
+    if minutes:
+        with alone(work, click.echo):
+            spend(data, work, models or HERE, BEGUN, minutes, click.echo, device=device, only=only, most=slots,
+                  threads=threads, steps=steps, teacher_steps=supernet_steps, cache=cache)  # fmt: skip
+        return
+    steps, supernet_steps = steps or Recipe.steps, supernet_steps or Recipe.supernet_steps
+    recipe, slots = Recipe(supernet, supernet_steps, search_steps, steps, race_steps=race_steps), slots or 2
     place, folders = models or work / "shipped", train_folders(data)
     places = Places(folders, data / "eval" / "Set5", work, place, threads, device)
     chosen = choose(jobs(recipe, places), only)

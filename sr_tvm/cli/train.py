@@ -64,6 +64,21 @@ def architecture(text: str, scale: int | None) -> Architecture:
     help="Aim at the mean of its output for all 8 turns and mirrors of a picture: better, and 8 times as long to make.",
 )
 @click.option(
+    "--detail", type=float, default=0.0, show_default=True, help="Draw patches by gradient energy to this power."
+)
+@click.option("--shuffle", is_flag=True, help="Colours of patches in any order.")
+@click.option("--weigh", multiple=True, metavar="FOLDER=WEIGHT", help="Draw a folder's pictures so much oftener.")
+@click.option("--late-patch", type=int, default=0, help="Size of patches at the end, fewer of them; 0: as before.")
+@click.option("--late-share", type=float, default=0.2, show_default=True, help="Share of the steps with these.")
+@click.option("--loss", type=click.Choice(["l1", "charbonnier", "l2"]), default="l1", show_default=True)
+@click.option(
+    "--branches",
+    type=click.Choice(["none", "sum", "edges", "product"]),
+    default="none",
+    show_default=True,
+    help="Train the blocks' 3x3 filters as several linear ones, folded in each step.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
@@ -87,6 +102,7 @@ def command(
     teacher: str | None,
     precision: str,
     graph: bool,
+    weigh: tuple[str, ...],
     **numbers: Any,
 ) -> None:
     """Train a WDSR network on folders of pictures.
@@ -102,6 +118,7 @@ def command(
     # Asked for wrongly, it should fail before PyTorch is loaded.
     from sr_tvm.training.settings import Settings, WeightsFile
 
+    numbers["weights"] = tuple(_weight(text) for text in weigh)
     start, aim = (WeightsFile.of(path) if path else None for path in (init, teacher))
     settings = Settings(architecture(arch, int(scale) if scale else None), init=start, teacher=aim, **numbers)
     from sr_tvm.cli._bars import bar, note
@@ -135,6 +152,14 @@ def command(
         f"       sr-tvm export {weights} -o {folder / 'model.onnx'}",
         err=True,
     )
+
+
+def _weight(text: str) -> tuple[str, float]:
+    folder, _, weight = text.rpartition("=")
+    try:
+        return Path(folder).name, float(weight)
+    except ValueError:
+        raise SrTvmError(f"--weigh {text}: FOLDER=WEIGHT is needed, for example cid22=2") from None
 
 
 class _Bar:

@@ -5,7 +5,7 @@ All give the same batch for the same seed and step; only the last bit of the div
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr_tvm.training.data import Pairs
+from sr_tvm.training.data import ORDERS, Pairs
+from sr_tvm.training.drawing import Drawing
 from sr_tvm.training.settings import Settings
 
 Planes = tuple[Tensor, ...]
@@ -39,10 +40,11 @@ class Cut:
 
     def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
+        self.draw = Drawing(pairs, settings)
 
     def __call__(self, step: int) -> Planes:
-        s = self.settings
-        planes = [torch.from_numpy(p) for p in self.pairs.batch(s.seed, step, s.batch, s.patch).planes]
+        batch = self.pairs.cut(self.draw(step), self.settings.shape(step)[1])
+        planes = [torch.from_numpy(p) for p in batch.planes]
         if self.device.type == "cuda":  # only from pinned memory is the copy not waited for
             planes = [plane.pin_memory() for plane in planes]
         return tuple(plane.to(self.device, non_blocking=True) for plane in planes)
@@ -72,26 +74,29 @@ class Resident:
     """
 
     def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
-        self.pairs, self.settings, self.device = pairs, settings, device
-        scale, size = pairs.scale, settings.patch * pairs.scale
-        self.planes = [_Plane([p.low for p in pairs.pairs], settings.patch, 1, device)]
-        self.planes.append(_Plane([p.high for p in pairs.pairs], size, scale, device))
+        self.settings, self.device = settings, device
+        self.draw = Drawing(pairs, settings)
+        scale, patches = pairs.scale, settings.patches
+        self.planes = [_Plane([p.low for p in pairs.pairs], patches, 1, device)]
+        self.planes.append(_Plane([p.high for p in pairs.pairs], patches, scale, device))
         if taught := [p.taught for p in pairs.pairs if p.taught is not None]:
-            self.planes.append(_Plane(taught, size, scale, device))
+            self.planes.append(_Plane(taught, patches, scale, device))
 
     def __call__(self, step: int) -> Planes:
-        s = self.settings
-        drawn = torch.from_numpy(self.pairs.draw(s.seed, step, s.batch, s.patch))
+        drawn = torch.from_numpy(self.draw(step))
         if self.device.type == "cuda":
             drawn = drawn.pin_memory()
         drawn = drawn.to(self.device, non_blocking=True)
-        return tuple(plane.cut(drawn) for plane in self.planes)
+        patch = self.settings.shape(step)[1]
+        return tuple(plane.cut(drawn, patch, self.settings.shuffle) for plane in self.planes)
 
 
 class _Plane:
-    """Pictures of one kind, one after the other; patches of ``size``, places times ``scale``."""
+    """Pictures of one kind, one after the other; sizes and places of patches are times ``scale``."""
 
-    def __init__(self, pictures: Sequence[NDArray[Any]], size: int, scale: int, device: torch.device) -> None:
+    def __init__(
+        self, pictures: Sequence[NDArray[Any]], patches: Iterable[int], scale: int, device: torch.device
+    ) -> None:
         self.scale = scale
         kind = torch.from_numpy(pictures[0][:0].copy()).dtype
         self.pixels = torch.empty((sum(p.size for p in pictures) // 3, 3), dtype=kind, device=device)
@@ -104,21 +109,29 @@ class _Plane:
             at += count
         self.starts = torch.tensor(starts, device=device)
         self.widths = torch.tensor([p.shape[1] for p in pictures], device=device)
-        i, j = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-        rows, columns = [], []
-        for way in range(8):
-            y, x = i, (size - 1 - j if way >= 4 else j)
-            for _ in range(way % 4):
-                y, x = x, size - 1 - y
-            rows.append(y)
-            columns.append(x)
-        self.rows, self.columns = torch.stack(rows).to(device), torch.stack(columns).to(device)
+        self.turned = {patch: [t.to(device) for t in _turned(patch * scale)] for patch in patches}
+        self.orders = torch.tensor(ORDERS, device=device)
 
-    def cut(self, drawn: Tensor) -> Tensor:
-        """Rows of :meth:`Pairs.draw`, on the device, to (N, 3, size, size)."""
+    def cut(self, drawn: Tensor, patch: int, shuffled: bool) -> Tensor:
+        """Rows of :class:`Drawing`, on the device, to (N, 3, size, size)."""
         picture, y, x, way = (column.view(-1, 1, 1) for column in drawn.unbind(1))
-        rows = self.rows[way[:, 0, 0]] + y * self.scale
-        columns = self.columns[way[:, 0, 0]] + x * self.scale
+        rows, columns = (places[way[:, 0, 0] % 8] for places in self.turned[patch])
+        rows, columns = rows + y * self.scale, columns + x * self.scale
         patches = self.pixels[self.starts[picture] + rows * self.widths[picture] + columns]
+        if shuffled:
+            patches = patches.gather(3, self.orders[way // 8].expand_as(patches))
         patches = patches.permute(0, 3, 1, 2).to(torch.float32)
         return patches.div_(255) if self.pixels.dtype == torch.uint8 else patches
+
+
+def _turned(size: int) -> tuple[Tensor, Tensor]:
+    """The rows and the columns that a patch is read from in each of the 8 ways, (8, size, size)."""
+    i, j = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    rows, columns = [], []
+    for way in range(8):
+        y, x = i, (size - 1 - j if way >= 4 else j)
+        for _ in range(way % 4):
+            y, x = x, size - 1 - y
+        rows.append(y)
+        columns.append(x)
+    return torch.stack(rows), torch.stack(columns)

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sr_tvm.training import pictures, resize
 SCHEMA, VERSION = "sr-tvm/training-pairs", 2
 PIXELS, INDEX = "pixels.bin", "index.json"
 CHUNK = 1 << 24
+ORDERS = tuple(permutations(range(3)))
+"""Of the colours; the first leaves them as they are."""
 
 Warn = Callable[[str], None]
 Tick = Callable[[int, int], None]
@@ -90,24 +93,29 @@ class Pairs:
                 warn(f"{pair.name}: {height}x{width} low-resolution pixels, a patch is {patch}; left out")
         return Pairs(large, self.scale)
 
-    def draw(self, seed: int, step: int, size: int, patch: int) -> NDArray[np.int64]:
+    def draw(self, seed: int, step: int, size: int, patch: int, ways: int = 8) -> NDArray[np.int64]:
         """Which patches make the batch of ``step``: rows (picture, y, x, way), shape (size, 4).
 
-        ``y`` and ``x`` are the patch's first low-resolution row and column, ``way`` one of the 8 of :func:`_turn`.
+        All pictures alike, and all places in each; drawing.py draws otherwise. ``y`` and ``x`` are the patch's first
+        low-resolution row and column, ``way`` one of the 8 of :func:`_turn`, or of 48: 6 orders of the colours of each.
         """
         # All at once: on a GPU, where a step takes about a millisecond, a loop of draws would be what it waits for.
         even = np.random.default_rng([seed, step]).random((size, 4))
         picture = (even[:, 0] * len(self.pairs)).astype(np.int64)
         room = self.sizes[picture] - (patch - 1)
-        return np.column_stack([picture, (even[:, 1:] * np.column_stack([room, np.full(size, 8)])).astype(np.int64)])
+        return np.column_stack([picture, (even[:, 1:] * np.column_stack([room, np.full(size, ways)])).astype(np.int64)])
 
     def batch(self, seed: int, step: int, size: int, patch: int) -> Batch:
         """Draw ``size`` patches of ``patch`` low-resolution pixels, turned and mirrored in one of the 8 ways."""
-        s = self.scale
+        return self.cut(self.draw(seed, step, size, patch), patch)
+
+    def cut(self, drawn: NDArray[np.int64], patch: int) -> Batch:
+        """The batch of the rows of :meth:`draw`."""
+        s, size = self.scale, len(drawn)
         low = np.empty((size, patch, patch, 3), np.uint8)
         high = np.empty((size, patch * s, patch * s, 3), np.uint8)
         taught = np.empty(high.shape, np.float32) if self.taught else None
-        for i, (picture, y, x, way) in enumerate(self.draw(seed, step, size, patch).tolist()):
+        for i, (picture, y, x, way) in enumerate(drawn.tolist()):
             pair = self.pairs[picture]
             place = np.s_[y * s : (y + patch) * s, x * s : (x + patch) * s]
             low[i] = _turn(pair.low[y : y + patch, x : x + patch], way)
@@ -119,9 +127,10 @@ class Pairs:
 
 
 def _turn(image: NDArray[Any], way: int) -> NDArray[Any]:
-    """``way`` % 4 quarter turns, then mirrored from 4 on."""
+    """``way`` % 4 quarter turns, then mirrored where ``way`` % 8 is 4 or more, the colours in order ``way`` // 8."""
     image = np.rot90(image, way % 4)
-    return image[:, ::-1] if way >= 4 else image
+    image = image[:, ::-1] if way % 8 >= 4 else image
+    return image[:, :, ORDERS[way // 8]] if way >= 8 else image
 
 
 def _channels_first(image: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.report import host
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
@@ -29,7 +31,11 @@ CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
 # Steps between looks at the loss on a GPU: a look waits for it, and lets it wait for the next step.
 GPU_LOOK_EVERY = 25
+# Settings that were not there when the first checkpoints were written, and how those went.
+LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_share": 0.2, "branches": "none",
+         "loss": "l1"}  # fmt: skip
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
+SPENT = "spent.json"
 
 
 @dataclass(frozen=True)
@@ -71,26 +77,30 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = WDSR(settings.architecture)
+            branch(model, settings.branches)
         if start is not None:
             slicing.adopt(model, slicing.slice_weights(start, settings.architecture))
         self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # In the memory order of the model, so that averaging is one kernel.
-        average = WDSR(settings.architecture).to(device)
-        self.average = average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = WDSR(settings.architecture)
+        branch(average, settings.branches)
+        self.average = average.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average.load_state_dict(self.model.state_dict())
         self._averages, self._weights = list(self.average.parameters()), list(self.model.parameters())
         if settings.precision != "float32":
             mixed(self.model, device, getattr(torch, settings.precision))
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
-        self.gradient = Step(
-            self.model, settings.lr, settings.teacher_share, device, record, settings.clip, settings.optimizer
-        )
+        s = settings
+        self.gradient = Step(self.model, s.lr, s.teacher_share, device, record, s.clip, s.optimizer, s.loss)
         self.batch = batches.source(pairs, settings, device)
         self.look_every = GPU_LOOK_EVERY if on_gpu else 1
         self.step = 0
         self.loss_sum, self.loss_count, self._mean = 0.0, 0, math.nan
         self.history: list[dict[str, float]] = []
+        # On a CPU by its clock, which neither a pause nor other programs move; a GPU has none.
+        self.clock = time.monotonic if on_gpu else time.process_time
+        self.seconds, self._begun = 0.0, math.nan
 
     @property
     def run(self) -> dict[str, Any]:
@@ -111,6 +121,7 @@ class Trainer:
         """
         self._look()
         state = {"loss_sum": self.loss_sum, "loss_count": self.loss_count, "history": self.history}
+        state["seconds"] = self.seconds
         Checkpoint(self.step, self._tensors(), self.run, state).write(path)
 
     def restore(self, path: Path) -> None:
@@ -140,6 +151,7 @@ class Trainer:
             ]
             for row in self.history:
                 row["step"] = int(row["step"])
+            self.seconds = float(saved.state.get("seconds", 0.0))
             if not all(math.isfinite(v) for row in (*self.history, {"sum": self.loss_sum}) for v in row.values()):
                 raise ValueError
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -152,6 +164,8 @@ class Trainer:
             SrTvmError: the loss is no longer a number.
         """
         s = self.settings
+        # A GPU is still at the last step when the next one is asked for: its time is from one to the next.
+        begun = self.clock() if self.device.type != "cuda" or math.isnan(self._begun) else self._begun
         self.gradient(self.batch(self.step), s.learning_rate(self.step))
         self.step += 1
         self.loss_count += 1
@@ -168,6 +182,8 @@ class Trainer:
             if self.validate is not None:
                 psnr = self.history[-1]["psnr"] = self.validate(fold(self.average))
             self.loss_sum, self.loss_count = 0.0, 0
+        self._begun = self.clock()
+        self.seconds += self._begun - begun
         return Progress(self.step, s.steps, mean, psnr)
 
     def _look(self) -> None:
@@ -186,13 +202,25 @@ class Trainer:
             self._mean = self.loss_sum / self.loss_count
 
     def write_results(self, folder: Path) -> None:
-        """weights.safetensors, architecture.json and history.json."""
+        """weights.safetensors, architecture.json, history.json, and spent.json, which no two runs have alike."""
         save_weights(self.average, folder / "weights.safetensors")
         self.settings.architecture.save(folder / "architecture.json")
         files.write_json(
             folder / "history.json",
             {"schema": HISTORY_SCHEMA, "version": HISTORY_VERSION, "run": self.run, "rows": self.history},
         )
+        files.write_json(folder / SPENT, self.spent)
+
+    @property
+    def spent(self) -> dict[str, Any]:
+        """What all steps have taken: pictures and time, and on what."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "low_resolution_pixels": self.settings.pixels,
+            "minutes": round(self.seconds / 60, 2),
+            "clock": "the clock's, beside what else ran there" if on_gpu else "the processor's",
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else host.machine()["cpu"],
+        }
 
 
 def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
@@ -215,6 +243,8 @@ def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
 
 def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Refuse to resume a run under other settings than it began with."""
+    # What began before there were these went as if they were at their defaults.
+    found = {name: default for name, default in LATER.items() if name in wanted} | found
     for field in wanted:
         if found.get(field) != wanted[field]:
             if field in ("architecture", "data"):

@@ -13,6 +13,8 @@ from sr_tvm.errors import SrTvmError
 
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("muon", "adam")
+LOSSES = ("l1", "charbonnier", "l2")
+BRANCHES = ("none", "sum", "edges", "product")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class Settings:
     turns and mirrors of a picture, is aimed at beside the truth: ``teacher_share`` of the loss. ``precision`` is that
     of the blocks' convolutions, ``optimizer`` that of their filters.
 
+    Patches are drawn (drawing.py) by their gradient's energy to the power of ``detail``, 0 for all places alike, times
+    the weight of the picture's folder by its name in ``weights``, 1 if it is not there; ``shuffle`` puts the colours in
+    any order. In the last ``late_share`` of the steps they are of ``late_patch`` pixels, unless it is 0, and so many
+    fewer that a step takes as long. ``branches`` are of the blocks' 3x3 filters (nets/branches.py).
+    ``loss`` is between pixels of 0..1.
+
     Raises:
         SrTvmError: a number is out of range.
     """
@@ -67,6 +75,13 @@ class Settings:
     teacher_ensemble: bool = False
     precision: str = "float32"
     optimizer: str = "muon"
+    detail: float = 0.0
+    shuffle: bool = False
+    weights: tuple[tuple[str, float], ...] = ()
+    late_patch: int = 0
+    late_share: float = 0.2
+    branches: str = "none"
+    loss: str = "l1"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -88,14 +103,43 @@ class Settings:
             raise SrTvmError(f"clip is {self.clip}; a number from 0, which is for none, is allowed")
         if not 0 <= self.teacher_share <= 1:
             raise SrTvmError(f"teacher share is {self.teacher_share}; a number from 0 to 1 is allowed")
-        for name, known in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
+        if self.late_patch and not 8 <= self.late_patch <= 1024:
+            raise SrTvmError(f"late patch is {self.late_patch}; 0, for none, or a number from 8 to 1024 is allowed")
+        if not 0 <= self.late_share <= 1:
+            raise SrTvmError(f"late share is {self.late_share}; a number from 0 to 1 is allowed")
+        if not 0 <= self.detail <= 2:
+            raise SrTvmError(f"detail is {self.detail}; a number from 0, for all places alike, to 2 is allowed")
+        for folder, weight in self.weights:
+            if not 0 <= weight < math.inf:
+                raise SrTvmError(f"weight of {folder} is {weight}; a number from 0, which leaves it out, is allowed")
+        words = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "branches": BRANCHES, "loss": LOSSES}
+        for name, known in words.items():
             if getattr(self, name) not in known:
                 raise SrTvmError(f"{name} is {getattr(self, name)!r}; {' or '.join(known)} is allowed")
 
     def to_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         files = {name: plain[name] and str(plain[name]) for name in ("init", "teacher")}
+        files["weights"] = dict(self.weights)
         return plain | files | {"architecture": self.architecture.to_json()}
+
+    @property
+    def patches(self) -> set[int]:
+        """The sizes of patches that the run comes to."""
+        return {self.shape(step)[1] for step in (0, self.steps - 1)}
+
+    def shape(self, step: int) -> tuple[int, int]:
+        """How many patches of which size a step learns from."""
+        if not self.late_patch or step < self.steps * (1 - self.late_share):
+            return self.batch, self.patch
+        return max(1, self.batch * self.patch**2 // self.late_patch**2), self.late_patch
+
+    @property
+    def pixels(self) -> int:
+        """How many low-resolution pixels all steps learn from."""
+        late = sum(self.shape(step)[1] != self.patch for step in range(self.steps)) if self.late_patch else 0
+        size, patch = self.shape(self.steps - 1)
+        return (self.steps - late) * self.batch * self.patch**2 + late * size * patch**2
 
     def learning_rate(self, step: int) -> float:
         """Of step 0, 1, ...: a cosine from ``lr`` towards zero at ``steps``, times a straight rise in the warmup."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
@@ -20,6 +21,17 @@ from sr_tvm.training.optimizers import Optimizers
 Body = Callable[[], None]
 # Steps that a GPU does one kernel at a time before it records: libraries choose their kernels and set up in them.
 PLAIN_STEPS = 3
+# Of Charbonnier's loss: below it, a difference counts by its square.
+CHARBONNIER = 1e-3
+
+
+def charbonnier(output: Tensor, wanted: Tensor) -> Tensor:
+    """The mean of sqrt(difference^2 + `CHARBONNIER`^2), Lai et al. 2017."""
+    return ((output - wanted).square() + CHARBONNIER**2).sqrt().mean()
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+LOSS: dict[str, Loss] = {"l1": functional.l1_loss, "charbonnier": charbonnier, "l2": functional.mse_loss}
 
 
 def mixed(model: WDSR, device: torch.device, dtype: torch.dtype) -> None:
@@ -51,7 +63,8 @@ def best_precision(device: torch.device) -> str:
 class Step:
     """Forward, loss, backward, and the optimizers' step.
 
-    The loss is L1 to the truth or, of batches with a teacher's output: (1 - share) L1 to the truth + share L1 to that.
+    The loss is that to the truth or, of batches with a teacher's output: (1 - share) that to the truth + share that to
+    the teacher's.
 
     Args:
         record: makes of a function one that repeats its work on the device, Python left out; None: every step is
@@ -68,7 +81,9 @@ class Step:
         record: Callable[[Body], Body] | None,
         clip: float = 0.0,
         optimizer: str = "muon",
+        loss: str = "l1",
     ) -> None:
+        self.loss = LOSS[loss]
         self.clip, self.weights = clip, list(model.parameters())
         self.model, self.share, self.record = model, share, record
         self.optimizers = Optimizers(dict(model.named_parameters()), lr, device, optimizer)
@@ -85,6 +100,8 @@ class Step:
     def __call__(self, batch: Planes, lr: float) -> None:
         """Change the model by one step on low (N, 3, p, p), high (N, 3, scale p, scale p) and, like high, taught."""
         self.optimizers.rate(lr)
+        if self.batch and self.batch[0].shape != batch[0].shape:
+            self.forget()  # larger patches from now on
         if self.repeat is None:
             self.batch = batch
             self._body()
@@ -96,9 +113,9 @@ class Step:
         self.model.zero_grad(set_to_none=True)
         low, high, *taught = self.batch
         output = self.model(low)
-        loss = functional.l1_loss(output, high)
+        loss = self.loss(output, high)
         for wanted in taught:
-            loss = (1 - self.share) * loss + self.share * functional.l1_loss(output, wanted)
+            loss = (1 - self.share) * loss + self.share * self.loss(output, wanted)
         loss.backward()
         if self.clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.clip)
@@ -137,6 +154,8 @@ def cuda_graph(body: Body) -> Body:
         # Only this thread's calls count: another may be bringing the next batch to the device meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             body()
+    except torch.cuda.OutOfMemoryError:
+        raise  # nothing is wrong with the step
     except RuntimeError as error:
         reason = (str(error).splitlines() or ["no reason told"])[0][:160]
         raise SrTvmError(f"a step cannot be recorded as a CUDA graph ({reason}); use --no-graph") from error

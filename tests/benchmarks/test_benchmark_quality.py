@@ -23,6 +23,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.models import recipe, ship
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
+from sr_tvm.training.settings import Settings
 
 SETS = quality_rows.SETS
 IMAGES = dict(zip(SETS, (5, 14, 100), strict=True))
@@ -104,6 +105,23 @@ def test_what_a_training_computed():
     assert quality_rows.train_macs(searched) == expected
     search["run"]["race_steps"] = 7
     assert quality_rows.train_macs(searched) == expected + 3 * 2 * 16**2 * 7 * small.macs(1, 1)
+
+
+@pytest.mark.parametrize("late", [{}, {"late_patch": 48}, {"late_patch": 200, "late_share": 0.35}])
+def test_what_a_training_saw(late):
+    settings = Settings(ARCHITECTURE, steps=33, **late)
+    assert quality_rows.seen(settings.to_json()) == settings.pixels
+    assert quality_rows.seen({"steps": 10, "batch": 4, "patch": 32}) == 40960  # of before there were late patches
+
+
+def test_the_readme_tells_what_was_seen_where_it_is_known():
+    made = [r | {"shipped": True} for r in rows("a", (38, 33, 32)) + rows("b", (37, 32, 31))]
+    assert "seen" not in quality_readme.table(made)
+    spent = {"minutes": 61.7, "device": "a CPU"}
+    made = [r | {"seen_pixels": 45_000_000, "spent": spent if r["model"] == "a" else None} for r in made]
+    lines = quality_readme.table(made).splitlines()
+    assert lines[0].endswith("| how | LR pixels seen | minutes |")
+    assert lines[2].endswith("| 45 M | 62 of a CPU |") and lines[3].endswith("| 45 M |  |")
 
 
 def test_ten_times_the_steps():

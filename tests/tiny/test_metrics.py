@@ -62,3 +62,13 @@ def test_refusals():
         psnr_y(a[:4, :4], a[:4, :4], 2)
     with pytest.raises(SrTvmError, match="11 x 11"):
         ssim_y(a[:12, :12], a[:12, :12], 2)
+
+
+def test_psnr_is_scikit_images():
+    from skimage.metrics import peak_signal_noise_ratio
+
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, (40, 50, 3), np.uint8) for _ in range(2))
+    inside = np.s_[3:-3, 3:-3]
+    wanted = peak_signal_noise_ratio(luma(a)[inside], luma(b)[inside], data_range=255)
+    assert psnr_y(a, b, 3) == pytest.approx(wanted, rel=1e-12)

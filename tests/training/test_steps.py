@@ -69,6 +69,17 @@ def test_recorded_steps_are_the_plain_ones(begin, monkeypatch):
         assert mine == pytest.approx(theirs)
 
 
+def test_larger_patches_are_recorded_anew(begin):
+    changed = dict(late_patch=24, late_share=0.5)
+    plain, recorded = begin(**changed), begin(**changed)
+    recorded.gradient.record = recorder = Recorder()
+    recorded.gradient.forget()
+    for _ in range(9):
+        plain.advance(), recorded.advance()
+    assert recorder.recorded == 2 and recorder.replayed == 9 - 2 * PLAIN_STEPS
+    assert recorded.gradient.batch[0].shape == (1, 3, 24, 24) and equal(plain.model, recorded.model)
+
+
 def test_a_recording_reads_its_own_tensors(begin, large):
     """A replay does not see the tensors that it is called with: they must be copied to those of the recording."""
     trainer, seen = begin(teacher=large), []
@@ -121,6 +132,22 @@ def test_a_loss_looked_at_seldom_still_stops_the_run(begin, tmp_path):
     with pytest.raises(SrTvmError, match="smaller --lr"):
         trainer.save(tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    "name, wanted",
+    [("l1", lambda d: d.abs().mean()), ("l2", lambda d: (d * d).mean()),
+     ("charbonnier", lambda d: torch.hypot(d, torch.tensor(1e-3)).mean())],
+)  # fmt: skip
+def test_the_kinds_of_loss(name, wanted):
+    torch.manual_seed(0)
+    model = WDSR(SMALL["architecture"])
+    low, high = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        difference = model(low) - high
+    step = Step(model, 1e-3, 0.5, CPU, None, loss=name)
+    step((low, high), 1e-3)
+    assert step.total.item() == pytest.approx(wanted(difference).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])

@@ -63,6 +63,15 @@ def test_training_without_validation(folders, tmp_path):
     assert (place / "weights.safetensors").is_file()
 
 
+def test_what_is_drawn_is_told_in_the_history(folders, tmp_path):
+    more = ["--steps", 4, "--detail", 0.5, "--shuffle", "--weigh", "train=2", "--late-patch", 24, "--late-share", 0.5]
+    done = sr_tvm(*arguments(folders, tmp_path, *more))
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "run/history.json").read_text())["run"]
+    assert told["detail"] == 0.5 and told["shuffle"] is True and told["weights"] == {"train": 2.0}
+    assert (told["late_patch"], told["late_share"]) == (24, 0.5)
+
+
 def test_a_slice_taught_by_what_it_was_cut_from(folders, tmp_path):
     from click.testing import CliRunner
 
@@ -108,6 +117,8 @@ def test_evaluate_prints_one_json_object(folders, tmp_path):
         (["train", "--arch", "wdsr-1x4", "--data", "a", "--validate", "b", "-o", "/dev/null/o"], "cannot write"),
         (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--init", "w.safetensors"], "no such file"),
         (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--teacher", "{train}/0.png"], "not a safe"),
+        (["train", "--arch", "wdsr-1x4", "--data", "a", "-o", "{tmp}/o", "--weigh", "cid22"], "cid22=2 is|=WEIGHT is"),
+        (["train", "--arch", "wdsr-1x4", "--data", "{train}", "-o", "{tmp}/o", "--weigh", "x=2"], "given to 'x'"),
         (["train", "--arch", "wdsr-9x99", "--data", "a", "-o", "{tmp}/o", "--init", "{weights}"], "channels is 99"),
     ],
 )

@@ -63,6 +63,20 @@ def test_results(begin, tmp_path):
     assert trainer.validate(load_weights(tmp_path / "weights.safetensors")) == history["rows"][-1]["psnr"]
 
 
+def test_what_it_took_is_told(begin, tmp_path):
+    """Pixels of all steps, larger patches among them, and minutes over a resume."""
+    changed = dict(late_patch=24, late_share=0.5)  # 5 steps of 2 of 16x16, 4 of one of 24x24
+    first = begin(**changed)
+    for _ in range(3):
+        first.advance()
+    first.seconds = 600.0
+    first.save(tmp_path / CHECKPOINT)
+    train(begin(**changed), tmp_path, ignore)
+    told = json.loads((tmp_path / "spent.json").read_text())
+    assert told["low_resolution_pixels"] == 5 * 2 * 16**2 + 4 * 24**2
+    assert 10 <= told["minutes"] < 11 and told["clock"] == "the processor's" and told["device"]
+
+
 def test_nothing_to_validate_on(folders, tmp_path):
     """The loss of each interval, and no PSNR; validation can be added when the run is resumed."""
     settings = Settings(**SMALL)
@@ -225,3 +239,33 @@ def test_looking_ahead_writes_nothing(tmp_path):
         with pytest.raises(SrTvmError, match="cannot write"):
             look_ahead(Settings(**SMALL), place)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+EVERYTHING = dict(detail=0.5, shuffle=True, weights=(("train", 2.0),), late_patch=24, late_share=0.5)
+
+
+def test_a_run_that_draws_by_detail_and_larger_patches_late_goes_on_too(begin, tmp_path):
+    train(begin(**EVERYTHING), tmp_path / "whole", ignore)
+    parts = begin(**EVERYTHING)
+    for _ in range(6):
+        parts.advance()
+    parts.save(tmp_path / "parts" / CHECKPOINT)
+    train(begin(**EVERYTHING), tmp_path / "parts", ignore)
+    whole, parts = (load_file(tmp_path / where / CHECKPOINT) for where in ("whole", "parts"))
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+    with pytest.raises(SrTvmError, match="began with detail 0.5, now it is 0.0"):
+        look_ahead(Settings(**SMALL), tmp_path / "parts")
+
+
+def test_what_settings_were_before_they_were_there_is_their_default():
+    told = Settings(**SMALL).to_json()
+    assert {name: told[name] for name in loop.LATER} == loop.LATER
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(begin, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(begin(), tmp_path, stop_at(1))
+    tamper(tmp_path / CHECKPOINT, lambda state, told: [told["run"].pop(name) for name in loop.LATER])
+    with pytest.raises(SrTvmError, match="began with shuffle False, now it is True"):
+        look_ahead(Settings(**SMALL | {"shuffle": True}), tmp_path)
+    train(begin(), tmp_path, ignore)
