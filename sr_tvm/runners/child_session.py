@@ -20,6 +20,9 @@ MODULE = "sr_tvm.runners.worker"
 class ChildRunner(Runner):
     """Runs modules on this machine's CPU in a child process: one that crashes or hangs ends that process alone."""
 
+    what = "process that runs modules"
+    leases = False  # whether sessions end by themselves
+
     def __init__(self, threads: int = 1, deadline: float = 30.0) -> None:
         if threads < 1:
             raise SrTvmError(f"threads is {threads}; 1 or more is allowed")
@@ -42,8 +45,6 @@ class ChildRunner(Runner):
         """Where the child process is to work; a server may end its session after ``lease`` seconds."""
         return {"tracker": None, "threads": self.threads}
 
-    leases = False  # whether sessions end by themselves
-
     def wait_until_free(self) -> None:
         """Return when a session may be opened. Raises SrTvmError where that does not come about."""
         return
@@ -52,7 +53,11 @@ class ChildRunner(Runner):
         self.wait_until_free()
         lease = max(hold, self.deadline)
         session = ChildSession(self, self._child(), lease if self.leases else math.inf)
-        session.ask("open", place=self.place(lease))
+        try:
+            session.ask("open", place=self.place(lease))
+        except BaseException:
+            session.kill()
+            raise
         self.opened += 1
         return session
 
@@ -66,8 +71,6 @@ class ChildRunner(Runner):
         # Bound to cores, two of them would share core 0 (docs/devices.md).
         pool = {"TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "TVM_BIND_THREADS": "0"}
         return Child(MODULE, self.what, pool)
-
-    what = "process that runs modules"
 
     def done_with(self, child: Child) -> None:
         """Take back a child process that is in order."""

@@ -28,6 +28,7 @@ class RpcRunner(ChildRunner):
 
     clock = WALL  # the server's own
     what = "RPC client"
+    leases = True  # a server has no other limit for a session that is frozen
 
     def __init__(self, tracker: str, key: str, deadline: float = 60.0, threads: int = 1) -> None:
         tracker_client.parse_address(tracker)
@@ -42,8 +43,6 @@ class RpcRunner(ChildRunner):
     @property
     def where(self) -> str:
         return f"{self.key} at tracker {self.tracker}"
-
-    leases = True  # a server has no other limit for a session that is frozen
 
     def place(self, lease: float) -> dict[str, Any]:
         return {"tracker": self.tracker, "key": self.key, "threads": self.threads, "lease": lease}

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_tvm import files
+from sr_tvm import files, machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
-from sr_tvm.report import host
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
@@ -219,7 +218,7 @@ class Trainer:
             "low_resolution_pixels": self.settings.pixels,
             "minutes": round(self.seconds / 60, 2),
             "clock": "the clock's, beside what else ran there" if on_gpu else "the processor's",
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else host.machine()["cpu"],
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else machine.cpu_name(),
         }
 
 

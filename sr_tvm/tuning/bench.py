@@ -83,6 +83,7 @@ class DeviceBench:
         self.clock = runner.clock
         self.timer = Timer.for_tuning(runner.clock)
         self.sessions_opened = 0
+        self.problem: SrTvmError | None = None  # why a device was given up
         self._lock = threading.Lock()
         self._seats = [_Seat(self) for _ in range(self.parallel)]
         self._free: queue.LifoQueue[_Seat | None] = queue.LifoQueue()
@@ -105,12 +106,13 @@ class DeviceBench:
 
     def measure(self, task: Measurable, candidate: Candidate, cutoff: float | None = None) -> Timing:
         try:
-            module, reference = (self.builder.build(task, what) for what in (candidate, task.default))
+            wanted = (candidate, task.default, task.truth)
+            module, reference, truth = (self.builder.build(task, what) for what in wanted)
         except SrTvmError as error:
             return Timing(error=str(error))
         while (seat := self._free.get()) is not None:
             try:
-                problem = seat.prepare(task)
+                problem = seat.prepare(task, truth)
             except SrTvmError as error:
                 self._give_up(seat, error)
                 continue
@@ -121,8 +123,6 @@ class DeviceBench:
         self._free.put(None)  # for the others that wait
         raise SrTvmError(f"no device is left to measure on: {self.problem}")
 
-    problem: SrTvmError | None = None
-
     def _give_up(self, seat: _Seat, error: SrTvmError) -> None:
         with self._lock:
             self._seats.remove(seat)
@@ -131,9 +131,10 @@ class DeviceBench:
                 self._free.put(None)
 
     def opened(self) -> Session:
+        session = self.runner.open(HOLD_SECONDS)
         with self._lock:
             self.sessions_opened += 1
-        return self.runner.open(HOLD_SECONDS)
+        return session
 
     def abort(self) -> None:
         for seat in self._seats:
@@ -162,7 +163,7 @@ class _Seat:
             self.session, self.task = self.bench.opened(), None
         return self.session
 
-    def prepare(self, task: Measurable) -> str | None:
+    def prepare(self, task: Measurable, truth: Module) -> str | None:
         """Have a session with the task's inputs and its right result; what is wrong with that result, if anything.
 
         Raises:
@@ -171,7 +172,6 @@ class _Seat:
         session = self.open()
         if self.task == task.key:
             return None
-        truth = self.bench.builder.build(task, task.truth)
         try:
             session.place(task.inputs(), truth)
             problem = session.expect(truth, seconds=SLOW_SECONDS)
