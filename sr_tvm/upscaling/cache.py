@@ -24,7 +24,7 @@ from sr_tvm.upscaling.model import ANY_SIZE, Model
 
 TARGET = "cpu"
 # What decides the code that is generated, beside the model: a change in any of these makes a new entry.
-COMPILER = ("frontend", "passes", "regions", "codegen", "targets", "tuning", "build")
+COMPILER = ("frontend", "passes", "regions", "codegen", "targets", "records", "build")
 # Entries are removed, the one that was unused for longest first, until no more than this is left...
 LIMIT_BYTES = 500_000_000
 # ...but none that was used or built so recently: another process may be about to load it. A loaded one may go.
