@@ -17,15 +17,16 @@ from sr_tvm.targets.lowering import Lowering
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A folder of records; ``title`` is what people read of it."""
+    """A folder of records; ``title`` is what people read of it, ``group`` tells folders of equal names apart."""
 
     folder: Path
     title: str
+    group: str = ""
 
     @property
     def label(self) -> str:
         """What the names of its records begin with: no path of this machine, for it goes into artifacts."""
-        return f"{self.folder.name}/"
+        return f"{self.group}{self.folder.name}/"
 
     @cached_property
     def schedules(self) -> Any:
@@ -51,7 +52,8 @@ def open_sources(target: str, folder: str | Path | None, use_shipped: bool) -> t
             own.schedules or schedules.open_database(folder, create=False)  # which says what is missing
         found.append(own)
     if use_shipped:
-        found += [Source(path, f"the shipped tuning log {path.name}") for path in schedules.shipped_folders(target)]
+        shipped = schedules.shipped_folders(target)
+        found += [Source(path, f"the shipped tuning log {path.name}", "shipped/") for path in shipped]
     return tuple(found)
 
 

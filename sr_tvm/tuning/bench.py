@@ -124,6 +124,7 @@ class DeviceBench:
         raise SrTvmError(f"no device is left to measure on: {self.problem}")
 
     def _give_up(self, seat: _Seat, error: SrTvmError) -> None:
+        seat.close()  # nothing else does from now on, and a server would stay taken
         with self._lock:
             self._seats.remove(seat)
             self.problem = error

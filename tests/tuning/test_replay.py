@@ -10,7 +10,7 @@ from tuning_helpers import TARGET, FakeBench
 
 from sr_tvm.build.builder import NoBuilder
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.replay import ReplayRunner
+from sr_tvm.runners.replay import ReplayRunner, ReplaySession
 from sr_tvm.tuning.bench import DeviceBench, Timing
 from sr_tvm.tuning.options import TuneOptions
 from sr_tvm.tuning.tune import tune
@@ -88,3 +88,17 @@ def test_a_device_that_is_lost_loses_no_candidate(recording, tmp_path):
     with DeviceBench(NoBuilder(), runner) as bench:
         result = tune(None, TARGET, tmp_path, OPTIONS, bench=bench, regions=[task()])
     assert rows(result.history) == rows(json.loads(recording.read_text())["history"])
+
+
+def test_a_device_that_is_given_up_is_let_go(monkeypatch):
+    closed = []
+
+    def refuse(self, module, seconds=None):
+        raise SrTvmError("it lacks what the module needs")
+
+    monkeypatch.setattr(ReplaySession, "expect", refuse)
+    monkeypatch.setattr(ReplaySession, "close", lambda self: closed.append(self))
+    with DeviceBench(NoBuilder(), ReplayRunner({}, capacity=2)) as bench:
+        with pytest.raises(SrTvmError, match="no device is left to measure on: it lacks what the module needs"):
+            bench.measure(task(), task().default)
+        assert len(closed) == bench.sessions_opened == 2

@@ -8,10 +8,11 @@ from tuning_helpers import TARGET, FakeBench, module
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm.build import kernels
-from sr_tvm.build.records import Source
+from sr_tvm.build.records import Source, open_sources
 from sr_tvm.build.replay import replay
 from sr_tvm.build.schedule import schedule
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records import schedules
 from sr_tvm.records.schedules import (
     RECORDS,
     WORKLOADS,
@@ -136,6 +137,20 @@ def test_shipped_folders_merge(mod, tuned, tmp_path):
         # Records that were named and not used do not pass for those that were.
         passed_over = "0 of 2 kernels scheduled by the tuning records mine: none of them fits"
         assert kernels.notes(rows, sources, tmp_path / "mine") == (told, passed_over)
+
+
+def test_a_folder_named_like_a_shipped_one_does_not_pass_for_it(mod, tuned, tmp_path, monkeypatch):
+    shipped, mine = tmp_path / "logs" / "toy", tmp_path / "toy"
+    export_best(tuned, shipped, top=1)
+    tune(module(size=20), TARGET, mine, TuneOptions(8, per_generation=4), bench=FakeBench())  # of another network
+    monkeypatch.setattr(schedules, "shipped_folders", lambda target: (shipped,))
+    sources = open_sources("cpu", mine, use_shipped=True)
+    rows = kernels.rows(schedule(mod, TARGET, sources), "cpu")
+    assert all(row["record"].startswith("shipped/toy/") for row in rows)
+    assert kernels.notes(rows, sources, mine) == (
+        "2 of 2 kernels scheduled by the shipped tuning log toy",
+        "0 of 2 kernels scheduled by the tuning records toy: none of them fits",
+    )
 
 
 def test_export_of_nothing(tmp_path):
