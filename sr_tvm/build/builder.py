@@ -62,9 +62,15 @@ class NoBuilder:
 
 class ChildBuilder:
     """A :class:`Builder` with up to ``workers`` child processes; one that crashes, or is not done within ``deadline``
-    seconds, is an error of its candidate. Files lie in a folder that goes with the builder."""
+    seconds, is an error of its candidate. Files lie in a folder that goes with the builder.
+
+    Raises:
+        SrTvmError: ``workers`` is below 1; and from :meth:`build`, the candidate can't be built.
+    """
 
     def __init__(self, workers: int = 1, deadline: float = DEADLINE_SECONDS) -> None:
+        if workers < 1:
+            raise SrTvmError(f"workers is {workers}; 1 or more is allowed")
         self.deadline = deadline
         self.built = 0  # modules that were not in the cache
         self._folder = tempfile.TemporaryDirectory(prefix="sr-tvm-build-")

@@ -100,13 +100,14 @@ def command(
     from sr_tvm.tuning.region_task import OPEN_SIZE, find_regions
     from sr_tvm.tuning.tune import tune
 
+    runner = RpcRunner(tracker, key, deadline, threads) if tracker and key else ChildRunner(threads, deadline)
+    runner.wait_until_free()  # an unknown key is told before any work
     fused, regions = find_regions(import_onnx(loaded, shapes), preset)
     if is_open(shapes):
         if not regions:
             raise SrTvmError(f"nothing of {model} streams at any size; fix it with --input-shape, say 1x3x360x640")
         size = "x".join(map(str, OPEN_SIZE[1:]))
         click.echo(f"note: kernels for any size, measured at {size}; with --input-shape those for one size", err=True)
-    runner = RpcRunner(tracker, key, deadline, threads) if tracker and key else ChildRunner(threads, deadline)
     workers = min(parallel or runner.capacity, machine.cores())
     with DeviceBench(ChildBuilder(workers, deadline), runner, parallel) as bench, _bar(trials) as tick:
         if tracker:

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sr_tvm.cli.tune import command
 from sr_tvm.errors import SrTvmError
+from sr_tvm.runners.tracker import start_server, start_tracker
 
 
 def run(*args):
@@ -75,3 +76,17 @@ def test_kernels_for_any_size_and_for_one(open_model, tmp_path):
     assert shapes == [[1, 3, "h", "w"], [1, 3, 16, 24]]
     history = json.loads((folder / "tuning.json").read_text())["history"]
     assert len(history) == 4 and all("decisions" in row for row in history)
+
+
+def test_on_servers_of_a_tracker(open_model, tmp_path):
+    with start_tracker() as tracker, start_server(tracker, "box"), start_server(tracker, "box"):
+        where = (open_model, "--target", "cpu", "--input-shape", "1x3x24x32", "--trials", 4, "--tracker", tracker)
+        unknown = run(*where, "-o", tmp_path / "none", "--key", "phone").exception
+        assert isinstance(unknown, SrTvmError)
+        assert "no server has the key 'phone'; it knows box (2 free)" in str(unknown)
+        assert not (tmp_path / "none").exists()
+        done = run(*where, "-o", tmp_path / "db", "--key", "box", "--json")
+        assert done.exit_code == 0, done.output
+    assert f"note: measuring on 2 server(s) of box at {tracker}" in done.output
+    trials = json.loads((tmp_path / "db" / "tuning.json").read_text())["history"]
+    assert len(trials) == 4 and any(row["error"] is None for row in trials)
