@@ -18,6 +18,7 @@ from row_cases import PROCESSORS, Banded, Decided, decided, narrowest
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region, Result
+from sr_tvm.targets.cpu.rows.decide import Decider
 from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
 from sr_tvm.targets.cpu.rows.layout import Layout
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
@@ -114,7 +115,7 @@ DEEP = wdsr(blocks=8, width=5, scale=3)
 @pytest.mark.parametrize("mcpu, processor", [("haswell", AVX2), ("x86-64", Processor(4, 16))])
 def test_a_deep_net_in_narrow_strips(mcpu: str, processor: Processor) -> None:
     """Optimised fully, for vectors that any x86 machine with AVX2 has."""
-    piece = PieceDecisions(narrowest(DEEP, processor.lanes, 2), 2, RowLowering(processor).tiles())
+    piece = PieceDecisions(narrowest(DEEP, processor.lanes, 2), 2, Decider(processor).tiles())
     lowering = Decided(RowLowering(processor), Decisions((), (piece,)))
     for size in [(1, 1, 1), (1, 2, 137), (2, 40, 2), (1, 33, 90)]:
         check(lowering, DEEP, size, ANY, {"kind": "llvm", "mcpu": mcpu})

@@ -12,6 +12,7 @@ from region_nets import wdsr
 from row_cases import Decided, narrowest
 from test_plain_phone import net
 
+from sr_tvm.targets.cpu.rows.decide import Decider
 from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 from sr_tvm.targets.cpu.rows.machine import Processor, processor_of
@@ -50,7 +51,7 @@ def test_it_is_right_on_a_phone() -> None:
 @needs_qemu
 def test_it_is_right_on_a_phone_in_strips() -> None:
     region = wdsr(2, 13, 2)
-    piece = PieceDecisions(narrowest(region, 4, 2), 2, RowLowering(NEON).tiles())
+    piece = PieceDecisions(narrowest(region, 4, 2), 2, Decider(NEON).tiles())
     check_emulated(Decided(RowLowering(NEON), Decisions((), (piece,))), region, [(1, 9, 61)])
 
 

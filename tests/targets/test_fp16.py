@@ -78,7 +78,7 @@ def test_a_processor_without_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(SrTvmError, match="its processor, znver4, lacks the instructions LLVM calls avx512fp16"):
         registry.get("cpu").computing_in("float16")
     monkeypatch.setattr(cpu.Cpu, "tvm_target", lambda _: tvm.target.Target(SAPPHIRE_RAPIDS))
-    assert registry.get("cpu").computing_in("float16").lowering().layout(64).lanes == 32
+    assert registry.get("cpu").computing_in("float16").lowering().decider.layout(64).lanes == 32
 
 
 def test_a_phone_without_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.data import from_data, region_hash, to_data
 from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Result, Source
 from sr_tvm.targets.cpu.rows.choices import FIELDS, fields_of
+from sr_tvm.targets.cpu.rows.decide import Decider
 from sr_tvm.targets.cpu.rows.decisions import Decisions
 from sr_tvm.targets.cpu.rows.element import FLOAT16
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
@@ -57,7 +58,7 @@ def region():
 
 @pytest.fixture(scope="module")
 def space(region):
-    return RowSpace(RowLowering(MACHINE), region, SHAPE)
+    return RowSpace(Decider(MACHINE), region, SHAPE)
 
 
 def drawn(space, count, seed=0):
@@ -90,7 +91,7 @@ def test_every_genome_is_valid(space):
 
 @pytest.mark.parametrize("shape", [(1, None, None), (2, 5, 7)])
 def test_unknown_and_tiny_sizes(region, shape):
-    space = RowSpace(RowLowering(MACHINE), region, shape)
+    space = RowSpace(Decider(MACHINE), region, shape)
     for genome in drawn(space, 10):
         valid(space, genome)
 
@@ -98,7 +99,7 @@ def test_unknown_and_tiny_sizes(region, shape):
 def test_region_without_a_place_to_cut():
     region = blocks(count=0)
     alone = Region(region.nodes[:3], (Result("head"),))
-    space = RowSpace(RowLowering(MACHINE), alone, SHAPE)
+    space = RowSpace(Decider(MACHINE), alone, SHAPE)
     assert space.candidates == [] and {g.cuts for g in drawn(space, 12)} == {()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 from sr_tvm.codegen.kernel import Kernel, Shape
@@ -11,8 +10,8 @@ from sr_tvm.regions.cut import Cutter, Piece
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import winograd_gemm, worth
 from sr_tvm.targets.cpu.rows.choices import narrowest
-from sr_tvm.targets.cpu.rows.cost import Estimate, estimate
-from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.decide import Decider
+from sr_tvm.targets.cpu.rows.decisions import Decisions
 from sr_tvm.targets.cpu.rows.element import FLOAT32, Element, check_range
 from sr_tvm.targets.cpu.rows.kernel import stream_kernel
 from sr_tvm.targets.cpu.rows.layout import Layout
@@ -20,10 +19,7 @@ from sr_tvm.targets.cpu.rows.machine import Processor
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.space import RowSpace
 from sr_tvm.targets.cpu.rows.stages import build_stages
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 from sr_tvm.targets.lowering import Lowering
-
-MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic
 
 
 class RowLowering(Lowering[Decisions]):
@@ -32,7 +28,8 @@ class RowLowering(Lowering[Decisions]):
     name = "rows"
 
     def __init__(self, processor: Processor, winograd: bool = True, element: Element = FLOAT32) -> None:
-        self.processor, self.winograd, self.element = processor, winograd, element
+        self.processor, self.element = processor, element
+        self.decider = Decider(processor, winograd, element)
 
     @property
     def hardware(self) -> dict[str, int]:
@@ -40,49 +37,9 @@ class RowLowering(Lowering[Decisions]):
         facts = {"lanes": self.processor.lanes, "registers": self.processor.registers}
         return facts if self.element == FLOAT32 else {**facts, "element_bytes": self.element.bytes}
 
-    def on(self, processor: Processor) -> RowLowering:
-        """The same lowering for another processor."""
-        return RowLowering(processor, self.winograd, self.element)
-
-    def layout(self, width: int, phases: int | None = None) -> Layout:
-        phases = phases or (2 if self.winograd else 1)
-        lanes = self.processor.lanes * FLOAT32.bytes // self.element.bytes
-        return Layout(lanes, phases, phases, width, self.element)
-
-    def tiles(self) -> Tiles:
-        """Tiles of 16 accumulators where there are 32 registers, which searches found 4 to 5 % faster than fuller ones;
-        of 12 where there are 16. Winograd's products, three channels to a tile, take 24 and 12."""
-        many = self.processor.registers > 16
-        winograd = 3 if self.winograd else 0
-        return Tiles(16 if many else 12, winograd, lines=2 if many else 1, pairs=many, chunk=96, unroll=2)
-
     def decide(self, region: Region, shape: Shape) -> Decisions:
-        """The cost model's choice, by dynamic programming over the cuts."""
-        cutter = Cutter(region)
-        edges = [0, *cutter.candidates(), len(region.nodes)]
-        width = shape[2]
-
-        @cache
-        def cost(a: int, b: int) -> Estimate:
-            piece = cutter.piece(edges[a], edges[b]).region
-            if not piece.results:
-                return Estimate(0.0, self.layout(0).block)
-            if worth(piece, shape, self.processor.l2_bytes):
-                return Estimate(0.0, self.layout(0).block)  # its channels are too many to stream
-            return estimate(piece, width, self.processor, self.layout(self.layout(0).block), self.winograd)
-
-        best: list[tuple[float, int]] = [(0.0, 0)]
-        for b in range(1, len(edges)):
-            ways = [(best[a][0] + cost(a, b).cost, a) for a in range(max(0, b - MOST_SPAN), b)]
-            best.append(min(ways))
-        spans: list[tuple[int, int]] = []
-        b = len(edges) - 1
-        while b:
-            spans.insert(0, (best[b][1], b))
-            b = best[b][1]
-        spans = [span for span in spans if cutter.piece(edges[span[0]], edges[span[1]]).region.results]
-        pieces = [PieceDecisions(cost(*span).width, self.layout(0).phases, self.tiles()) for span in spans]
-        return Decisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))
+        """The cost model's choice, see :class:`~sr_tvm.targets.cpu.rows.decide.Decider`."""
+        return self.decider.decide(region, shape)
 
     def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
         """Make the kernels as decided, one a piece."""
@@ -99,7 +56,7 @@ class RowLowering(Lowering[Decisions]):
                 lanes, registers = self.processor.lanes, self.processor.registers
                 kernel = winograd_gemm(piece.region, shape, kernel_name, lanes, registers, self.processor.l2_bytes)
             if kernel is None:
-                layout = self.layout(decided.width, decided.phases)
+                layout = self.decider.layout(decided.width, decided.phases)
                 kernel = stream_kernel(piece.region, shape, kernel_name, layout, decided.tiles, by_rows=by_rows)
             kernels.append(kernel)
         return kernels
@@ -113,7 +70,7 @@ class RowLowering(Lowering[Decisions]):
         return frozenset(found)
 
     def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> RowSpace:
-        return RowSpace(self, region, shape, known)
+        return RowSpace(self.decider, region, shape, known)
 
     def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
         """Whether there is a piece for each cut, and strips of whole column blocks are wider than the halo."""

@@ -8,18 +8,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import worth
 from sr_tvm.targets.cpu.rows.choices import Choices, fields_of, piece_of
+from sr_tvm.targets.cpu.rows.decide import Decider
 from sr_tvm.targets.cpu.rows.decisions import Decisions
 from sr_tvm.targets.lowering import DecisionSpace
-
-if TYPE_CHECKING:
-    from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
 P_CUTS, P_EVERYWHERE = 0.35, 0.5  # a mutation of the cuts; else, of a decision in all pieces rather than in one
 MOST_CHANGE = 2.5  # how far a random machine's cache and memory are from this one's
@@ -37,21 +35,21 @@ def key_of(decisions: Decisions) -> str:
 class RowSpace(DecisionSpace[Decisions]):
     """The :class:`Decisions` of one region as genomes."""
 
-    def __init__(self, lowering: RowLowering, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
-        self.lowering, self.region, self.shape = lowering, region, shape
+    def __init__(self, decider: Decider, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
+        self.decider, self.region, self.shape = decider, region, shape
         self.cutter = Cutter(region)
         self.candidates = self.cutter.candidates()
         self.choices = cache(self._choices)
-        self.default = self.repair(lowering.decide(region, shape))
+        self.default = self.repair(decider.decide(region, shape))
         self.known = [self.repair(decisions) for decisions in known]
 
     def _choices(self, begin: int, end: int) -> Choices | None:
         """None for a span that makes nothing."""
-        piece, machine = self.cutter.piece(begin, end).region, self.lowering.processor
+        piece, machine = self.cutter.piece(begin, end).region, self.decider.processor
         if not piece.results:
             return None
         layer = worth(piece, self.shape, machine.l2_bytes)
-        return Choices.of(piece, self.shape, machine.lanes, machine.registers, self.lowering.winograd, layer)
+        return Choices.of(piece, self.shape, machine.lanes, machine.registers, self.decider.winograd, layer)
 
     def spans(self, cuts: Iterable[int]) -> list[Span]:
         """The pieces between cuts; where a cut would leave a piece that makes nothing, it is left out."""
@@ -93,7 +91,7 @@ class RowSpace(DecisionSpace[Decisions]):
 
     def random(self, rng: Random) -> Decisions:
         """What the cost model would choose for another machine, with cuts moved and other tiles."""
-        machine = self.lowering.processor
+        machine = self.decider.processor
         scales = [MOST_CHANGE ** rng.uniform(-1, 1) for _ in range(3)]
         other = replace(
             machine,
@@ -101,7 +99,7 @@ class RowSpace(DecisionSpace[Decisions]):
             l3_bytes_per_fma=machine.l3_bytes_per_fma * scales[1],
             memory_bytes_per_fma=machine.memory_bytes_per_fma * scales[2],
         )
-        decided = self.lowering.on(other).decide(self.region, self.shape)
+        decided = replace(self.decider, processor=other).decide(self.region, self.shape)
         for _ in range(rng.randrange(4) if self.candidates else 0):
             decided = self.build(self._other_cuts(decided, rng), partial(self.nearest, decided))
         drawn: Fields = {}
