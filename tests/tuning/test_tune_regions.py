@@ -23,6 +23,7 @@ from sr_tvm.regions.region import Conv, Pointwise, Region, Result, Source
 from sr_tvm.runners.child_session import ChildRunner
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets import registry
+from sr_tvm.targets.cpu.rows.decide import Decider
 from sr_tvm.targets.cpu.rows.decisions import Decisions
 from sr_tvm.targets.cpu.rows.machine import Processor
 from sr_tvm.targets.cpu.rows.space import key_of
@@ -122,9 +123,14 @@ def test_other_defaults_begin_a_new_search_with_the_old_record(tmp_path):
     before, _ = search(tmp_path)
     old = found(tmp_path)
     other = task(machine=Processor(8, 16, l2_bytes=1 << 22))
-    other.lowering.decide = lambda *of: space().build((1, 3, 5), lambda _: plain)
     plain = {"width": 64, "phases": 1, "registers": 4, "winograd": 0, "lines": 1}
     plain |= {"pairs": False, "chunk": 48, "unroll": 1}
+
+    class Other(Decider):
+        def decide(self, region, shape):
+            return space().build((1, 3, 5), lambda _: plain)
+
+    other.lowering.decider = Other(other.lowering.processor)
     after, result = search(tmp_path, trials=1, tasks=[other])
     assert result.trials == 1 and after != before[:1] and found(tmp_path) == old
     after, result = search(tmp_path, trials=2, tasks=[other])
