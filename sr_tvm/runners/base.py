@@ -16,7 +16,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.measurement import Measurement
 from sr_tvm.records.module import Module
 from sr_tvm.runners import elf
-from sr_tvm.runners.timer import MEDIAN, THREAD_CPU, WALL, Timer
+from sr_tvm.runners.timer import DEVICE, MEDIAN, THREAD_CPU, WALL, Timer
 from sr_tvm.tensor import shape_text
 
 # A bench's sample should last several ms: shorter ones are mostly the noise of the clock and the scheduler.
@@ -110,8 +110,9 @@ class Session(ABC):
 
         One that takes any size must be fixed to one: ``artifact.at(...)``. So also for :meth:`per_operator`.
         """
-        timer = Timer(self.runner.clock, repeats, SAMPLE_MS, MEDIAN)
-        found = self.time(self.runner.module(artifact), timer, random_inputs(artifact, seed))
+        module = self.runner.module(artifact)
+        timer = Timer(self.runner.clock_on(module.device), repeats, SAMPLE_MS, MEDIAN)
+        found = self.time(module, timer, random_inputs(artifact, seed))
         conditions = {
             **self.runner.conditions(self),
             "threads": self.runner.threads,
@@ -144,6 +145,10 @@ class Runner(ABC):
     @abstractmethod
     def clock(self) -> str:
         """What :class:`Timer` should measure by here."""
+
+    def clock_on(self, device: str) -> str:
+        """What :class:`Timer` should measure by for modules of a kind of device."""
+        return self.clock if device == "cpu" else DEVICE
 
     @abstractmethod
     def open(self, hold: float = 0.0) -> Session:
