@@ -121,7 +121,7 @@ class Session(ABC):
             "runs_per_sample": found.number,
         }
         samples = [seconds * 1e3 for seconds in found.samples]
-        return measurement(self.runner.name, artifact, samples, conditions)
+        return measurement(self.runner.measured_on(self), artifact, samples, conditions)
 
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
         """Time of each kernel as {"kernel": name, "ms": median total per inference, "calls": per inference}."""
@@ -153,6 +153,10 @@ class Runner(ABC):
     @abstractmethod
     def open(self, hold: float = 0.0) -> Session:
         """Open a session for one call, or to be held for ``hold`` seconds. Raises SrTvmError where none can be had."""
+
+    def measured_on(self, session: Session) -> str:
+        """The name of the device that the session's last module ran on."""
+        return str(session.info().get("opencl") or self.name)
 
     def conditions(self, session: Session) -> dict[str, Any]:
         """What a measurement tells of the device and the method."""

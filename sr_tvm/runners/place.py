@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tvm
+from tvm.rpc.base import RPC_SESS_MASK
 
 from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
@@ -68,7 +69,8 @@ class LocalPlace(Place):
         self.threads, self.where, self.device = threads, "this machine", tvm.cpu(0)
 
     def info(self) -> dict[str, Any]:
-        return {"tvm": tvm.__version__, "machine": machine.machine(), "cpu": machine.cpu_name()}
+        here = {"tvm": tvm.__version__, "machine": machine.machine(), "cpu": machine.cpu_name()}
+        return {**here, **_gpu(self.device)}
 
     def use(self, device: str, target: str) -> None:
         """Work on this machine's OpenCL device from now on, or on its CPU."""
@@ -104,6 +106,15 @@ class LocalPlace(Place):
         return vm.per_kernel(machine, repeats, self.threads, self.device)
 
 
+def _gpu(device: Any) -> dict[str, str]:
+    """The name of an OpenCL device, as ``opencl``; nothing for a CPU."""
+    kind = tvm.device(backend.KIND).dlpack_device_type()
+    # Behind RPC the number of the session is added, in multiples of a power of two.
+    if device.dlpack_device_type() % RPC_SESS_MASK != kind:
+        return {}
+    return {backend.KIND: str(device.device_name)}
+
+
 def _evaluate(
     owner: Any, name: str, arguments: Sequence[Any], device: Any, number: int, repeats: int
 ) -> list[float]:  # fmt: skip
@@ -130,6 +141,7 @@ class RpcPlace(Place):
         self.where = f"the server {key!r} at {host}:{port}"
         self.facts = self._handshake()
         self.loaded: dict[str, tuple[str, Any]] = {}
+        self.device = self.remote.cpu(0)
         self._alarm = self.function("sr_tvm.server.alarm")
         self.use_threads(threads)
 
@@ -176,7 +188,7 @@ class RpcPlace(Place):
             raise SrTvmError(f"{self.where} uses {got} threads; {count} were asked for")
 
     def info(self) -> dict[str, Any]:
-        return self.facts
+        return {**self.facts, **_gpu(self.device)}
 
     def use(self, device: str, target: str) -> None:
         self.device = self.remote.device(device, 0)
