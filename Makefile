@@ -43,8 +43,8 @@ tune: venv ## tune the shipped model: make tune TARGET=cpu
 models: venv ## train and ship everything in models/: make models ARGS="--data DIR" (models/README.md)
 	$(BIN)/python models/train.py $(ARGS)
 
-system-deps: ## what pip can't install (Debian): a C++ compiler for torch.compile in the peers benchmark, an emulator for the Arm tests
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ qemu-user-static
+system-deps: ## what pip can't install (Debian): a C++ compiler, an emulator for the Arm tests, OpenCL on the CPU and a checker of its kernels
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ qemu-user-static ocl-icd-libopencl1 pocl-opencl-icd oclgrind
 
 clean: ## remove what the build made
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
