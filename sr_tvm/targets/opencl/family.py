@@ -13,6 +13,10 @@ from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets.cpu import android
+from sr_tvm.targets.opencl.decisions import LOCAL
+from sr_tvm.targets.opencl.images import AllocateImages
+from sr_tvm.targets.opencl.lowering import OpenClLowering
+from sr_tvm.targets.opencl.source import Mended
 from sr_tvm.targets.target import Capabilities, Target
 
 ANDROID = "android"
@@ -27,13 +31,17 @@ LINUX = {"x86_64": "x86", "aarch64": "arm"}
 
 @dataclass(frozen=True)
 class OpenCl(Target):
-    """Stock default schedules for GPUs; the library holds the OpenCL C source, which the driver compiles on loading.
+    """Regions by our lowering, the rest by stock schedules; the library holds OpenCL C, which the driver compiles.
 
     Attributes:
+        storage: what values between kernels lie in where nobody tuned: "buffer" or "image".
+        weights: where kernels read their weights where nobody tuned: "local" or "global" memory.
         host: the machine whose CPU calls the kernels, a name of HOSTS: "android" for phones, "x86" or "arm" for Linux.
     """
 
     gpu: ClassVar[dict[str, Any]]
+    storage: ClassVar[str]
+    weights: ClassVar[str] = LOCAL
     link_options = android.PAGES
     host: str = ANDROID
 
@@ -42,7 +50,7 @@ class OpenCl(Target):
         run = "cross-compiled: run it over RPC on an Android device whose TVM RPC server has OpenCL"
         if self.host != ANDROID:
             run = f"called by a Linux machine's CPU ({self.host}): runs on that machine's OpenCL device"
-        return ("OpenCL on buffers with stock default schedules: not yet optimised for this GPU", run)
+        return (run,)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -70,3 +78,17 @@ class OpenCl(Target):
     def schedule_rules(self) -> tuple[dlight.ScheduleRule, ...]:
         gpu = dlight.gpu
         return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+
+    def lowering(self) -> OpenClLowering:
+        return OpenClLowering(storage=self.storage, weights=self.weights)
+
+    def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
+        return (*super().dataflow_lower(), AllocateImages())
+
+    def compile(self, mod: tvm.IRModule) -> Any:
+        with Mended(mod):
+            return super().compile(mod)
+
+    def object(self, mod: tvm.IRModule, path: Path) -> None:
+        with Mended(mod):
+            super().object(mod, path)

@@ -91,7 +91,7 @@ class StageKernel:
         self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}
         self.results = [(r, Memory(self.b, values[r.value, r.shuffle], *size)) for r in region.results]
         self.registers: dict[str, tirx.Var] = {}
-        self.blocks: dict[tuple[str, str], Block] = {}
+        self.blocks: dict[tuple[str, int], Block] = {}  # by convolution and number of its input
         for step in self.steps:
             for product in step.convs if isinstance(step, Sum) else ():
                 self._pack(product)
@@ -120,14 +120,14 @@ class StageKernel:
         if product.hidden is not None:
             between = [p for node in product.hidden.arithmetic for p in node.parameters]
             rows = weights.by_hidden(product.hidden.expand, between, conv.weight)
-            self.blocks[conv.name, ""] = Block(rows[None])
+            self.blocks[conv.name, 0] = Block(rows[None])
             return
         dense = conv.weight.astype(np.float64)
         if conv.groups > 1 and not self._by_group(conv):
             dense = weights.ungrouped(dense, conv.groups)
         shares = np.split(dense, self.splits)
         first = 0
-        for name in conv.inputs:
+        for i, name in enumerate(conv.inputs):
             channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
             parts = [share[:, first : first + channels] for share in shares]
             first += channels
@@ -139,7 +139,7 @@ class StageKernel:
                 if numbers.shape[2] > self._local_vectors:
                     step = -(-channels // LANES)
                     numbers = np.stack([weights.by_groups(part) for part in parts])
-            self.blocks[conv.name, name] = Block(numbers, step)
+            self.blocks[conv.name, i] = Block(numbers, step)
 
     def _parameters(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
         """Numbers of which there is one a channel: where each begins, in vectors, and all of them."""
@@ -305,7 +305,7 @@ class StageKernel:
 
     def _from_registers(self, made: tirx.Var, conv: Conv) -> None:
         outputs = self.groups(conv.channels)
-        for name in conv.inputs:
+        for i, name in enumerate(conv.inputs):
 
             def turn(_: Expr, fetch: Fetch, name: str = name) -> None:
                 for c in range(self.region.by_name[name].channels):
@@ -313,7 +313,7 @@ class StageKernel:
                     for group in range(outputs):
                         self._add(made, group, fetch(c * outputs + group), factors)
 
-            self._turns(self.blocks[conv.name, name], turn)
+            self._turns(self.blocks[conv.name, i], turn)
 
     def _hidden(self, made: tirx.Var, product: Product) -> None:
         assert product.hidden is not None
@@ -342,13 +342,13 @@ class StageKernel:
                 for group in range(outputs):
                     self._add(made, group, fetch(used + lane * outputs + group), factors)
 
-        self._turns(self.blocks[product.conv.name, ""], turn)
+        self._turns(self.blocks[product.conv.name, 0], turn)
 
     def _from_memory(self, made: tirx.Var, conv: Conv) -> None:
         b, (tall, wide) = self.b, conv.weight.shape[2:]
         outputs = self.groups(conv.channels)
-        for name in conv.inputs:
-            block, view = self.blocks[conv.name, name], self._view(name, wide // 2)
+        for i, name in enumerate(conv.inputs):
+            block, view = self.blocks[conv.name, i], self._view(name, wide // 2)
             channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
             groups = -(-channels // LANES)
             begin: Expr = b.integer(0)
