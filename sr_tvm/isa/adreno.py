@@ -117,9 +117,11 @@ def instruction(line: str) -> Instruction:
 
 
 def _size(op: str, operands: str) -> int:
+    if preloaded := re.match(r"ldc\.(\d+)\.k", op):  # vectors of 16 bytes, into the constant file
+        return 16 * int(preloaded[1])
     width = re.search(r"\.[fusb](8|16|32|64)\b", op) or re.search(r"\([fus](8|16|32)\)", operands)
     each = _BYTES[width[1]] if width else 4
     if lanes := re.search(r"\(([xyzw]{1,4})\)", operands):
         return each * len(lanes[1])
     count = re.search(r", (\d+)$", operands)
-    return each * (int(count[1]) if count else 1)
+    return each * (max(1, int(count[1])) if count else 1)

@@ -19,6 +19,7 @@ class Gpu:
         family: "adreno" or "mali".
         mesa_id: what Mesa's drm-shim takes for it.
         warp: work-items of a wave where the compiler's statistics don't say.
+        stands_for: "" or why another GPU's code is taken for it.
         rates: published figures, each with its source (see gpus.json); a figure that nobody published is not there.
     """
 
@@ -26,6 +27,7 @@ class Gpu:
     family: str
     mesa_id: str
     warp: int
+    stands_for: str
     rates: dict[str, dict[str, Any]]
 
     def rate(self, key: str) -> float | None:
@@ -38,9 +40,11 @@ class Gpu:
 def _all() -> dict[str, Gpu]:
     text = (resources.files(__package__) / "gpus.json").read_text(encoding="utf-8")
     rows = json.loads(text)["gpus"]
-    return {
-        name: Gpu(name, row["family"], row["mesa_id"], row["warp"], row.get("rates", {})) for name, row in rows.items()
-    }
+    made = {}
+    for name, row in rows.items():
+        rates = row.get("rates", {})
+        made[name] = Gpu(name, row["family"], row["mesa_id"], row["warp"], row.get("stands_for", ""), rates)
+    return made
 
 
 def names() -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import tvm
 from tvm.s_tir import dlight
 
 from sr_tvm.targets.cpu import android
+from sr_tvm.targets.opencl import device_code
 from sr_tvm.targets.target import Capabilities, Target
 
 
@@ -34,3 +36,8 @@ class OpenCl(Target):
     def schedule_rules(self) -> tuple[dlight.ScheduleRule, ...]:
         gpu = dlight.gpu
         return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+
+    def build(self, mod: tvm.IRModule, folder: Path) -> str:
+        library = super().build(mod, folder)
+        device_code.save(mod, self.tvm_target(), self.dataflow_lower(), folder)
+        return library
