@@ -72,9 +72,7 @@ def _read(kernel: _Kernel, line: str) -> None:
 
 
 def _finished(kernel: _Kernel) -> tuple[str, list[Instruction], list[tuple[int, int]], Statistics]:
-    loops = [
-        (kernel.labels[label], at) for at, label in kernel.branches if kernel.labels.get(label, at + 1) <= at
-    ]
+    loops = [(kernel.labels[label], at) for at, label in kernel.branches if kernel.labels.get(label, at + 1) <= at]
     stats, listed = kernel.stats, kernel.instructions
     wave = None if "double_threadsize" not in stats else 128 if stats["double_threadsize"] else 64
     statistics = Statistics(

@@ -77,9 +77,9 @@ class Count:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The larger of both floors: a kernel computes while it loads. No phone was asked."""
-        floors = [f for f in (self.arithmetic_ms, self.memory_ms) if f is not None]
-        return max(floors) if floors else None
+        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: a rate is not known."""
+        arithmetic, memory = self.arithmetic_ms, self.memory_ms
+        return None if arithmetic is None or memory is None else max(arithmetic, memory)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, with what follows from it."""

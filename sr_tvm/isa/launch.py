@@ -45,8 +45,8 @@ class Loop:
             SrTvmError: a field is missing or of another type.
         """
         value = expect(value, dict, where)
-        inner = expect(value.get("inner", []), (list, tuple), f"{where}: inner")
-        numbers = {k: expect(value.get(k, 0), (int, float), f"{where}: {k}") for k in ("multiplies", "macs", "stores")}
+        inner = expect(value.get("inner", []), list, f"{where}: inner")
+        numbers = {k: expect(value.get(k, 0), float, f"{where}: {k}") for k in ("multiplies", "macs", "stores")}
         loops = tuple(cls.from_json(v, f"{where}: inner[{i}]") for i, v in enumerate(inner))
         return cls(expect(value.get("extent"), int, f"{where}: extent", 0), **numbers, inner=loops)
 
@@ -91,19 +91,22 @@ class Launch:
             SrTvmError: a field is missing or of another type.
         """
         value = expect(value, dict, where)
-        sizes = {}
-        for key in ("groups", "local_size"):
-            axes = expect(value.get(key), (list, tuple), f"{where}: {key}")
-            sizes[key] = tuple(expect(n, int, f"{where}: {key}", 1) for n in axes)
-        moved = {}
-        for key in ("read", "written"):
+
+        def axes(key: str) -> tuple[int, int, int]:
+            x, y, z = (*expect(value.get(key), list, f"{where}: {key}", 1), 1, 1)[:3]
+            return (*(expect(n, int, f"{where}: {key}", 1) for n in (x, y, z)),)  # type: ignore[return-value]
+
+        def moved(key: str) -> dict[str, float]:
             parts = expect(value.get(key), dict, f"{where}: {key}")
-            moved[key] = {str(k): float(expect(v, (int, float), f"{where}: {key}")) for k, v in parts.items()}
+            return {str(k): float(expect(v, float, f"{where}: {key}")) for k, v in parts.items()}
+
         return cls(
-            expect(value.get("name"), str, f"{where}: name"),
-            **sizes,
-            **moved,
+            name=expect(value.get("name"), str, f"{where}: name"),
+            groups=axes("groups"),
+            local_size=axes("local_size"),
+            read=moved("read"),
+            written=moved("written"),
             body=Loop.from_json(value.get("body", {}), f"{where}: body"),
-            footprint=float(expect(value.get("footprint", 0), (int, float), f"{where}: footprint")),
+            footprint=float(expect(value.get("footprint", 0), float, f"{where}: footprint")),
             problem=expect(value.get("problem", ""), str, f"{where}: problem"),
         )

@@ -84,7 +84,9 @@ def _parents(loops: Sequence[tuple[int, int]]) -> list[int]:
     made = []
     for at, (first, last) in enumerate(loops):
         around = [
-            (l - f, i) for i, (f, l) in enumerate(loops) if i != at and f <= first and last <= l and (f, l) != (first, last)
+            (l - f, i)
+            for i, (f, l) in enumerate(loops)
+            if i != at and f <= first and last <= l and (f, l) != (first, last)
         ]
         made.append(min(around)[1] if around else -1)
     return made

@@ -100,7 +100,19 @@ def _program() -> Path:
     with files.atomic_file(path) as partial, tempfile.TemporaryDirectory() as scratch:
         text = Path(scratch) / "probe.c"
         text.write_text(source, encoding="utf-8")
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", _TRIPLE, "-O1", "-o", str(partial), str(text), "-ldl"]
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            _TRIPLE,
+            "-O1",
+            "-o",
+            str(partial),
+            str(text),
+            "-ldl",
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=ZIG_SECONDS, check=False)
         except subprocess.TimeoutExpired:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import tirx
 
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa.launch import Launch, Loop
 
 _MEMORIES = {"": "global", "global": "global", "shared": "local", "shared.dyn": "local", "constant": "constant"}
-_AXES = ("x", "y", "z")
 _FUSED = ("mad", "fma")  # functions of OpenCL C that are a multiplication and an addition
 
 
@@ -60,16 +60,14 @@ def launch_facts(function: tirx.PrimFunc, name: str = "") -> Launch:
     walk = _Walk()
     walk.statement(function.body)
     symbol = function.attrs.get("global_symbol", None) if function.attrs else None
-    groups, local = ([walk.threads.get(f"{axis}.{a}", 1) for a in _AXES] for axis in ("blockIdx", "threadIdx"))
+    groups, local = walk.sizes_of("blockIdx"), walk.sizes_of("threadIdx")
     items = math.prod(groups) * math.prod(local)
     footprint = 0.0
     for (buffer, _), moved in walk.touched.items():
         footprint += min(moved * items, walk.sizes.get(buffer, math.inf))
     read, written = dict(walk.moved["read"]), dict(walk.moved["written"])
     body = walk.root.frozen()
-    return Launch(
-        name or str(symbol or "kernel"), tuple(groups), tuple(local), body, read, written, footprint, walk.problem
-    )
+    return Launch(name or str(symbol or "kernel"), groups, local, body, read, written, footprint, walk.problem)
 
 
 @dataclass
@@ -107,6 +105,10 @@ class _Walk:
         """Of the memory that a buffer is a view of."""
         return self.views.get(buffer.name, buffer.name)
 
+    def sizes_of(self, axis: str) -> tuple[int, int, int]:
+        """Along x, y, z of "blockIdx" or "threadIdx"."""
+        return self.threads.get(f"{axis}.x", 1), self.threads.get(f"{axis}.y", 1), self.threads.get(f"{axis}.z", 1)
+
     def statement(self, node: Any) -> None:
         handler = getattr(self, f"_on_{type(node).__name__}", None)
         if handler is not None:
@@ -121,7 +123,7 @@ class _Walk:
             part = getattr(node, name, None)
             if part is None or isinstance(part, (str, int, float)):
                 continue
-            for one in part if isinstance(part, (list, tuple)) or _is_array(part) else (part,):
+            for one in part if isinstance(part, (list, tuple, tvm_ffi.Array)) else (part,):
                 if isinstance(one, (tirx.Stmt, tvm.ir.Expr)) or type(one).__name__ in ("SBlock", "SBlockRealize"):
                     self.statement(one)
 
@@ -206,10 +208,6 @@ class _Walk:
         return int(value.value) if isinstance(value, tirx.IntImm) else None
 
 
-def _is_array(part: Any) -> bool:
-    return isinstance(part, tvm.ir.Array) if hasattr(tvm.ir, "Array") else hasattr(part, "__len__")
-
-
 def _lanes(dtype: Any) -> int:
     return int(tvm.DataType(_plain(dtype)).lanes)
 
@@ -221,5 +219,3 @@ def _plain(dtype: Any) -> str:
 def _bytes(dtype: Any) -> int:
     kind = tvm.DataType(_plain(dtype))
     return -(-int(kind.bits) // 8) * int(kind.lanes)
-
-

@@ -23,9 +23,9 @@ def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.t
     called: list[str] = []
 
     def visit(node: Any) -> None:
-        if isinstance(node, relax.Call) and isinstance(node.op, tvm.ir.GlobalVar):
-            if isinstance(lowered[node.op], tirx.PrimFunc):
-                called.append(node.op.name_hint)
+        at = node.op if isinstance(node, relax.Call) else None
+        if isinstance(at, tvm.ir.GlobalVar) and isinstance(lowered[at], tirx.PrimFunc):
+            called.append(at.name_hint)
 
     relax.analysis.post_order_visit(lowered["main"], visit)
     text, launches = lower(tvm.IRModule({name: lowered[name] for name in dict.fromkeys(called)}), target)
