@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sr_tvm.isa.count import Count
     from sr_tvm.isa.network import NetworkCount
 
-_COLUMNS = ("", "calls", "MAC/slot", "slots", "regs", "waves", "spills", "loads", "MB", "issue ms", "memory ms")
+_COLUMNS = ("", "calls", "MAC/slot", "slots", "regs", "waves", "spills", "loads", "MB", "issue", "memory")
 
 
 def show(folder: Path, gpu: str, as_json: bool) -> None:
@@ -51,6 +51,7 @@ def _macs(artifact: Artifact) -> float | None:
 
 
 def _print(network: NetworkCount) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -58,7 +59,7 @@ def _print(network: NetworkCount) -> None:
 
     console = Console()
     title = f"{network.gpu}: Mesa {network.mesa}'s compiler, static, not the vendor's; an estimate"
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for name in _COLUMNS:
         table.add_column(name, justify="left" if name == "loads" else "right", overflow="fold")
     for number, count in enumerate(network.counts, 1):
@@ -67,8 +68,11 @@ def _print(network: NetworkCount) -> None:
     for number, count in enumerate(network.counts, 1):
         problem = f": not to be trusted, {count.problem}" if count.problem else ""
         console.print(f"{number} {count.name}{problem}", highlight=False)
-    notes = "MAC are those of the kernels, padding included; slots and loads are of one work-item, spills of the text"
-    console.print(f"\n{notes}; ms are of one call, by published rates:", highlight=False)
+    notes = (
+        "MAC are those of the kernels, padding included. Slots and loads (by memory: global, local, constant, image, "
+        "private) are of one work-item, spills:fills of the text"
+    )
+    console.print(f"\n{notes}. Issue and memory are ms of a call by these rates:", highlight=False)
     for key, rate in gpus.get(network.gpu).rates.items():
         console.print(f"  {key} {rate['value']:.4g}: {rate['source']}", highlight=False)
     if stands_for := gpus.get(network.gpu).stands_for:
@@ -86,7 +90,7 @@ def _print(network: NetworkCount) -> None:
 
 def _row(number: int, count: Count, calls: int) -> tuple[str, ...]:
     facts = count.statistics
-    loads = ", ".join(f"{where} {moved['count']:.0f}" for where, moved in sorted(count.loads.items()))
+    loads = " ".join(f"{where[0]} {moved['count']:.0f}" for where, moved in sorted(count.loads.items()))
     registers = str(facts.registers) if not facts.half_registers else f"{facts.registers}+{facts.half_registers}h"
     return (
         f"{number}{'!' if count.problem else ''}",

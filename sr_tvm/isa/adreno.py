@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from sr_tvm.isa.machine import Instruction, Statistics
+from sr_tvm.isa.machine import Instruction, Loops, Statistics, outer_first
 
 _NAME = re.compile(r"^impl __wrapped_(\w+) \{")
 _LABEL = re.compile(r"^(l\d+):$")
@@ -18,7 +18,8 @@ _MEMORY = (
     ("ldl", "local"), ("stl", "local"), ("atomic", "local"),
     ("ldp", "private"), ("stp", "private"),
     ("ldc", "constant"), ("stc", "constant"),
-    ("isam", "image"), ("sam", "image"), ("ldib", "image"), ("stib", "image"), ("resinfo", "image"), ("gather", "image"),
+    ("isam", "image"), ("sam", "image"), ("ldib", "image"), ("stib", "image"),
+    ("resinfo", "image"), ("gather", "image"),
 )  # fmt: skip
 _FLOW = ("br", "jump", "end", "getone", "getlast", "shp", "pred", "bar", "fence", "ball", "bany", "ret", "call")
 _MOVES = ("mov", "cov", "swz", "gat", "sct", "movmsk", "movs")
@@ -37,7 +38,7 @@ class _Kernel:
     ended: bool = False
 
 
-def parse(text: str) -> Iterator[tuple[str, list[Instruction], list[tuple[int, int]], Statistics]]:
+def parse(text: str) -> Iterator[tuple[str, list[Instruction], Loops, Statistics]]:
     """Name, instructions, loops and statistics of each kernel, in the order of compilation."""
     name, kernel = "", None
     for raw in text.splitlines():
@@ -71,7 +72,7 @@ def _read(kernel: _Kernel, line: str) -> None:
         kernel.ended = made.op == "end"  # what follows only fills a cache line
 
 
-def _finished(kernel: _Kernel) -> tuple[str, list[Instruction], list[tuple[int, int]], Statistics]:
+def _finished(kernel: _Kernel) -> tuple[str, list[Instruction], Loops, Statistics]:
     loops = [(kernel.labels[label], at) for at, label in kernel.branches if kernel.labels.get(label, at + 1) <= at]
     stats, listed = kernel.stats, kernel.instructions
     wave = None if "double_threadsize" not in stats else 128 if stats["double_threadsize"] else 64
@@ -83,7 +84,7 @@ def _finished(kernel: _Kernel) -> tuple[str, list[Instruction], list[tuple[int, 
         spills=sum(i.op.startswith("stp") for i in listed),
         fills=sum(i.op.startswith("ldp") for i in listed),
     )
-    return kernel.name, listed, sorted(loops), statistics
+    return kernel.name, listed, outer_first(loops), statistics
 
 
 def instruction(line: str) -> Instruction:

@@ -62,7 +62,7 @@ class Count:
 
     @property
     def arithmetic_ms(self) -> float | None:
-        """Milliseconds that issuing takes at the published rate, waves that are not full counted whole; None: no rate."""
+        """Milliseconds of issuing at the published rate, waves that are not full counted whole; None: no rate."""
         gpu = gpus.get(self.gpu)
         full, half = gpu.rate("slots_per_second"), gpu.rate("half_slots_per_second")
         if full is None:
@@ -77,7 +77,7 @@ class Count:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: a rate is not known."""
+        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: no rate is known."""
         arithmetic, memory = self.arithmetic_ms, self.memory_ms
         return None if arithmetic is None or memory is None else max(arithmetic, memory)
 
@@ -93,7 +93,7 @@ def count_sources(programs: Sequence[tuple[str, Sequence[Launch]]], gpu: str) ->
     All programs are compiled in one run: starting the compiler takes several seconds.
 
     Raises:
-        SrTvmError: unknown GPU, the compilers are not there, a kernel does not build, or the text has none of that name.
+        SrTvmError: unknown GPU, no compilers here, a kernel does not build, or the text has none of that name.
     """
     made = []
     for (_, launches), kernels in zip(programs, compile_sources([text for text, _ in programs], gpu), strict=True):

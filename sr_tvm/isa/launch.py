@@ -94,7 +94,7 @@ class Launch:
 
         def axes(key: str) -> tuple[int, int, int]:
             x, y, z = (*expect(value.get(key), list, f"{where}: {key}", 1), 1, 1)[:3]
-            return (*(expect(n, int, f"{where}: {key}", 1) for n in (x, y, z)),)  # type: ignore[return-value]
+            return (*(expect(n, int, f"{where}: {key}", 1) for n in (x, y, z)),)
 
         def moved(key: str) -> dict[str, float]:
             parts = expect(value.get(key), dict, f"{where}: {key}")

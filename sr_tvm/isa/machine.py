@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+Loops = list[tuple[int, int]]
 KINDS = ("mac", "load", "store", "mov", "int", "float", "flow", "nop")
 MEMORIES = ("global", "local", "constant", "image", "private")
+
+
+def outer_first(loops: Loops) -> Loops:
+    """Loops in the order of their beginnings; of those that begin together the outer first."""
+    return sorted(loops, key=lambda loop: (loop[0], -loop[1]))
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,15 @@ class Instruction:
 class Statistics:
     """What the compiler itself says; None where this one does not say it.
 
-    ``max_waves`` is how many waves of it a core holds on Adreno; on Mali 2 where 32 registers do, which let all threads of
-    a core run, else 1. ``registers`` are 32-bit registers of a work-item on Mali, vectors of four on Adreno (``half`` of four 16-bit ones).
-    ``spills`` and ``fills`` are instructions of the text that put registers into scratch memory and bring them back.
-    ``local_bytes`` is the work-group's local memory, ``max_group`` the largest work-group that the registers allow.
+    Attributes:
+        registers: of a work-item: of 32 bits on Mali, vectors of four of them on Adreno.
+        half_registers: vectors of four registers of 16 bits, on Adreno.
+        max_waves: on Adreno how many waves of it a core holds; on Mali 2 where 32 registers are enough, which let all
+            threads of a core run, else 1.
+        wave: work-items of a wave.
+        spills, fills: instructions of the text that put registers into scratch memory and bring them back.
+        local_bytes, private_bytes: local memory of a work-group, scratch memory of a work-item.
+        max_group: the largest work-group that the registers allow.
     """
 
     registers: int

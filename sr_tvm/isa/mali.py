@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterator
 
-from sr_tvm.isa.machine import Instruction, Statistics
+from sr_tvm.isa.machine import Instruction, Loops, Statistics, outer_first
 
 _NAME = re.compile(r"^impl __wrapped_(\w+) \{")
 _END = re.compile(r"^(?:SHADER-DB: )?MESA_SHADER_KERNEL shader: (.*)")
@@ -22,11 +22,11 @@ _FLOW = ("BRANCH", "NOP", "BARRIER", "JUMP")
 _FLOAT = re.compile(r"^(F[A-Z]|V2F|FREXP|.*\.f(16|32)|.*\.v2f16)")
 
 
-def parse(text: str) -> Iterator[tuple[str, list[Instruction], list[tuple[int, int]], Statistics]]:
+def parse(text: str) -> Iterator[tuple[str, list[Instruction], Loops, Statistics]]:
     """Name, instructions, loops and statistics of each kernel, in the order of compilation."""
     name = ""
     listed: list[Instruction] = []
-    loops: list[tuple[int, int]] = []
+    loops: Loops = []
     high: set[int] = set()
     for line in text.splitlines():
         if found := _NAME.match(line):
@@ -34,7 +34,7 @@ def parse(text: str) -> Iterator[tuple[str, list[Instruction], list[tuple[int, i
         elif _NOT_YET.match(line):
             listed, loops, high = [], [], set()
         elif end := _END.match(line):
-            yield name, listed, sorted(loops), _statistics(end[1], listed)
+            yield name, listed, outer_first(loops), _statistics(end[1], listed)
             listed, loops, high = [], [], set()
         elif _LINE.match(line):
             made = instruction(line.strip(), high)

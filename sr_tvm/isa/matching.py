@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sr_tvm.isa.launch import Loop
 from sr_tvm.isa.machine import MachineKernel
 
 TOLERANCE = 0.01
 # Trials until it is given up; the ways are tried from the plainest on.
-TRIALS = 200_000
+TRIALS = 100_000
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Match:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A machine loop taken as the source's loop number ``source``, which goes round ``trips`` times; the less the
-    penalty, the plainer."""
+    """A machine loop taken as the source's loop number ``source``: it goes round ``trips`` times, each for ``factor``
+    iterations of the source. The less the penalty, the plainer."""
 
     source: int
     trips: float
+    factor: int
     penalty: int
 
 
@@ -50,12 +51,12 @@ def match(kernel: MachineKernel, body: Loop) -> Match:
         return _verdict((), own[-1], wanted, kernel)
     if not source:
         return Match((), problem=f"the machine code has {len(kernel.loops)} loops and the source none")
-    best: tuple[tuple[float, ...], Match] | None = None
+    best: tuple[float, Match] | None = None
     closest: Match | None = None
     wanted_stores = body.total("stores")
     for choice in _ways(len(kernel.loops), source, parents, inside):
         penalty = sum(c.penalty for c in choice)
-        if best is not None and penalty > best[0][0]:
+        if best is not None and penalty > best[0]:
             break  # they come the plainest first
         trips = tuple(c.trips for c in choice)
         found = _weighted(trips, parents, own)
@@ -65,11 +66,27 @@ def match(kernel: MachineKernel, body: Loop) -> Match:
                 closest = said
             continue
         gap = abs(_weighted(trips, parents, stored) - wanted_stores) / max(wanted_stores, 1)
-        score = (2 * min(gap, 4.0) + penalty, abs(found - wanted))
+        error = abs(found - wanted) / (TOLERANCE * wanted) if wanted else 0.0
+        strange = sum(_strange(choice, parents, own, source))
+        score = penalty + 2 * min(gap, 4.0) + 4 * error + 3 * strange
         if best is None or score < best[0]:
             best = (score, said)
     found_one = best[1] if best else closest
     return found_one or Match((), problem="the machine code's loops are not nested as the source's are")
+
+
+def _strange(
+    choice: Sequence[_Choice], parents: Sequence[int], own: Sequence[float], source: Sequence[Loop]
+) -> Iterator[bool]:
+    """For each machine loop, whether an iteration multiplies not as much as those of the source that it stands for."""
+    each = list(own[:-1])
+    for at in reversed(range(len(each))):  # an inner loop comes after the one around it
+        if parents[at] >= 0:
+            each[parents[at]] += choice[at].trips * each[at]
+    for made, one in zip(choice, each, strict=True):
+        loop = source[made.source]
+        wanted = made.factor * loop.total("multiplies") / max(loop.extent, 1)
+        yield abs(one - wanted) > TOLERANCE * max(one, wanted)
 
 
 def _verdict(trips: tuple[float, ...], found: float, wanted: float, kernel: MachineKernel) -> Match:
@@ -83,11 +100,7 @@ def _parents(loops: Sequence[tuple[int, int]]) -> list[int]:
     """For each loop the index of the smallest around it; -1: none."""
     made = []
     for at, (first, last) in enumerate(loops):
-        around = [
-            (l - f, i)
-            for i, (f, l) in enumerate(loops)
-            if i != at and f <= first and last <= l and (f, l) != (first, last)
-        ]
+        around = [(l2 - l1, i) for i, (l1, l2) in enumerate(loops) if l1 <= first and last <= l2 and i != at]
         made.append(min(around)[1] if around else -1)
     return made
 
@@ -146,31 +159,34 @@ def _ancestors(body: Loop) -> list[set[int]]:
     return made
 
 
-def _variants(extent: int) -> Iterator[tuple[float, int]]:
-    """What may be left of a loop, with the penalty: all, all but one or two, halves and less by unrolling."""
+def _variants(extent: int) -> Iterator[tuple[float, int, int]]:
+    """What may be left of a loop, with how many iterations it does at a time and the penalty: all, all but one or two,
+    halves and less by unrolling."""
     seen = set()
-    ways = [(extent, 0), (extent - 1, 2), (extent - 2, 4), (extent + 1, 4)]
+    ways = [(extent, 1, 0), (extent - 1, 1, 2), (extent - 2, 1, 4), (extent + 1, 1, 4)]
     for factor in (2, 4, 8):
-        ways += [(extent // factor, 3), ((extent - 1) // factor, 5)]
-    for trips, penalty in ways:
+        ways += [(extent // factor, factor, 3), ((extent - 1) // factor, factor, 5)]
+    for trips, factor, penalty in ways:
         if trips >= 1 and trips not in seen:
             seen.add(trips)
-            yield float(trips), penalty
+            yield float(trips), factor, penalty
 
 
 def _ways(
     count: int, source: Sequence[Loop], parents: Sequence[int], inside: Sequence[set[int]]
 ) -> Iterator[tuple[_Choice, ...]]:
     """All ways to take the machine's loops for the source's: nested as they are, those in the text's order first."""
-    every = [_Choice(i, t, p) for i, loop in enumerate(source) for t, p in _variants(loop.extent)]
+    every = [_Choice(i, t, f, p) for i, loop in enumerate(source) for t, f, p in _variants(loop.extent)]
     every.sort(key=lambda c: c.penalty)
     tried = itertools.count()
 
     def extend(made: tuple[_Choice, ...], left: int) -> Iterator[tuple[_Choice, ...]]:
         at = len(made)
         if at == count:
-            if next(tried) < TRIALS and left == 0:
+            if left == 0:
                 yield made
+            return
+        if next(tried) > TRIALS:
             return
         for choice in every:
             penalty = choice.penalty + _disorder(made, choice)
@@ -178,7 +194,7 @@ def _ways(
                 continue
             if parents[at] >= 0 and made[parents[at]].source not in inside[choice.source]:
                 continue
-            yield from extend((*made, _Choice(choice.source, choice.trips, penalty)), left - penalty)
+            yield from extend((*made, replace(choice, penalty=penalty)), left - penalty)
 
     for allowed in range(0, 5 + 2 * count):
         yield from extend((), allowed)

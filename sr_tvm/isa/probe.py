@@ -55,7 +55,7 @@ def run(sources: Sequence[str], gpu: Gpu) -> str:
 
 def _command(gpu: Gpu, program: Path) -> list[str]:
     root = system.folder() / "root"
-    # Only the shim goes by -E, since it must not reach the emulator itself; -E splits at commas, so the rest is inherited.
+    # Only the shim goes by -E, since it must not reach the emulator; -E splits at commas, so the rest is inherited.
     shim = f"LD_PRELOAD=/{system.LIBRARIES}/{_SHIMS[gpu.family]}"
     return [str(system.folder() / "bin/qemu-aarch64"), "-L", str(root), "-E", shim, str(program)]
 

@@ -1,4 +1,4 @@
-"""Mesa's compilers for phone GPUs, unpacked beside the project: ``python -m sr_tvm.isa.system``, or ``make system-deps``.
+"""Mesa's compilers for phone GPUs, unpacked beside the project by ``make system-deps``.
 
 Nothing is installed and no root is needed. Debian's arm64 packages have Mesa's drm-shims, which pretend that a GPU is
 there: the driver compiles for it and prints machine code. The packages come by the ordinary apt client, with a
