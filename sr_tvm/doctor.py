@@ -180,6 +180,35 @@ def cache() -> Result:
     return Result("cache folder", OK, f"{folder}; compiled networks in {networks.cache_folder()}: {kept}")
 
 
+def opencl() -> Result:
+    """OpenCL."""
+    from sr_tvm.runtimes.opencl import backend, build
+
+    what = "OpenCL"
+    if not build.library().is_file():
+        found = "TVM's runtime for it is built when it is first used; not yet on this machine"
+        return Result(what, WARN, found, "sr-tvm doctor --fix")
+    # In a process of its own: a driver can crash, and its messages stay out of ours.
+    command = [sys.executable, "-m", backend.__name__]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        last = one_line(done.stderr, 200) or f"exit code {done.returncode}"
+        return Result(what, WARN, f"its driver fails: {last}", backend.REMEDY)
+    seen = backend.Found.from_json(done.stdout.splitlines()[-1])
+    if seen.problem:
+        return Result(what, WARN, seen.problem, backend.remedy(seen.problem))
+    devices = "; ".join([*map(str, seen.devices), *seen.ignored])
+    return Result(what, OK, f"{devices} (by {seen.library})")
+
+
+def build_opencl() -> str:
+    """Build what TVM lacks for OpenCL; says what was done."""
+    from sr_tvm.runtimes.opencl import build
+
+    there = build.library().is_file()
+    return f"OpenCL runtime {'is built' if there else 'built'}: {build.build()}"
+
+
 def shipped_model() -> Result:
     """Shipped model."""
     from importlib import resources
@@ -219,6 +248,7 @@ CHECKS: tuple[Check, ...] = (
     disk,
     memory,
     rpc_tracker,
+    opencl,
     _packages("train", "packages to train and export", WARN),
     _packages("report", "packages for reports", WARN),
     _packages("peers", "engines to compare with", WARN),

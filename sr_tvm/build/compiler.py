@@ -33,8 +33,8 @@ def compile_model(
     size where the target is capable of that.
 
     Raises:
-        SrTvmError: unknown target, bad model, bad shape, no such database, an element type that the target has no
-            kernels for, or ``out`` cannot be written.
+        SrTvmError: unknown target, bad model, bad shape, no such database, an element type or a host that the
+            target does not have, or ``out`` cannot be written.
     """
     options = options or CompileOptions()
     if isinstance(target, str):
@@ -58,6 +58,7 @@ def compile_model(
 
 def _chosen(target: Target | str, options: CompileOptions) -> Target:
     found = registry.get(target) if isinstance(target, str) else target
+    found = found if options.host is None else found.hosted_by(options.host)
     return found if options.dtype == FLOAT32 else found.computing_in(options.dtype)
 
 

@@ -18,11 +18,13 @@ class CompileOptions:
         database: a folder of tuning records, which come before the shipped ones.
         use_shipped_log: whether the records that are shipped for the target are used.
         dtype: what streaming kernels compute in, where the target can.
+        host: the machine whose CPU calls the kernels, where the target has a choice; None for its default.
     """
 
     database: str | Path | None = None
     use_shipped_log: bool = True
     dtype: str = FLOAT32
+    host: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from sr_tvm.targets import registry
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
 @click.option("--fp16", is_flag=True, help="Compute in float16 where the CPU can; then say what that costs in PSNR.")
+@click.option("--host", metavar="NAME", help="adreno, mali: what calls the kernels, android (default), x86 or arm.")
 @click.option("--data", metavar="DIR", help="Pictures to measure --fp16 with; a few photographs if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
 def command(
@@ -33,6 +34,7 @@ def command(
     database: str | None,
     no_shipped_log: bool,
     fp16: bool,
+    host: str | None,
     data: str | None,
     as_json: bool,
 ) -> None:
@@ -44,10 +46,14 @@ def command(
     With --fp16 the streaming kernels of a CPU that has float16 instructions compute in it. Its output is then compared
     with float32's on this machine, on the pictures of --data; for another CPU by emulation, and the note says so.
 
+    Kernels of adreno and mali are called by the CPU of a phone. With --host x86, or arm, by that of a Linux machine:
+    the artifact then runs on its OpenCL device, which may be a GPU or, by PoCL, the CPU ('sr-tvm doctor').
+
     \b
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/ --input-shape 1x3x360x640
     sr-tvm compile models/wdsr_x2_37k.onnx --target android-cpu -o phone/ --fp16 --data Set5
+    sr-tvm compile models/wdsr_x2_37k.onnx --target mali -o out/ --host x86 --input-shape 1x3x90x160
     """
     import time
 
@@ -71,7 +77,7 @@ def command(
         check_pictures(data)
         comparison = compare(model, registry.get(target), shapes, data)
     begin = time.perf_counter()
-    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32)
+    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host)
     artifact = compile_model(model, target, output, shapes, options)
     seconds = time.perf_counter() - begin
     if as_json:
@@ -94,6 +100,7 @@ def command(
             f"note: {comparison or 'fp16 against fp32: not measured, for it does not make pictures of pictures'}"
         )
     click.echo(f"{artifact.library_path} ({artifact.library_path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
-    if registry.get(target).capabilities.runs_here:
+    chosen = registry.get(target)
+    if (chosen if host is None else chosen.hosted_by(host)).capabilities.runs_here:
         size = f" --input-shape {artifact.inputs[0].example()}" if artifact.any_size else ""
         click.echo(f"next: sr-tvm bench {output}{size}")

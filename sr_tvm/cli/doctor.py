@@ -8,17 +8,21 @@ import click
 
 
 @click.command()
+@click.option("--fix", is_flag=True, help="First build what can be built here: the OpenCL runtime.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool) -> None:
-    """Check Python, the packages and their pins, TVM, the linker, the shipped model, disk and memory.
+def command(fix: bool, as_json: bool) -> None:
+    """Check Python, the packages and their pins, TVM, the linker, the shipped model, OpenCL, disk and memory.
 
     Exits with 1 if something that is needed failed; what is optional only warns.
 
     \b
     sr-tvm doctor
+    sr-tvm doctor --fix
     """
-    from sr_tvm.doctor import CHECKS, FAIL, OK, run
+    from sr_tvm.doctor import CHECKS, FAIL, OK, build_opencl, run
 
+    if fix:
+        click.echo(build_opencl(), err=as_json)
     results = []
     for check in CHECKS:
         result = run(check)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 FLOAT32 = "float32"
-GLOBAL, TEXTURE, VTCM = "global", "texture", "vtcm"
+GLOBAL, TEXTURE, VTCM = "global", "global.texture", "global.vtcm"  # as TVM calls them
 _AXIS = re.compile(r"([NCHW])|([1-9][0-9]*)(c)")
 
 
@@ -91,7 +91,7 @@ class Value:
         enlarged: pixels of it for each pixel of the region, along each axis: the factor of a pixel shuffle.
         dtype: of an element.
         layout: order of its axes in memory.
-        scope: the memory it lies in: "global", "texture" or "vtcm".
+        scope: the memory it lies in: "global", "global.texture" or "global.vtcm".
         quantization: what its integers mean; None where its numbers are themselves.
     """
 

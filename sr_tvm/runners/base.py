@@ -16,7 +16,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.measurement import Measurement
 from sr_tvm.records.module import Module
 from sr_tvm.runners import elf
-from sr_tvm.runners.timer import MEDIAN, THREAD_CPU, WALL, Timer
+from sr_tvm.runners.timer import DEVICE, MEDIAN, THREAD_CPU, WALL, Timer
 from sr_tvm.tensor import shape_text
 
 # A bench's sample should last several ms: shorter ones are mostly the noise of the clock and the scheduler.
@@ -110,8 +110,9 @@ class Session(ABC):
 
         One that takes any size must be fixed to one: ``artifact.at(...)``. So also for :meth:`per_operator`.
         """
-        timer = Timer(self.runner.clock, repeats, SAMPLE_MS, MEDIAN)
-        found = self.time(self.runner.module(artifact), timer, random_inputs(artifact, seed))
+        module = self.runner.module(artifact)
+        timer = Timer(self.runner.clock_on(module.device), repeats, SAMPLE_MS, MEDIAN)
+        found = self.time(module, timer, random_inputs(artifact, seed))
         conditions = {
             **self.runner.conditions(self),
             "threads": self.runner.threads,
@@ -120,7 +121,7 @@ class Session(ABC):
             "runs_per_sample": found.number,
         }
         samples = [seconds * 1e3 for seconds in found.samples]
-        return measurement(self.runner.name, artifact, samples, conditions)
+        return measurement(self.runner.measured_on(self), artifact, samples, conditions)
 
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
         """Time of each kernel as {"kernel": name, "ms": median total per inference, "calls": per inference}."""
@@ -145,9 +146,17 @@ class Runner(ABC):
     def clock(self) -> str:
         """What :class:`Timer` should measure by here."""
 
+    def clock_on(self, device: str) -> str:
+        """What :class:`Timer` should measure by for modules of a kind of device."""
+        return self.clock if device == "cpu" else DEVICE
+
     @abstractmethod
     def open(self, hold: float = 0.0) -> Session:
         """Open a session for one call, or to be held for ``hold`` seconds. Raises SrTvmError where none can be had."""
+
+    def measured_on(self, session: Session) -> str:
+        """The name of the device that the session's last module ran on."""
+        return str(session.info().get("opencl") or self.name)
 
     def conditions(self, session: Session) -> dict[str, Any]:
         """What a measurement tells of the device and the method."""

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from sr_tvm import machine
+from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.module import Module
 from sr_tvm.runners.base import Runner, Session, SessionLost, default_clock
+from sr_tvm.runtimes.opencl import backend, build
 from sr_tvm.system.child import Child, ChildDied
 
 MODULE = "sr_tvm.runners.worker"
@@ -44,6 +47,12 @@ class ChildRunner(Runner):
     def place(self, lease: float) -> dict[str, Any]:
         """Where the child process is to work; a server may end its session after ``lease`` seconds."""
         return {"tracker": None, "threads": self.threads}
+
+    def module(self, artifact: Artifact) -> Module:
+        module = super().module(artifact)
+        if module.device == backend.KIND and not self.where:
+            build.build()  # its seconds belong to no call's deadline
+        return module
 
     def wait_until_free(self) -> None:
         """Return when a session may be opened. Raises SrTvmError where that does not come about."""

@@ -1,8 +1,7 @@
-"""This machine's CPU, in this process."""
+"""This machine, in this process: its CPU, and its OpenCL device."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,10 +23,10 @@ FAILURES = (RuntimeError, ValueError, AttributeError, tvm.error.InternalError)
 
 
 class LocalRunner(Runner):
-    """Runs artifacts of CPU targets here, in one session for the life of the runner.
+    """Runs artifacts here, on the CPU or the OpenCL device, in one session for the life of the runner.
 
     With one thread it measures thread CPU time, which other programs disturb far less than wall time; with more
-    threads, wall time.
+    threads, wall time; on an OpenCL device the time of its kernels by its own clock.
 
     Raises:
         SrTvmError: from any method, when the artifact was made for another kind of machine.
@@ -96,7 +95,7 @@ class LocalSession(Session):
 
 
 def check_runs_here(artifact: Artifact) -> Module:
-    """Refuse an artifact that this CPU can't run, which would otherwise end the process with an illegal instruction.
+    """Refuse an artifact that this machine can't run, which could end the process with an illegal instruction.
 
     Raises:
         SrTvmError: another kind of device, another architecture, or CPU features that are absent here.
@@ -106,4 +105,4 @@ def check_runs_here(artifact: Artifact) -> Module:
     why = registry.get(artifact.target).why_not_here(artifact.tvm_target)
     if why is not None:
         raise SrTvmError(f"{artifact.folder}: {why}")
-    return dataclasses.replace(module, device="cpu")
+    return module

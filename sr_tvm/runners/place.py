@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import tvm
+from tvm.rpc.base import RPC_SESS_MASK
 
 from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
 from sr_tvm.runners import library, tracker_client
-from sr_tvm.runners.timer import THREAD_CPU
+from sr_tvm.runners.timer import DEVICE, THREAD_CPU
+from sr_tvm.runtimes.opencl import backend
 
 
 class Place(ABC):
@@ -67,9 +69,17 @@ class LocalPlace(Place):
         self.threads, self.where, self.device = threads, "this machine", tvm.cpu(0)
 
     def info(self) -> dict[str, Any]:
-        return {"tvm": tvm.__version__, "machine": machine.machine(), "cpu": machine.cpu_name()}
+        here = {"tvm": tvm.__version__, "machine": machine.machine(), "cpu": machine.cpu_name()}
+        return {**here, **_gpu(self.device)}
+
+    def use(self, device: str, target: str) -> None:
+        """Work on this machine's OpenCL device from now on, or on its CPU."""
+        from sr_tvm.runners import vm
+
+        self.device = vm.open_device(device)
 
     def load(self, module: Module) -> Any:
+        self.use(module.device, module.target)
         with library.copied(module.library, module.digest) as path:
             return tvm.runtime.load_module(str(path))
 
@@ -77,6 +87,8 @@ class LocalPlace(Place):
         self, call: Callable[[], Any], owner: Any, name: str, arguments: Sequence[Any], clock: str, number: int,
         repeats: int,
     ) -> list[float]:  # fmt: skip
+        if clock == DEVICE:
+            return _evaluate(owner, name, arguments, self.device, number, repeats)
         now = time.thread_time_ns if clock == THREAD_CPU else time.perf_counter_ns
         samples = []
         for _ in range(repeats):
@@ -91,7 +103,24 @@ class LocalPlace(Place):
     def per_kernel(self, machine: Any, module: Module, inputs: Sequence[np.ndarray], repeats: int) -> list[dict]:
         from sr_tvm.runners import vm
 
-        return vm.per_kernel(machine, repeats, self.threads)
+        return vm.per_kernel(machine, repeats, self.threads, self.device)
+
+
+def _gpu(device: Any) -> dict[str, str]:
+    """The name of an OpenCL device, as ``opencl``; nothing for a CPU."""
+    kind = tvm.device(backend.KIND).dlpack_device_type()
+    # Behind RPC the number of the session is added, in multiples of a power of two.
+    if device.dlpack_device_type() % RPC_SESS_MASK != kind:
+        return {}
+    return {backend.KIND: str(device.device_name)}
+
+
+def _evaluate(
+    owner: Any, name: str, arguments: Sequence[Any], device: Any, number: int, repeats: int
+) -> list[float]:  # fmt: skip
+    """Time by TVM's time_evaluator, on the clock of the device or, of a CPU, of its process."""
+    evaluator = owner.time_evaluator(name, device, number=number, repeat=repeats)
+    return [float(seconds) for seconds in evaluator(*arguments).results]
 
 
 class RpcPlace(Place):
@@ -112,6 +141,7 @@ class RpcPlace(Place):
         self.where = f"the server {key!r} at {host}:{port}"
         self.facts = self._handshake()
         self.loaded: dict[str, tuple[str, Any]] = {}
+        self.device = self.remote.cpu(0)
         self._alarm = self.function("sr_tvm.server.alarm")
         self.use_threads(threads)
 
@@ -158,10 +188,15 @@ class RpcPlace(Place):
             raise SrTvmError(f"{self.where} uses {got} threads; {count} were asked for")
 
     def info(self) -> dict[str, Any]:
-        return self.facts
+        return {**self.facts, **_gpu(self.device)}
 
     def use(self, device: str, target: str) -> None:
         self.device = self.remote.device(device, 0)
+        if device == backend.KIND:  # of our servers, which can build what TVM lacks, and say why there is none
+            ensure = self.function("sr_tvm.server.ensure_opencl")
+            problem = str(ensure()) if ensure is not None else ""
+            if problem:
+                raise SrTvmError(f"{self.where} can't run target {target}: {problem}")
         if not self.device.exist:
             raise SrTvmError(f"{self.where} has no {device} device, which target {target} runs on")
 
@@ -184,15 +219,12 @@ class RpcPlace(Place):
         self, call: Callable[[], Any], owner: Any, name: str, arguments: Sequence[Any], clock: str, number: int,
         repeats: int,
     ) -> list[float]:  # fmt: skip
-        """Time by TVM's time_evaluator, on the server's own clock: wall time, the way there and back left out."""
-        evaluator = owner.time_evaluator(name, self.device, number=number, repeat=repeats)
-        return [float(seconds) for seconds in evaluator(*arguments).results]
+        """Time on the server's own clock: the way there and back is left out."""
+        return _evaluate(owner, name, arguments, self.device, number, repeats)
 
     def per_kernel(self, machine: Any, module: Module, inputs: Sequence[np.ndarray], repeats: int) -> list[dict]:
-        if module.device != "cpu":
-            raise SrTvmError(f"single kernels can be timed on a CPU only, not on {module.device}")
         ask = self.function("sr_tvm.server.per_operator")
         if ask is None:
             raise SrTvmError(f"{self.where} can't time single kernels: only servers started by sr-tvm can")
         tensors = json.dumps([{"shape": x.shape, "dtype": str(x.dtype)} for x in inputs])
-        return json.loads(str(ask(self.loaded[module.digest][0], tensors, repeats, self.threads)))
+        return json.loads(str(ask(self.loaded[module.digest][0], tensors, repeats, self.threads, module.device)))

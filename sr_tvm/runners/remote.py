@@ -17,6 +17,7 @@ import tvm_ffi
 
 from sr_tvm import machine
 from sr_tvm.runners import threads, vm
+from sr_tvm.runtimes.opencl import backend
 
 PREFIX = "sr_tvm.server."
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
@@ -57,12 +58,13 @@ def register(folder: Path) -> None:
             }
         )
 
-    def per_operator(library: str, tensors: str, repeats: int, thread_count: int) -> str:
+    def per_operator(library: str, tensors: str, repeats: int, thread_count: int, kind: str) -> str:
         rng = np.random.default_rng(0)
         inputs = [rng.random(t["shape"], dtype=np.float32).astype(t["dtype"]) for t in json.loads(tensors)]
-        loaded = vm.load(within(library))
-        vm.set_inputs(loaded, inputs, tvm.cpu(0))
-        return json.dumps(vm.per_kernel(loaded, int(repeats), int(thread_count)))
+        device = vm.open_device(kind)
+        loaded = vm.load(within(library), device)
+        vm.set_inputs(loaded, inputs, device)
+        return json.dumps(vm.per_kernel(loaded, int(repeats), int(thread_count), device))
 
     def alarm(seconds: int) -> None:
         """End this session's process in so many seconds, if no other alarm comes before; 0 for never."""
@@ -77,5 +79,7 @@ def register(folder: Path) -> None:
         (PREFIX + "alarm", alarm),
         (PREFIX + "threads", lambda count: threads.start_pool(int(count))),
         (PREFIX + "per_operator", per_operator),
+        # In the session's own process: what a driver starts would not survive the fork.
+        (PREFIX + "ensure_opencl", lambda: backend.why_none() or ""),
     ):
         tvm_ffi.register_global_func(name, function, override=True)

@@ -8,11 +8,12 @@ from sr_tvm.runners import tracker_client
 from sr_tvm.runners.base import Session
 from sr_tvm.runners.child_session import ChildRunner
 from sr_tvm.runners.timer import WALL
+from sr_tvm.runtimes.opencl import backend
 
 # How long a server may stay busy before we say so.
 BUSY_SECONDS = 5.0
 # What of a server's description of itself goes into a measurement's conditions.
-SERVER_FACTS = ("tvm", "tvm_ffi", "machine", "cpu", "governor")
+SERVER_FACTS = ("tvm", "tvm_ffi", "machine", "cpu", "governor", backend.KIND)
 
 
 class RpcRunner(ChildRunner):
@@ -50,6 +51,9 @@ class RpcRunner(ChildRunner):
     def wait_until_free(self) -> None:
         """Ask the tracker first, without TVM, so that an absent one or an unknown key is told at once."""
         tracker_client.wait_for_free(self.tracker, self.key, BUSY_SECONDS)
+
+    def measured_on(self, session: Session) -> str:
+        return self.key
 
     def conditions(self, session: Session) -> dict[str, Any]:
         # Only what a server may tell, and never over what we know ourselves.

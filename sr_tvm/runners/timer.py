@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from sr_tvm.errors import SrTvmError
 
-THREAD_CPU, WALL = "thread-cpu", "wall"
+# DEVICE: what a GPU's own clock says of its kernels, summed; gaps between them, and the host's work, don't count.
+THREAD_CPU, WALL, DEVICE = "thread-cpu", "wall", "device"
 MINIMUM, MEDIAN = "minimum", "median"
 MAX_REPEATS, MAX_RUNS_PER_SAMPLE = 100_000, 1000
 
@@ -28,7 +29,8 @@ class Timer:
     """Settings of a measurement.
 
     Attributes:
-        clock: "thread-cpu", which other programs disturb least and which counts one thread only, or "wall".
+        clock: "thread-cpu", which other programs disturb least and which counts one thread only, "wall", or "device",
+            the sum of a GPU's kernels by its own clock.
         repeats: samples to take.
         sample_ms: a sample repeats short calls until it lasts that long.
         statistic: what is told of the samples, "minimum" or "median".
@@ -51,7 +53,7 @@ class Timer:
     def __post_init__(self) -> None:
         if isinstance(self.repeats, bool) or not 1 <= self.repeats <= MAX_REPEATS:
             raise SrTvmError(f"repeats is {self.repeats}; 1 to {MAX_REPEATS} is allowed")
-        for name, allowed in (("clock", (THREAD_CPU, WALL)), ("statistic", (MINIMUM, MEDIAN))):
+        for name, allowed in (("clock", (THREAD_CPU, WALL, DEVICE)), ("statistic", (MINIMUM, MEDIAN))):
             if getattr(self, name) not in allowed:
                 raise SrTvmError(f"timer field {name} is {getattr(self, name)!r}; {' or '.join(allowed)} is allowed")
 

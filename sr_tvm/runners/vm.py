@@ -13,6 +13,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from sr_tvm.runtimes.opencl import backend
 from sr_tvm.tvm_setup import import_tvm
 
 import_tvm()
@@ -22,9 +23,18 @@ BUILTIN = "vm.builtin."
 OVERHEAD = "(virtual machine)"
 
 
-def load(path: str | Path) -> relax.VirtualMachine:
-    """The virtual machine of a library in this process, on its CPU."""
-    return relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu(0))
+def open_device(kind: str) -> Any:
+    """TVM's device of this process for modules of a kind: the first OpenCL device for "opencl", else the CPU.
+
+    Raises:
+        SrTvmError: there is none, with what to install.
+    """
+    return backend.device() if kind == backend.KIND else tvm.cpu(0)
+
+
+def load(path: str | Path, device: Any) -> relax.VirtualMachine:
+    """The virtual machine of a library in this process."""
+    return relax.VirtualMachine(tvm.runtime.load_module(str(path)), device)
 
 
 def set_inputs(machine: relax.VirtualMachine, inputs: Sequence[np.ndarray], device: Any) -> None:
@@ -47,13 +57,15 @@ def outputs(machine: relax.VirtualMachine) -> list[np.ndarray]:
     return flat
 
 
-def per_kernel(machine: relax.VirtualMachine, repeats: int, threads: int) -> list[dict[str, Any]]:
+def per_kernel(machine: relax.VirtualMachine, repeats: int, threads: int, device: Any) -> list[dict[str, Any]]:
     """Time of each kernel in one inference; inputs must be set. Sorted, slowest first.
 
     Timed around every call of the virtual machine, so each includes a few microseconds of the clock. Thread CPU
-    time with one thread, wall time with more: the median over ``repeats`` inferences.
+    time with one thread, wall time with more, and on another ``device`` than the CPU, which is waited for after every
+    call: the median over ``repeats`` inferences.
     """
-    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    on_cpu = device.dlpack_device_type() == tvm.cpu().dlpack_device_type()
+    clock = time.thread_time_ns if threads == 1 and on_cpu else time.perf_counter_ns
     spent: dict[str, int] = defaultdict(int)
     calls: dict[str, int] = defaultdict(int)
 
@@ -63,6 +75,8 @@ def per_kernel(machine: relax.VirtualMachine, repeats: int, threads: int) -> lis
             calls[name] += 1
             spent[name] -= clock()
         else:
+            if not on_cpu:
+                device.sync()
             spent[name] += clock()
         return 0  # VMInstrumentReturnKind.NO_OP
 

@@ -81,6 +81,14 @@ class Target(ABC):
             return self
         raise SrTvmError(f"target {self.name} has no kernels in {dtype}; it computes in {self.capabilities.dtypes[0]}")
 
+    def hosted_by(self, host: str) -> Target:
+        """The same target with its host code for ``host``, where kernels run on a device beside the CPU.
+
+        Raises:
+            SrTvmError: it has none, or another choice; the message says which.
+        """
+        raise SrTvmError(f"target {self.name} has no --host: all of its code runs on the CPU that it is made for")
+
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         """Say what keeps code for ``tvm_target``, as an artifact has it, from running on this machine; None: nothing.
 

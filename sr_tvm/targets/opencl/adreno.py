@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sr_tvm.targets.opencl.decisions import IMAGE
 from sr_tvm.targets.opencl.family import OpenCl
 
 
 @dataclass(frozen=True)
 class Adreno(OpenCl):
-    """Buffers only: TVM's texture path for Adreno gives wrong results in 0.27."""
+    """Images between kernels: texture units find the border for free, and have a cache of their own."""
 
     name = "adreno"
     description = "Qualcomm Adreno GPU of an Android phone, OpenCL"
     gpu = {"device": "adreno", "keys": ["adreno", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}
+    storage = IMAGE

@@ -1,43 +1,102 @@
-"""What the phone GPUs share: OpenCL kernels on buffers, and a host library for Android."""
+"""What the phone GPUs share: OpenCL kernels on buffers, and a host library for Android, or for this kind of machine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tvm
 from tvm.s_tir import dlight
 
+from sr_tvm import machine
+from sr_tvm.errors import SrTvmError
+from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
+from sr_tvm.targets.opencl.decisions import LOCAL
+from sr_tvm.targets.opencl.images import AllocateImages
+from sr_tvm.targets.opencl.lowering import OpenClLowering
+from sr_tvm.targets.opencl.source import Mended
 from sr_tvm.targets.target import Capabilities, Target
+
+ANDROID = "android"
+# The CPU that calls the kernels, by the name people type. A PC has OpenCL by its GPU's driver, or on its CPU by PoCL.
+HOSTS = {
+    ANDROID: {"kind": "llvm", "mtriple": android.TRIPLE, "mcpu": android.MCPU},
+    "x86": {"kind": "llvm", "mtriple": "x86_64-unknown-linux-gnu", "mcpu": "x86-64"},
+    "arm": {"kind": "llvm", "mtriple": "aarch64-unknown-linux-gnu", "mcpu": "generic"},
+}
+LINUX = {"x86_64": "x86", "aarch64": "arm"}
 
 
 @dataclass(frozen=True)
 class OpenCl(Target):
-    """Stock default schedules for GPUs; the library holds the OpenCL C source, which the driver compiles on loading."""
+    """Regions by our lowering, the rest by stock schedules; the library holds OpenCL C, which the driver compiles.
+
+    Attributes:
+        storage: what values between kernels lie in where nobody tuned: "buffer" or "image".
+        weights: where kernels read their weights where nobody tuned: "local" or "global" memory.
+        host: the machine whose CPU calls the kernels, a name of HOSTS: "android" for phones, "x86" or "arm" for Linux.
+    """
 
     gpu: ClassVar[dict[str, Any]]
+    storage: ClassVar[str]
+    weights: ClassVar[str] = LOCAL
     link_options = android.PAGES
-    notes = (
-        "OpenCL on buffers with stock default schedules: not yet optimised for this GPU",
-        "cross-compiled: run it over RPC on an Android device whose TVM runtime has OpenCL",
-    )
+    host: str = ANDROID
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        run = "cross-compiled: run it over RPC on an Android device whose TVM RPC server has OpenCL"
+        if self.host != ANDROID:
+            run = f"called by a Linux machine's CPU ({self.host}): runs on that machine's OpenCL device"
+        return (run,)
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities("opencl", needs="an Android phone whose TVM RPC server has OpenCL")
+        there = self.host != LINUX.get(machine.machine())
+        where = "an Android phone" if self.host == ANDROID else f"a Linux machine ({self.host})"
+        return Capabilities(backend.KIND, needs=f"{where} whose TVM RPC server has OpenCL" if there else "")
+
+    def hosted_by(self, host: str) -> Target:
+        if host not in HOSTS:
+            raise SrTvmError(f"target {self.name} has no --host {host}; it has {', '.join(HOSTS)}")
+        return replace(self, host=host)
+
+    def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
+        """Refuse what a phone's CPU calls, and everything where there is no OpenCL device."""
+        if "android" in str((tvm_target.get("host") or {}).get("mtriple", "android")):
+            return (
+                f"made for the OpenCL of an Android phone (target {self.name}); "
+                f"to run it here, compile it with --host {LINUX.get(machine.machine(), 'x86')}"
+            )
+        return backend.why_none()
 
     def tvm_target(self) -> tvm.target.Target:
-        host = {"kind": "llvm", "mtriple": android.TRIPLE, "mcpu": android.MCPU}
-        return tvm.target.Target({"kind": "opencl", **self.gpu, "host": host})
+        return tvm.target.Target({"kind": "opencl", **self.gpu, "host": HOSTS[self.host]})
 
     def schedule_rules(self) -> tuple[dlight.ScheduleRule, ...]:
         gpu = dlight.gpu
         return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
 
+    def lowering(self) -> OpenClLowering:
+        return OpenClLowering(storage=self.storage, weights=self.weights)
+
+    def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
+        return (*super().dataflow_lower(), AllocateImages())
+
+    def compile(self, mod: tvm.IRModule) -> Any:
+        with Mended(mod):
+            return super().compile(mod)
+
+    def object(self, mod: tvm.IRModule, path: Path) -> None:
+        with Mended(mod):
+            super().object(mod, path)
+
     def build(self, mod: tvm.IRModule, folder: Path) -> str:
         library = super().build(mod, folder)
-        device_code.save(mod, self.tvm_target(), self.dataflow_lower(), folder)
+        with Mended(mod):
+            device_code.save(mod, self.tvm_target(), self.dataflow_lower(), folder)
         return library

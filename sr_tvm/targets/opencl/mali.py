@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sr_tvm.targets.opencl.decisions import IMAGE
 from sr_tvm.targets.opencl.family import OpenCl
 
 
 @dataclass(frozen=True)
 class Mali(OpenCl):
-    """Mali has no local memory of its own: plain buffers are its natural form."""
+    """Images between kernels, too; its local memory is plain memory behind a cache."""
 
     name = "mali"
     description = "Arm Mali GPU of an Android phone, OpenCL"
     gpu = {"device": "mali", "keys": ["mali", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}
+    storage = IMAGE

@@ -1,0 +1,1 @@
+"""Native code that runs beside TVM: what its wheel lacks on a device."""

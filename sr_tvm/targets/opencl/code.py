@@ -1,0 +1,94 @@
+"""The builder of OpenCL kernels: work-items, vectors of four, local memory, images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import tvm
+from tvm import tirx
+
+from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.regions.value import FLOAT32
+
+LANES = 4  # of a vector: what a texel has, and what buffers are read and written by
+_CHANNELS = tirx.const(128, "int32")  # bits of a texel, by which TVM's generator knows that it is four float32
+
+
+class GpuBuilder(Builder):
+    """Writes what a work-item does. Numbers are vectors of four ``dtype``; ``memory`` is what they are stored as."""
+
+    def __init__(self, dtype: str = FLOAT32, memory: str = FLOAT32) -> None:
+        super().__init__(lanes=LANES, dtype=dtype)
+        self.memory = memory
+        self.vector = f"{dtype}x{LANES}"
+
+    @contextmanager
+    def thread(self, tag: str, extent: int) -> Iterator[Expr]:
+        """Do what follows once for each of ``extent`` work-items or work-groups, by TVM's name for the axis."""
+        index = tirx.Var(self._name(tag.replace("Idx.", "").replace("thread", "item").replace("block", "group")), "int32")
+        with self._block() as block:
+            yield index
+        binding = tirx.IterVar(None, tirx.Var(tag, "int32"), tirx.IterVar.ThreadIndex, tag)
+        body = block[0] if len(block) == 1 else tirx.SeqStmt(list(block))
+        kind = tirx.ForKind.THREAD_BINDING
+        self.add(tirx.For(index, self.integer(0), self.integer(extent), kind, body, thread_binding=binding))
+
+    # Memory of a work-item and of a work-group
+
+    def vectors(self, name: str, count: int, scope: str = "local") -> tirx.Var:
+        """Allocate ``count`` vectors; each index into "local" ones is a constant, so that they are registers."""
+        made = tirx.decl_buffer((count,), self.vector, name=self._name(name), scope=scope)
+        self.add(tirx.AllocBuffer(made))
+        return made
+
+    def get(self, buffer: tirx.Var, index: Expr) -> Expr:
+        return tirx.BufferLoad(buffer, [self._index(index)])
+
+    def put(self, buffer: tirx.Var, index: Expr, value: Expr) -> None:
+        self.add(tirx.BufferStore(buffer, value, [self._index(index)]))
+
+    def barrier(self) -> None:
+        """Wait for all work-items of the group."""
+        self.add(tirx.Evaluate(tirx.call_intrin("int32", "tirx.tvm_storage_sync", "shared")))
+
+    # Global memory
+
+    def read(self, buffer: tirx.Var, *at: Expr) -> Expr:
+        """Read a vector, as ``dtype``; ``at`` is the index of its first element."""
+        return self.cast(self.load(buffer, *map(self._index, at)), self.dtype)
+
+    def read_scalar(self, buffer: tirx.Var, *at: Expr) -> Expr:
+        return self.cast(self.scalar(buffer, *map(self._index, at)), self.dtype)
+
+    def write(self, buffer: tirx.Var, value: Expr, *at: Expr) -> None:
+        self.store(buffer, self.cast(value, str(buffer.ty.dtype)), *map(self._index, at))
+
+    def write_scalar(self, buffer: tirx.Var, value: Expr, *at: Expr) -> None:
+        self.store_scalar(buffer, self.cast(value, str(buffer.ty.dtype)), *map(self._index, at))
+
+    def read_image(self, image: tirx.Var, x: Expr, y: Expr, layer: Expr) -> Expr:
+        """Read a texel; zeros outside the image."""
+        at = [image.data, *map(self._index, (x, y, layer)), _CHANNELS, tirx.Ramp(self.integer(0), self.integer(1), LANES)]
+        return tirx.call_intrin(self.vector, "tirx.texture2d_load", *at)
+
+    def write_image(self, image: tirx.Var, value: Expr, x: Expr, y: Expr, layer: Expr) -> None:
+        at = [image.data, *map(self._index, (x, y, layer)), _CHANNELS]
+        self.add(tirx.Evaluate(tirx.call_intrin(self.vector, "tirx.texture2d_store", *at, value)))
+
+    # Values
+
+    def lane(self, vector: Expr, lane: int) -> Expr:
+        """Take one number of a vector."""
+        return tirx.Shuffle([vector], [lane])
+
+    def spread(self, scalar: Expr) -> Expr:
+        """Put a number into all four lanes."""
+        return tirx.Broadcast(scalar, LANES)
+
+    def gather(self, scalars: Sequence[Expr]) -> Expr:
+        """Make a vector of as many numbers."""
+        return tirx.Shuffle(list(scalars), list(range(len(scalars))))
+
+    def _index(self, value: Expr) -> Expr:
+        return self.integer(value) if isinstance(value, int) else value

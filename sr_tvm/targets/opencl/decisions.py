@@ -1,0 +1,84 @@
+"""What can be chosen when a region becomes kernels for a phone's GPU."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sr_tvm.errors import SrTvmError
+
+SCHEMA, VERSION = "sr-tvm opencl decisions", 1
+LOCAL, GLOBAL = "local", "global"  # where weights are read from
+BUFFER, IMAGE = "buffer", "image"  # what values between kernels lie in
+PIXELS = (1, 2, 4, 8)
+GROUPS = ((64, 1), (64, 2), (64, 4), (32, 2), (32, 4), (32, 8), (16, 4), (16, 8), (16, 16), (128, 1), (128, 2), (256, 1))
+NARROW = (8, 16, 24, 32, 48, 64)
+
+
+@dataclass(frozen=True)
+class StageDecisions:
+    """Choices for one kernel.
+
+    Attributes:
+        pixels: neighbours in a row that a work-item computes: each weight that it reads serves them all.
+        group: work-items of a work-group, along a row and down.
+        weights: "local" copies a stage's weights to local memory, part after part, for a work-group to share; "global"
+            reads them where they lie.
+        outputs: groups of four channels that a work-item computes, where channels are shared out; 0: all of them.
+    """
+
+    pixels: int = 2
+    group: tuple[int, int] = (64, 4)
+    weights: str = LOCAL
+    outputs: int = 0
+
+    def __post_init__(self) -> None:
+        for ok, what in (
+            (self.pixels in PIXELS, f"pixels are one of {PIXELS}"),
+            (self.group in GROUPS, f"the group is one of {GROUPS}"),
+            (self.weights in (LOCAL, GLOBAL), f"weights are in {LOCAL} or {GLOBAL} memory"),
+            (isinstance(self.outputs, int) and 0 <= self.outputs <= 1024, "outputs are 0 (all) to 1024"),
+        ):
+            if not ok:
+                raise ValueError(what)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Choices for a whole region.
+
+    Attributes:
+        narrow: channels that a work-item keeps in registers from a convolution to the 1x1 convolutions after it; more
+            of them go through memory, by a kernel of their own.
+        storage: "buffer" or "image", for what lies between kernels.
+        stages: of each kernel, in order.
+    """
+
+    narrow: int
+    storage: str
+    stages: tuple[StageDecisions, ...]
+
+    def __post_init__(self) -> None:
+        if self.narrow not in NARROW:
+            raise ValueError(f"narrow is one of {NARROW}")
+        if self.storage not in (BUFFER, IMAGE):
+            raise ValueError(f"storage is {BUFFER} or {IMAGE}")
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> Decisions:
+        """Raises SrTvmError where it is no such thing."""
+        if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
+            raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
+        try:
+            stages = tuple(_stage(row) for row in data["stages"])
+            return cls(data["narrow"], data["storage"], stages)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SrTvmError(f"{where}: {error}") from None
+
+
+def _stage(row: Any) -> StageDecisions:
+    values = {field.name: row[field.name] for field in fields(StageDecisions)}
+    return StageDecisions(**values | {"group": tuple(row["group"])})

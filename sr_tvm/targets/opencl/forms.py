@@ -1,0 +1,78 @@
+"""How the values of a stage lie in memory, and how a work-item reads and writes its pixels there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tvm import tirx
+
+from sr_tvm.codegen.builder import Expr
+from sr_tvm.regions.value import NCHW, TEXTURE, Layout, Value
+from sr_tvm.targets.opencl.code import LANES, GpuBuilder
+
+GROUPED = Layout("NCHW4c")  # the channels of a pixel in groups of four, each group a plane of its own
+
+
+def stored(value: Value, image: bool) -> Value:
+    """``value`` as it lies between two kernels."""
+    return replace(value, layout=GROUPED, scope=TEXTURE if image else value.scope)
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """The place of a work-item's first pixel."""
+
+    image: Expr
+    y: Expr
+    x: Expr
+
+
+class Memory:
+    """A value in memory, of pictures of ``height`` x ``width``."""
+
+    def __init__(self, b: GpuBuilder, value: Value, n: int, height: int, width: int) -> None:
+        self.b, self.value, self.height, self.width = b, value, height, width
+        self.groups = -(-value.channels // LANES)
+        shape = [b.integer(size) for size in value.shape(n, height, width)]
+        self.buffer = tirx.decl_buffer(shape, value.dtype, name=value.name, scope=value.scope)
+
+    @property
+    def planar(self) -> bool:
+        """Whether each channel is a plane of its own, as at the borders of a region."""
+        return self.value.layout == NCHW
+
+    @property
+    def image(self) -> bool:
+        return self.value.scope == TEXTURE
+
+    @property
+    def border(self) -> bool:
+        """Whether what lies outside the picture reads as zero."""
+        return self.image
+
+    def read(self, n: Expr, group: Expr, y: Expr, x: Expr, channels: int = LANES) -> list[Expr]:
+        """Read the numbers of one pixel: those of the first ``channels`` of a group of four."""
+        if self.planar:
+            first = group * LANES
+            return [self.b.read_scalar(self.buffer, n, first + i, y, x) for i in range(channels)]
+        vector = self.b.bind("v", self.read_vector(n, group, y, x))
+        return [self.b.lane(vector, i) for i in range(channels)]
+
+    def read_vector(self, n: Expr, group: Expr, y: Expr, x: Expr, channels: int = LANES) -> Expr:
+        """Read a group of channels of one pixel, zeros for those over ``channels`` where each is a plane."""
+        if self.image:
+            return self.b.read_image(self.buffer, x, y, self._layer(n, group))
+        if not self.planar:
+            return self.b.read(self.buffer, n, group, y, x, 0)
+        scalars = self.read(n, group, y, x, channels)
+        return self.b.gather(scalars + [self.b.real(0)] * (LANES - channels))
+
+    def write(self, n: Expr, group: Expr, y: Expr, x: Expr, vector: Expr) -> None:
+        """Write a group of channels of one pixel; not for planes."""
+        if self.image:
+            self.b.write_image(self.buffer, vector, x, y, self._layer(n, group))
+        else:
+            self.b.write(self.buffer, vector, n, group, y, x, 0)
+
+    def _layer(self, n: Expr, group: Expr) -> Expr:
+        return n * self.groups + group

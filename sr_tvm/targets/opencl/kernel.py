@@ -1,0 +1,536 @@
+"""A stage as one OpenCL kernel: what each work-item does for its pixels of all values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import tirx
+
+from sr_tvm.codegen.builder import Expr
+from sr_tvm.codegen.kernel import Constant, Kernel
+from sr_tvm.regions.region import Conv, Pointwise, Region, Source
+from sr_tvm.regions.value import FLOAT32, Value
+from sr_tvm.targets.opencl import weights
+from sr_tvm.targets.opencl.code import LANES, GpuBuilder
+from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
+from sr_tvm.targets.opencl.forms import Memory
+from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
+from sr_tvm.targets.opencl.weights import Block, Phase
+
+Fetch = Callable[[Expr], Expr]  # a vector of weights by its index in a turn
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a work-group may take."""
+
+    local_bytes: int = 32768
+    items: int = 256
+
+
+def splits_of(region: Region, outputs: int) -> int:
+    """Into how many shares the channels of a stage can be divided, of ``outputs`` groups of four each; 1: they can't.
+
+    That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels.
+    """
+    made = [node for node in region.nodes if not isinstance(node, Source)]
+    channels = {node.channels for node in made}
+    if outputs == 0 or len(channels) != 1 or (c := channels.pop()) % (LANES * outputs):
+        return 1
+    memory = {node.name for node in region.nodes if isinstance(node, Source)}
+    for node in made:
+        if isinstance(node, Conv):
+            if not memory.issuperset(node.inputs) or (node.groups > 1 and not _by_group(node, outputs)):
+                return 1
+        elif isinstance(node, Pointwise) and node.inputs[0] in memory and _read_by_conv(region, node.name):
+            return 1
+        elif not isinstance(node, Pointwise) and len(node.inputs) != 2:
+            return 1
+    return c // (LANES * outputs)
+
+
+def _read_by_conv(region: Region, name: str) -> bool:
+    return any(isinstance(reader, Conv) for reader in region.readers[name])
+
+
+def _by_group(conv: Conv, outputs: int) -> bool:
+    """Whether a share of ``outputs`` groups of four lies within a group of the convolution, and this in whole vectors."""
+    each = conv.channels // conv.groups
+    return len(conv.inputs) == 1 and conv.weight.shape[1] % LANES == 0 and each % (LANES * outputs) == 0
+
+
+class StageKernel:
+    """Writes the kernel of one stage.
+
+    Args:
+        region: the stage; its sources are in memory.
+        size: N, H and W.
+        values: how sources and results lie in memory.
+        narrow: as in the decisions of the region.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        size: tuple[int, int, int],
+        values: Mapping[tuple[str, int], Value],
+        decided: StageDecisions,
+        narrow: int,
+        limits: Limits,
+        dtype: str = FLOAT32,
+    ) -> None:
+        self.region, self.decided, self.limits = region, decided, limits
+        self.n, self.height, self.width = size
+        self.pixels = next(p for p in (decided.pixels, 4, 2, 1) if p <= min(self.width, decided.pixels))
+        self.splits = splits_of(region, decided.outputs)
+        self.b = GpuBuilder(dtype)
+        self.steps = plan_steps(region, narrow)
+        self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}
+        self.results = [(r, Memory(self.b, values[r.value, r.shuffle], *size)) for r in region.results]
+        self.registers: dict[str, tirx.Var] = {}
+        self.blocks: dict[tuple[str, int], Block] = {}  # by convolution and number of its input
+        for step in self.steps:
+            for product in step.convs if isinstance(step, Sum) else ():
+                self._pack(product)
+        budget = 0 if decided.weights == GLOBAL else self._local_vectors
+        self.phases = weights.phases(list(self.blocks.values()), budget)
+        numbers = [phase.numbers() for phase in self.phases]
+        self.packed = np.concatenate(numbers) if numbers else None
+        self.parameters, self.table = self._parameters()
+
+    # The numbers
+
+    @property
+    def _local_vectors(self) -> int:
+        return self.limits.local_bytes // (LANES * np.dtype(self.b.memory).itemsize)
+
+    def groups(self, channels: int) -> int:
+        """Vectors of a value that a work-item has of each pixel."""
+        return -(-channels // LANES) // self.splits
+
+    def _by_group(self, conv: Conv) -> bool:
+        """Whether a work-item's share of a grouped convolution lies within one group of it."""
+        return conv.groups > 1 and self.splits > 1
+
+    def _pack(self, product: Product) -> None:
+        conv = product.conv
+        if product.hidden is not None:
+            between = [p for node in product.hidden.arithmetic for p in node.parameters]
+            rows = weights.by_hidden(product.hidden.expand, between, conv.weight)
+            self.blocks[conv.name, 0] = Block(rows[None])
+            return
+        dense = conv.weight.astype(np.float64)
+        if conv.groups > 1 and not self._by_group(conv):
+            dense = weights.ungrouped(dense, conv.groups)
+        shares = np.split(dense, self.splits)
+        first = 0
+        for i, name in enumerate(conv.inputs):
+            channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
+            parts = [share[:, first : first + channels] for share in shares]
+            first += channels
+            step = 1
+            if product.registers:
+                numbers = np.stack([weights.by_inputs(part).reshape(1, -1, LANES) for part in parts])
+            else:
+                numbers = np.stack([weights.by_rows(part) for part in parts])
+                if numbers.shape[2] > self._local_vectors:
+                    step = -(-channels // LANES)
+                    numbers = np.stack([weights.by_groups(part) for part in parts])
+            self.blocks[conv.name, i] = Block(numbers, step)
+
+    def _parameters(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
+        """Numbers of which there is one a channel: where each begins, in vectors, and all of them."""
+        arrays: dict[tuple[str, int], np.ndarray] = {}
+        for step in self.steps:
+            if isinstance(step, Sum) and np.any(step.bias):
+                arrays[step.value, -1] = step.bias
+        for node in self.region.nodes:
+            if isinstance(node, Pointwise):
+                arrays |= {(node.name, i): p for i, p in enumerate(node.parameters)}
+        rows = [weights.vectors(np.asarray(array, np.float64)) for array in arrays.values()]
+        starts = np.cumsum([0, *map(len, rows)])
+        return dict(zip(arrays, map(int, starts), strict=False)), np.concatenate(rows) if rows else None
+
+    def _parameter(self, name: str, which: int, group: Expr) -> Expr:
+        """Read the vector of a group of channels, counted from the first of all."""
+        return self.b.read(self.numbers, (group + self.parameters[name, which]) * LANES)
+
+    # The kernel
+
+    def build(self, name: str) -> Kernel:
+        b, (wide, tall) = self.b, self.decided.group
+        buffers, constants = [self.memory[s.name].buffer for s in self.region.sources], []
+        self.weights = self.numbers = None
+        if self.packed is not None:
+            self.weights = b.tensor("weights", [self.packed.size])
+            constants.append(Constant("weights", self.packed.astype(b.memory).reshape(-1)))
+            buffers.append(self.weights)
+        if self.table is not None:
+            self.numbers = b.tensor("parameters", [self.table.size])
+            with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
+                constants.append(Constant("parameters", self.table.astype(b.memory).reshape(-1)))
+            buffers.append(self.numbers)
+        across, down = -(-self.width // (self.pixels * wide)), -(-self.height // tall)
+        with (
+            b.thread("blockIdx.z", self.n * self.splits) as gz,
+            b.thread("blockIdx.y", down) as gy,
+            b.thread("blockIdx.x", across) as gx,
+            b.thread("threadIdx.y", tall) as ty,
+            b.thread("threadIdx.x", wide) as tx,
+        ):
+            self.image = gz // self.splits if self.splits > 1 else gz
+            self.split = gz % self.splits if self.splits > 1 else b.integer(0)
+            self.item = ty * wide + tx
+            self.first, self.row = (gx * wide + tx) * self.pixels, gy * tall + ty
+            # Work-items beyond the picture compute its last pixels once more, and write nothing.
+            self.even = self.width % (self.pixels * wide) == 0, self.height % tall == 0
+            last = b.integer(self.width - self.pixels), b.integer(self.height - 1)
+            self.x = b.bind("x", self.first if self.even[0] else tirx.min(self.first, last[0]))
+            self.y = b.bind("y", self.row if self.even[1] else tirx.min(self.row, last[1]))
+            size = max((phase.size for phase in self.phases), default=0)
+            self.shared = b.vectors("shared", size, "shared") if size else None
+            self._body()
+        buffers += [memory.buffer for _, memory in self.results]
+        return Kernel(
+            functions={name: b.entry(buffers)},
+            entry=name,
+            inputs=tuple(self.memory[s.name].value for s in self.region.sources),
+            constants=tuple(constants),
+            outputs=tuple(memory.value for _, memory in self.results),
+        )
+
+    def _body(self) -> None:
+        for step in self.steps:
+            match step:
+                case Load():
+                    memory = self.memory[step.value]
+                    channels = memory.value.channels
+                    self._make(step.value, channels, lambda g, p, m=memory: self._center(m, g, p))
+                case Apply():
+                    self._apply(step.node)
+                case Join():
+                    self._join(step)
+                case Sum():
+                    self._sum(step)
+            for result, memory in self.results:
+                if result.value == step.value:
+                    self._store(memory, result.shuffle, self.registers[step.value])
+
+    def _at(self, group: int, pixel: int) -> int:
+        return group * self.pixels + pixel
+
+    def _make(self, name: str, channels: int, value: Callable[[int, int], Expr]) -> None:
+        """Fill the registers of a value, by group of channels and pixel."""
+        count = self.groups(channels)
+        made = self.b.vectors(name, count * self.pixels)
+        for group in range(count):
+            for pixel in range(self.pixels):
+                self.b.put(made, self._at(group, pixel), value(group, pixel))
+        self.registers[name] = made
+
+    def _whole(self, group: int, channels: int) -> Expr:
+        """The number of a group among all groups of the value."""
+        return self.split * self.groups(channels) + group
+
+    def _center(self, memory: Memory, group: int, pixel: int) -> Expr:
+        channels = memory.value.channels
+        left = min(LANES, channels - group * LANES) if self.splits == 1 else LANES
+        return memory.read_vector(self.image, self._whole(group, channels), self.y, self.x + pixel, left)
+
+    def _apply(self, node: Pointwise) -> None:
+        source, channels = self.registers[node.inputs[0]], node.channels
+        rows = {
+            group: [
+                self.b.bind("p", self._parameter(node.name, i, self._whole(group, channels)))
+                for i in range(len(node.parameters))
+            ]
+            for group in range(self.groups(channels))
+        }
+        at = self._at
+        self._make(
+            node.name,
+            channels,
+            lambda g, p: arithmetic(self.b, node.function, self.b.get(source, at(g, p)), rows[g]),
+        )
+
+    def _join(self, step: Join) -> None:
+        parts = [(name, c) for name in step.node.inputs for c in range(self.region.by_name[name].channels)]
+
+        def value(group: int, pixel: int) -> Expr:
+            scalars = [self._scalar(name, c, pixel) for name, c in parts[group * LANES : (group + 1) * LANES]]
+            return self.b.gather(scalars + [self.b.real(0)] * (LANES - len(scalars)))
+
+        self._make(step.value, step.node.channels, value)
+
+    def _scalar(self, name: str, channel: int, pixel: int) -> Expr:
+        group, lane = divmod(channel, LANES)
+        return self.b.lane(self.b.get(self.registers[name], self._at(group, pixel)), lane)
+
+    def _sum(self, step: Sum) -> None:
+        b = self.b
+        biased = (step.value, -1) in self.parameters
+
+        def start(group: int, pixel: int) -> Expr:
+            terms = [b.get(self.registers[name], self._at(group, pixel)) for name in step.centers]
+            if biased:
+                terms.append(self._parameter(step.value, -1, self._whole(group, step.channels)))
+            if not terms:
+                return b.splat(0.0)
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term
+            return total
+
+        self._make(step.value, step.channels, start)
+        made = self.registers[step.value]
+        for product in step.convs:
+            if product.hidden is not None:
+                self._hidden(made, product)
+            elif product.registers:
+                self._from_registers(made, product.conv)
+            else:
+                self._from_memory(made, product.conv)
+
+    # Convolutions
+
+    def _add(self, made: tirx.Var, group: int, weight: Expr, factors: Sequence[Expr]) -> None:
+        """Add a weight times a number of each pixel."""
+        weight = self.b.bind("w", weight)
+        for pixel, factor in enumerate(factors):
+            at = self._at(group, pixel)
+            self.b.put(made, at, weight * self.b.spread(factor) + self.b.get(made, at))
+
+    def _from_registers(self, made: tirx.Var, conv: Conv) -> None:
+        outputs = self.groups(conv.channels)
+        for i, name in enumerate(conv.inputs):
+
+            def turn(_: Expr, fetch: Fetch, name: str = name) -> None:
+                for c in range(self.region.by_name[name].channels):
+                    factors = [self._scalar(name, c, pixel) for pixel in range(self.pixels)]
+                    for group in range(outputs):
+                        self._add(made, group, fetch(c * outputs + group), factors)
+
+            self._turns(self.blocks[conv.name, i], turn)
+
+    def _hidden(self, made: tirx.Var, product: Product) -> None:
+        assert product.hidden is not None
+        b, expand, outputs = self.b, product.hidden.expand, self.groups(product.conv.channels)
+        inputs = [(name, c) for name in expand.inputs for c in range(self.region.by_name[name].channels)]
+        pixels = range(self.pixels)
+
+        def turn(_: Expr, fetch: Fetch) -> None:
+            hidden = b.vectors("hidden", self.pixels)
+            bias, used = b.bind("w", fetch(0)), 1
+            rows = []
+            for node in product.hidden.arithmetic:
+                count = len(node.parameters)
+                rows.append([b.bind("p", fetch(used + i)) for i in range(count)])
+                used += count
+            for pixel in pixels:
+                b.put(hidden, pixel, bias)
+            for name, c in inputs:
+                self._add(hidden, 0, fetch(used), [self._scalar(name, c, pixel) for pixel in pixels])
+                used += 1
+            for node, row in zip(product.hidden.arithmetic, rows, strict=True):
+                for pixel in pixels:
+                    b.put(hidden, pixel, arithmetic(b, node.function, b.get(hidden, pixel), row))
+            for lane in range(LANES):
+                factors = [b.lane(b.get(hidden, pixel), lane) for pixel in pixels]
+                for group in range(outputs):
+                    self._add(made, group, fetch(used + lane * outputs + group), factors)
+
+        self._turns(self.blocks[product.conv.name, 0], turn)
+
+    def _from_memory(self, made: tirx.Var, conv: Conv) -> None:
+        b, (tall, wide) = self.b, conv.weight.shape[2:]
+        outputs = self.groups(conv.channels)
+        for i, name in enumerate(conv.inputs):
+            block, view = self.blocks[conv.name, i], self._view(name, wide // 2)
+            channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
+            groups = -(-channels // LANES)
+            begin: Expr = b.integer(0)
+            if self._by_group(conv):
+                begin = self.split * outputs * LANES // (conv.channels // conv.groups) * groups
+
+            def taps(dy: Expr, group: Expr, count: int, fetch: Fetch, view: View = view, begin: Expr = begin) -> None:
+                row = self.y + dy - tall // 2
+                pixels = [view.read(begin + group, row, i - wide // 2, count) for i in range(self.pixels + wide - 1)]
+                for dx in range(wide):
+                    for c in range(count):
+                        factors = [pixels[dx + i][c] for i in range(self.pixels)]
+                        for out in range(outputs):
+                            self._add(made, out, fetch((dx * count + c) * outputs + out), factors)
+
+            def turn_of_row(
+                dy: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, channels: int = channels
+            ) -> None:
+                full, left, each = channels // LANES, channels % LANES, wide * LANES * outputs
+                with view.inside(self.y + dy - tall // 2, tall // 2):
+                    if full:
+                        with b.loop("group", full) as group:
+                            taps(dy, group, LANES, lambda k: fetch(group * each + k))
+                    if left:
+                        taps(dy, full, left, lambda k: fetch(full * each + k))
+
+            def turn_of_group(
+                at: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, groups: int = groups
+            ) -> None:
+                dy, group = at // groups, at % groups
+                with view.inside(self.y + dy - tall // 2, tall // 2):
+                    taps(dy, group, LANES, fetch)
+
+            self._turns(block, turn_of_row if block.turns == tall and block.step == 1 else turn_of_group)
+
+    def _view(self, name: str, reach: int) -> View:
+        chain: list[Pointwise] = []
+        node = self.region.by_name[name]
+        while isinstance(node, Pointwise):
+            chain.insert(0, node)
+            node = self.region.by_name[node.inputs[0]]
+        return View(self, self.memory[node.name], chain, reach)
+
+    # Weights
+
+    def _turns(self, block: Block, turn: Callable[[Expr, Fetch], None]) -> None:
+        """Loop over the turns of a block; ``turn`` is given its number and a way to fetch its weights."""
+        b = self.b
+        phase = next(phase for phase in self.phases if block in phase.blocks)
+        share = self.split * phase.whole
+        if not phase.size:
+            with b.loop("turn", block.turns) as at:
+                turn(at, lambda k: b.read(self.weights, (share + (at * block.size + (phase.offset + k))) * LANES))
+        elif not phase.turns:
+            if block is phase.blocks[0]:
+                self._fill(phase, share + phase.offset)
+            before = phase.blocks[: phase.blocks.index(block)]
+            base = sum(other.turns * other.size for other in before)
+            with b.loop("turn", block.turns) as at:
+                turn(at, lambda k: b.get(self.shared, at * block.size + k + base))
+        else:
+            with b.loop("part", block.turns // phase.turns) as part:
+                self._fill(phase, share + part * phase.size + phase.offset)
+                with b.loop("turn", phase.turns) as at:
+                    turn(part * phase.turns + at, lambda k: b.get(self.shared, at * block.size + k))
+
+    def _fill(self, phase: Phase, first: Expr) -> None:
+        """Copy a phase's weights to local memory, all work-items of the group together."""
+        b, wide = self.b, self.decided.group[0] * self.decided.group[1]
+        b.barrier()
+        with b.loop("copy", -(-phase.size // wide)) as i:
+            at = i * wide + self.item
+            with b.when(at < phase.size) if phase.size % wide else nullcontext():
+                b.put(self.shared, at, b.read(self.weights, (first + at) * LANES))
+        b.barrier()
+
+    # Results
+
+    def _store(self, memory: Memory, shuffle: int, made: tirx.Var) -> None:
+        b, channels = self.b, memory.value.channels * shuffle**2
+        count = self.groups(channels)
+        if not memory.planar:
+            for pixel in range(self.pixels):
+                with self._inside(pixel):
+                    for group in range(count):
+                        vector = b.get(made, self._at(group, pixel))
+                        left = channels - group * LANES
+                        if self.splits == 1 and left < LANES:  # what pads the last group is never computed
+                            vector = b.bind("v", vector)
+                            vector = b.gather([b.lane(vector, i) if i < left else b.real(0) for i in range(LANES)])
+                        memory.write(self.image, self._whole(group, channels), self.y, self.x + pixel, vector)
+            return
+        for pixel in range(self.pixels):
+            with self._inside(pixel):
+                for c in range(count * LANES if self.splits > 1 else channels):
+                    channel = self._whole(c // LANES, channels) * LANES + c % LANES
+                    plane, dy, dx = channel // shuffle**2, channel // shuffle % shuffle, channel % shuffle
+                    scalar = b.lane(b.get(made, self._at(c // LANES, pixel)), c % LANES)
+                    at = self.y * shuffle + dy, (self.x + pixel) * shuffle + dx
+                    b.write_scalar(memory.buffer, scalar, self.image, plane, *at)
+
+    @contextmanager
+    def _inside(self, pixel: int) -> Iterator[None]:
+        """Do it only where no work-item before has the pixel, and it is in the picture."""
+        conditions = []
+        if not self.even[0]:
+            conditions.append(self.x + pixel >= self.first)
+        if not self.even[1]:
+            conditions.append(self.row < self.height)
+        if not conditions:
+            yield
+            return
+        with self.b.when(conditions[0] if len(conditions) == 1 else tirx.And(*conditions)):
+            yield
+
+
+class View:
+    """A value in memory as a convolution sees it: zeros outside the picture, arithmetic done on the way.
+
+    ``reach`` is how far beside its pixels a work-item looks.
+    """
+
+    def __init__(self, kernel: StageKernel, memory: Memory, chain: Sequence[Pointwise], reach: int) -> None:
+        self.kernel, self.memory, self.chain = kernel, memory, chain
+        b, x = kernel.b, kernel.x
+        self.columns: dict[int, tuple[Expr, Expr]] = {}
+        if not self._zeros:
+            for offset in range(-reach, 0):
+                inside = x + offset >= 0
+                self.columns[offset] = b.bind("at", tirx.max(x + offset, b.integer(0))), self._mask(inside)
+            for offset in range(kernel.pixels, kernel.pixels + reach):
+                inside = x + offset < memory.width
+                last = b.integer(memory.width - 1)
+                self.columns[offset] = b.bind("at", tirx.min(x + offset, last)), self._mask(inside)
+
+    @property
+    def _zeros(self) -> bool:
+        """Whether what is outside reads as zero by itself."""
+        return self.memory.border and not self.chain
+
+    def _mask(self, condition: Expr) -> Expr:
+        b = self.kernel.b
+        return b.bind("mask", tirx.Cast(b.dtype, condition))
+
+    @contextmanager
+    def inside(self, row: Expr, reach: int) -> Iterator[None]:
+        """Do it only for rows of the picture, if it reaches beyond."""
+        if reach == 0 or self._zeros:
+            yield
+            return
+        with self.kernel.b.when(tirx.And(row >= 0, row < self.memory.height)):
+            yield
+
+    def read(self, group: Expr, row: Expr, offset: int, count: int) -> list[Expr]:
+        """Read ``count`` channels of a group, of the pixel ``offset`` beside the work-item's first."""
+        kernel, b = self.kernel, self.kernel.b
+        x, mask = self.columns.get(offset, (kernel.x + offset, None))
+        scalars = self.memory.read(kernel.image, group, row, x, count)
+        if self.chain:
+            for node in self.chain:
+                rows = [b.bind("p", kernel._parameter(node.name, i, group)) for i in range(len(node.parameters))]
+                scalars = [
+                    arithmetic(b, node.function, scalar, [b.lane(row, i) for row in rows])
+                    for i, scalar in enumerate(scalars)
+                ]
+        if mask is not None:
+            scalars = [scalar * mask for scalar in scalars]
+        return [b.bind("q", scalar) for scalar in scalars] if mask is not None or self.chain else scalars
+
+
+def arithmetic(b: GpuBuilder, function: str, x: Expr, parameters: Sequence[Expr]) -> Expr:
+    """Do the arithmetic of a :class:`~sr_tvm.regions.region.Pointwise`, on a vector or on a number."""
+    zero = b.splat(0.0) if x.ty.dtype.lanes > 1 else b.real(0)
+    match function:
+        case "relu":
+            return tirx.max(x, zero)
+        case "prelu":
+            return tirx.max(x, zero) + parameters[0] * tirx.min(x, zero)
+        case "clip":
+            return tirx.min(tirx.max(x, parameters[0]), parameters[1])
+        case "shift":
+            return x + parameters[0]
+        case "scale":
+            return x * parameters[0]
+    raise ValueError(f"no arithmetic is called {function}")

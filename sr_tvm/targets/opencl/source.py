@@ -1,0 +1,90 @@
+"""The OpenCL C that TVM's generator makes, mended where drivers would refuse it or lose by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import tvm
+from tvm import tirx
+
+# TVM reads images without a sampler where OpenCL C is older than 2.0, and what is outside of one is then undefined.
+_IMAGES = re.compile(r"#ifdef __OPENCL_VERSION__\n#if __OPENCL_VERSION__ == CL_VERSION_2_0.*?#endif\n#endif\n", re.DOTALL)
+_READS = (
+    "#define READ_IMAGEH(image, sampler, coord) read_imageh(image, sampler, coord)\n"
+    "#define READ_IMAGEF(image, sampler, coord) read_imagef(image, sampler, coord)\n"
+)
+# A vector of numbers is written as a call of its type's name, which OpenCL C has not.
+_VECTOR = re.compile(r"\b(float|half|int|uint)(2|3|4|8|16)\(")
+_KERNEL = re.compile(r"__kernel void (\w+)\(")
+_LOAD, _STORE = re.compile(r"\bvload4\(0, (?=(\w+)_ptr)"), re.compile(r"\bvstore4\((.*), 0, (\w+_ptr.*)\);$", re.MULTILINE)
+Groups = Mapping[str, tuple[int, int, int]]
+
+
+def mend(code: str, groups: Groups) -> str:
+    """Correct a program; ``groups`` are the sizes of work-groups by kernel, which compilers like to know beforehand."""
+    code = _aligned(_VECTOR.sub(r"(\1\2)(", _IMAGES.sub(_READS, code)))
+
+    def sized(match: re.Match[str]) -> str:
+        size = groups.get(match.group(1))
+        if size is None:
+            return match.group(0)
+        return f"__kernel __attribute__((reqd_work_group_size({', '.join(map(str, size))}))) void {match.group(1)}("
+
+    return _KERNEL.sub(sized, code)
+
+
+def _aligned(code: str) -> str:
+    """Read and write vectors of four as such: vload4 asks for no alignment, so that compilers make it four loads."""
+    parts, at = [], 0
+    for match in _LOAD.finditer(code):
+        end = _closing(code, match.end())
+        parts += [code[at : match.start()], "(*(__global const float4*)(", code[match.end() : end], "))"]
+        at = end + 1
+    return _STORE.sub(r"*(__global float4*)(\2) = \1;", "".join(parts) + code[at:])
+
+
+def _closing(code: str, begin: int) -> int:
+    """Where the parenthesis closes that is open at ``begin``."""
+    depth = 1
+    for at in range(begin, len(code)):
+        depth += {"(": 1, ")": -1}.get(code[at], 0)
+        if depth == 0:
+            return at
+    return len(code)
+
+
+def work_groups(mod: tvm.IRModule) -> dict[str, tuple[int, int, int]]:
+    """The sizes of the work-groups of scheduled functions that are one kernel each, by the kernel's name."""
+    found = {}
+    for var, function in mod.functions_items():
+        if isinstance(function, tirx.PrimFunc) and (size := _size(function.body)):
+            found[f"{var.name_hint}_kernel"] = size
+    return found
+
+
+def _size(body: tirx.Stmt) -> tuple[int, int, int] | None:
+    """The threads of the loops that are bound to them, one within the other from the outermost on."""
+    size = {"threadIdx.x": 1, "threadIdx.y": 1, "threadIdx.z": 1}
+    while isinstance(body, tirx.For) and body.thread_binding is not None:
+        size[str(body.thread_binding.thread_tag)] = int(body.extent)
+        body = body.body
+    if max(size.values()) == 1:
+        return None
+    return size["threadIdx.x"], size["threadIdx.y"], size["threadIdx.z"]
+
+
+class Mended:
+    """While it is entered, TVM's generator of OpenCL C gives mended programs."""
+
+    def __init__(self, mod: tvm.IRModule) -> None:
+        self.groups = work_groups(mod)
+
+    def __enter__(self) -> None:
+        tvm.register_global_func(_HOOK, lambda code, _target: mend(code, self.groups), override=True)
+
+    def __exit__(self, *_: object) -> None:
+        tvm.register_global_func(_HOOK, lambda code, _target: code, override=True)
+
+
+_HOOK = "tvm_callback_opencl_postproc"

@@ -1,0 +1,111 @@
+"""Cut a region into stages, each of which one kernel computes with nothing computed twice. Free of TVM.
+
+A work-item has its own pixels of every value of a stage in registers. A convolution that looks beside its pixel reads
+what an earlier stage has left in memory, so a stage ends before each of them: a 3x3 convolution, what is added to it,
+and the 1x1 convolutions that follow are one stage, whose hidden channels are never in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_tvm.regions.cut import Cutter, Piece, part_of
+from sr_tvm.regions.region import Conv, Node, Pointwise, Region, Source
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Channels that a 1x1 convolution widens to and the next one narrows from, four at a time.
+
+    ``arithmetic`` lies between the two, channel by channel.
+    """
+
+    expand: Conv
+    arithmetic: tuple[Pointwise, ...]
+
+
+def spatial(conv: Conv) -> bool:
+    """Whether it looks beside its pixel."""
+    return conv.weight.shape[2:] != (1, 1)
+
+
+def hidden_of(region: Region, conv: Conv, narrow: int) -> Hidden | None:
+    """The hidden channels that ``conv`` projects, if they can be made and used up four at a time.
+
+    ``narrow`` is the number of channels that a work-item keeps in registers: what is widened, and what is projected to.
+    """
+    if spatial(conv) or conv.groups > 1 or len(conv.inputs) != 1 or conv.channels > narrow:
+        return None
+    results = {result.value for result in region.results}
+    arithmetic: list[Pointwise] = []
+    node: Node = region.by_name[conv.inputs[0]]
+    while len(region.readers[node.name]) == 1 and node.name not in results:
+        if isinstance(node, Pointwise):
+            arithmetic.insert(0, node)
+            node = region.by_name[node.inputs[0]]
+        elif isinstance(node, Conv):
+            wide = sum(region.by_name[name].channels for name in node.inputs)
+            fits = not spatial(node) and node.groups == 1 and wide <= narrow and node.channels > narrow // 2
+            return Hidden(node, tuple(arithmetic)) if fits else None
+        else:
+            return None
+    return None
+
+
+def cut_stages(region: Region, narrow: int) -> list[Piece]:
+    """The stages of ``region`` in the order they run.
+
+    Values of up to ``narrow`` channels go from one convolution to a 1x1 convolution in registers; what is wider goes
+    through memory. Of a stage, parts that have nothing to do with each other are stages of their own.
+    """
+    cheap = Cutter(region).cheap
+    level = _levels(region, narrow, cheap)
+    pieces = []
+    for number in sorted(set(level.values()) - {-1}):
+        own = [node.name for node in region.nodes if level[node.name] == number]
+        for part in _connected(region, own):
+            piece = part_of(region, part, cheap)
+            if piece.region.results:
+                pieces.append(piece)
+    # A result that is cheap, or a source, has no level; it is a stage alone.
+    for result in region.results:
+        if level[result.value] == -1 and not isinstance(region.by_name[result.value], Source):
+            pieces.append(part_of(region, {result.value}, cheap))
+    return pieces
+
+
+def _levels(region: Region, narrow: int, cheap: set[str]) -> dict[str, int]:
+    """The stage of each node; -1 for what lies in memory beforehand, or is made anew wherever it is read."""
+    inside: set[str] = set()  # hidden channels, which are never a value of their own
+    from_memory: dict[str, bool] = {}
+    for conv in region.convolutions():
+        if (hidden := hidden_of(region, conv, narrow)) is not None:
+            inside |= {hidden.expand.name, *(node.name for node in hidden.arithmetic)}
+    for conv in region.convolutions():
+        wide = any(region.by_name[name].channels > narrow for name in conv.inputs if name not in inside)
+        from_memory[conv.name] = spatial(conv) or conv.groups > 1 or wide
+    level: dict[str, int] = {}
+    for node in region.nodes:
+        if isinstance(node, Source) or node.name in cheap:
+            level[node.name] = -1
+        else:
+            before = max(level[name] for name in node.inputs)
+            level[node.name] = max(before + from_memory.get(node.name, False), 0)
+    # What reads nothing but sources waits for its reader: its inputs are in memory anyway.
+    for node in reversed(region.nodes):
+        readers = region.readers[node.name]
+        if level[node.name] == 0 and all(level[name] == -1 for name in node.inputs) and readers:
+            latest = min(level[reader.name] - from_memory.get(reader.name, False) for reader in readers)
+            level[node.name] = max(latest, 0)
+    return level
+
+
+def _connected(region: Region, own: list[str]) -> list[set[str]]:
+    """``own`` in parts such that no node of one reads a node of another, nor a value that the other reads."""
+    parts: list[set[str]] = []
+    for name in own:
+        touched = {name, *(read for read in region.by_name[name].inputs if read in own)}
+        joined = [part for part in parts if part & touched]
+        parts = [part for part in parts if not part & touched] + [touched.union(*joined)]
+    order = {name: i for i, name in enumerate(own)}
+    return sorted(parts, key=lambda part: min(order[name] for name in part))

@@ -1,0 +1,160 @@
+"""What a work-item does for its pixels, in order: the steps of a stage. Free of TVM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Source
+from sr_tvm.targets.opencl.stages import Hidden, hidden_of, spatial
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """A value as a bias, plus the pixels of other values, plus convolutions, which begin with what is there."""
+
+    value: str
+    channels: int
+    bias: np.ndarray
+    centers: tuple[str, ...]
+    convs: tuple[Product, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A convolution that is added to a sum.
+
+    Attributes:
+        hidden: the channels that it projects, which are made on the way; None where its input is a value.
+        registers: whether its inputs are the work-item's own pixels; else it reads them, and their neighbours, from
+            memory.
+    """
+
+    conv: Conv
+    hidden: Hidden | None
+    registers: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Apply:
+    """Arithmetic on a value, channel by channel."""
+
+    node: Pointwise
+
+    @property
+    def value(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """Values one after another along the channels."""
+
+    node: Concat
+
+    @property
+    def value(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """A value of which the work-item's own pixels are read from memory."""
+
+    value: str
+
+
+Step = Sum | Apply | Join | Load
+
+
+def plan_steps(region: Region, narrow: int) -> list[Step]:
+    """List the steps of a stage, a region whose sources lie in memory.
+
+    A convolution that only an addition reads is a part of that sum, so that it needs no registers of its own.
+    """
+    return list(_Plan(region, narrow).steps())
+
+
+class _Plan:
+    def __init__(self, region: Region, narrow: int) -> None:
+        self.region, self.narrow = region, narrow
+        self.results = {result.value for result in region.results}
+        self.products: dict[str, Product] = {}
+        self.inside: set[str] = set()  # what is part of a product, or of a sum
+        for conv in region.convolutions():
+            hidden = hidden_of(region, conv, narrow)
+            if hidden is not None:
+                self.inside |= {hidden.expand.name, *(node.name for node in hidden.arithmetic)}
+            self.products[conv.name] = Product(conv, hidden, hidden is not None or self._in_registers(conv))
+        for node in region.nodes:
+            if isinstance(node, Conv | Add) and self._only_added(node):
+                self.inside.add(node.name)
+
+    def _in_registers(self, conv: Conv) -> bool:
+        nodes = [self.region.by_name[name] for name in conv.inputs]
+        wide = any(node.channels > self.narrow for node in nodes)
+        return not spatial(conv) and conv.groups == 1 and not (wide and all(self._in_memory(n) for n in nodes))
+
+    def _in_memory(self, node: Node) -> bool:
+        return isinstance(node, Source) or (
+            isinstance(node, Pointwise) and self._in_memory(self.region.by_name[node.inputs[0]])
+        )
+
+    def _only_added(self, node: Node) -> bool:
+        readers = self.region.readers[node.name]
+        return len(readers) == 1 and isinstance(readers[0], Add) and node.name not in self.results
+
+    def steps(self) -> Iterator[Step]:
+        wanted = self._wanted()
+        for node in self.region.nodes:
+            if node.name not in wanted:
+                continue
+            match node:
+                case Source():
+                    yield Load(node.name)
+                case Pointwise():
+                    yield Apply(node)
+                case Concat():
+                    yield Join(node)
+                case _:
+                    yield self._sum(node)
+
+    def _sum(self, node: Conv | Add) -> Sum:
+        terms = list(self._terms(node.name, top=True))
+        convs = tuple(self.products[name] for name in terms if name in self.products and self._part(name, node))
+        parts = {product.conv.name for product in convs}
+        bias = sum((product.conv.bias.astype(np.float64) for product in convs), np.zeros(node.channels))
+        return Sum(node.name, node.channels, bias, tuple(name for name in terms if name not in parts), convs)
+
+    def _part(self, name: str, of: Node) -> bool:
+        return name == of.name or name in self.inside
+
+    def _terms(self, name: str, top: bool = False) -> Iterator[str]:
+        node = self.region.by_name[name]
+        if isinstance(node, Add) and (top or name in self.inside):
+            for read in node.inputs:
+                yield from self._terms(read)
+        else:
+            yield name
+
+    def _wanted(self) -> set[str]:
+        """The values that have registers: results, and what is read pixel by pixel."""
+        wanted: set[str] = set()
+        stack = [name for name in self.results]
+        while stack:
+            name = stack.pop()
+            if name in wanted:
+                continue
+            wanted.add(name)
+            node = self.region.by_name[name]
+            if isinstance(node, Pointwise | Concat):
+                stack += node.inputs
+            elif isinstance(node, Conv | Add):
+                made = self._sum(node)
+                stack += made.centers
+                for product in made.convs:
+                    reads = product.hidden.expand if product.hidden else product.conv
+                    stack += reads.inputs if product.registers else ()
+        return wanted

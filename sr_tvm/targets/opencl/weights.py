@@ -1,0 +1,154 @@
+"""The numbers of a stage's convolutions as its kernel reads them, vector by vector, and when they go to local memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_tvm.regions.region import Conv
+from sr_tvm.targets.opencl.code import LANES
+
+
+def vectors(array: np.ndarray) -> np.ndarray:
+    """(..., C) as (..., ceil(C / 4), 4), padded with zeros."""
+    padding = [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % LANES)]
+    padded = np.pad(array, padding)
+    return padded.reshape(*array.shape[:-1], -1, LANES)
+
+
+def by_rows(weight: np.ndarray) -> np.ndarray:
+    """(O, I, kh, kw) as (kh, vectors of a row, 4).
+
+    A row has its groups of four inputs one after another, of each its columns, of these its inputs, of these the
+    outputs. The last group has as many inputs as there are.
+    """
+    _, inputs, tall, _ = weight.shape
+    rows = []
+    for dy in range(tall):
+        parts = []
+        for first in range(0, inputs, LANES):
+            part = weight[:, first : first + LANES, dy]  # O, up to 4, kw
+            parts.append(vectors(part.transpose(2, 1, 0)).reshape(-1, LANES))
+        rows.append(np.concatenate(parts))
+    return np.stack(rows)
+
+
+def by_groups(weight: np.ndarray) -> np.ndarray:
+    """(O, I, kh, kw) as (kh * ceil(I / 4), vectors of a group, 4): as :func:`by_rows`, with the last group padded."""
+    padded = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES), (0, 0), (0, 0)))
+    rows = by_rows(padded)
+    return rows.reshape(rows.shape[0] * (padded.shape[1] // LANES), -1, LANES)
+
+
+def by_inputs(weight: np.ndarray) -> np.ndarray:
+    """(O, I, 1, 1) as (I, ceil(O / 4), 4)."""
+    return vectors(weight[:, :, 0, 0].T)
+
+
+def by_hidden(expand: Conv, parameters: Sequence[np.ndarray], project: np.ndarray) -> np.ndarray:
+    """The numbers for four hidden channels, group by group: (ceil(E / 4), vectors, 4).
+
+    Of each group: the bias, the parameters of what lies between, the expanding weights input by input, then for each
+    of the four channels the projecting weights to all outputs.
+    """
+    widen = vectors(expand.weight[:, :, 0, 0].T)  # inputs, groups, 4
+    rows = np.stack([vectors(np.asarray(row, np.float64)) for row in (expand.bias, *parameters)])  # n, groups, 4
+    narrow = vectors(project[:, :, 0, 0].T)  # hidden, groups of outputs, 4
+    narrow = np.pad(narrow, ((0, -narrow.shape[0] % LANES), (0, 0), (0, 0)))
+    narrow = narrow.reshape(widen.shape[1], -1, LANES)
+    return np.concatenate([rows.transpose(1, 0, 2), widen.transpose(1, 0, 2), narrow], axis=1)
+
+
+def ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
+    """A grouped convolution's weights (O, I / groups, kh, kw) as (O, I, kh, kw), with zeros between groups."""
+    outputs, each = weight.shape[0] // groups, weight.shape[1]
+    dense = np.zeros((weight.shape[0], each * groups, *weight.shape[2:]), weight.dtype)
+    for i in range(groups):
+        dense[i * outputs : (i + 1) * outputs, i * each : (i + 1) * each] = weight[i * outputs : (i + 1) * outputs]
+    return dense
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Weights that are used turn after turn of a loop.
+
+    Attributes:
+        numbers: (splits, turns, vectors of a turn, 4); a split is what one work-item's share of the channels needs.
+        step: how many turns may be taken at a time must divide this, or be a multiple of it.
+    """
+
+    numbers: np.ndarray
+    step: int = 1
+
+    @property
+    def turns(self) -> int:
+        return int(self.numbers.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Vectors of a turn."""
+        return int(self.numbers.shape[2])
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """Blocks whose weights are in local memory at the same time.
+
+    Attributes:
+        turns: of a single block, as many turns' weights as there are at a time; 0: those of all.
+        offset: in vectors, of the first split's numbers among those of all phases.
+        size: vectors that are in local memory at a time; 0: none, they are read where they lie.
+    """
+
+    blocks: tuple[Block, ...]
+    turns: int
+    offset: int
+    size: int
+
+    @property
+    def whole(self) -> int:
+        """Vectors of all blocks, of one split."""
+        return sum(block.turns * block.size for block in self.blocks)
+
+    def numbers(self) -> np.ndarray:
+        flat = [block.numbers.reshape(block.numbers.shape[0], -1, LANES) for block in self.blocks]
+        return np.concatenate(flat, axis=1).reshape(-1, LANES)
+
+
+def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
+    """Give the blocks to phases such that none has more than ``budget`` vectors in local memory.
+
+    A block whose single turn is larger than that has a phase of ``size`` 0: its weights are read where they lie.
+    """
+    found: list[Phase] = []
+    offset = 0
+    waiting: list[Block] = []
+
+    def close() -> None:
+        nonlocal offset, waiting
+        if waiting:
+            size = sum(block.turns * block.size for block in waiting)
+            found.append(Phase(tuple(waiting), 0, offset, size))
+            offset += size * waiting[0].numbers.shape[0]
+            waiting = []
+
+    for block in blocks:
+        whole = block.turns * block.size
+        if whole > budget:
+            close()
+            turns = next((n for n in range(block.turns, 0, -1) if _fits(block, n, budget)), 0)
+            found.append(Phase((block,), turns, offset, turns * block.size))
+            offset += whole * block.numbers.shape[0]
+            continue
+        if sum(b.turns * b.size for b in waiting) + whole > budget:
+            close()
+        waiting.append(block)
+    close()
+    return found
+
+
+def _fits(block: Block, turns: int, budget: int) -> bool:
+    apart = block.step % turns == 0 or turns % block.step == 0
+    return block.turns % turns == 0 and apart and turns * block.size <= budget
