@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sr_tvm.isa.count import Count
     from sr_tvm.isa.network import NetworkCount
 
-_COLUMNS = ("", "calls", "MAC/slot", "slots", "regs", "waves", "spills", "loads", "MB", "issue", "memory")
+_COLUMNS = ("", "calls", "MAC/slot", "slots", "regs", "waves", "spills", "MB", "issue", "memory", "loads")
 
 
 def show(folder: Path, gpu: str, as_json: bool) -> None:
@@ -100,7 +100,7 @@ def _row(number: int, count: Count, calls: int) -> tuple[str, ...]:
         registers,
         "-" if facts.max_waves is None else str(facts.max_waves),
         f"{facts.spills}:{facts.fills}",
-        loads,
         f"{count.footprint / 1e6:.2f}",
         *("-" if ms is None else f"{ms:.2f}" for ms in (count.arithmetic_ms, count.memory_ms)),
+        loads,
     )

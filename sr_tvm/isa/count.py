@@ -15,6 +15,8 @@ from sr_tvm.isa.launch import Launch
 from sr_tvm.isa.machine import MachineKernel, Statistics
 from sr_tvm.isa.matching import match, trip_weights
 
+_OUTSIDE = ("global", "image", "constant")  # memories that are in the phone's DRAM
+
 
 @dataclass(frozen=True)
 class Count:
@@ -29,8 +31,8 @@ class Count:
         items: work-items that are launched; ``lanes`` are those with what waves that are not full leave idle.
         trips: how often each machine loop goes round.
         problem: why the counts can't be trusted; "" where loops and multiplications came out as the source has them.
-        bytes_moved: bytes of global memory that all work-items read and write by the source, each time they do.
-        footprint: bytes of global memory touched, each buffer once.
+        bytes_moved: bytes of buffers and images that all work-items read and write by the source, each time they do.
+        footprint: bytes of buffers and images touched, each of them once.
     """
 
     name: str
@@ -138,6 +140,6 @@ def count(kernel: MachineKernel, launch: Launch) -> Count:
         statistics=kernel.statistics,
         trips=trips,
         problem=launch.problem or found.problem,
-        bytes_moved=launch.items * (launch.read.get("global", 0) + launch.written.get("global", 0)),
+        bytes_moved=launch.items * sum(way.get(m, 0) for way in (launch.read, launch.written) for m in _OUTSIDE),
         footprint=launch.footprint,
     )

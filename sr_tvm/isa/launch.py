@@ -60,8 +60,8 @@ class Launch:
         groups: work-groups along x, y, z.
         local_size: work-items of a group along x, y, z.
         body: all that one work-item does, as a loop of one iteration.
-        read, written: bytes that one work-item reads and writes, by memory ("global", "local", "constant").
-        footprint: bytes of global memory that all work-items together touch at least: each buffer once.
+        read, written: bytes that one work-item reads and writes, by memory ("global", "local", "constant", "image").
+        footprint: bytes of buffers and images that all work-items together touch at least: each of them once.
         problem: why loops or sizes are not known; "" where they are.
     """
 

@@ -52,7 +52,7 @@ class NetworkCount:
 
     @property
     def footprint(self) -> float:
-        """Bytes of global memory that the kernels touch, each its buffers once."""
+        """Bytes of buffers and images that the kernels touch, each its own once."""
         return self._sum(lambda c: c.footprint)
 
     @property

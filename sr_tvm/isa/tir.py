@@ -6,7 +6,9 @@ The one file of this room that needs TVM.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +46,21 @@ def lower(mod: tvm.IRModule, target: Any) -> tuple[str, list[Launch]]:
             text = tvm.get_global_func("target.build.opencl")(device, chosen).inspect_source()
     except Exception as error:  # TVM's own are of many classes
         raise SrTvmError(f"the kernels can't be lowered for OpenCL: {one_line(error)}") from error
-    return text, [launch_facts(f, gv.name_hint) for gv, f in device.functions_items()]
+    sizes = {gv.name_hint: _parameter_sizes(f) for gv, f in kernels.items()}
+    return text, [
+        launch_facts(f, gv.name_hint, sizes.get(re.sub(r"_kernel(_\d+)?$", "", gv.name_hint)))
+        for gv, f in device.functions_items()
+    ]
+
+
+def _parameter_sizes(function: tirx.PrimFunc) -> dict[str, float]:
+    """Bytes of a kernel's parameters by the name of their memory. Lowering keeps that; the shapes of images get lost."""
+    made: dict[str, float] = {}
+    for parameter in function.params:
+        shape = [_constant(n) for n in getattr(parameter.ty, "shape", None) or ()]
+        if shape and all(n is not None for n in shape):
+            made[f"{parameter.name}_ptr"] = math.prod(n for n in shape if n is not None) * _bytes(parameter.ty.dtype)
+    return made
 
 
 def _on_device(function: tirx.PrimFunc) -> bool:
@@ -52,12 +68,14 @@ def _on_device(function: tirx.PrimFunc) -> bool:
     return target is not None and target.kind.name not in ("llvm", "c")
 
 
-def launch_facts(function: tirx.PrimFunc, name: str = "") -> Launch:
+def launch_facts(function: tirx.PrimFunc, name: str = "", sizes: Mapping[str, float] | None = None) -> Launch:
     """What is known of a kernel: a device function, or a scheduled PrimFunc with bound threads.
 
+    ``sizes`` are bytes of images by their memory's name, which a device function doesn't tell.
     Loops and sizes that are not constant leave ``problem`` in the record. Branches count as taken, both of them.
     """
     walk = _Walk()
+    walk.sizes.update(sizes or {})
     walk.statement(function.body)
     symbol = function.attrs.get("global_symbol", None) if function.attrs else None
     groups, local = walk.sizes_of("blockIdx"), walk.sizes_of("threadIdx")
@@ -96,7 +114,7 @@ class _Walk:
         self.problem = ""
 
     def declare(self, buffer: tirx.Buffer) -> None:
-        shape = [self._constant(n) for n in buffer.shape]
+        shape = [_constant(n) for n in buffer.shape]
         if all(n is not None for n in shape):
             size = math.prod(n for n in shape if n is not None) * _bytes(buffer.dtype)
             self.sizes[self.name(buffer)] = max(size, self.sizes.get(self.name(buffer), 0))
@@ -128,7 +146,7 @@ class _Walk:
                     self.statement(one)
 
     def _on_For(self, node: tirx.For) -> None:
-        extent = self._constant(node.extent)
+        extent = _constant(node.extent)
         if node.kind == tirx.ForKind.THREAD_BINDING:
             self._thread(node.thread_binding.thread_tag, extent)
             self.statement(node.body)
@@ -149,11 +167,11 @@ class _Walk:
 
     def _on_AttrStmt(self, node: tirx.AttrStmt) -> None:
         if node.attr_key in ("thread_extent", "virtual_thread"):
-            self._thread(node.node.thread_tag, self._constant(node.value))
+            self._thread(node.node.thread_tag, _constant(node.value))
         self.statement(node.body)
 
     def _on_DeclBuffer(self, node: Any) -> None:
-        self.views[node.buffer.name] = str(node.data)
+        self.views[node.buffer.name] = _name(node.data)
         self._parts(node)
 
     def _on_TensorLoad(self, node: Any) -> None:
@@ -184,7 +202,17 @@ class _Walk:
         if name == "tirx.fma" or (called is not None and getattr(called, "value", "") in _FUSED):
             self.here.multiplies += _lanes(node.ty)
             self.here.macs += _lanes(node.ty)
+        if name == "tirx.texture2d_load":
+            self._image("read", node.args[0], _bytes(node.ty))
+        elif name == "tirx.texture2d_store":
+            size = _bytes(node.args[-1].ty)
+            self._image("written", node.args[0], size)
+            self.here.stores += size / 4
         self._parts(node)
+
+    def _image(self, way: str, image: Any, size: int) -> None:
+        self.moved[way]["image"] += size * self.times
+        self.touched[_name(image), way] += size * self.times
 
     def _move(self, way: str, buffer: tirx.Buffer, size: int) -> str:
         memory = _MEMORIES.get(buffer.scope(), "")
@@ -201,11 +229,15 @@ class _Walk:
         elif not tag.startswith("vthread"):
             self.threads[tag] = max(extent, self.threads.get(tag, 1))
 
-    @staticmethod
-    def _constant(value: Any) -> int | None:
-        if isinstance(value, int):
-            return value
-        return int(value.value) if isinstance(value, tirx.IntImm) else None
+
+def _constant(value: Any) -> int | None:
+    if isinstance(value, int):
+        return value
+    return int(value.value) if isinstance(value, tirx.IntImm) else None
+
+
+def _name(memory: Any) -> str:
+    return str(getattr(memory, "name", memory))
 
 
 def _lanes(dtype: Any) -> int:
