@@ -43,8 +43,9 @@ tune: venv ## tune the shipped model: make tune TARGET=cpu
 models: venv ## train and ship everything in models/: make models ARGS="--data DIR" (models/README.md)
 	$(BIN)/python models/train.py $(ARGS)
 
-system-deps: ## what pip can't install (Debian): a C++ compiler, an emulator for the Arm tests, OpenCL on the CPU and a checker of its kernels
+system-deps: venv ## what pip can't install (Debian): a C++ compiler, an emulator for the Arm tests, OpenCL on the CPU, a checker of its kernels, Mesa's compilers for phone GPUs
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ qemu-user-static ocl-icd-libopencl1 pocl-opencl-icd oclgrind
+	$(BIN)/python -m sr_tvm.isa.system
 
 clean: ## remove what the build made
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

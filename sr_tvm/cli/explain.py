@@ -26,8 +26,11 @@ FEW = 12  # operators of one kernel that are listed one by one
 )
 @click.option("--target", default="cpu", show_default=True, help="Target that the kernels are made for.")
 @click.option("--dump", type=click.Path(file_okay=False, path_type=Path), help="Write the module after each phase.")
+@click.option("--isa", metavar="GPU", help="Count the machine code of an OpenCL artifact, such as for adreno-660.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def command(model: Path, shape: tuple[str, ...], target: str, dump: Path | None, as_json: bool) -> None:
+def command(
+    model: Path, shape: tuple[str, ...], target: str, dump: Path | None, isa: str | None, as_json: bool
+) -> None:
     """Say which operators of MODEL became one kernel, by which rule, and what memory traffic that saved.
 
     MODEL is an ONNX file, or the folder of a compiled artifact, whose own report is then shown.
@@ -37,7 +40,15 @@ def command(model: Path, shape: tuple[str, ...], target: str, dump: Path | None,
       sr-tvm explain models/wdsr_x2_37k.onnx
       sr-tvm explain model.onnx --input-shape 1x3x360x640 --dump phases/
       sr-tvm explain out/
+      sr-tvm explain out/ --isa adreno-660
     """
+    if isa:
+        from sr_tvm.cli import _isa_table
+
+        if not model.is_dir():
+            raise click.UsageError(f"--isa needs the folder of a compiled OpenCL artifact; {model} is none")
+        _isa_table.show(model, isa, as_json)
+        return
     if model.is_dir():
         from sr_tvm.passes.report import FILE_NAME, PassReport
 

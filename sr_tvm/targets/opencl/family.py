@@ -14,6 +14,7 @@ from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets.cpu import android
+from sr_tvm.targets.opencl import device_code
 from sr_tvm.targets.opencl.decisions import LOCAL
 from sr_tvm.targets.opencl.images import AllocateImages
 from sr_tvm.targets.opencl.lowering import OpenClLowering
@@ -93,3 +94,9 @@ class OpenCl(Target):
     def object(self, mod: tvm.IRModule, path: Path) -> None:
         with Mended(mod):
             super().object(mod, path)
+
+    def build(self, mod: tvm.IRModule, folder: Path) -> str:
+        library = super().build(mod, folder)
+        with Mended(mod):
+            device_code.save(mod, self.tvm_target(), self.dataflow_lower(), folder)
+        return library

@@ -1,0 +1,145 @@
+"""Count what a work-item executes: machine code weighted by how often its loops go round."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.isa import gpus
+from sr_tvm.isa.compiler import compile_sources
+from sr_tvm.isa.launch import Launch
+from sr_tvm.isa.machine import MachineKernel, Statistics
+from sr_tvm.isa.matching import match, trip_weights
+
+_OUTSIDE = ("global", "image", "constant")  # memories that are in the phone's DRAM
+
+
+@dataclass(frozen=True)
+class Count:
+    """A kernel's static counts by Mesa's compiler: an estimate of what the vendor's would make.
+
+    Attributes:
+        slots: issue slots of one work-item, repeats and written waiting included; of a preamble its part of a wave.
+        half_slots: those of them that compute in 16 bits only.
+        macs: multiply-accumulates of one work-item, as the source has them.
+        kinds: issue slots by kind of instruction, "nop" for waiting.
+        loads, stores: by memory, instructions and bytes of one work-item: {"local": {"count": 44, "bytes": 704}}.
+        items: work-items that are launched; ``lanes`` are those with what waves that are not full leave idle.
+        trips: how often each machine loop goes round.
+        problem: why the counts can't be trusted; "" where loops and multiplications came out as the source has them.
+        bytes_moved: bytes of buffers and images that all work-items read and write by the source, each time they do.
+        footprint: bytes of buffers and images touched, each of them once.
+    """
+
+    name: str
+    gpu: str
+    mesa: str
+    slots: float
+    half_slots: float
+    macs: float
+    kinds: dict[str, float]
+    loads: dict[str, dict[str, float]]
+    stores: dict[str, dict[str, float]]
+    items: int
+    lanes: int
+    statistics: Statistics
+    trips: tuple[float, ...] = ()
+    problem: str = ""
+    bytes_moved: float = 0
+    footprint: float = 0
+
+    @property
+    def mac_per_slot(self) -> float:
+        """Multiply-accumulates of the source for an issue slot: those of padding, too."""
+        return self.macs / self.slots if self.slots else 0.0
+
+    @property
+    def total_slots(self) -> float:
+        """Issue slots of all launched work-items."""
+        return self.slots * self.items
+
+    @property
+    def arithmetic_ms(self) -> float | None:
+        """Milliseconds of issuing at the published rate, waves that are not full counted whole; None: no rate."""
+        gpu = gpus.get(self.gpu)
+        full, half = gpu.rate("slots_per_second"), gpu.rate("half_slots_per_second")
+        if full is None:
+            return None
+        return 1e3 * self.lanes * ((self.slots - self.half_slots) / full + self.half_slots / (half or full))
+
+    @property
+    def memory_ms(self) -> float | None:
+        """Milliseconds that the footprint takes at the published bandwidth; None: none is known."""
+        bandwidth = gpus.get(self.gpu).rate("bytes_per_second")
+        return None if bandwidth is None else 1e3 * self.footprint / bandwidth
+
+    @property
+    def estimated_ms(self) -> float | None:
+        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: no rate is known."""
+        arithmetic, memory = self.arithmetic_ms, self.memory_ms
+        return None if arithmetic is None or memory is None else max(arithmetic, memory)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object, with what follows from it."""
+        derived = ("mac_per_slot", "total_slots", "arithmetic_ms", "memory_ms", "estimated_ms")
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+
+
+def count_sources(programs: Sequence[tuple[str, Sequence[Launch]]], gpu: str) -> list[list[Count]]:
+    """Counts for programs of OpenCL C, each with what is known of the kernels that are asked for, in that order.
+
+    All programs are compiled in one run: starting the compiler takes several seconds.
+
+    Raises:
+        SrTvmError: unknown GPU, no compilers here, a kernel does not build, or the text has none of that name.
+    """
+    made = []
+    for (_, launches), kernels in zip(programs, compile_sources([text for text, _ in programs], gpu), strict=True):
+        by_name = {kernel.name: kernel for kernel in kernels}
+        for launch in launches:
+            if launch.name not in by_name:
+                raise SrTvmError(f"the OpenCL C has no kernel {launch.name}; it has {', '.join(by_name) or 'none'}")
+        made.append([count(by_name[launch.name], launch) for launch in launches])
+    return made
+
+
+def count(kernel: MachineKernel, launch: Launch) -> Count:
+    """Counts of one kernel as it is launched."""
+    found = match(kernel, launch.body)
+    trips = found.trips or (1.0,) * len(kernel.loops)
+    wave = kernel.statistics.wave or gpus.get(kernel.gpu).warp
+    kinds: dict[str, float] = defaultdict(float)
+    moved: dict[str, dict[str, dict[str, float]]] = {"load": {}, "store": {}}
+    half = 0.0
+    for instruction, times in zip(kernel.instructions, trip_weights(kernel, trips), strict=True):
+        times = times / wave if instruction.preamble else times
+        kinds[instruction.kind] += times * instruction.work
+        kinds["nop"] += times * instruction.stall
+        half += times * instruction.work * instruction.half
+        if instruction.memory:
+            place = moved[instruction.kind].setdefault(instruction.memory, {"count": 0.0, "bytes": 0.0})
+            place["count"] += times
+            place["bytes"] += times * instruction.size
+    group = math.prod(launch.local_size)
+    return Count(
+        name=launch.name,
+        gpu=kernel.gpu,
+        mesa=kernel.mesa,
+        slots=sum(kinds.values()),
+        half_slots=half,
+        macs=launch.body.total("macs"),
+        kinds=dict(kinds),
+        loads=moved["load"],
+        stores=moved["store"],
+        items=launch.items,
+        lanes=math.prod(launch.groups) * -(-group // wave) * wave,
+        statistics=kernel.statistics,
+        trips=trips,
+        problem=launch.problem or found.problem,
+        bytes_moved=launch.items * sum(way.get(m, 0) for way in (launch.read, launch.written) for m in _OUTSIDE),
+        footprint=launch.footprint,
+    )

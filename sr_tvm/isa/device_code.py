@@ -1,0 +1,59 @@
+"""The device code of a compiled network beside its library: OpenCL C, and what is known of the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect
+from sr_tvm.isa.launch import Launch
+
+TEXT, FACTS = "kernels.cl", "kernels.json"
+SCHEMA, VERSION = "sr-tvm/device-kernels", 1
+
+
+@dataclass(frozen=True)
+class DeviceCode:
+    """A network's kernels.
+
+    Attributes:
+        text: OpenCL C of all of them.
+        launches: what is known of each, in the text's order.
+        calls: names of the kernels that a run of the network launches, in that order.
+    """
+
+    text: str
+    launches: tuple[Launch, ...]
+    calls: tuple[str, ...]
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``kernels.cl`` and ``kernels.json`` into ``folder``."""
+        with files.atomic_file(Path(folder) / TEXT) as partial:
+            partial.write_text(self.text, encoding="utf-8")
+        facts = {"launches": [launch.to_json() for launch in self.launches], "calls": list(self.calls)}
+        files.write_json(Path(folder) / FACTS, {"schema": SCHEMA, "version": VERSION, **facts})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DeviceCode:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            SrTvmError: the files are not there, or a field is missing or of another type.
+        """
+        path = Path(folder) / FACTS
+        if not path.is_file():
+            raise SrTvmError(f"{folder} has no {FACTS}: no OpenCL artifact, or an older one; compile the model again")
+        value = files.read_json(path, SCHEMA, VERSION)
+        rows = expect(value.get("launches"), list, f"{path}: field launches")
+        launches = tuple(Launch.from_json(row, f"{path}: launches[{i}]") for i, row in enumerate(rows))
+        calls = tuple(expect(name, str, f"{path}: field calls") for name in expect(value.get("calls"), list, str(path)))
+        unknown = sorted(set(calls) - {launch.name for launch in launches})
+        if unknown:
+            raise SrTvmError(f"{path}: field calls has {unknown[0]!r}, which is no kernel of it")
+        try:
+            text = (Path(folder) / TEXT).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SrTvmError(f"{Path(folder) / TEXT}: cannot be read ({error})") from None
+        return cls(text, launches, calls)

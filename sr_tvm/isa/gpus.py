@@ -1,0 +1,63 @@
+"""The GPUs that Mesa compiles for, with the rates that are public: from ``gpus.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from sr_tvm.errors import SrTvmError
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU by its name.
+
+    Attributes:
+        family: "adreno" or "mali".
+        mesa_id: what Mesa's drm-shim takes for it.
+        warp: work-items of a wave where the compiler's statistics don't say.
+        stands_for: "" or why another GPU's code is taken for it.
+        rates: published figures, each with its source (see gpus.json); a figure that nobody published is not there.
+    """
+
+    name: str
+    family: str
+    mesa_id: str
+    warp: int
+    stands_for: str
+    rates: dict[str, dict[str, Any]]
+
+    def rate(self, key: str) -> float | None:
+        """A published figure, such as "slots_per_second"; None where there is none."""
+        found = self.rates.get(key)
+        return None if found is None else float(found["value"])
+
+
+@cache
+def _all() -> dict[str, Gpu]:
+    text = (resources.files(__package__) / "gpus.json").read_text(encoding="utf-8")
+    rows = json.loads(text)["gpus"]
+    made = {}
+    for name, row in rows.items():
+        rates = row.get("rates", {})
+        made[name] = Gpu(name, row["family"], row["mesa_id"], row["warp"], row.get("stands_for", ""), rates)
+    return made
+
+
+def names() -> list[str]:
+    """Names of all GPUs, in the file's order."""
+    return list(_all())
+
+
+def get(name: str) -> Gpu:
+    """The GPU of that name.
+
+    Raises:
+        SrTvmError: there is none; the message lists all.
+    """
+    if name not in _all():
+        raise SrTvmError(f"unknown GPU {name!r}; Mesa's compilers know {', '.join(names())}")
+    return _all()[name]

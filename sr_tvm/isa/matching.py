@@ -1,0 +1,209 @@
+"""Find how often each loop of the machine code goes round, from the loops of the source that it was made from.
+
+The compiler unrolls small loops, takes an iteration out of others, swaps none. What it did is found by trying: each
+machine loop is one of the source's loops, all of it or what unrolling and peeling leave, and the floating-point
+multiplications of one work-item have to come out as the source has them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sr_tvm.isa.launch import Loop
+from sr_tvm.isa.machine import MachineKernel
+
+TOLERANCE = 0.01
+# Trials until it is given up; the ways are tried from the plainest on.
+TRIALS = 100_000
+
+
+@dataclass(frozen=True)
+class Match:
+    """Trip counts of the machine's loops, in their order; ``problem`` says why there are none."""
+
+    trips: tuple[float, ...]
+    multiplies: float = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A machine loop taken as the source's loop number ``source``: it goes round ``trips`` times, each for ``factor``
+    iterations of the source. The less the penalty, the plainer."""
+
+    source: int
+    trips: float
+    factor: int
+    penalty: int
+
+
+def match(kernel: MachineKernel, body: Loop) -> Match:
+    """Trip counts for ``kernel``'s loops, where ``body`` is what one work-item does by the source."""
+    wanted = body.total("multiplies")
+    parents = _parents(kernel.loops)
+    own = _own(kernel, "multiplies")
+    stored = _own(kernel, "stores")
+    source = list(body.flat())[1:]
+    inside = _ancestors(body)
+    if not kernel.loops:
+        return _verdict((), own[-1], wanted, kernel)
+    if not source:
+        return Match((), problem=f"the machine code has {len(kernel.loops)} loops and the source none")
+    best: tuple[float, Match] | None = None
+    closest: Match | None = None
+    wanted_stores = body.total("stores")
+    for choice in _ways(len(kernel.loops), source, parents, inside):
+        penalty = sum(c.penalty for c in choice)
+        if best is not None and penalty > best[0]:
+            break  # they come the plainest first
+        trips = tuple(c.trips for c in choice)
+        found = _weighted(trips, parents, own)
+        said = _verdict(trips, found, wanted, kernel)
+        if said.problem:
+            if closest is None or abs(found - wanted) < abs(closest.multiplies - wanted):
+                closest = said
+            continue
+        gap = abs(_weighted(trips, parents, stored) - wanted_stores) / max(wanted_stores, 1)
+        error = abs(found - wanted) / (TOLERANCE * wanted) if wanted else 0.0
+        strange = sum(_strange(choice, parents, own, source))
+        score = penalty + 2 * min(gap, 4.0) + 4 * error + 3 * strange
+        if best is None or score < best[0]:
+            best = (score, said)
+    found_one = best[1] if best else closest
+    return found_one or Match((), problem="the machine code's loops are not nested as the source's are")
+
+
+def _strange(
+    choice: Sequence[_Choice], parents: Sequence[int], own: Sequence[float], source: Sequence[Loop]
+) -> Iterator[bool]:
+    """For each machine loop, whether an iteration multiplies not as much as those of the source that it stands for."""
+    each = list(own[:-1])
+    for at in reversed(range(len(each))):  # an inner loop comes after the one around it
+        if parents[at] >= 0:
+            each[parents[at]] += choice[at].trips * each[at]
+    for made, one in zip(choice, each, strict=True):
+        loop = source[made.source]
+        wanted = made.factor * loop.total("multiplies") / max(loop.extent, 1)
+        yield abs(one - wanted) > TOLERANCE * max(one, wanted)
+
+
+def _verdict(trips: tuple[float, ...], found: float, wanted: float, kernel: MachineKernel) -> Match:
+    if abs(found - wanted) <= TOLERANCE * wanted or not wanted:
+        return Match(trips, found)
+    said = f"{found:.0f} multiplications of a work-item in the machine code, {wanted:.0f} in the source"
+    return Match(trips, found, said)
+
+
+def _parents(loops: Sequence[tuple[int, int]]) -> list[int]:
+    """For each loop the index of the smallest around it; -1: none."""
+    made = []
+    for at, (first, last) in enumerate(loops):
+        around = [(l2 - l1, i) for i, (l1, l2) in enumerate(loops) if l1 <= first and last <= l2 and i != at]
+        made.append(min(around)[1] if around else -1)
+    return made
+
+
+def _own(kernel: MachineKernel, what: str) -> list[float]:
+    """Multiplications, or elements stored, directly in each loop; the last is for what is in none."""
+    made = [0.0] * (len(kernel.loops) + 1)
+    for at, instruction in enumerate(kernel.instructions):
+        if what == "multiplies":
+            amount = float(instruction.multiplies)
+        else:
+            amount = instruction.size / 4 if instruction.kind == "store" and instruction.memory != "private" else 0.0
+        if amount:
+            made[innermost(kernel.loops, at)] += amount
+    return made
+
+
+def innermost(loops: Sequence[tuple[int, int]], at: int) -> int:
+    """The index of the smallest loop around an instruction; -1: none."""
+    around = [(last - first, i) for i, (first, last) in enumerate(loops) if first <= at <= last]
+    return min(around)[1] if around else -1
+
+
+def weights(trips: Sequence[float], parents: Sequence[int]) -> list[float]:
+    """How often each loop's body runs for a work-item; the last is for what is in no loop."""
+    made = []
+    for at, own in enumerate(trips):
+        product, up = own, parents[at]
+        while up >= 0:
+            product, up = product * trips[up], parents[up]
+        made.append(product)
+    return [*made, 1.0]
+
+
+def trip_weights(kernel: MachineKernel, trips: Sequence[float]) -> list[float]:
+    """How often each instruction runs for a work-item."""
+    by_loop = weights(trips, _parents(kernel.loops))
+    return [by_loop[innermost(kernel.loops, at)] for at in range(len(kernel.instructions))]
+
+
+def _weighted(trips: Sequence[float], parents: Sequence[int], own: Sequence[float]) -> float:
+    return sum(w * o for w, o in zip(weights(trips, parents), own, strict=True))
+
+
+def _ancestors(body: Loop) -> list[set[int]]:
+    """For each loop within ``body``, in the order of the text, the numbers of those around it."""
+    made: list[set[int]] = []
+
+    def visit(loop: Loop, around: set[int]) -> None:
+        for inner in loop.inner:
+            number = len(made)
+            made.append(around)
+            visit(inner, around | {number})
+
+    visit(body, set())
+    return made
+
+
+def _variants(extent: int) -> Iterator[tuple[float, int, int]]:
+    """What may be left of a loop, with how many iterations it does at a time and the penalty: all, all but one or two,
+    halves and less by unrolling."""
+    seen = set()
+    ways = [(extent, 1, 0), (extent - 1, 1, 2), (extent - 2, 1, 4), (extent + 1, 1, 4)]
+    for factor in (2, 4, 8):
+        ways += [(extent // factor, factor, 3), ((extent - 1) // factor, factor, 5)]
+    for trips, factor, penalty in ways:
+        if trips >= 1 and trips not in seen:
+            seen.add(trips)
+            yield float(trips), factor, penalty
+
+
+def _ways(
+    count: int, source: Sequence[Loop], parents: Sequence[int], inside: Sequence[set[int]]
+) -> Iterator[tuple[_Choice, ...]]:
+    """All ways to take the machine's loops for the source's: nested as they are, those in the text's order first."""
+    every = [_Choice(i, t, f, p) for i, loop in enumerate(source) for t, f, p in _variants(loop.extent)]
+    every.sort(key=lambda c: c.penalty)
+    tried = itertools.count()
+
+    def extend(made: tuple[_Choice, ...], left: int) -> Iterator[tuple[_Choice, ...]]:
+        at = len(made)
+        if at == count:
+            if left == 0:
+                yield made
+            return
+        if next(tried) > TRIALS:
+            return
+        for choice in every:
+            penalty = choice.penalty + _disorder(made, choice)
+            if penalty > left:
+                continue
+            if parents[at] >= 0 and made[parents[at]].source not in inside[choice.source]:
+                continue
+            yield from extend((*made, replace(choice, penalty=penalty)), left - penalty)
+
+    for allowed in range(0, 5 + 2 * count):
+        yield from extend((), allowed)
+        if next(tried) >= TRIALS:
+            return
+
+
+def _disorder(made: tuple[_Choice, ...], choice: _Choice) -> int:
+    """A loop may be there twice, after one that was taken out of it; that and a changed order are less plain."""
+    if not made or choice.source > made[-1].source:
+        return 0
+    return 1 if choice.source == made[-1].source else 3

@@ -1,0 +1,86 @@
+"""A whole network's counts: its kernels, as often as a run of it launches them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sr_tvm.isa.count import Count, count_sources
+from sr_tvm.isa.device_code import DeviceCode
+
+
+@dataclass(frozen=True)
+class NetworkCount:
+    """Counts of a network for one GPU.
+
+    Attributes:
+        counts: one for each kernel, in the order of the first launch.
+        calls: how often a run of the network launches each, by name.
+        macs: multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
+            included.
+    """
+
+    gpu: str
+    mesa: str
+    counts: tuple[Count, ...]
+    calls: dict[str, int]
+    macs: float | None = None
+
+    @property
+    def useful_macs(self) -> float:
+        """What the network asks for, where it is known, else what the kernels compute."""
+        return self.macs if self.macs is not None else self._sum(lambda c: c.macs * c.items)
+
+    @property
+    def slots(self) -> float:
+        """Issue slots of all launched work-items of all kernels, copies and idle work-items included."""
+        return self._sum(lambda c: c.total_slots)
+
+    @property
+    def mac_per_slot(self) -> float:
+        """Useful multiply-accumulates for an issue slot."""
+        return self.useful_macs / self.slots if self.slots else 0.0
+
+    @property
+    def estimated_ms(self) -> float | None:
+        """The sum over all launches of the larger of both floors; None where the GPU's rates are not published."""
+        if any(c.estimated_ms is None for c in self.counts):
+            return None
+        return self._sum(lambda c: c.estimated_ms or 0.0)
+
+    @property
+    def footprint(self) -> float:
+        """Bytes of buffers and images that the kernels touch, each its own once."""
+        return self._sum(lambda c: c.footprint)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """By kernel, why its counts can't be trusted."""
+        return {c.name: c.problem for c in self.counts if c.problem}
+
+    def _sum(self, what: Callable[[Count], float]) -> float:
+        return sum(what(c) * self.calls[c.name] for c in self.counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        derived = ("useful_macs", "slots", "mac_per_slot", "estimated_ms", "footprint", "problems")
+        return {
+            "gpu": self.gpu,
+            "compiler": f"Mesa {self.mesa}, static: not the vendor's compiler, an estimate",
+            "kernels": [{**c.to_json(), "calls": self.calls[c.name]} for c in self.counts],
+            **{name: getattr(self, name) for name in derived},
+        }
+
+
+def count_network(code: DeviceCode, gpu: str, macs: float | None = None) -> NetworkCount:
+    """Count a compiled network's kernels for the GPU of that name.
+
+    Raises:
+        SrTvmError: as :func:`sr_tvm.isa.count.count_sources`.
+    """
+    calls = Counter(code.calls)
+    by_name = {launch.name: launch for launch in code.launches}
+    counts = count_sources([(code.text, [by_name[name] for name in calls])], gpu)[0]
+    return NetworkCount(gpu, counts[0].mesa if counts else "", tuple(counts), dict(calls), macs)

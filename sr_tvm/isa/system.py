@@ -1,0 +1,154 @@
+"""Mesa's compilers for phone GPUs, unpacked beside the project by ``make system-deps``.
+
+Nothing is installed and no root is needed. Debian's arm64 packages have Mesa's drm-shims, which pretend that a GPU is
+there: the driver compiles for it and prints machine code. The packages come by the ordinary apt client, with a
+configuration of its own, from the mirror that this machine uses already; an emulator (static qemu) runs them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError, one_line
+
+VARIABLE = "SR_TVM_GPU_ISA"
+HINT = "run 'make system-deps' (python -m sr_tvm.isa.system), which unpacks it beside the project"
+# Mesa 26 has max_waves in its statistics and better Mali code than trixie's 25.
+SUITE, MESA_SUITE = "trixie", "trixie-backports"
+PACKAGES = ("mesa-opencl-icd", "mesa-drm-shim", "ocl-icd-libopencl1")
+EMULATOR = "qemu-user"  # static from 10 on; older ones fail on what rusticl asks of the kernel
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+DEADLINE = 900.0  # seconds for a step of apt on a slow line
+LIBRARIES = "usr/lib/aarch64-linux-gnu"
+
+
+def folder() -> Path:
+    """Where the compilers are: the folder that the environment variable SR_TVM_GPU_ISA names, else the user's cache."""
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else Path(platformdirs.user_cache_dir("sr-tvm")) / "gpu-isa"
+
+
+def missing() -> str | None:
+    """Say in one line what is not there; None: all of it is."""
+    place = folder()
+    if all((place / part).exists() for part in ("mesa", "root/lib", "bin/qemu-aarch64")):
+        return None
+    return f"the compilers for Adreno and Mali are not in {place}; {HINT}"
+
+
+def mesa_version() -> str:
+    """The version of the unpacked Mesa, such as "26.1.6".
+
+    Raises:
+        SrTvmError: it is not there.
+    """
+    why = missing()
+    if why:
+        raise SrTvmError(why)
+    return (folder() / "mesa").read_text(encoding="utf-8").strip()
+
+
+def unpack() -> Path:
+    """Unpack what is missing and return its folder; at once where it is there. Whole or not: 390 MB, about a minute.
+
+    Raises:
+        SrTvmError: this is no Debian with apt, or a package could not be had; the message has apt's last line.
+    """
+    place = folder()
+    if missing() is None:
+        return place
+    for tool in ("apt-get", "apt-config", "dpkg", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise SrTvmError(f"there is no {tool} here: Mesa's compilers are unpacked from Debian's packages")
+    with files.atomic_folder(place) as partial, tempfile.TemporaryDirectory() as scratch:
+        archives = _download(Path(scratch))
+        root = partial / "root"
+        for archive in archives:
+            name = archive.name.split("_")[0]
+            if name == EMULATOR:
+                _run(["dpkg-deb", "-x", str(archive), str(Path(scratch) / "emulator")])
+                (partial / "bin").mkdir(parents=True, exist_ok=True)
+                shutil.copy2(Path(scratch) / "emulator/usr/bin/qemu-aarch64", partial / "bin")
+            else:
+                _run(["dpkg-deb", "-x", str(archive), str(root)])
+            if name == "mesa-opencl-icd":
+                version = _run(["dpkg-deb", "-f", str(archive), "Version"]).strip()
+        # Packages of a merged /usr: what links them to /lib is in a package of its own, which we need not have.
+        (root / "lib").symlink_to("usr/lib")
+        shutil.rmtree(root / "usr/share/doc", ignore_errors=True)
+        (partial / "mesa").write_text(version.split("-")[0].split("~")[0] + "\n", encoding="utf-8")
+    return place
+
+
+def _download(scratch: Path) -> list[Path]:
+    for part in ("etc/preferences.d", "etc/apt.conf.d", "state/lists/partial", "cache/archives/partial"):
+        (scratch / part).mkdir(parents=True)
+    (scratch / "state/status").touch()
+    host = _run(["dpkg", "--print-architecture"]).strip()
+    architectures = sorted({"arm64", host})
+    sources = "".join(
+        f"deb [arch={','.join(architectures)} signed-by={KEYRING}] {_mirror()} {suite} main\n"
+        for suite in (SUITE, MESA_SUITE)
+    )
+    (scratch / "sources.list").write_text(sources, encoding="utf-8")
+    configuration = scratch / "apt.conf"
+    listed = " ".join(f'"{a}";' for a in architectures)
+    # Proxies and the like stay as the machine has them.
+    inherited = [line for line in _run(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::http")]
+    lines = [
+        *inherited,
+        f'Dir::Etc "{scratch}/etc"; Dir::Etc::sourcelist "{scratch}/sources.list"; Dir::Etc::sourceparts "/dev/null";',
+        f'Dir::State "{scratch}/state"; Dir::State::status "{scratch}/state/status"; Dir::Cache "{scratch}/cache";',
+        f'APT::Architecture "arm64"; APT::Architectures {{{listed}}}; APT::Install-Recommends "false";',
+        'Acquire::Languages "none"; Acquire::GzipIndexes "true"; APT::Sandbox::User "root";',
+    ]
+    configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    environment = {**os.environ, "APT_CONFIG": str(configuration)}
+    _run(["apt-get", "-qq", "update"], environment)
+    get = ["apt-get", "-qq", "install", "-y", "--download-only"]
+    _run([*get, "-t", MESA_SUITE, *PACKAGES], environment)
+    # Of the emulator only the one package: it is static.
+    cache = scratch / "cache/archives"
+    _run(["apt-get", "-qq", "download", f"{EMULATOR}:{host}/{SUITE}"], environment, cache)
+    return sorted(cache.glob("*.deb"))
+
+
+def _mirror() -> str:
+    used = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)"]).split()
+    for uri in used:
+        if uri.endswith("/debian/"):
+            return uri
+    raise SrTvmError("apt here has no Debian mirror (an address that ends in /debian/); run this on Debian")
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=DEADLINE, env=environment, cwd=cwd, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise SrTvmError(f"'{' '.join(command[:3])}' took more than {DEADLINE:g} s; try again") from None
+    if done.returncode:
+        raise SrTvmError(f"'{' '.join(command[:3])}' failed: {one_line(done.stderr or done.stdout)}")
+    return done.stdout
+
+
+def main() -> None:
+    """Unpack, and say where; the way that ``make system-deps`` calls."""
+    try:
+        place = unpack()
+        sys.stdout.write(f"Mesa {mesa_version()} for Adreno and Mali: {place}\n")
+    except SrTvmError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Keep a network's OpenCL C and what is known of its kernels beside its library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+
+from sr_tvm.isa.device_code import DeviceCode
+from sr_tvm.isa.tir import lower
+
+
+def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.transform.Pass], folder: Path) -> None:
+    """Write ``kernels.cl`` and ``kernels.json`` of a scheduled module into ``folder``.
+
+    ``passes`` are the target's that make calls of its Relax function, so that views are none here either.
+    """
+    lowered = tvm.transform.Sequential(list(passes))(mod)
+    called: list[str] = []
+
+    def visit(node: Any) -> None:
+        at = node.op if isinstance(node, relax.Call) else None
+        if isinstance(at, tvm.ir.GlobalVar) and isinstance(lowered[at], tirx.PrimFunc):
+            called.append(at.name_hint)
+
+    relax.analysis.post_order_visit(lowered["main"], visit)
+    text, launches = lower(tvm.IRModule({name: lowered[name] for name in dict.fromkeys(called)}), target)
+    # A function with several launches has kernels f_kernel, f_kernel_1, ...
+    owned = {
+        name: [launch.name for launch in launches if re.fullmatch(re.escape(name) + r"_kernel(_\d+)?", launch.name)]
+        for name in called
+    }
+    DeviceCode(text, tuple(launches), tuple(k for name in called for k in owned[name])).save(folder)
