@@ -44,7 +44,7 @@ def kernel(name: str, source: str, arguments: Sequence[tuple[int, int, int]], ta
     function = load(module_bytes(name, source, arguments, tags))[name]
 
     def call(*values):
-        function(*(ctypes.c_void_p(v.data_ptr) if hasattr(v, "data_ptr") else v for v in values))
+        function(*(ctypes.c_void_p(v.data_ptr()) if hasattr(v, "data_ptr") else v for v in values))
 
     return call
 

@@ -7,9 +7,10 @@ import pytest
 from opencl_modules import ADD_ONE, FLOAT, HANDLE, INT, add_one, build_tir, kernel, load, module_bytes
 
 LOST = """
-using Enqueue = int (*)(void*, void*, unsigned, const size_t*, const size_t*, const size_t*, unsigned, const void*, void*);
-extern "C" int clEnqueueNDRangeKernel(void* a, void* b, unsigned c, const size_t* d, const size_t* e, const size_t* f,
-                                      unsigned g, const void* h, void* i) {
+using Sizes = const size_t*;
+using Enqueue = int (*)(void*, void*, unsigned, Sizes, Sizes, Sizes, unsigned, const void*, void*);
+extern "C" int clEnqueueNDRangeKernel(void* a, void* b, unsigned c, Sizes d, Sizes e, Sizes f, unsigned g,
+                                      const void* h, void* i) {
   static int calls = 0;
   return ++calls > 2 ? CODE : real(Enqueue(), "clEnqueueNDRangeKernel")(a, b, c, d, e, f, g, h, i);
 }
@@ -51,7 +52,7 @@ def test_a_function_of_tir(opencl):
     np.testing.assert_allclose(result.numpy(), values * 0.5 - 3, rtol=1e-6)
 
 
-def test_dynamic_local_memory(opencl):
+def test_local_memory(opencl):
     import tvm
     from tvm.script import tirx as T
 
@@ -60,9 +61,9 @@ def test_dynamic_local_memory(opencl):
         T.func_attr({"tirx.noalias": True, "global_symbol": "turn"})
         for bx in T.thread_binding(4, thread="blockIdx.x"):
             for tx in T.thread_binding(16, thread="threadIdx.x"):
-                tile = T.alloc_buffer((16,), "float32", scope="shared.dyn")
+                tile = T.alloc_buffer((16,), "float32", scope="shared")
                 tile[tx] = a[bx * 16 + tx]
-                T.tvm_storage_sync("shared.dyn")
+                T.tvm_storage_sync("shared")
                 b[bx * 16 + tx] = tile[15 - tx]
 
     built = build_tir(turn, "turn")
@@ -234,7 +235,7 @@ def test_times_of_the_device(opencl):
 
     def seconds(n: int) -> float:
         timed = spin.time_evaluator("spin", opencl, number=3, repeat=5)
-        return min(timed(ctypes.c_void_p(value.data_ptr), n, 1).results)
+        return min(timed(ctypes.c_void_p(value.data_ptr()), n, 1).results)
 
     short, long = seconds(100_000), seconds(1_000_000)
     assert short > 0 and 5 < long / short < 20

@@ -77,43 +77,59 @@ def test_what_is_no_texture(images, scope, shape, dtype, message):
         tvm.runtime.empty(shape, dtype, images, scope)
 
 
-def test_a_function_of_tir_with_a_texture_inside(images):
-    """TVM's own code for Adreno: copy to a texture, and from it."""
+def adreno(function, name):
+    """TVM's own code for Adreno: its pipeline, which 0.27 registers without the two last parts."""
     import tvm
-    from tvm.s_tir.backend.adreno import pipeline as adreno
-    from tvm.script import tirx as T
-
-    rows, pixels = 6, 10
-
-    @T.prim_func(s_tir=True)
-    def through(a: T.Buffer((rows, pixels, 4), "float32"), b: T.Buffer((rows, pixels, 4), "float32")):
-        T.func_attr({"global_symbol": "through"})
-        texture = T.sblock_alloc_buffer((rows, pixels, 4), "float32", scope="global.texture")
-        for i in T.thread_binding(rows, thread="blockIdx.x"):
-            for j in T.thread_binding(pixels, thread="threadIdx.x"):
-                for k in T.vectorized(4):
-                    with T.sblock("into"):
-                        y, x, c = T.axis.remap("SSS", [i, j, k])
-                        texture[y, x, c] = a[y, x, c] + T.float32(1)
-        for i in T.thread_binding(rows, thread="blockIdx.x"):
-            for j in T.thread_binding(pixels, thread="threadIdx.x"):
-                for k in T.vectorized(4):
-                    with T.sblock("from"):
-                        y, x, c = T.axis.remap("SSS", [i, j, k])
-                        b[y, x, c] = texture[y, x, c] * T.float32(2)
-
+    from tvm.s_tir.backend.adreno import pipeline
     from tvm.s_tir.pipeline import finalize_device_passes, finalize_host_passes
     from tvm.tirx import compilation_pipeline
 
-    # TVM 0.27 registers it without the two last parts.
-    parts = (adreno.default_tir_pipeline(), finalize_host_passes, finalize_device_passes)
-    target = tvm.target.Target({"kind": "opencl", "device": "adreno", "keys": ["adreno", "opencl", "gpu"],
-                                "max_num_threads": 256, "host": {"kind": "llvm"}})  # fmt: skip
+    parts = (pipeline.default_tir_pipeline(), finalize_host_passes, finalize_device_passes)
+    gpu = {"device": "adreno", "keys": ["adreno", "opencl", "gpu"], "max_num_threads": 256}
+    target = tvm.target.Target({"kind": "opencl", **gpu, "host": {"kind": "llvm"}})
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(compilation_pipeline.PIPELINE_MAP, "adreno", lambda: parts)
-        built = tvm.tirx.build(tvm.IRModule({"through": through}), target=target, pipeline="adreno")
+        built = tvm.tirx.build(tvm.IRModule({name: function}), target=target, pipeline="adreno")
     assert "image2d_array_t" in built.imports[0].inspect_source()
-    values = np.random.default_rng(0).random((rows, pixels, 4), dtype="float32")
+    return built[name]
+
+
+def test_a_function_of_tir_reads_a_texture(images):
+    """Stores are written by no test: TVM 0.27 makes them one channel at a time, each over the whole pixel."""
+    import tvm
+    from tvm.script import tirx as T
+
+    @T.prim_func(s_tir=True)
+    def out_of(p: T.handle, b: T.Buffer((6, 10, 4), "float32")):
+        T.func_attr({"global_symbol": "out_of"})
+        texture = T.match_buffer(p, (6, 10, 4), "float32", scope="global.texture")
+        for i in T.thread_binding(6, thread="blockIdx.x"):
+            for j in T.thread_binding(10, thread="threadIdx.x"):
+                for k in T.vectorized(4):
+                    with T.sblock("out_of"):
+                        y, x, c = T.axis.remap("SSS", [i, j, k])
+                        b[y, x, c] = texture[y, x, c] * T.float32(2)
+
+    values = np.random.default_rng(0).random((6, 10, 4), dtype="float32")
+    texture = tvm.runtime.empty(values.shape, "float32", images, "global.texture")
     result = tvm.runtime.empty(values.shape, "float32", images)
-    built["through"](tvm.runtime.tensor(values, images), result)
-    np.testing.assert_allclose(result.numpy(), (values + 1) * 2, rtol=1e-6)
+    texture.copyfrom(values)
+    adreno(out_of, "out_of")(texture, result)
+    np.testing.assert_allclose(result.numpy(), values * 2, rtol=1e-6)
+
+
+def test_textures_inside_of_functions(images):
+    """By the calls that TVM's host code makes for them: width, height and layers, and the bits of a pixel."""
+    import ctypes
+
+    import tvm
+
+    new, free = (tvm.get_global_func(f"device_api.opencl.{name}_nd") for name in ("alloc", "free"))
+    kind, shape = tvm.opencl().dlpack_device_type(), (ctypes.c_int64 * 3)(7, 5, 1)
+    at = ctypes.c_void_p(ctypes.addressof(shape))
+    images_made = [new(kind, 0, 4, 1, "global.texture", 3, at, bits) for bits in (128, 64)]
+    assert all(images_made)
+    for image in images_made:
+        free(kind, 0, "global.texture", image)
+    with pytest.raises(ValueError, match="textures hold float16 or float32"):
+        new(kind, 0, 4, 1, "global.texture", 3, at, 32)

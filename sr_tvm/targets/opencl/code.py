@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import tvm
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder, Expr
 from sr_tvm.regions.value import FLOAT32
+from sr_tvm.targets.opencl.shares import LANES
 
-LANES = 4  # of a vector: what a texel has, and what buffers are read and written by
 _CHANNELS = tirx.const(128, "int32")  # bits of a texel, by which TVM's generator knows that it is four float32
 
 
@@ -26,7 +25,9 @@ class GpuBuilder(Builder):
     @contextmanager
     def thread(self, tag: str, extent: int) -> Iterator[Expr]:
         """Do what follows once for each of ``extent`` work-items or work-groups, by TVM's name for the axis."""
-        index = tirx.Var(self._name(tag.replace("Idx.", "").replace("thread", "item").replace("block", "group")), "int32")
+        index = tirx.Var(
+            self._name(tag.replace("Idx.", "").replace("thread", "item").replace("block", "group")), "int32"
+        )
         with self._block() as block:
             yield index
         binding = tirx.IterVar(None, tirx.Var(tag, "int32"), tirx.IterVar.ThreadIndex, tag)
@@ -69,7 +70,12 @@ class GpuBuilder(Builder):
 
     def read_image(self, image: tirx.Var, x: Expr, y: Expr, layer: Expr) -> Expr:
         """Read a texel; zeros outside the image."""
-        at = [image.data, *map(self._index, (x, y, layer)), _CHANNELS, tirx.Ramp(self.integer(0), self.integer(1), LANES)]
+        at = [
+            image.data,
+            *map(self._index, (x, y, layer)),
+            _CHANNELS,
+            tirx.Ramp(self.integer(0), self.integer(1), LANES),
+        ]
         return tirx.call_intrin(self.vector, "tirx.texture2d_load", *at)
 
     def write_image(self, image: tirx.Var, value: Expr, x: Expr, y: Expr, layer: Expr) -> None:

@@ -11,7 +11,20 @@ SCHEMA, VERSION = "sr-tvm opencl decisions", 1
 LOCAL, GLOBAL = "local", "global"  # where weights are read from
 BUFFER, IMAGE = "buffer", "image"  # what values between kernels lie in
 PIXELS = (1, 2, 4, 8)
-GROUPS = ((64, 1), (64, 2), (64, 4), (32, 2), (32, 4), (32, 8), (16, 4), (16, 8), (16, 16), (128, 1), (128, 2), (256, 1))
+GROUPS = (
+    (64, 1),
+    (64, 2),
+    (64, 4),
+    (32, 2),
+    (32, 4),
+    (32, 8),
+    (16, 4),
+    (16, 8),
+    (16, 16),
+    (128, 1),
+    (128, 2),
+    (256, 1),
+)
 NARROW = (8, 16, 24, 32, 48, 64)
 
 
@@ -51,11 +64,13 @@ class Decisions:
         narrow: channels that a work-item keeps in registers from a convolution to the 1x1 convolutions after it; more
             of them go through memory, by a kernel of their own.
         storage: "buffer" or "image", for what lies between kernels.
+        packed: whether the first kernel copies sources that later ones look around in to the form between kernels.
         stages: of each kernel, in order.
     """
 
     narrow: int
     storage: str
+    packed: bool
     stages: tuple[StageDecisions, ...]
 
     def __post_init__(self) -> None:
@@ -63,6 +78,8 @@ class Decisions:
             raise ValueError(f"narrow is one of {NARROW}")
         if self.storage not in (BUFFER, IMAGE):
             raise ValueError(f"storage is {BUFFER} or {IMAGE}")
+        if not isinstance(self.packed, bool):
+            raise ValueError("packed is true or false")
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
@@ -74,7 +91,7 @@ class Decisions:
             raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
         try:
             stages = tuple(_stage(row) for row in data["stages"])
-            return cls(data["narrow"], data["storage"], stages)
+            return cls(data["narrow"], data["storage"], data["packed"], stages)
         except (KeyError, TypeError, ValueError) as error:
             raise SrTvmError(f"{where}: {error}") from None
 

@@ -8,7 +8,8 @@ from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.regions.value import NCHW, TEXTURE, Layout, Value
-from sr_tvm.targets.opencl.code import LANES, GpuBuilder
+from sr_tvm.targets.opencl.code import GpuBuilder
+from sr_tvm.targets.opencl.shares import LANES
 
 GROUPED = Layout("NCHW4c")  # the channels of a pixel in groups of four, each group a plane of its own
 

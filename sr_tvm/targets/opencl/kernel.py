@@ -11,12 +11,13 @@ from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.kernel import Constant, Kernel
-from sr_tvm.regions.region import Conv, Pointwise, Region, Source
+from sr_tvm.regions.region import Conv, Pointwise, Region
 from sr_tvm.regions.value import FLOAT32, Value
 from sr_tvm.targets.opencl import weights
-from sr_tvm.targets.opencl.code import LANES, GpuBuilder
+from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
 from sr_tvm.targets.opencl.forms import Memory
+from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.weights import Block, Phase
 
@@ -29,37 +30,6 @@ class Limits:
 
     local_bytes: int = 32768
     items: int = 256
-
-
-def splits_of(region: Region, outputs: int) -> int:
-    """Into how many shares the channels of a stage can be divided, of ``outputs`` groups of four each; 1: they can't.
-
-    That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels.
-    """
-    made = [node for node in region.nodes if not isinstance(node, Source)]
-    channels = {node.channels for node in made}
-    if outputs == 0 or len(channels) != 1 or (c := channels.pop()) % (LANES * outputs):
-        return 1
-    memory = {node.name for node in region.nodes if isinstance(node, Source)}
-    for node in made:
-        if isinstance(node, Conv):
-            if not memory.issuperset(node.inputs) or (node.groups > 1 and not _by_group(node, outputs)):
-                return 1
-        elif isinstance(node, Pointwise) and node.inputs[0] in memory and _read_by_conv(region, node.name):
-            return 1
-        elif not isinstance(node, Pointwise) and len(node.inputs) != 2:
-            return 1
-    return c // (LANES * outputs)
-
-
-def _read_by_conv(region: Region, name: str) -> bool:
-    return any(isinstance(reader, Conv) for reader in region.readers[name])
-
-
-def _by_group(conv: Conv, outputs: int) -> bool:
-    """Whether a share of ``outputs`` groups of four lies within a group of the convolution, and this in whole vectors."""
-    each = conv.channels // conv.groups
-    return len(conv.inputs) == 1 and conv.weight.shape[1] % LANES == 0 and each % (LANES * outputs) == 0
 
 
 class StageKernel:

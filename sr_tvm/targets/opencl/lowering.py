@@ -7,12 +7,17 @@ from typing import Any
 
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Region
-from sr_tvm.regions.value import FLOAT32, Value
-from sr_tvm.targets.lowering import DecisionSpace, Lowering
-from sr_tvm.targets.opencl.decisions import BUFFER, IMAGE, LOCAL, Decisions, StageDecisions
+from sr_tvm.regions.value import FLOAT32
+from sr_tvm.targets.lowering import Lowering
+from sr_tvm.targets.opencl.cost import best
+from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, Decisions, StageDecisions
 from sr_tvm.targets.opencl.forms import stored
 from sr_tvm.targets.opencl.kernel import Limits, StageKernel
+from sr_tvm.targets.opencl.shares import outputs_of
+from sr_tvm.targets.opencl.space import StageSpace
 from sr_tvm.targets.opencl.stages import cut_stages
+
+NARROW_ENOUGH = 32  # channels that go from convolution to convolution in registers where nobody tuned
 
 
 class OpenClLowering(Lowering[Decisions]):
@@ -30,9 +35,19 @@ class OpenClLowering(Lowering[Decisions]):
         return {"local_bytes": self.limits.local_bytes, "items": self.limits.items}
 
     def decide(self, region: Region, shape: Shape) -> Decisions:
-        narrow = 32
-        stages = [StageDecisions(weights=self.weights) for _ in cut_stages(region, narrow)]
-        return Decisions(narrow, self.storage, tuple(stages))
+        stages, size = [], (shape[1] or 1, shape[2] or 1)
+        items = max(wide * tall for wide, tall in GROUPS if wide * tall <= self.limits.items)
+        for piece in cut_stages(region, NARROW_ENOUGH, packed=True):
+            ways = [
+                StageDecisions(pixels, group, self.weights, outputs)
+                for pixels in PIXELS
+                if pixels <= size[1]
+                for group in GROUPS
+                if group[0] * group[1] == items
+                for outputs in outputs_of(piece.region)
+            ]
+            stages.append(best(piece.region, NARROW_ENOUGH, size, ways))
+        return Decisions(NARROW_ENOUGH, self.storage, True, tuple(stages))
 
     def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
         """Make the kernels, one a stage; none where a size is not known."""
@@ -40,7 +55,7 @@ class OpenClLowering(Lowering[Decisions]):
         if n is None or height is None or width is None:
             return []
         decided = decisions or self.decide(region, shape)
-        pieces = cut_stages(region, decided.narrow)
+        pieces = cut_stages(region, decided.narrow, decided.packed)
         values = {value.key: value for value in map(region.value, (s.name for s in region.sources))}
         plain = {result.value for result in region.results if result.shuffle == 1}
         kernels = []
@@ -57,11 +72,11 @@ class OpenClLowering(Lowering[Decisions]):
             kernels.append(stage_kernel.build(kernel_name))
         return kernels
 
-    def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> DecisionSpace[Decisions]:
-        raise NotImplementedError
+    def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> StageSpace:
+        return StageSpace(self.decide(region, shape), region, shape, known)
 
     def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
-        return len(decisions.stages) == len(cut_stages(region, decisions.narrow))
+        return len(decisions.stages) == len(cut_stages(region, decisions.narrow, decisions.packed))
 
     def to_json(self, decisions: Decisions) -> dict[str, Any]:
         return decisions.to_json()

@@ -9,7 +9,9 @@ import tvm
 from tvm import tirx
 
 # TVM reads images without a sampler where OpenCL C is older than 2.0, and what is outside of one is then undefined.
-_IMAGES = re.compile(r"#ifdef __OPENCL_VERSION__\n#if __OPENCL_VERSION__ == CL_VERSION_2_0.*?#endif\n#endif\n", re.DOTALL)
+_IMAGES = re.compile(
+    r"#ifdef __OPENCL_VERSION__\n#if __OPENCL_VERSION__ == CL_VERSION_2_0.*?#endif\n#endif\n", re.DOTALL
+)
 _READS = (
     "#define READ_IMAGEH(image, sampler, coord) read_imageh(image, sampler, coord)\n"
     "#define READ_IMAGEF(image, sampler, coord) read_imagef(image, sampler, coord)\n"
@@ -17,7 +19,10 @@ _READS = (
 # A vector of numbers is written as a call of its type's name, which OpenCL C has not.
 _VECTOR = re.compile(r"\b(float|half|int|uint)(2|3|4|8|16)\(")
 _KERNEL = re.compile(r"__kernel void (\w+)\(")
-_LOAD, _STORE = re.compile(r"\bvload4\(0, (?=(\w+)_ptr)"), re.compile(r"\bvstore4\((.*), 0, (\w+_ptr.*)\);$", re.MULTILINE)
+_LOAD, _STORE = (
+    re.compile(r"\bvload4\(0, (?=(\w+)_ptr)"),
+    re.compile(r"\bvstore4\((.*), 0, (\w+_ptr.*)\);$", re.MULTILINE),
+)
 Groups = Mapping[str, tuple[int, int, int]]
 
 

@@ -7,10 +7,13 @@ and the 1x1 convolutions that follow are one stage, whose hidden channels are ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sr_tvm.regions.cut import Cutter, Piece, part_of
 from sr_tvm.regions.region import Conv, Node, Pointwise, Region, Source
+from sr_tvm.regions.value import FLOAT32
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,20 @@ def hidden_of(region: Region, conv: Conv, narrow: int) -> Hidden | None:
     return None
 
 
-def cut_stages(region: Region, narrow: int) -> list[Piece]:
+def cut_stages(region: Region, narrow: int, packed: bool = False) -> list[Piece]:
     """The stages of ``region`` in the order they run.
 
     Values of up to ``narrow`` channels go from one convolution to a 1x1 convolution in registers; what is wider goes
     through memory. Of a stage, parts that have nothing to do with each other are stages of their own.
+
+    With ``packed``, the first stage leaves a copy of the sources that later convolutions look around in, in the form
+    of what lies between kernels: a picture's planes are slow to read, and its long skip reads 5x5 pixels.
     """
-    cheap = Cutter(region).cheap
-    level = _levels(region, narrow, cheap)
+    kept: set[str] = set()
+    if packed:
+        region, kept = _with_copies(region, narrow)
+    cheap = Cutter(region).cheap - kept
+    level = _levels(region, narrow, cheap, kept)
     pieces = []
     for number in sorted(set(level.values()) - {-1}):
         own = [node.name for node in region.nodes if level[node.name] == number]
@@ -67,15 +76,41 @@ def cut_stages(region: Region, narrow: int) -> list[Piece]:
             piece = part_of(region, part, cheap)
             if piece.region.results:
                 pieces.append(piece)
-    # A result that is cheap, or a source, has no level; it is a stage alone.
+    # A result that is cheap has no level; it is a stage alone.
     for result in region.results:
         if level[result.value] == -1 and not isinstance(region.by_name[result.value], Source):
-            pieces.append(part_of(region, {result.value}, cheap))
+            pieces.append(part_of(region, {result.value}, cheap - {result.value}))
     return pieces
 
 
-def _levels(region: Region, narrow: int, cheap: set[str]) -> dict[str, int]:
-    """The stage of each node; -1 for what lies in memory beforehand, or is made anew wherever it is read."""
+def _with_copies(region: Region, narrow: int) -> tuple[Region, set[str]]:
+    """The region with copies of what lies in memory beforehand and is looked around in after the first stage."""
+    cheap = Cutter(region).cheap
+    level = _levels(region, narrow, cheap, set())
+    late = {
+        name
+        for node in region.convolutions()
+        if spatial(node) and level[node.name] > 0
+        for name in node.inputs
+        if level[name] == -1
+    }
+    copies = {name: f"{name}_copy" for name in late if any(level[r.name] == 0 for r in region.readers[name])}
+    nodes: list[Node] = []
+    for node in region.nodes:
+        if isinstance(node, Conv) and level[node.name] > 0:
+            node = replace(node, inputs=tuple(copies.get(name, name) for name in node.inputs))
+        nodes.append(node)
+        if node.name in copies:
+            zeros = np.zeros(node.channels, FLOAT32)
+            nodes.append(Pointwise(copies[node.name], (node.name,), "shift", (zeros,), node.channels))
+    return Region(tuple(nodes), region.results), set(copies.values())
+
+
+def _levels(region: Region, narrow: int, cheap: set[str], kept: set[str]) -> dict[str, int]:
+    """The stage of each node; -1 for what lies in memory beforehand, or is made anew wherever it is read.
+
+    What is ``kept`` is in the first stage although it would be no trouble to make it later.
+    """
     inside: set[str] = set()  # hidden channels, which are never a value of their own
     from_memory: dict[str, bool] = {}
     for conv in region.convolutions():
@@ -91,21 +126,32 @@ def _levels(region: Region, narrow: int, cheap: set[str]) -> dict[str, int]:
         else:
             before = max(level[name] for name in node.inputs)
             level[node.name] = max(before + from_memory.get(node.name, False), 0)
-    # What reads nothing but sources waits for its reader: its inputs are in memory anyway.
+    # What reads nothing but sources, or copies of them, waits for its reader: its inputs are in memory anyway.
     for node in reversed(region.nodes):
         readers = region.readers[node.name]
-        if level[node.name] == 0 and all(level[name] == -1 for name in node.inputs) and readers:
+        waits = level[node.name] >= 0 and node.name not in kept and readers
+        if waits and all(level[name] == -1 or name in kept for name in node.inputs):
             latest = min(level[reader.name] - from_memory.get(reader.name, False) for reader in readers)
-            level[node.name] = max(latest, 0)
+            level[node.name] = max(latest, level[node.name])
     return level
 
 
 def _connected(region: Region, own: list[str]) -> list[set[str]]:
-    """``own`` in parts such that no node of one reads a node of another, nor a value that the other reads."""
+    """``own`` in parts such that no node of one reads a node of another.
+
+    A part without a convolution joins one that reads the same.
+    """
     parts: list[set[str]] = []
     for name in own:
         touched = {name, *(read for read in region.by_name[name].inputs if read in own)}
         joined = [part for part in parts if part & touched]
         parts = [part for part in parts if not part & touched] + [touched.union(*joined)]
+    for part in [part for part in parts if not any(isinstance(region.by_name[name], Conv) for name in part)]:
+        reads = {read for name in part for read in region.by_name[name].inputs} - part
+        for other in parts:
+            if other is not part and reads & {read for name in other for read in region.by_name[name].inputs}:
+                other |= part
+                parts.remove(part)
+                break
     order = {name: i for i, name in enumerate(own)}
     return sorted(parts, key=lambda part: min(order[name] for name in part))

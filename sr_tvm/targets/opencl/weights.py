@@ -1,4 +1,4 @@
-"""The numbers of a stage's convolutions as its kernel reads them, vector by vector, and when they go to local memory."""
+"""The numbers of a stage's convolutions as its kernel reads them, and when they go to local memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr_tvm.regions.region import Conv
-from sr_tvm.targets.opencl.code import LANES
+from sr_tvm.targets.opencl.shares import LANES
 
 
 def vectors(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,45 @@
+"""How the channels of a stage are shared out among work-items, where there are too many for one. Free of TVM."""
+
+from __future__ import annotations
+
+from sr_tvm.regions.region import Concat, Conv, Pointwise, Region, Source
+
+LANES = 4  # of a vector: what a texel has, and what buffers are read and written by
+
+
+def splits_of(region: Region, outputs: int) -> int:
+    """Into how many shares the channels of a stage can be divided, of ``outputs`` groups of four each; 1: they can't.
+
+    That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels.
+    """
+    made = [node for node in region.nodes if not isinstance(node, Source)]
+    channels = {node.channels for node in made}
+    if outputs == 0 or len(channels) != 1 or (c := channels.pop()) % (LANES * outputs):
+        return 1
+    memory = {node.name for node in region.nodes if isinstance(node, Source)}
+    for node in made:
+        if isinstance(node, Conv):
+            if not memory.issuperset(node.inputs) or (node.groups > 1 and not _by_group(node, outputs)):
+                return 1
+        elif isinstance(node, Pointwise):
+            if node.inputs[0] in memory and _read_by_conv(region, node.name):
+                return 1
+        elif isinstance(node, Concat):
+            return 1
+    return c // (LANES * outputs)
+
+
+def _read_by_conv(region: Region, name: str) -> bool:
+    return any(isinstance(reader, Conv) for reader in region.readers[name])
+
+
+def _by_group(conv: Conv, outputs: int) -> bool:
+    """Whether a share of ``outputs`` groups of four lies within one group of the convolution."""
+    each = conv.channels // conv.groups
+    return len(conv.inputs) == 1 and conv.weight.shape[1] % LANES == 0 and each % (LANES * outputs) == 0
+
+
+def outputs_of(region: Region) -> list[int]:
+    """The numbers of groups of four channels that a share may have, all of them (0) first."""
+    most = max((-(-node.channels // LANES) for node in region.nodes if not isinstance(node, Source)), default=1)
+    return [0, *(n for n in range(1, most) if splits_of(region, n) > 1)]

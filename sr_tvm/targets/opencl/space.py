@@ -1,0 +1,124 @@
+"""The decisions of a region on a phone's GPU as genomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from random import Random
+from typing import Any
+
+from sr_tvm.codegen.kernel import Shape
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.lowering import DecisionSpace
+from sr_tvm.targets.opencl.decisions import (
+    BUFFER,
+    GLOBAL,
+    GROUPS,
+    IMAGE,
+    LOCAL,
+    NARROW,
+    PIXELS,
+    Decisions,
+    StageDecisions,
+)
+from sr_tvm.targets.opencl.shares import outputs_of
+from sr_tvm.targets.opencl.stages import cut_stages
+
+P_REGION, P_EVERYWHERE = 0.15, 0.3  # a mutation of what holds for the region; else, of all stages rather than of one
+
+
+Way = tuple[int, bool]  # of cutting: narrow and packed
+
+
+class StageSpace(DecisionSpace[Decisions]):
+    """The :class:`Decisions` of one region."""
+
+    def __init__(self, default: Decisions, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
+        self.region = region
+        self.width = shape[2] or max(PIXELS)
+        self.shares = cache(self._shares)
+        # Ways that cut alike are one choice.
+        first: dict[tuple[Any, ...], Way] = {}
+        ways = [(narrow, packed) for narrow in NARROW for packed in (False, True)]
+        self._same = {way: first.setdefault(self._cut(way), way) for way in ways}
+        self.ways = list(first.values())
+        self.default = self.repair(default)
+        self.known = [self.repair(decisions) for decisions in known]
+
+    def _cut(self, way: Way) -> tuple[Any, ...]:
+        return tuple(tuple(node.name for node in p.region.nodes) for p in cut_stages(self.region, *way))
+
+    def _shares(self, way: Way) -> list[list[int]]:
+        """Of each stage, the choices there are for ``outputs``."""
+        return [outputs_of(piece.region) for piece in cut_stages(self.region, *way)]
+
+    def _another(self, genome: Decisions, way: Way) -> Decisions:
+        """The same with other cuts."""
+        return self.repair(replace(genome, narrow=way[0], packed=way[1]))
+
+    def repair(self, decisions: Decisions) -> Decisions:
+        """As many stages as there are, each with what the nearest had, as far as it can be done."""
+        narrow, packed = self._same[decisions.narrow, decisions.packed]
+        shares = self.shares((narrow, packed))
+        stages = decisions.stages or (StageDecisions(),)
+        nearest = [stages[min(i * len(stages) // len(shares), len(stages) - 1)] for i in range(len(shares))]
+        made = tuple(self._fit(stage, outputs) for stage, outputs in zip(nearest, shares, strict=True))
+        return Decisions(narrow, decisions.storage, packed, made)
+
+    def _fit(self, stage: StageDecisions, outputs: list[int]) -> StageDecisions:
+        pixels = max(p for p in PIXELS if p <= min(stage.pixels, self.width))
+        return replace(stage, pixels=pixels, outputs=stage.outputs if stage.outputs in outputs else 0)
+
+    def seeds(self) -> list[Decisions]:
+        """The lowering's choice, and the same with one decision changed everywhere."""
+        found = [self.default, *self.known]
+        for storage in (IMAGE, BUFFER):
+            found.append(replace(self.default, storage=storage))
+        for change in ({"pixels": 1}, {"pixels": 2}, {"pixels": 4}, {"weights": LOCAL}, {"weights": GLOBAL}):
+            stages = tuple(replace(stage, **change) for stage in self.default.stages)
+            found.append(self.repair(replace(self.default, stages=stages)))
+        found += [self._another(self.default, way) for way in self.ways]
+        return list(dict.fromkeys(found))
+
+    def random(self, rng: Random) -> Decisions:
+        way = rng.choice(self.ways)
+        weights = rng.choice((LOCAL, LOCAL, GLOBAL))
+        stages = tuple(
+            StageDecisions(rng.choice(PIXELS[:3]), rng.choice(GROUPS), weights, rng.choice(outputs))
+            for outputs in self.shares(way)
+        )
+        return self.repair(Decisions(way[0], rng.choice((IMAGE, BUFFER)), way[1], stages))
+
+    def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions | None:
+        """The cuts of one parent; each stage from either, at its place."""
+        first, second = (a, b) if rng.random() < 0.5 else (b, a)
+        other = self._another(second, (first.narrow, first.packed))
+        stages = tuple(rng.choice(pair) for pair in zip(first.stages, other.stages, strict=True))
+        return self.repair(replace(first, storage=rng.choice((a, b)).storage, stages=stages))
+
+    def mutate(self, genome: Decisions, rng: Random) -> Decisions | None:
+        """What holds for the region, or one decision of a stage or of all; None if nothing changed."""
+        if rng.random() < P_REGION:
+            changed = (
+                replace(genome, storage=BUFFER if genome.storage == IMAGE else IMAGE)
+                if rng.random() < 0.5
+                else self._another(genome, rng.choice(self.ways))
+            )
+            return None if changed == genome else changed
+        at, everywhere = rng.randrange(len(genome.stages)), rng.random() < P_EVERYWHERE
+        name = rng.choice(("pixels", "pixels", "group", "weights", "outputs", "outputs"))
+        outputs = self.shares((genome.narrow, genome.packed))[at]
+        choices: dict[str, Any] = {"pixels": PIXELS, "group": GROUPS, "weights": (LOCAL, GLOBAL), "outputs": outputs}
+        value = rng.choice(choices[name])
+        stages = tuple(
+            replace(stage, **{name: value}) if everywhere or i == at else stage for i, stage in enumerate(genome.stages)
+        )
+        changed = self.repair(replace(genome, stages=stages))
+        return None if changed == genome else changed
+
+    def key(self, genome: Decisions) -> str:
+        text = json.dumps(genome.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
