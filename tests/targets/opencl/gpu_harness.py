@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from sr_tvm.regions.region import Region
 from sr_tvm.runtimes.opencl import backend
-from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, GROUPS, IMAGE, LOCAL, NARROW, Decisions, StageDecisions
+from sr_tvm.targets.opencl.decisions import (
+    BUFFER,
+    GLOBAL,
+    GROUPS,
+    IMAGE,
+    LOADS,
+    LOCAL,
+    NARROW,
+    Decisions,
+    StageDecisions,
+)
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.mali import Mali
 from sr_tvm.targets.opencl.shares import outputs_of
@@ -55,13 +65,14 @@ def check(
 def decided(draw: st.DrawFn, region: Region) -> Decisions:
     """Any decisions that the region can be lowered by, also such as no search would try."""
     narrow, packed = draw(st.sampled_from(NARROW)), draw(st.booleans())
-    weights = draw(st.sampled_from((LOCAL, GLOBAL)))
+    weights, load = draw(st.sampled_from((LOCAL, GLOBAL))), draw(st.sampled_from(LOADS))
     stages = tuple(
         StageDecisions(
             draw(st.sampled_from((1, 2, 4, 8))),
             draw(st.sampled_from(GROUPS)),
             weights,
             draw(st.sampled_from(outputs_of(piece.region))),
+            load,
         )
         for piece in cut_stages(region, narrow, packed)
     )

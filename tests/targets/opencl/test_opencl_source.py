@@ -17,11 +17,22 @@ from sr_tvm.targets.opencl.source import mend
         ("v = vload4(0, w_ptr + 4*i);", "v = (*(__global const float4*)(w_ptr + 4*i));"),
         ("v = vload4(0, w_ptr + f(g(i), 2)) + vload4(0, w_ptr + 1);",
          "v = (*(__global const float4*)(w_ptr + f(g(i), 2))) + (*(__global const float4*)(w_ptr + 1));"),
-        ("vstore4((a + b), 0, y_ptr + (i * 4));", "*(__global float4*)(y_ptr + (i * 4)) = (a + b);"),
+        ("vstore4((a + b), 0, y_ptr + (i * 4));", "*(__global half4*)(y_ptr + (i * 4)) = (a + b);"),
         ("v = vload4(0, shared + 4);", "v = vload4(0, shared + 4);"),
     ],
 )  # fmt: skip
 def test_lines(before: str, after: str) -> None:
+    head = "__kernel void k(__global float* restrict w_ptr, __global half* restrict y_ptr, __local float* shared) {"
+    assert mend(f"{head}\n{before}\n}}", {}) == f"{head}\n{after}\n}}"
+
+
+def test_each_kernel_has_types_of_its_own() -> None:
+    kernel = "__kernel void k(__global {}* restrict x_ptr) {{\n  v = {};\n}}\n"
+    before, after = (
+        kernel.format("float", "vload4(0, x_ptr + 4)") + kernel.format("half", "vload8(0, x_ptr + 8)"),
+        kernel.format("float", "(*(__global const float4*)(x_ptr + 4))")
+        + kernel.format("half", "(*(__global const half8*)(x_ptr + 8))"),
+    )
     assert mend(before, {}) == after
 
 
