@@ -149,15 +149,17 @@ class StageKernel:
                 constants.append(Constant("parameters", self.table.astype(b.memory).reshape(-1)))
             buffers.append(self.numbers)
         across, down = -(-self.width // (self.pixels * wide)), -(-self.height // tall)
+        # Pictures, and shares of the channels, lie below one another: WebGPU has no third axis of work-groups.
+        layers = self.n * self.splits
         with (
-            b.thread("blockIdx.z", self.n * self.splits) as gz,
-            b.thread("blockIdx.y", down) as gy,
+            b.thread("blockIdx.y", layers * down) as group,
             b.thread("blockIdx.x", across) as gx,
             b.thread("threadIdx.y", tall) as ty,
             b.thread("threadIdx.x", wide) as tx,
         ):
-            self.image = gz // self.splits if self.splits > 1 else gz
-            self.split = gz % self.splits if self.splits > 1 else b.integer(0)
+            layer, gy = (group // down, group % down) if layers > 1 else (b.integer(0), group)
+            self.image = layer // self.splits if self.splits > 1 else layer
+            self.split = layer % self.splits if self.splits > 1 else b.integer(0)
             self.item = ty * wide + tx
             self.first, self.row = (gx * wide + tx) * self.pixels, gy * tall + ty
             # Work-items beyond the picture compute its last pixels once more, and write nothing.
