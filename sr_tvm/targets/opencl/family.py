@@ -17,9 +17,9 @@ from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
-from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE
+from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL
 from sr_tvm.targets.opencl.images import AllocateImages
-from sr_tvm.targets.opencl.limits import Limits
+from sr_tvm.targets.opencl.limits import PC, Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.source import Mended
 from sr_tvm.targets.target import Capabilities, Target
@@ -97,8 +97,8 @@ class OpenCl(Target):
 
     def lowering(self) -> OpenClLowering:
         if self.host != ANDROID:  # a PC's GPU, or its CPU by PoCL: both have caches for weights
-            return OpenClLowering(storage=BUFFER, weights=GLOBAL, dtype=self.dtype)
-        return OpenClLowering(self.limits, self.storage, dtype=self.dtype, sums=self.sums, load=self.load)
+            return OpenClLowering(PC, BUFFER, GLOBAL, self.dtype)
+        return OpenClLowering(self.limits, self.storage, LOCAL, self.dtype, self.sums, self.load)
 
     def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
         return (*super().dataflow_lower(), AllocateImages())

@@ -21,3 +21,4 @@ class Limits:
 
 
 MALI = Limits(registers=16)  # 64 registers of 32 bits
+PC = Limits(registers=32)

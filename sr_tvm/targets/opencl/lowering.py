@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ NARROW_ENOUGH = 32  # channels that go from convolution to convolution in regist
 
 
 class OpenClLowering(Lowering[Decisions]):
-    """See the package. ``storage``, ``weights``, ``sums``, and with sums in float16 ``load``, are decided where nobody tuned.
+    """See the package. ``storage``, ``weights`` and ``sums`` are what is decided where nobody tuned; with sums in float16
+    ``load``, too.
 
     ``dtype`` is what values between kernels, and weights, are kept as; at a region's borders they are float32.
     """
@@ -45,8 +47,8 @@ class OpenClLowering(Lowering[Decisions]):
 
     @property
     def hardware(self) -> dict[str, int]:
-        """The limits of a work-group; of another element than float32, its size too."""
-        facts = {"local_bytes": self.limits.local_bytes, "items": self.limits.items}
+        """The limits; of another element than float32, its size too."""
+        facts = asdict(self.limits)
         return facts if self.dtype == FLOAT32 else {**facts, "element_bytes": np.dtype(self.dtype).itemsize}
 
     def decide(self, region: Region, shape: Shape) -> Decisions:
