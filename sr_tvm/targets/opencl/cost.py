@@ -64,7 +64,7 @@ def slots(region: Region, narrow: int, decided: StageDecisions) -> float:
 def best(
     region: Region, narrow: int, size: tuple[int, int], limit: int, candidates: Iterable[StageDecisions]
 ) -> StageDecisions:
-    """The cheapest that needs no more than ``limit`` vectors of registers; the one that needs fewest where none does."""
+    """The cheapest that needs at most ``limit`` vectors of registers; where none does, the one that needs fewest."""
 
     def rank(decided: StageDecisions) -> tuple[int, float]:
         splits = splits_of(region, decided.outputs)

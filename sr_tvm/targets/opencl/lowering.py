@@ -25,8 +25,9 @@ NARROW_ENOUGH = 32  # channels that go from convolution to convolution in regist
 
 
 class OpenClLowering(Lowering[Decisions]):
-    """See the package. ``storage``, ``weights`` and ``sums`` are what is decided where nobody tuned; with sums in float16
-    ``load``, too.
+    """See the package.
+
+    ``storage``, ``weights`` and ``sums``, with sums in float16 ``load`` too, are what is decided where nobody tuned.
 
     ``dtype`` is what values between kernels, and weights, are kept as; at a region's borders they are float32.
     """
