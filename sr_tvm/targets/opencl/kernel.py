@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tvm import tirx
@@ -184,7 +185,7 @@ class StageKernel:
                 case Load():
                     memory = self.memory[step.value]
                     channels = memory.value.channels
-                    self._make(step.value, channels, lambda g, p, m=memory: self._center(m, g, p))
+                    self._make(step.value, channels, partial(self._center, memory))
                 case Apply():
                     self._apply(step.node)
                 case Join():
@@ -294,6 +295,7 @@ class StageKernel:
     def _hidden(self, made: tirx.Var, product: Product) -> None:
         assert product.hidden is not None
         b, expand, outputs = self.b, product.hidden.expand, self.groups(product.conv.channels)
+        arithmetics = product.hidden.arithmetic
         inputs = [(name, c) for name in expand.inputs for c in range(self.region.by_name[name].channels)]
         pixels = range(self.pixels)
 
@@ -301,7 +303,7 @@ class StageKernel:
             hidden = b.vectors("hidden", self.pixels)
             bias, used = b.bind("w", fetch(0)), 1
             rows = []
-            for node in product.hidden.arithmetic:
+            for node in arithmetics:
                 count = len(node.parameters)
                 rows.append([b.bind("p", fetch(used + i)) for i in range(count)])
                 used += count
@@ -310,7 +312,7 @@ class StageKernel:
             for name, c in inputs:
                 self._add(hidden, 0, fetch(used), [self._scalar(name, c, pixel) for pixel in pixels])
                 used += 1
-            for node, row in zip(product.hidden.arithmetic, rows, strict=True):
+            for node, row in zip(arithmetics, rows, strict=True):
                 for pixel in pixels:
                     b.put(hidden, pixel, arithmetic(b, node.function, b.get(hidden, pixel), row))
             for lane in range(LANES):
