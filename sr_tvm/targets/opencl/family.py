@@ -20,6 +20,7 @@ from sr_tvm.targets.opencl import device_code
 from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE
 from sr_tvm.targets.opencl.images import AllocateImages
 from sr_tvm.targets.opencl.lowering import OpenClLowering
+from sr_tvm.targets.opencl.schedule.pixel_sums import PixelSums
 from sr_tvm.targets.opencl.source import Mended
 from sr_tvm.targets.target import Capabilities, Target
 
@@ -87,7 +88,7 @@ class OpenCl(Target):
 
     def schedule_rules(self) -> tuple[dlight.ScheduleRule, ...]:
         gpu = dlight.gpu
-        return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+        return (PixelSums(), gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
 
     def computing_in(self, dtype: str) -> Target:
         return replace(self, dtype=dtype) if dtype in self.capabilities.dtypes else super().computing_in(dtype)
