@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import gpus, system
 from sr_tvm.isa.count import Count, count_sources
-from sr_tvm.isa.device_code import Program, load_programs, programs_of
+from sr_tvm.isa.device_code import DeviceCode, Program, load_programs, programs_of
+from sr_tvm.isa.network import NetworkCount, count_network
+from sr_tvm.measurement import ESTIMATED_MS, Measurement
 from sr_tvm.records.module import Module
-from sr_tvm.runners.base import Runner, Session, Times
+from sr_tvm.runners.base import Runner, Session, Times, measurement
 from sr_tvm.runners.timer import ESTIMATE, Timer
 
 CAPACITY = 8  # sessions side by side: what they ask for while the compiler runs is compiled together afterwards
@@ -32,7 +35,7 @@ class MachineCodeRunner(Runner):
         SrTvmError: an unknown GPU, one without published rates, or the compilers are not there.
     """
 
-    deadline, threads, capacity = float("inf"), 1, CAPACITY
+    deadline, threads, capacity, unit = float("inf"), 1, CAPACITY, ESTIMATED_MS
 
     def __init__(self, gpu: str) -> None:
         chosen = gpus.get(gpu)
@@ -54,6 +57,35 @@ class MachineCodeRunner(Runner):
 
     def open(self, hold: float = 0.0) -> Session:
         return _Estimates(self)
+
+    def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
+        """Estimate an artifact; counts are always the same, so there is one sample whatever ``repeats`` says.
+
+        Raises:
+            SrTvmError: as :meth:`seconds`.
+        """
+        counted = self._counted(artifact)
+        conditions = {
+            "method": f"static counts of Mesa {counted.mesa}'s machine code, not the vendor's: nothing ran",
+            "threads": self.threads,
+            "clock": self.clock,
+            "repeats": 1,
+            "runs_per_sample": 1,
+        }
+        return measurement(self.name, artifact, [counted.estimated_ms or 0.0], conditions, self.unit)
+
+    def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
+        counted = self._counted(artifact)
+        return [
+            {"kernel": c.name, "calls": counted.calls[c.name], "ms": counted.calls[c.name] * (c.estimated_ms or 0.0)}
+            for c in counted.counts
+        ]
+
+    def _counted(self, artifact: Artifact) -> NetworkCount:
+        counted = count_network(DeviceCode.load(artifact.folder), self.gpu)
+        for name, problem in counted.problems.items():
+            raise SrTvmError(f"{artifact.folder}: {name}: {problem}")
+        return counted
 
     def seconds(self, module: Module) -> float:
         """Estimate one run of a module.

@@ -17,8 +17,9 @@ from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
-from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE
+from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL
 from sr_tvm.targets.opencl.images import AllocateImages
+from sr_tvm.targets.opencl.limits import PC, Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.schedule.pixel_sums import PixelSums
 from sr_tvm.targets.opencl.source import Mended
@@ -40,6 +41,7 @@ class OpenCl(Target):
 
     Attributes:
         typical: the GPU of the kind that machine code is counted for.
+        limits: what a work-group may take of it.
         storage, sums, load: what is decided where nobody tuned, see StageDecisions and Decisions.
         host: the machine whose CPU calls the kernels, a name of HOSTS: "android" for phones, "x86" or "arm" for Linux.
         dtype: of values between kernels, and of weights. Pictures come and go as float32.
@@ -48,6 +50,7 @@ class OpenCl(Target):
     gpu: ClassVar[dict[str, Any]]
     typical: ClassVar[str]
     storage: ClassVar[str] = IMAGE
+    limits: ClassVar[Limits] = Limits()
     sums: ClassVar[str] = FLOAT32
     load: ClassVar[int] = 1
     link_options = android.PAGES
@@ -95,8 +98,8 @@ class OpenCl(Target):
 
     def lowering(self) -> OpenClLowering:
         if self.host != ANDROID:  # a PC's GPU, or its CPU by PoCL: both have caches for weights
-            return OpenClLowering(storage=BUFFER, weights=GLOBAL, dtype=self.dtype)
-        return OpenClLowering(storage=self.storage, dtype=self.dtype, sums=self.sums, load=self.load)
+            return OpenClLowering(PC, BUFFER, GLOBAL, self.dtype)
+        return OpenClLowering(self.limits, self.storage, LOCAL, self.dtype, self.sums, self.load)
 
     def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
         return (*super().dataflow_lower(), AllocateImages())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,17 +17,10 @@ from sr_tvm.targets.opencl import weights
 from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
 from sr_tvm.targets.opencl.forms import Memory
+from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.weights import Block, Phase
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a work-group may take."""
-
-    local_bytes: int = 32768
-    items: int = 256
 
 
 class StageKernel:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sr_tvm.regions.value import FLOAT16
 from sr_tvm.targets.opencl.family import OpenCl
+from sr_tvm.targets.opencl.limits import MALI
 
 
 @dataclass(frozen=True)
@@ -16,5 +17,6 @@ class Mali(OpenCl):
     description = "Arm Mali GPU of an Android phone, OpenCL"
     gpu = {"device": "mali", "keys": ["mali", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}
     typical = "mali-g57"
+    limits = MALI
     sums = FLOAT16
     load = 2
