@@ -2,7 +2,8 @@
 
 The compiler unrolls small loops, takes an iteration out of others, swaps none. What it did is found by trying: each
 machine loop is one of the source's loops, all of it or what unrolling and peeling leave, and the floating-point
-multiplications of one work-item have to come out as the source has them.
+multiplications of one work-item have to come out as the source has them. Those whose product is not added to anything
+may be missing: of a factor that is 0 or 1 the compiler makes a selection.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ class _Choice:
 def match(kernel: MachineKernel, body: Loop) -> Match:
     """Trip counts for ``kernel``'s loops, where ``body`` is what one work-item does by the source."""
     wanted = body.total("multiplies")
+    least = min(body.total("macs"), wanted)
     parents = _parents(kernel.loops)
     own = _own(kernel, "multiplies")
     stored = _own(kernel, "stores")
     source = list(body.flat())[1:]
     inside = _ancestors(body)
     if not kernel.loops:
-        return _verdict((), own[-1], wanted, kernel)
+        return _verdict((), own[-1], least, wanted)
     if not source:
         return Match((), problem=f"the machine code has {len(kernel.loops)} loops and the source none")
     best: tuple[float, Match] | None = None
@@ -60,13 +62,13 @@ def match(kernel: MachineKernel, body: Loop) -> Match:
             break  # they come the plainest first
         trips = tuple(c.trips for c in choice)
         found = _weighted(trips, parents, own)
-        said = _verdict(trips, found, wanted, kernel)
+        said = _verdict(trips, found, least, wanted)
         if said.problem:
             if closest is None or abs(found - wanted) < abs(closest.multiplies - wanted):
                 closest = said
             continue
         gap = abs(_weighted(trips, parents, stored) - wanted_stores) / max(wanted_stores, 1)
-        error = abs(found - wanted) / (TOLERANCE * wanted) if wanted else 0.0
+        error = (_off(found, least, wanted) + abs(found - wanted) / 100) / (TOLERANCE * wanted) if wanted else 0.0
         strange = sum(_strange(choice, parents, own, source))
         score = penalty + 2 * min(gap, 4.0) + 4 * error + 3 * strange
         if best is None or score < best[0]:
@@ -85,12 +87,16 @@ def _strange(
             each[parents[at]] += choice[at].trips * each[at]
     for made, one in zip(choice, each, strict=True):
         loop = source[made.source]
-        wanted = made.factor * loop.total("multiplies") / max(loop.extent, 1)
-        yield abs(one - wanted) > TOLERANCE * max(one, wanted)
+        least, most = (made.factor * loop.total(what) / max(loop.extent, 1) for what in ("macs", "multiplies"))
+        yield _off(one, min(least, most), most) > TOLERANCE * max(one, most)
 
 
-def _verdict(trips: tuple[float, ...], found: float, wanted: float, kernel: MachineKernel) -> Match:
-    if abs(found - wanted) <= TOLERANCE * wanted or not wanted:
+def _off(found: float, least: float, most: float) -> float:
+    return max(least - found, found - most, 0.0)
+
+
+def _verdict(trips: tuple[float, ...], found: float, least: float, wanted: float) -> Match:
+    if _off(found, least, wanted) <= TOLERANCE * wanted or not wanted:
         return Match(trips, found)
     said = f"{found:.0f} multiplications of a work-item in the machine code, {wanted:.0f} in the source"
     return Match(trips, found, said)

@@ -54,7 +54,7 @@ def lower(mod: tvm.IRModule, target: Any) -> tuple[str, list[Launch]]:
 
 
 def _parameter_sizes(function: tirx.PrimFunc) -> dict[str, float]:
-    """Bytes of a kernel's parameters by the name of their memory. Lowering keeps that; the shapes of images get lost."""
+    """Bytes of a kernel's parameters by the name of their memory. Lowering keeps that; shapes of images get lost."""
     made: dict[str, float] = {}
     for parameter in function.params:
         shape = [_constant(n) for n in getattr(parameter.ty, "shape", None) or ()]
@@ -212,7 +212,9 @@ class _Walk:
 
     def _image(self, way: str, image: Any, size: int) -> None:
         self.moved[way]["image"] += size * self.times
-        self.touched[_name(image), way] += size * self.times
+        # It is given as the data of a parameter.
+        parameter = str(image).removesuffix(".data")
+        self.touched[self.views.get(parameter, f"{parameter}_ptr"), way] += size * self.times
 
     def _move(self, way: str, buffer: tirx.Buffer, size: int) -> str:
         memory = _MEMORIES.get(buffer.scope(), "")

@@ -1,6 +1,7 @@
 """``sr-tvm explain OUT --isa GPU``: an artifact keeps its device code, and its kernels are counted."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -44,15 +45,16 @@ def test_an_artifact_keeps_the_code_that_is_in_its_library(artifact):
     code = DeviceCode.load(artifact.folder)
     library = artifact.library_path.read_bytes()
     names = [launch.name for launch in code.launches]
-    assert sorted(code.calls) == sorted(names) and len(names) == len(artifact.kernels) == 2
+    assert sorted(set(code.calls)) == sorted(names)
+    assert len(names) >= len(artifact.kernels)
     for name in names:
-        start = code.text.index(f"__kernel void {name}(")
-        body = code.text[start : code.text.index("\n}", start)]
-        assert body.encode() in library
-    # TVM's schedules pad the three outputs; less than the network's own products there can't be.
-    wide, narrow = (next(launch for launch in code.launches if launch.name == name) for name in code.calls)
-    assert wide.body.total("macs") * wide.items >= 16 * 12 * 8 * 27
-    assert narrow.body.total("macs") * narrow.items >= 16 * 12 * 3 * 8
+        # Of the definition, not of a prototype.
+        found = re.search(rf"__kernel [^;{{}}]*\b{name}\([^;{{}}]*\) \{{.*?\n\}}", code.text, re.DOTALL)
+        assert found and found[0].encode() in library
+    # Outputs are padded to vectors and work-groups; less than the network's own products there can't be.
+    by_name = {launch.name: launch for launch in code.launches}
+    products = sum(by_name[name].body.total("macs") * by_name[name].items for name in code.calls)
+    assert products >= 16 * 12 * (8 * 27 + 3 * 8)
 
 
 def test_device_code_that_was_changed_is_refused(artifact, tmp_path):

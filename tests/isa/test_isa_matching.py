@@ -1,5 +1,7 @@
 """Trip counts of machine loops, on kernels of multiplications and stores only."""
 
+from dataclasses import replace
+
 import pytest
 
 from sr_tvm.isa.launch import Loop
@@ -32,7 +34,12 @@ def kernel(*parts) -> MachineKernel:
 
 
 def body(*loops: Loop, **direct) -> Loop:
-    return Loop(1, inner=loops, **direct)
+    """The loops, with products that are all added to something."""
+    return _added(Loop(1, inner=loops, **direct))
+
+
+def _added(loop: Loop) -> Loop:
+    return replace(loop, macs=loop.multiplies, inner=tuple(map(_added, loop.inner)))
 
 
 def test_a_loop_as_it_is():
@@ -87,6 +94,13 @@ def test_a_kernel_that_only_copies():
 def test_a_product_that_starts_a_sum_counts():
     start = Instruction("mul.f", "float", multiplies=1)
     assert match(kernel(start, [MAC]), body(Loop(100, multiplies=1))).trips == (99,)
+
+
+def test_a_mask_may_become_a_selection():
+    source = Loop(1, inner=(Loop(30, multiplies=10, macs=8),))
+    assert match(kernel([MAC] * 8), source).trips == (30,)
+    assert match(kernel([MAC] * 10), source).trips == (30,)
+    assert match(kernel([MAC] * 7), source).problem
 
 
 def test_what_does_not_come_out_is_said():
