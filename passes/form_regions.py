@@ -77,13 +77,16 @@ def _dims(var: relax.Var) -> tuple[Dim, ...]:
 
 
 def _operators(formed: Formed, kernel: Kernel) -> list[str]:
-    """The operators that a kernel does: those behind its outputs, as far as its inputs."""
+    """The operators that a kernel does: those behind its outputs, as far as its inputs.
+
+    A lowering may have values of its own, such as copies, which no operator made.
+    """
     region, seen = formed.region, {value.name for value in kernel.inputs}
     stack = [value.name for value in kernel.outputs]
     names = set()
     while stack:
         name = stack.pop()
-        if name not in seen:
+        if name not in seen and name in region.by_name:
             seen.add(name)
             names.add(name)
             stack += region.by_name[name].inputs
