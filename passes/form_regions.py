@@ -79,14 +79,14 @@ def _dims(var: relax.Var) -> tuple[Dim, ...]:
 def _operators(formed: Formed, kernel: Kernel) -> list[str]:
     """The operators that a kernel does: those behind its outputs, as far as its inputs.
 
-    A lowering may have values of its own, such as copies, which no operator made.
+    Of values that are the lowering's own, such as a copy of an input in another form, there are none.
     """
     region, seen = formed.region, {value.name for value in kernel.inputs}
-    stack = [value.name for value in kernel.outputs]
+    stack = [value.name for value in kernel.outputs if value.name in region.by_name]
     names = set()
     while stack:
         name = stack.pop()
-        if name not in seen and name in region.by_name:
+        if name not in seen:
             seen.add(name)
             names.add(name)
             stack += region.by_name[name].inputs

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-FLOAT32 = "float32"
+FLOAT32, FLOAT16 = "float32", "float16"
 GLOBAL, TEXTURE, VTCM = "global", "global.texture", "global.vtcm"  # as TVM calls them
 _AXIS = re.compile(r"([NCHW])|([1-9][0-9]*)(c)")
 

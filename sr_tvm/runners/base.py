@@ -17,6 +17,7 @@ from sr_tvm.measurement import Measurement
 from sr_tvm.records.module import Module
 from sr_tvm.runners import elf
 from sr_tvm.runners.timer import DEVICE, MEDIAN, THREAD_CPU, WALL, Timer
+from sr_tvm.runtimes.opencl import backend
 from sr_tvm.tensor import shape_text
 
 # A bench's sample should last several ms: shorter ones are mostly the noise of the clock and the scheduler.
@@ -148,7 +149,7 @@ class Runner(ABC):
 
     def clock_on(self, device: str) -> str:
         """What :class:`Timer` should measure by for modules of a kind of device."""
-        return self.clock if device == "cpu" else DEVICE
+        return DEVICE if device == backend.KIND else self.clock
 
     @abstractmethod
     def open(self, hold: float = 0.0) -> Session:
@@ -156,7 +157,7 @@ class Runner(ABC):
 
     def measured_on(self, session: Session) -> str:
         """The name of the device that the session's last module ran on."""
-        return str(session.info().get("opencl") or self.name)
+        return str(session.info().get(backend.KIND) or self.name)
 
     def conditions(self, session: Session) -> dict[str, Any]:
         """What a measurement tells of the device and the method."""

@@ -90,7 +90,7 @@ def test_unused_parts_are_left_out(tmp_path: Path) -> None:
     assert not page.unbalanced
 
 
-HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;$x^{$\x00\x1b]0;\n\'--></style></title>${css}'
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;$x^{$\x00\x1b]0;\n'--></style></title>${css}"
 
 
 def spoiled(value: Any, key: str = "") -> Any:

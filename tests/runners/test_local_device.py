@@ -102,7 +102,7 @@ def test_refusals(artifact, picture, tmp_path):
         LocalRunner(threads=0)
     with pytest.raises(SrTvmError, match="repeats is 0"):
         LocalRunner().measure(artifact, repeats=0)
-    with pytest.raises(SrTvmError, match="opencl"):
+    with pytest.raises(SrTvmError, match="made for the OpenCL of an Android phone"):
         LocalRunner().run(dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali"), [picture])
     # The one x86 CPU with every extension that LLVM knows.
     newest = dataclasses.replace(artifact, tvm_target={"kind": "llvm", "mcpu": "diamondrapids"})

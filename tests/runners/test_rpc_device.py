@@ -299,7 +299,8 @@ def test_a_stock_server(artifact, picture, tracker, stock_server):
         with pytest.raises(SrTvmError, match="can't time single kernels"):
             device.per_operator(artifact)
         no_gpu = dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali")
-        with pytest.raises(SrTvmError, match="mali|opencl"):
+        # Where our OpenCL runtime was built, TVM's own server has it too: a CPU's kernel then gets an OpenCL tensor.
+        with pytest.raises(SrTvmError, match="mali|opencl|device_type"):
             device.run(no_gpu, [picture])
 
 

@@ -321,9 +321,7 @@ def test_build_replays_the_records(tmp_path):
     target, size = registry.get("cpu"), (16, 40)
     fused, tasks = find_regions(network(size), target)
     assert [t.shape for t in tasks] == [(1, 16, 40)]
-    result = tune(
-        fused, target, tmp_path / "db", TuneOptions(30, population=8), bench=OtherCuts(), regions=tasks
-    )
+    result = tune(fused, target, tmp_path / "db", TuneOptions(30, population=8), bench=OtherCuts(), regions=tasks)
     decided = found(tmp_path / "db", tasks[0])
     assert len(decided.cuts) == 2 and result.after_ms < result.before_ms
     default = compile_module(network(size), "cpu", tmp_path / "default", options=CompileOptions(use_shipped_log=False))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder, Expr
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.opencl.shares import LANES
-
-_CHANNELS = tirx.const(128, "int32")  # bits of a texel, by which TVM's generator knows that it is four float32
 
 
 class GpuBuilder(Builder):
@@ -21,6 +20,8 @@ class GpuBuilder(Builder):
         super().__init__(lanes=LANES, dtype=dtype)
         self.memory = memory
         self.vector = f"{dtype}x{LANES}"
+        # By the bits of a texel TVM's generator knows what a kernel takes it as, whatever the image holds.
+        self._texel = tirx.const(np.dtype(dtype).itemsize * 8 * LANES, "int32")
 
     @contextmanager
     def thread(self, tag: str, extent: int) -> Iterator[Expr]:
@@ -37,9 +38,12 @@ class GpuBuilder(Builder):
 
     # Memory of a work-item and of a work-group
 
-    def vectors(self, name: str, count: int, scope: str = "local") -> tirx.Var:
-        """Allocate ``count`` vectors; each index into "local" ones is a constant, so that they are registers."""
-        made = tirx.decl_buffer((count,), self.vector, name=self._name(name), scope=scope)
+    def vectors(self, name: str, count: int, scope: str = "local", several: int = 1) -> tirx.Var:
+        """Allocate ``count`` vectors, or groups of ``several`` that are read at a time.
+
+        Each index into "local" ones is a constant, so that they are registers.
+        """
+        made = tirx.decl_buffer((count,), f"{self.dtype}x{LANES * several}", name=self._name(name), scope=scope)
         self.add(tirx.AllocBuffer(made))
         return made
 
@@ -54,6 +58,10 @@ class GpuBuilder(Builder):
         self.add(tirx.Evaluate(tirx.call_intrin("int32", "tirx.tvm_storage_sync", "shared")))
 
     # Global memory
+
+    def array(self, name: str, size: int) -> tirx.Var:
+        """Declare numbers in memory, for an entry's parameter."""
+        return tirx.decl_buffer((self.integer(size),), self.memory, name=name)
 
     def read(self, buffer: tirx.Var, *at: Expr) -> Expr:
         """Read a vector, as ``dtype``; ``at`` is the index of its first element."""
@@ -73,13 +81,13 @@ class GpuBuilder(Builder):
         at = [
             image.data,
             *map(self._index, (x, y, layer)),
-            _CHANNELS,
+            self._texel,
             tirx.Ramp(self.integer(0), self.integer(1), LANES),
         ]
         return tirx.call_intrin(self.vector, "tirx.texture2d_load", *at)
 
     def write_image(self, image: tirx.Var, value: Expr, x: Expr, y: Expr, layer: Expr) -> None:
-        at = [image.data, *map(self._index, (x, y, layer)), _CHANNELS]
+        at = [image.data, *map(self._index, (x, y, layer)), self._texel]
         self.add(tirx.Evaluate(tirx.call_intrin(self.vector, "tirx.texture2d_store", *at, value)))
 
     # Values
@@ -87,6 +95,10 @@ class GpuBuilder(Builder):
     def lane(self, vector: Expr, lane: int) -> Expr:
         """Take one number of a vector."""
         return tirx.Shuffle([vector], [lane])
+
+    def slice(self, vectors: Expr, which: int) -> Expr:
+        """Take one vector of several."""
+        return tirx.Shuffle([vectors], list(range(which * LANES, (which + 1) * LANES)))
 
     def spread(self, scalar: Expr) -> Expr:
         """Put a number into all four lanes."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.value import FLOAT16, FLOAT32
 
 SCHEMA, VERSION = "sr-tvm opencl decisions", 1
 LOCAL, GLOBAL = "local", "global"  # where weights are read from
@@ -25,6 +26,7 @@ GROUPS = (
     (128, 2),
     (256, 1),
 )
+LOADS = (1, 2, 4)
 NARROW = (8, 16, 24, 32, 48, 64)
 
 
@@ -38,12 +40,16 @@ class StageDecisions:
         weights: "local" copies a stage's weights to local memory, part after part, for a work-group to share; "global"
             reads them where they lie.
         outputs: groups of four channels that a work-item computes, where channels are shared out; 0: all of them.
+        load: vectors of weights that are read at a time.
+        sums: what products are added in where memory holds float16: "float32", or "float16" at twice the rate.
     """
 
     pixels: int = 2
     group: tuple[int, int] = (64, 4)
     weights: str = LOCAL
     outputs: int = 0
+    load: int = 1
+    sums: str = FLOAT32
 
     def __post_init__(self) -> None:
         for ok, what in (
@@ -51,6 +57,8 @@ class StageDecisions:
             (self.group in GROUPS, f"the group is one of {GROUPS}"),
             (self.weights in (LOCAL, GLOBAL), f"weights are in {LOCAL} or {GLOBAL} memory"),
             (isinstance(self.outputs, int) and 0 <= self.outputs <= 1024, "outputs are 0 (all) to 1024"),
+            (self.load in LOADS, f"vectors of a load are one of {LOADS}"),
+            (self.sums in (FLOAT32, FLOAT16), f"sums are {FLOAT32} or {FLOAT16}"),
         ):
             if not ok:
                 raise ValueError(what)

@@ -14,9 +14,9 @@ from sr_tvm.targets.opencl.shares import LANES
 GROUPED = Layout("NCHW4c")  # the channels of a pixel in groups of four, each group a plane of its own
 
 
-def stored(value: Value, image: bool) -> Value:
-    """``value`` as it lies between two kernels."""
-    return replace(value, layout=GROUPED, scope=TEXTURE if image else value.scope)
+def stored(value: Value, image: bool, dtype: str) -> Value:
+    """``value`` as it lies between two kernels, its numbers as ``dtype``."""
+    return replace(value, dtype=dtype, layout=GROUPED, scope=TEXTURE if image else value.scope)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tvm import tirx
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.kernel import Constant, Kernel
 from sr_tvm.regions.region import Conv, Pointwise, Region
-from sr_tvm.regions.value import FLOAT32, Value
+from sr_tvm.regions.value import FLOAT16, FLOAT32, Value
 from sr_tvm.targets.opencl import weights
 from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
@@ -20,8 +20,6 @@ from sr_tvm.targets.opencl.forms import Memory
 from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.weights import Block, Phase
-
-Fetch = Callable[[Expr], Expr]  # a vector of weights by its index in a turn
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class StageKernel:
         size: N, H and W.
         values: how sources and results lie in memory.
         narrow: as in the decisions of the region.
+        dtype: of what lies between kernels, and of weights.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class StageKernel:
         self.n, self.height, self.width = size
         self.pixels = next(p for p in (decided.pixels, 4, 2, 1) if p <= min(self.width, decided.pixels))
         self.splits = splits_of(region, decided.outputs)
-        self.b = GpuBuilder(dtype)
+        self.b = GpuBuilder(decided.sums if dtype == FLOAT16 else FLOAT32, dtype)
         self.steps = plan_steps(region, narrow)
         self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}
         self.results = [(r, Memory(self.b, values[r.value, r.shuffle], *size)) for r in region.results]
@@ -75,7 +74,7 @@ class StageKernel:
 
     @property
     def _local_vectors(self) -> int:
-        return self.limits.local_bytes // (LANES * np.dtype(self.b.memory).itemsize)
+        return self.limits.local_bytes // (LANES * np.dtype(self.b.dtype).itemsize)
 
     def groups(self, channels: int) -> int:
         """Vectors of a value that a work-item has of each pixel."""
@@ -90,7 +89,7 @@ class StageKernel:
         if product.hidden is not None:
             between = [p for node in product.hidden.arithmetic for p in node.parameters]
             rows = weights.by_hidden(product.hidden.expand, between, conv.weight)
-            self.blocks[conv.name, 0] = Block(rows[None])
+            self.blocks[conv.name, 0] = self._block(rows[None])
             return
         dense = conv.weight.astype(np.float64)
         if conv.groups > 1 and not self._by_group(conv):
@@ -109,7 +108,12 @@ class StageKernel:
                 if numbers.shape[2] > self._local_vectors:
                     step = -(-channels // LANES)
                     numbers = np.stack([weights.by_groups(part) for part in parts])
-            self.blocks[conv.name, i] = Block(numbers, step)
+            self.blocks[conv.name, i] = self._block(numbers, step)
+
+    def _block(self, numbers: np.ndarray, step: int = 1) -> Block:
+        """A block whose turns are whole loads."""
+        extra = -numbers.shape[2] % self.decided.load
+        return Block(np.pad(numbers, ((0, 0), (0, 0), (0, extra), (0, 0))), step)
 
     def _parameters(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
         """Numbers of which there is one a channel: where each begins, in vectors, and all of them."""
@@ -135,11 +139,11 @@ class StageKernel:
         buffers, constants = [self.memory[s.name].buffer for s in self.region.sources], []
         self.weights = self.numbers = None
         if self.packed is not None:
-            self.weights = b.tensor("weights", [self.packed.size])
+            self.weights = b.array("weights", self.packed.size)
             constants.append(Constant("weights", self.packed.astype(b.memory).reshape(-1)))
             buffers.append(self.weights)
         if self.table is not None:
-            self.numbers = b.tensor("parameters", [self.table.size])
+            self.numbers = b.array("parameters", self.table.size)
             with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
                 constants.append(Constant("parameters", self.table.astype(b.memory).reshape(-1)))
             buffers.append(self.numbers)
@@ -161,7 +165,7 @@ class StageKernel:
             self.x = b.bind("x", self.first if self.even[0] else tirx.min(self.first, last[0]))
             self.y = b.bind("y", self.row if self.even[1] else tirx.min(self.row, last[1]))
             size = max((phase.size for phase in self.phases), default=0)
-            self.shared = b.vectors("shared", size, "shared") if size else None
+            self.shared = b.vectors("shared", size // self.decided.load, "shared", self.decided.load) if size else None
             self._body()
         buffers += [memory.buffer for _, memory in self.results]
         return Kernel(
@@ -341,9 +345,9 @@ class StageKernel:
                 with view.inside(self.y + dy - tall // 2, tall // 2):
                     if full:
                         with b.loop("group", full) as group:
-                            taps(dy, group, LANES, lambda k: fetch(group * each + k))
+                            taps(dy, group, LANES, fetch.moved(group * each))
                     if left:
-                        taps(dy, full, left, lambda k: fetch(full * each + k))
+                        taps(dy, full, left, fetch.moved(full * each))
 
             def turn_of_group(
                 at: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, groups: int = groups
@@ -368,31 +372,42 @@ class StageKernel:
         """Loop over the turns of a block; ``turn`` is given its number and a way to fetch its weights."""
         b = self.b
         phase = next(phase for phase in self.phases if block in phase.blocks)
-        share = self.split * phase.whole
+        offset = self.split * phase.whole + phase.offset
         if not phase.size:
             with b.loop("turn", block.turns) as at:
-                turn(at, lambda k: b.read(self.weights, (share + (at * block.size + (phase.offset + k))) * LANES))
+                turn(at, Fetch(self, self._far, offset + at * block.size))
         elif not phase.turns:
             if block is phase.blocks[0]:
-                self._fill(phase, share + phase.offset)
+                self._fill(phase, offset)
             before = phase.blocks[: phase.blocks.index(block)]
             base = sum(other.turns * other.size for other in before)
             with b.loop("turn", block.turns) as at:
-                turn(at, lambda k: b.get(self.shared, at * block.size + k + base))
+                turn(at, Fetch(self, self._near, at * block.size + base))
         else:
             with b.loop("part", block.turns // phase.turns) as part:
-                self._fill(phase, share + part * phase.size + phase.offset)
+                self._fill(phase, offset + part * phase.size)
                 with b.loop("turn", phase.turns) as at:
-                    turn(part * phase.turns + at, lambda k: b.get(self.shared, at * block.size + k))
+                    turn(part * phase.turns + at, Fetch(self, self._near, at * block.size))
+
+    def _near(self, vector: Expr) -> Expr:
+        """Read as many vectors at a time as are decided, from local memory."""
+        return self.b.get(self.shared, vector // self.decided.load)
+
+    def _far(self, vector: Expr) -> Expr:
+        """Read them where all weights lie."""
+        lanes = LANES * self.decided.load
+        return self.b.cast(self.b.load(self.weights, vector * LANES, lanes=lanes), self.b.dtype)
 
     def _fill(self, phase: Phase, first: Expr) -> None:
         """Copy a phase's weights to local memory, all work-items of the group together."""
         b, wide = self.b, self.decided.group[0] * self.decided.group[1]
+        several = self.decided.load
+        loads = phase.size // several
         b.barrier()
-        with b.loop("copy", -(-phase.size // wide)) as i:
+        with b.loop("copy", -(-loads // wide)) as i:
             at = i * wide + self.item
-            with b.when(at < phase.size) if phase.size % wide else nullcontext():
-                b.put(self.shared, at, b.read(self.weights, (first + at) * LANES))
+            with b.when(at < loads) if loads % wide else nullcontext():
+                b.put(self.shared, at, self._far(first + at * several))
         b.barrier()
 
     # Results
@@ -433,6 +448,30 @@ class StageKernel:
             return
         with self.b.when(conditions[0] if len(conditions) == 1 else tirx.And(*conditions)):
             yield
+
+
+class Fetch:
+    """The weights of a turn: gives vectors by their index from ``base``, which is a whole number of loads.
+
+    Of several vectors that are read at a time, each load serves them all.
+    """
+
+    def __init__(self, kernel: StageKernel, read: Callable[[Expr], Expr], base: Expr) -> None:
+        self.kernel, self.read, self.base = kernel, read, base
+        self.held: dict[int, Expr] = {}
+
+    def __call__(self, index: int) -> Expr:
+        b, several = self.kernel.b, self.kernel.decided.load
+        if several == 1:
+            return self.read(self.base + index)
+        first = index - index % several
+        if first not in self.held:
+            self.held[first] = b.bind("w", self.read(self.base + first))
+        return b.slice(self.held[first], index % several)
+
+    def moved(self, vectors: Expr) -> Fetch:
+        """The same from so many vectors on, for the body of another loop."""
+        return Fetch(self.kernel, self.read, self.base + vectors)
 
 
 class View:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT32
@@ -21,25 +23,37 @@ NARROW_ENOUGH = 32  # channels that go from convolution to convolution in regist
 
 
 class OpenClLowering(Lowering[Decisions]):
-    """See the package. ``storage`` and ``weights`` are what is decided where nobody tuned."""
+    """See the package. ``storage``, ``weights``, ``sums`` and ``load`` are what is decided where nobody tuned.
+
+    ``dtype`` is what values between kernels, and weights, are kept as; at a region's borders they are float32.
+    """
 
     name = "opencl"
 
     def __init__(
-        self, limits: Limits | None = None, storage: str = BUFFER, weights: str = LOCAL, dtype: str = FLOAT32
+        self,
+        limits: Limits | None = None,
+        storage: str = BUFFER,
+        weights: str = LOCAL,
+        dtype: str = FLOAT32,
+        sums: str = FLOAT32,
+        load: int = 1,
     ) -> None:
-        self.limits, self.storage, self.weights, self.dtype = limits or Limits(), storage, weights, dtype
+        self.limits, self.storage, self.weights = limits or Limits(), storage, weights
+        self.dtype, self.sums, self.load = dtype, sums, load
 
     @property
     def hardware(self) -> dict[str, int]:
-        return {"local_bytes": self.limits.local_bytes, "items": self.limits.items}
+        """The limits of a work-group; of another element than float32, its size too."""
+        facts = {"local_bytes": self.limits.local_bytes, "items": self.limits.items}
+        return facts if self.dtype == FLOAT32 else {**facts, "element_bytes": np.dtype(self.dtype).itemsize}
 
     def decide(self, region: Region, shape: Shape) -> Decisions:
         stages, size = [], (shape[1] or 1, shape[2] or 1)
         items = max(wide * tall for wide, tall in GROUPS if wide * tall <= self.limits.items)
         for piece in cut_stages(region, NARROW_ENOUGH, packed=True):
             ways = [
-                StageDecisions(pixels, group, self.weights, outputs)
+                StageDecisions(pixels, group, self.weights, outputs, self.load, self.sums)
                 for pixels in PIXELS
                 if pixels <= size[1]
                 for group in GROUPS
@@ -63,7 +77,7 @@ class OpenClLowering(Lowering[Decisions]):
             for result in piece.region.results:
                 value = piece.region.value(result.value, result.shuffle)
                 if result.value in piece.crossing and result.shuffle == 1 and result.value not in plain:
-                    value = stored(value, decided.storage == IMAGE)
+                    value = stored(value, decided.storage == IMAGE, self.dtype)
                 values[value.key] = value
             kernel_name = f"{name}_{i}" if len(pieces) > 1 else name
             stage_kernel = StageKernel(
@@ -73,7 +87,7 @@ class OpenClLowering(Lowering[Decisions]):
         return kernels
 
     def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> StageSpace:
-        return StageSpace(self.decide(region, shape), region, shape, known)
+        return StageSpace(self.decide(region, shape), region, shape, self.dtype, known)
 
     def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
         return len(decisions.stages) == len(cut_stages(region, decisions.narrow, decisions.packed))

@@ -19,9 +19,10 @@ _READS = (
 # A vector of numbers is written as a call of its type's name, which OpenCL C has not.
 _VECTOR = re.compile(r"\b(float|half|int|uint)(2|3|4|8|16)\(")
 _KERNEL = re.compile(r"__kernel void (\w+)\(")
+_POINTER = re.compile(r"__global (\w+)\* restrict (\w+)")
 _LOAD, _STORE = (
-    re.compile(r"\bvload4\(0, (?=(\w+)_ptr)"),
-    re.compile(r"\bvstore4\((.*), 0, (\w+_ptr.*)\);$", re.MULTILINE),
+    re.compile(r"\bvload(\d+)\(0, (?=(\w+_ptr))"),
+    re.compile(r"\bvstore4\((.*), 0, ((\w+_ptr).*)\);$", re.MULTILINE),
 )
 Groups = Mapping[str, tuple[int, int, int]]
 
@@ -40,13 +41,21 @@ def mend(code: str, groups: Groups) -> str:
 
 
 def _aligned(code: str) -> str:
-    """Read and write vectors of four as such: vload4 asks for no alignment, so that compilers make it four loads."""
+    """Read and write vectors as such: vload4 asks for no alignment, so that compilers make it four loads."""
+    first, *kernels = re.split(r"(?=^__kernel)", code, flags=re.MULTILINE)
+    return first + "".join(map(_aligned_kernel, kernels))
+
+
+def _aligned_kernel(code: str) -> str:
+    types = {name: kind for kind, name in _POINTER.findall(code)}
     parts, at = [], 0
     for match in _LOAD.finditer(code):
         end = _closing(code, match.end())
-        parts += [code[at : match.start()], "(*(__global const float4*)(", code[match.end() : end], "))"]
+        parts += [code[at : match.start()], f"(*(__global const {types[match.group(2)]}{match.group(1)}*)("]
+        parts += [code[match.end() : end], "))"]
         at = end + 1
-    return _STORE.sub(r"*(__global float4*)(\2) = \1;", "".join(parts) + code[at:])
+    code = "".join(parts) + code[at:]
+    return _STORE.sub(lambda m: f"*(__global {types[m.group(3)]}4*)({m.group(2)}) = {m.group(1)};", code)
 
 
 def _closing(code: str, begin: int) -> int:

@@ -12,12 +12,14 @@ from typing import Any
 
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
+from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.lowering import DecisionSpace
 from sr_tvm.targets.opencl.decisions import (
     BUFFER,
     GLOBAL,
     GROUPS,
     IMAGE,
+    LOADS,
     LOCAL,
     NARROW,
     PIXELS,
@@ -36,8 +38,11 @@ Way = tuple[int, bool]  # of cutting: narrow and packed
 class StageSpace(DecisionSpace[Decisions]):
     """The :class:`Decisions` of one region."""
 
-    def __init__(self, default: Decisions, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
+    def __init__(
+        self, default: Decisions, region: Region, shape: Shape, dtype: str, known: Iterable[Decisions] = ()
+    ) -> None:
         self.region = region
+        self.sums = (FLOAT32, FLOAT16) if dtype == FLOAT16 else (FLOAT32,)
         self.width = shape[2] or max(PIXELS)
         self.shares = cache(self._shares)
         # Ways that cut alike are one choice.
@@ -77,7 +82,15 @@ class StageSpace(DecisionSpace[Decisions]):
         found = [self.default, *self.known]
         for storage in (IMAGE, BUFFER):
             found.append(replace(self.default, storage=storage))
-        for change in ({"pixels": 1}, {"pixels": 2}, {"pixels": 4}, {"weights": LOCAL}, {"weights": GLOBAL}):
+        for change in (
+            {"pixels": 1},
+            {"pixels": 2},
+            {"pixels": 4},
+            {"weights": LOCAL},
+            {"weights": GLOBAL},
+            {"load": 2},
+            {"sums": self.sums[-1]},
+        ):
             stages = tuple(replace(stage, **change) for stage in self.default.stages)
             found.append(self.repair(replace(self.default, stages=stages)))
         found += [self._another(self.default, way) for way in self.ways]
@@ -86,8 +99,9 @@ class StageSpace(DecisionSpace[Decisions]):
     def random(self, rng: Random) -> Decisions:
         way = rng.choice(self.ways)
         weights = rng.choice((LOCAL, LOCAL, GLOBAL))
+        load, sums = rng.choice(LOADS), rng.choice(self.sums)
         stages = tuple(
-            StageDecisions(rng.choice(PIXELS[:3]), rng.choice(GROUPS), weights, rng.choice(outputs))
+            StageDecisions(rng.choice(PIXELS[:3]), rng.choice(GROUPS), weights, rng.choice(outputs), load, sums)
             for outputs in self.shares(way)
         )
         return self.repair(Decisions(way[0], rng.choice((IMAGE, BUFFER)), way[1], stages))
@@ -109,9 +123,16 @@ class StageSpace(DecisionSpace[Decisions]):
             )
             return None if changed == genome else changed
         at, everywhere = rng.randrange(len(genome.stages)), rng.random() < P_EVERYWHERE
-        name = rng.choice(("pixels", "pixels", "group", "weights", "outputs", "outputs"))
+        name = rng.choice(("pixels", "pixels", "group", "weights", "outputs", "outputs", "load", "sums"))
         outputs = self.shares((genome.narrow, genome.packed))[at]
-        choices: dict[str, Any] = {"pixels": PIXELS, "group": GROUPS, "weights": (LOCAL, GLOBAL), "outputs": outputs}
+        choices: dict[str, Any] = {
+            "pixels": PIXELS,
+            "group": GROUPS,
+            "weights": (LOCAL, GLOBAL),
+            "outputs": outputs,
+            "load": LOADS,
+            "sums": self.sums,
+        }
         value = rng.choice(choices[name])
         stages = tuple(
             replace(stage, **{name: value}) if everywhere or i == at else stage for i, stage in enumerate(genome.stages)

@@ -34,7 +34,14 @@ Library::Library() {
   const char* named = std::getenv("SR_TVM_OPENCL");
   std::vector<std::string> candidates = named && *named ? std::vector<std::string>{named} : kCandidates;
   void* handle = nullptr;
+  Dl_info info;
+  void* loaded = named && *named ? nullptr : dlsym(RTLD_DEFAULT, "clGetPlatformIDs");
+  if (loaded && dladdr(loaded, &info) && info.dli_fname) {  // preloaded into the process, as Oclgrind does
+    handle = dlopen(info.dli_fname, RTLD_NOW | RTLD_LOCAL);
+    path = info.dli_fname;
+  }
   for (const std::string& candidate : candidates) {
+    if (handle) break;
     if ((handle = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL))) {
       path = candidate;
       break;
