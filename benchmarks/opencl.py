@@ -16,14 +16,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import cell, common, opencl_builds, opencl_counts, opencl_rows, options
+from benchmarks import cell, common, opencl_builds, opencl_counts, opencl_mnn, opencl_rows, options
 from benchmarks.onnx_facts import network
 from benchmarks.opencl_builds import GPUS, STOCK, TUNED, UNTUNED, Built, Variant
-from benchmarks.opencl_summary import CODE, GOALS, INFINITE, MAIN, RUN, summarize, value_of
+from benchmarks.opencl_summary import CODE, GOALS, INFINITE, MAIN, PEER, RUN, summarize, value_of
 from benchmarks.process import ROOT
 from sr_tvm import machine
+from sr_tvm.architecture import SCHEMA as ARCHITECTURE
+from sr_tvm.architecture import VERSION, Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.files import check_writable, read_json
 from sr_tvm.isa import system
 from sr_tvm.regions.value import FLOAT16
 from sr_tvm.report import host as report_host
@@ -31,9 +33,9 @@ from sr_tvm.report import host as report_host
 NAME = "opencl"
 RECORDING = common.RESULTS / "opencl_kernels.json"
 MODELS = {path.stem: path for path in sorted((ROOT / "models").glob("wdsr_*.onnx"))}
-CODE_VARIANTS = tuple(Variant(how, target) for how in (STOCK, UNTUNED, TUNED) for target in GPUS)
+CODE_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
 RUN_VARIANTS = CODE_VARIANTS
-FP16 = Variant(UNTUNED, "mali", FLOAT16), Variant(TUNED, "mali", FLOAT16)  # of the main network
+FP16 = Variant(TUNED, "mali", FLOAT16), Variant(UNTUNED, "mali", FLOAT16)  # of the main network
 METHOD = {
     "useful_macs": "multiply-accumulates of the ONNX graph as direct convolutions: no padding, nothing computed twice",
     "slots": "issue slots of all launched work-items of all kernels, repeats, waiting, copies and idle work-items at "
@@ -45,6 +47,8 @@ METHOD = {
     "stock": "the same pipeline without our lowering: TVM's FuseOps, dlight's default rules, buffers; the text of the "
     "kernels gets the same corrections as ours",
     "tuned": "by the shipped records; where there are none for a network, schedule says untuned, and it is that build",
+    "peer": "MNN's buffer kernels for fp32 from a clone of its repository (--mnn); of each layer the kernel of the "
+    "fewest slots; other arithmetic than the convolutions is left out, in its favour",
     "bytes": "distinct bytes that each work-group reads and writes, summed over all and over launches",
     "floor": "picture in and out, weights, and the trunk written and read once a block, whatever the cut",
     "runs": "wall time of a run with the device waited for, the input in its memory; each build in a process of its "
@@ -80,12 +84,18 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="sr-tvm-opencl-") as place:
             for name in self.names:
                 asked = network(MODELS[name], size)
+                untuned: dict[tuple[str, str], Built] = {}
                 for variant in (*CODE_VARIANTS, *(FP16 if name == MAIN else ())):
                     self.note(f"{name}: compiling {variant.name}")
                     row = opencl_rows.code_row(name, variant, size)
                     self.rows.append(row)
                     try:
-                        built = opencl_builds.build(MODELS[name], variant, size, Path(place) / f"{name}-{variant.name}")
+                        # A build that no record fits is the one without records.
+                        built = untuned.pop((variant.target, variant.dtype), None) or opencl_builds.build(
+                            MODELS[name], variant, size, Path(place) / f"{name}-{variant.name}"
+                        )
+                        if variant.how == TUNED and not built.tuned:
+                            untuned[variant.target, variant.dtype] = built
                         opencl_rows.fill_traffic(row, built, asked)
                         builds.append((row, built, asked.macs))
                     except SrTvmError as error:
@@ -111,6 +121,19 @@ class Bench:
             self.write()
         if self.how["record"]:
             recording.save(recording.about, used)
+
+    def mnn(self, checkout: Path, size: tuple[int, int]) -> None:
+        """Rows of MNN's convolutions of the main network."""
+        shape = Architecture.from_json(read_json(MODELS[MAIN].with_suffix(".json"), ARCHITECTURE, VERSION))
+        for gpu in GPUS.values():
+            self.note(f"{gpu}: MNN's kernels")
+            row: dict[str, Any] = {"part": PEER, "model": MAIN, "variant": "mnn", "gpu": gpu}
+            self.rows.append(row)
+            try:
+                row |= opencl_mnn.row(checkout, shape, gpu, size)
+            except SrTvmError as error:
+                row["error"] = str(error)
+        self.write()
 
     def run(self, how: opencl_rows.Timed) -> None:
         """Rows of runs, of each OpenCL device of this machine."""
@@ -140,11 +163,14 @@ class Bench:
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Of PoCL.")
 @click.option("--seed", default=0, show_default=True, help="Which recorded kernels are measured again.")
 @click.option("--again", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Their share.")
+@click.option("--mnn", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A clone of MNN, whose "
+              "kernels are then counted, too.")  # fmt: skip
 @click.option("--record", is_flag=True, help=f"Rewrite {RECORDING.name} with the kernels of this run.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/opencl.json.")
 def main(
     names: list[str], quick: bool, parts: list[str], size: tuple[int, int], run_size: tuple[int, int], rounds: int,
-    budget: float, threads: int, seed: int, again: float, record: bool, output: Path | None,
+    budget: float, threads: int, seed: int, again: float, mnn: Path | None, record: bool,
+    output: Path | None,
 ) -> None:  # fmt: skip
     """Count, run and compare kernels for phone GPUs, and rewrite benchmarks/results/opencl.json.
 
@@ -176,11 +202,13 @@ def main(
         bench = Bench(path, names, how, progress)
         if CODE in parts:
             bench.code(size, recording, again, seed)
+        if mnn:
+            bench.mnn(mnn, size)
         if RUN in parts:
             bench.run(opencl_rows.Timed(run_size, threads, plan, host))
         how["load_average_after"] = os.getloadavg()[0]
         value = bench.write()
-    show(value, Console())
+    show(value, Console(width=max(Console().width, 120)))
     Console().print(f"wrote {path}")
 
 
@@ -193,9 +221,12 @@ def show(value: dict[str, Any], console: Console) -> None:
         if r["part"] == CODE:
             keys = ("mac_per_slot", "slots_per_pixel", "worst_mac_per_slot", "spills", "min_waves", "estimated_ms")
             code.add_row(r["model"], r["variant"], *(_text(r[k]) for k in (*keys, "traffic_vs_floor", "calls")))
-        else:
+        elif r["part"] == RUN:
             runs.add_row(r["model"], r["variant"], _text(r["ms"]), _text(r["max_abs_err"]), r["device"])
     console.print(code, "", runs)
+    for r in value["rows"]:
+        if r["part"] == PEER and "error" not in r:
+            console.print(f"MNN {r['version']} on {r['gpu']}: {r['mac_per_slot']} MAC/slot, convolutions alone")
     for r in value["rows"]:
         if "error" in r:
             console.print(f"[red]{r['model']}, {r['variant']}, {r['part']}: {escape(r['error'])}[/]")

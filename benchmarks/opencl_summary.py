@@ -13,7 +13,7 @@ from benchmarks import common
 from benchmarks.opencl_builds import GPUS, STOCK, TUNED, UNTUNED
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 
-CODE, RUN = "code", "run"  # parts: rows of machine code, and of runs on an OpenCL device
+CODE, RUN, PEER = "code", "run", "peer"  # parts: machine code, runs on an OpenCL device, MNN's machine code
 MAIN = "wdsr_x2_37k"
 GOALS: dict[str, tuple[str, float]] = {
     "adreno.mac_per_slot": (">=", 0.75),
@@ -73,6 +73,12 @@ def summarize(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
         "max_abs_err": INFINITE,
         "devices": {},
     }
+    for row in rows:
+        if row["part"] == PEER and "error" not in row:
+            target = next(t for t, gpu in GPUS.items() if gpu == row["gpu"])
+            ours = chosen(MAIN, target)
+            summary[target]["mnn_mac_per_slot"] = row["mac_per_slot"]
+            summary[target]["slots_vs_mnn"] = round(row["slots"] / ours["slots"], 3) if ours else 0.0
     runs = [r for r in rows if r["part"] == RUN]
     for device in dict.fromkeys(r["device"] for r in runs):
         here = [r for r in runs if r["device"] == device]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import opencl, opencl_counts, opencl_rows, opencl_summary
+from benchmarks import opencl, opencl_counts, opencl_mnn, opencl_rows, opencl_summary
 from benchmarks.onnx_facts import network
 from benchmarks.opencl_builds import STOCK, TUNED, UNTUNED, Variant
 from benchmarks.opencl_summary import INFINITE, MAIN, summarize
@@ -79,6 +79,24 @@ def test_a_row_that_failed_or_is_missing_counts_nothing(break_it: str) -> None:
     assert [found["adreno"][key] for key in worst] == [0, 0, 0]
     assert found["adreno"]["spills"] >= INFINITE and found["traffic_vs_floor"] == INFINITE
     assert found["mali"]["slots_vs_stock"] == 20
+
+
+def test_mnn_is_compared_where_it_was_counted() -> None:
+    peer = {"part": "peer", "model": MAIN, "variant": "mnn", "gpu": "mali-g57", "slots": 250, "mac_per_slot": 0.24}
+    found = summarize([*everything(), peer], [MAIN])
+    assert found["mali"]["slots_vs_mnn"] == 2.5 and "slots_vs_mnn" not in found["adreno"]
+
+
+def test_the_kernels_of_mnn_that_fit_a_layer(tmp_path: Path) -> None:
+    expand, project, conv = (opencl_mnn.Layer("x", *sizes) for sizes in ((24, 144, 1), (144, 20, 1), (20, 24, 3)))
+    for layer, fits in ((expand, 5), (project, 3), (conv, 7)):
+        made = opencl_mnn.launches(layer, 4, 64)
+        assert len(made) == fits
+        for one in made:  # all of them compute the layer, and a little more at the edge of a work-group
+            least = 4 * 64 * layer.inputs * layer.outputs * layer.kernel**2
+            assert least <= one.body.total("macs") * one.items <= 4 * least
+    with pytest.raises(SrTvmError, match="give a clone of"):
+        opencl_mnn.source(tmp_path)
 
 
 def test_no_rows_reach_nothing() -> None:
