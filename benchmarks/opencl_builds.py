@@ -46,11 +46,12 @@ class Built:
 
 
 def build(
-    model: Path, variant: Variant, size: tuple[int, int], folder: Path, host: str = "x86", library: bool = False
+    model: Path, variant: Variant, size: tuple[int, int], folder: Path, host: str | None = None, library: bool = False
 ) -> Built:
     """Compile an ONNX file for pictures of ``size`` (height, width) into ``folder``.
 
-    The library, which runs on ``host``, is only made if it is asked for; the traffic only if it is not.
+    The library, which runs on ``host`` (a phone if None: machines have other limits), is only made if it is asked for;
+    the traffic only if it is not.
 
     Raises:
         SrTvmError: the target can't, or a kernel does not lower.
@@ -63,7 +64,7 @@ def build(
     target = registry.get(variant.target)
     if variant.dtype != FLOAT32:
         target = target.computing_in(variant.dtype)
-    target = _read(target.hosted_by(host), variant.how == STOCK, library, found)
+    target = _read(target if host is None else target.hosted_by(host), variant.how == STOCK, library, found)
     options = CompileOptions(use_shipped_log=variant.how == TUNED, dtype=variant.dtype)
     artifact = compile_model(model, target, folder, {"x": (1, 3, *size)}, options)
     tuned = sum(row["schedule"] == "tuned" for row in artifact.kernels)

@@ -12,7 +12,8 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/measurement", 1
-UNITS = ("ms", "packets")
+ESTIMATED_MS = "estimated ms"  # nothing ran: see sr_tvm.runners.machine_code
+UNITS = ("ms", "packets", ESTIMATED_MS)
 _TEXTS = {"device", "target", "model", "model_sha256"}
 
 
@@ -20,7 +21,8 @@ _TEXTS = {"device", "target", "model", "model_sha256"}
 class Measurement:
     """Samples of one artifact on one device.
 
-    ``samples`` are in ``unit``: milliseconds, or instruction packets on a simulated DSP, where time means nothing.
+    ``samples`` are in ``unit``: milliseconds, estimated milliseconds of what was not run, or instruction packets on
+    a simulated DSP, where time means nothing.
     ``conditions`` says how: threads, clock ("thread-cpu", "wall", "packets"), repeats, schedule ("default" or
     "tuned"), and whatever the device knows of itself (governor, simulated or not).
     """

@@ -23,6 +23,17 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="session")
+def opencl():
+    """TVM's first OpenCL device."""
+    from sr_tvm.runtimes.opencl import backend
+
+    why = backend.why_none()
+    if why is not None:
+        pytest.skip(f"no OpenCL device: make system-deps ({why})")
+    return backend.device()
+
+
+@pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """(training folder of 4 pictures of 64x80, validation folder of 2, one of them grey): cut from those that
     scikit-image brings (public domain: astronaut by NASA, coffee CC0)."""

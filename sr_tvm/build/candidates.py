@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from sr_tvm.runners.elf import library_machine
 from sr_tvm.targets import registry
 from sr_tvm.targets.target import Target
 
+HOST = "cpu"
 PREFIX = "srtvmpiece"  # of function names: a word that occurs nowhere else in a module
 KEPT_OBJECTS = 64  # compiled pieces: children share most with their parents
 SYMBOL = "__tvm_ffi_{}"  # what TVM calls the function of a global_symbol in the object file
@@ -46,17 +49,43 @@ class RegionCandidates:
         kernels = self.lowering.lower(self.region, self.shape, PREFIX, decisions)
         if not kernels:
             raise SrTvmError(f"the lowering {self.lowering.name} leaves the region alone")
+        if self.target.capabilities.device != HOST:
+            return self._build_for_device(kernels, key, folder)
         arguments, constants, calls, objects = self._plan(kernels)
         aliases = _own_names(calls)
         entry = self.objects.of(_caller(arguments, calls), "main")
         return _linked(self.target, key, folder, [*objects, entry], tuple(arguments), constants, aliases)
 
+    def _build_for_device(self, kernels: list[Kernel], key: str, folder: str) -> Module:
+        """One library of all kernels: device code is not linked."""
+        arguments, constants, calls = self._calls(kernels)
+        functions: dict[str, tirx.PrimFunc] = {}
+        for i, kernel in enumerate(kernels):
+            name = f"{PREFIX}_{i}"
+            functions[name] = kernel.functions[kernel.entry].with_attr("global_symbol", name)
+            calls[i] = name, calls[i][1]
+        mod = tvm.IRModule({**functions, "main": _caller(arguments, calls)["main"]})
+        with _module_file(folder) as library:
+            self.target.write_library(mod, library)
+            return _described(self.target, key, library, tuple(arguments), constants)
+
     def _plan(self, kernels: list[Kernel]) -> tuple[list[Argument], dict[str, np.ndarray], list[Any], list[Path]]:
-        """The entry's arguments, the constants, the calls of the kernels with their arguments' names, the objects."""
+        """As :meth:`_calls`, with the symbols of the kernels' object files; and these."""
+        arguments, constants, calls = self._calls(kernels)
+        objects: list[Path] = []
+        for i, kernel in enumerate(kernels):
+            symbol, path = self.objects.of_kernel(kernel)
+            calls[i] = symbol, calls[i][1]
+            if path not in objects:
+                objects.append(path)
+        return arguments, constants, calls, objects
+
+    def _calls(self, kernels: list[Kernel]) -> tuple[list[Argument], dict[str, np.ndarray], list[Any]]:
+        """The entry's arguments, the constants, the calls of the kernels with their arguments' names."""
         results = {(r.value, r.shuffle) for r in self.region.results}
         arguments: dict[str, Argument] = {}
         constants: dict[str, np.ndarray] = {}
-        calls, objects = [], []
+        calls = []
         for source in self.region.sources:
             value = self.region.value(source.name)
             arguments[_name(value)] = Argument(_name(value), value.shape(*self.size), value.dtype, "input")
@@ -69,13 +98,11 @@ class RegionCandidates:
                 names.append(name)
             for value in kernel.outputs:
                 role: Any = "output" if value.key in results else "scratch"
-                arguments[_name(value)] = Argument(_name(value), value.shape(*self.size), value.dtype, role)
+                shape = value.shape(*self.size)
+                arguments[_name(value)] = Argument(_name(value), shape, value.dtype, role, value.scope)
                 names.append(_name(value))
-            symbol, path = self.objects.of_kernel(kernel)
-            calls.append((symbol, names))
-            if path not in objects:
-                objects.append(path)
-        return list(arguments.values()), constants, calls, objects
+            calls.append((kernel.entry, names))
+        return list(arguments.values()), constants, calls
 
 
 class KernelCandidates:
@@ -153,7 +180,7 @@ def _own_names(calls: list[tuple[str, list[str]]]) -> dict[str, str]:
 
 def _caller(arguments: list[Argument], calls: list[tuple[str, list[str]]]) -> tvm.IRModule:
     """A host function "main" that takes all tensors and calls the kernels in order."""
-    buffers = {a.name: tirx.decl_buffer(a.shape, a.dtype, f"t{i}") for i, a in enumerate(arguments)}
+    buffers = {a.name: tirx.decl_buffer(a.shape, a.dtype, f"t{i}", scope=a.scope) for i, a in enumerate(arguments)}
     rows = [
         tirx.Evaluate(tirx.call_cpacked(SYMBOL.format(symbol), *(buffers[name] for name in names)))
         for symbol, names in calls
@@ -167,9 +194,26 @@ def _linked(
     target: Target, key: str, folder: str, objects: list[Path], arguments: tuple[Argument, ...],
     constants: dict[str, np.ndarray], aliases: dict[str, str] | None = None,
 ) -> Module:  # fmt: skip
+    with _module_file(folder) as library:
+        target.link(library, objects, aliases)
+        return _described(target, key, library, arguments, constants)
+
+
+@contextmanager
+def _module_file(folder: str) -> Iterator[Path]:
+    """A new file's name for a library, gone again where it can't be made."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix="module-", suffix=".so", delete=False) as made:
         library = Path(made.name)
-    target.link(library, objects, aliases)
+    try:
+        yield library
+    except BaseException:
+        library.unlink(missing_ok=True)
+        raise
+
+
+def _described(
+    target: Target, key: str, library: Path, arguments: tuple[Argument, ...], constants: dict[str, np.ndarray]
+) -> Module:
     numbers = ""
     if constants:
         numbers = str(library.with_suffix(".npz"))

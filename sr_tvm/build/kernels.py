@@ -12,7 +12,7 @@ from tvm import relax, tirx
 from tvm.s_tir.stmt import SBlock
 
 from sr_tvm.build.records import Source
-from sr_tvm.codegen.kernel import RECORD_ATTR, SCHEDULE_ATTR, TUNED
+from sr_tvm.codegen.kernel import ESTIMATED, RECORD_ATTR, SCHEDULE_ATTR, TUNED
 from sr_tvm.passes.streamed import is_streamed
 
 
@@ -65,6 +65,9 @@ def notes(found: Sequence[dict[str, Any]], sources: Sequence[Source], database: 
     if used:
         where = " and ".join(source.title for source in used)
         said.append(f"{len(tuned)} of {len(found)} kernels scheduled by {where}")
+    guessed = sum(row.get("record", "").endswith(ESTIMATED) for row in tuned)
+    if guessed:
+        said.append(f"{guessed} kernels as estimated by machine code, a first guess: tune on the device to be sure")
     if database is not None and all(source.folder != Path(database) for source in used):
         named = Path(database).name
         said.append(f"0 of {len(found)} kernels scheduled by the tuning records {named}: none of them fits")

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.codegen.kernel import Kernel, Shape
+from sr_tvm.codegen.kernel import ESTIMATED, Kernel, Shape
 from sr_tvm.records import schedules
 from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, file_in
 from sr_tvm.regions.region import Region
+from sr_tvm.runners.timer import ESTIMATE
 from sr_tvm.targets.lowering import Lowering
 
 
@@ -71,6 +72,7 @@ class Recorded:
                 decisions, record = found
                 self.used[record.key] = record
                 told = f"{source.label}{Path(record.where).name}: region {record.region}"
+                told += ESTIMATED if record.clock == ESTIMATE else ""
                 return [kernel.tuned(told) for kernel in self.lowering.lower(region, shape, name, decisions)]
         return self.lowering.lower(region, shape, name)
 

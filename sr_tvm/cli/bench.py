@@ -11,6 +11,7 @@ import click
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import check_writable
+from sr_tvm.measurement import ESTIMATED_MS
 
 if TYPE_CHECKING:
     from sr_tvm.measurement import Measurement
@@ -22,6 +23,7 @@ DATASET = "runs/speed.jsonl"
 @click.argument("artifact", type=click.Path())
 @click.option("--tracker", metavar="HOST:PORT", help="Measure on a server of this RPC tracker.")
 @click.option("--key", help="Which kind of server; 'sr-tvm devices --tracker ...' lists them.")
+@click.option("--isa", metavar="GPU", help="Estimate for this GPU, say adreno-660, by machine code; nothing runs.")
 @click.option("--deadline", type=click.FloatRange(min=1), default=300, show_default=True, help="Seconds for a call.")
 @click.option("--repeats", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Samples to take.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
@@ -35,6 +37,7 @@ def command(
     artifact: str,
     tracker: str | None,
     key: str | None,
+    isa: str | None,
     deadline: float,
     repeats: int,
     threads: int,
@@ -49,7 +52,10 @@ def command(
     sr-tvm bench out/ --append runs/speed.jsonl
     sr-tvm bench out/ --input-shape 1x3x360x640
     sr-tvm bench out/ --tracker 127.0.0.1:9190 --key galaxy-s21 --per-operator
+    sr-tvm bench out/ --isa adreno-660
     """
+    if isa is not None and tracker is not None:
+        raise click.UsageError("--isa is an estimate without a device; leave out --tracker and --key")
     if (tracker is None) != (key is None):
         raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
     from sr_tvm.artifact import Artifact
@@ -63,6 +69,10 @@ def command(
         from sr_tvm.runners.rpc import RpcRunner
 
         device = RpcRunner(tracker, key, deadline, threads)
+    elif isa is not None:
+        from sr_tvm.runners.machine_code import MachineCodeRunner
+
+        device = MachineCodeRunner(isa)
     else:
         from sr_tvm.runners.local import LocalRunner
 
@@ -107,13 +117,21 @@ def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
     c = result.conditions
     shape = "x".join(map(str, result.input_shape))
     click.echo(f"{result.model}, {result.target}, input {shape}, on {result.device}")
-    click.echo(f"{result.median:.3f} {result.unit} (middle half {low:.3f} to {high:.3f})")
-    click.echo(
-        f"median of {c['repeats']} samples of {c['runs_per_sample']} run(s), {c['threads']} thread(s), "
-        f"{c['clock']} time, {c['schedule']} schedules, {c['method']}"
-    )
+    if result.unit == ESTIMATED_MS:
+        click.echo(f"{result.median:.3f} {result.unit}")
+        click.echo(f"{c['schedule']} schedules; {c['method']}")
+    else:
+        click.echo(f"{result.median:.3f} {result.unit} (middle half {low:.3f} to {high:.3f})")
+        click.echo(_how(c))
     if rows:
         total = sum(row["ms"] for row in rows)
         click.echo(f"\n{'kernel':<60} {'calls':>5} {'ms':>9} {'share':>6}")
         for row in rows:
             click.echo(f"{row['kernel'][:60]:<60} {row['calls']:>5} {row['ms']:>9.3f} {row['ms'] / total:>6.1%}")
+
+
+def _how(c: dict[str, Any]) -> str:
+    return (
+        f"median of {c['repeats']} samples of {c['runs_per_sample']} run(s), {c['threads']} thread(s), "
+        f"{c['clock']} time, {c['schedule']} schedules, {c['method']}"
+    )

@@ -39,6 +39,7 @@ def command() -> None:
 @command.command()
 @click.option("--device", default="local", show_default=True, help="'local', or a key of the tracker.")
 @click.option("--tracker", metavar="HOST:PORT", help="The RPC tracker of a device that is not local.")
+@click.option("--isa", metavar="GPU", help="In place of a device: estimate for this GPU by machine code.")
 @click.option("--target", default="cpu", show_default=True, help="What to compile for.")
 @click.option("--count", type=click.IntRange(1, 10_000), default=8, show_default=True, help="How many networks.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -51,6 +52,7 @@ def command() -> None:
 def collect(
     device: str,
     tracker: str | None,
+    isa: str | None,
     target: str,
     count: int,
     seed: int,
@@ -65,7 +67,10 @@ def collect(
 
     \b
     sr-tvm speed collect --device local --count 8 --seed 0 --input-shape 1x3x90x160 -o runs/speed.jsonl
+    sr-tvm speed collect --isa adreno-660 --target adreno --count 8 -o runs/adreno.jsonl
     """
+    if isa is not None and (device != "local" or tracker is not None):
+        raise click.UsageError("--isa is an estimate without a device; leave out --device and --tracker")
     if (device == "local") == (tracker is not None):
         raise click.UsageError("--tracker HOST:PORT goes with a --device that is a key of that tracker, and only then")
     from sr_tvm.cli._bars import bar
@@ -73,7 +78,7 @@ def collect(
     from sr_tvm.speed.sampling import random_architectures
 
     networks = random_architectures(count, seed, int(scale))
-    with _opened(device, tracker, target, threads) as opened, notes_of_warnings(), bar("networks") as tick:
+    with _opened(device, tracker, target, threads, isa) as opened, notes_of_warnings(), bar("networks") as tick:
         where = _group(opened, target, input_shape)
         measured = measure_missing(output, opened, where, networks, repeats, seed, tick)
     if as_json:
@@ -84,7 +89,7 @@ def collect(
 
 
 @contextmanager
-def _opened(device: str, tracker: str | None, target: str, threads: int) -> Iterator[Runner]:
+def _opened(device: str, tracker: str | None, target: str, threads: int, isa: str | None = None) -> Iterator[Runner]:
     """The device, closed afterwards."""
     from sr_tvm.targets import registry
 
@@ -94,6 +99,11 @@ def _opened(device: str, tracker: str | None, target: str, threads: int) -> Iter
 
         with RpcRunner(tracker, device, deadline=300, threads=threads) as remote:
             yield remote
+        return
+    if isa is not None:
+        from sr_tvm.runners.machine_code import MachineCodeRunner
+
+        yield MachineCodeRunner(isa)
         return
     if not registry.get(target).capabilities.runs_here:
         raise SrTvmError(f"target {target} does not run on this machine; name a device with --tracker")
@@ -106,7 +116,7 @@ def _group(device: Runner, target: str, input_shape: tuple[int, ...]) -> Group:
     """What measurements on the device are comparable with: default schedules, and the clock that it measures by."""
     from sr_tvm.speed.feedback import Group
 
-    return Group(device.name, target, "default", device.threads, device.clock, "ms", input_shape)
+    return Group(device.name, target, "default", device.threads, device.clock, device.unit, input_shape)
 
 
 @command.command()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deadline", type=click.FloatRange(min=1), default=60, show_default=True, help="Seconds for a candidate."
 )
+@click.option("--isa", metavar="GPU", help="adreno, mali: without a phone, the GPU that times are estimated for.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
@@ -49,6 +50,7 @@ def command(
     key: str | None,
     parallel: int | None,
     deadline: float,
+    isa: str | None,
     max_minutes: float | None,
     as_json: bool,
 ) -> None:
@@ -58,7 +60,9 @@ def command(
     built, checked against what the default computes, and timed. Ctrl-C at any time: what was measured is kept, and
     the same command goes on from there.
 
-    With --tracker and --key candidates are built here and measured on all servers of that key side by side.
+    With --tracker and --key candidates are built here and measured on all servers of that key side by side. Without
+    them those for a phone's GPU are compiled to its machine code, and their times are estimated by its instructions:
+    what is found so is a first guess, for nothing ran.
 
     The records are for the input shape given here, and for vectors and registers like this machine's. Tune and compile
     with the same --input-shape, or both without: that is what 'upscale' runs too.
@@ -66,6 +70,7 @@ def command(
     \b
     sr-tvm tune models/wdsr_x2_37k.onnx --target cpu -o tuning/wdsr --input-shape 1x3x360x640 --trials 100
     sr-tvm tune models/wdsr_x2_37k.onnx --target android-cpu --tracker 127.0.0.1:9190 --key galaxy-s21
+    sr-tvm tune models/wdsr_x2_37k.onnx --target adreno --input-shape 1x3x360x640
     """
     from sr_tvm.targets import registry
     from sr_tvm.tuning.options import TuneOptions
@@ -81,13 +86,16 @@ def command(
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
     files.check_writable(folder / "tuning.json")
     preset = registry.get(target)
-    _check_tunable(preset, model, tracker)
+    gpu = _check_tunable(preset, model, tracker, isa)
 
-    from sr_tvm.frontend.input_shapes import is_open, parse_open_shape, resolve_open
+    from sr_tvm.frontend.input_shapes import is_open, parse_open_shape, resolve_inputs, resolve_open
     from sr_tvm.frontend.onnx_file import load_onnx
 
     loaded = load_onnx(model)
-    shapes = resolve_open(loaded, parse_open_shape(input_shape) if input_shape else None)
+    asked = parse_open_shape(input_shape) if input_shape else None
+    shapes: dict[str, tuple[int | str, ...]] = (
+        resolve_open(loaded, asked) if preset.capabilities.any_size else {**resolve_inputs(loaded, asked)}
+    )
     from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
@@ -95,13 +103,18 @@ def command(
     from sr_tvm.build.builder import ChildBuilder
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.runners.child_session import ChildRunner
+    from sr_tvm.runners.machine_code import MachineCodeRunner
     from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.tuning.bench import DeviceBench
     from sr_tvm.tuning.region_task import OPEN_SIZE, find_regions
     from sr_tvm.tuning.tune import tune
 
-    runner = RpcRunner(tracker, key, deadline, threads) if tracker and key else ChildRunner(threads, deadline)
-    runner.wait_until_free()  # an unknown key is told before any work
+    runner: RpcRunner | ChildRunner | MachineCodeRunner
+    if gpu:
+        runner = MachineCodeRunner(gpu)
+    else:
+        runner = RpcRunner(tracker, key, deadline, threads) if tracker and key else ChildRunner(threads, deadline)
+        runner.wait_until_free()  # an unknown key is told before any work
     fused, regions = find_regions(import_onnx(loaded, shapes), preset)
     if is_open(shapes):
         if not regions:
@@ -110,6 +123,8 @@ def command(
         click.echo(f"note: kernels for any size, measured at {size}; with --input-shape those for one size", err=True)
     workers = min(parallel or runner.capacity, machine.cores())
     with DeviceBench(ChildBuilder(workers, deadline), runner, parallel) as bench, _bar(trials) as tick:
+        if gpu:
+            click.echo(f"note: nothing runs; times are estimated by the machine code for {gpu}", err=True)
         if tracker:
             click.echo(f"note: measuring on {bench.parallel} server(s) of {key} at {tracker}", err=True)
         # A generation is as large as what can be measured at once, so that no server waits.
@@ -122,8 +137,8 @@ def command(
         _tell(model, target, shapes, result)
 
 
-def _check_tunable(target: Target, model: str, tracker: str | None) -> None:
-    """Say in one line what tuning needs, where it can't be had."""
+def _check_tunable(target: Target, model: str, tracker: str | None, isa: str | None) -> str:
+    """Say in one line what tuning needs, where it can't be had; the GPU to estimate for, "" where kernels run."""
     untuned = f"untuned: sr-tvm compile {model} --target {target.name} -o out/"
     capable = target.capabilities
     if target.lowering() is None and not capable.meta_schedule:
@@ -131,10 +146,16 @@ def _check_tunable(target: Target, model: str, tracker: str | None) -> None:
         raise SrTvmError(
             f"target {target.name} has stock schedules only, so there is nothing to tune yet{needs}; {untuned}"
         )
+    if isa and (tracker or not capable.estimated_on):
+        told = "on the servers of --tracker" if tracker else "where they run"
+        raise click.UsageError(f"--isa is for adreno and mali without a phone; here kernels are measured {told}")
+    if tracker is None and capable.estimated_on:
+        return isa or capable.estimated_on
     if tracker is None and not capable.runs_here:
         raise SrTvmError(
             f"target {target.name} is measured on {capable.needs}: give --tracker HOST:PORT and --key; {untuned}"
         )
+    return ""
 
 
 def _bar(trials: int) -> Any:
@@ -170,7 +191,7 @@ def _bar(trials: int) -> Any:
 
 
 def _tell(model: str, target: str, shapes: dict[str, tuple[int | str, ...]], result: TuningResult) -> None:
-    clock = "thread CPU time" if result.clock == "thread-cpu" else "wall time"
+    clock = {"thread-cpu": "thread CPU time", "estimate": "estimated by machine code"}.get(result.clock, "wall time")
     numbers = f"{'calls':>5} {'default ms':>10} {'tuned ms':>9} {'gain':>6} {'trials':>6} {'failed':>6}"
     click.echo(f"{'region or kernel':<44} {numbers}")
     for task in sorted(result.tasks, key=lambda t: -t.weight * t.before_ms):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # On each kernel of a scheduled module: "tuned" or "default", and which tuning record made it so.
 SCHEDULE_ATTR, RECORD_ATTR = "sr_tvm.schedule", "sr_tvm.record"
 TUNED, DEFAULT = "tuned", "default"
+ESTIMATED = ", by estimated times"  # ends the words for a record that was found without running anything
 
 Shape = tuple[int | None, int | None, int | None]
 """N, H and W of a region's tensors; None for a value known only when it runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sr_tvm.fields import expect
 from sr_tvm.isa.launch import Launch
 
 TEXT, FACTS = "kernels.cl", "kernels.json"
-SCHEMA, VERSION = "sr-tvm/device-kernels", 1
+SCHEMA, PROGRAMS, VERSION = "sr-tvm/device-kernels", "sr-tvm/device-programs", 1
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,38 @@ class DeviceCode:
         except (OSError, UnicodeDecodeError) as error:
             raise SrTvmError(f"{Path(folder) / TEXT}: cannot be read ({error})") from None
         return cls(text, launches, calls)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One kernel as a program of its own: OpenCL C, and what is known of it."""
+
+    text: str
+    launch: Launch
+
+
+def programs_of(library: str | Path) -> Path:
+    """Where the programs of a candidate's library are."""
+    return Path(library).with_suffix(".kernels.json")
+
+
+def save_programs(programs: Sequence[Program], path: Path) -> None:
+    """Write the kernels of a candidate, in the order of their calls."""
+    rows = [{"text": program.text, "launch": program.launch.to_json()} for program in programs]
+    files.write_json(path, {"schema": PROGRAMS, "version": VERSION, "programs": rows})
+
+
+def load_programs(path: Path) -> list[Program]:
+    """Read what :func:`save_programs` wrote.
+
+    Raises:
+        SrTvmError: the file is not there, or a field is missing or of another type.
+    """
+    rows = expect(files.read_json(path, PROGRAMS, VERSION).get("programs"), list, f"{path}: field programs")
+    return [
+        Program(
+            expect(row.get("text"), str, f"{path}: programs[{i}].text"),
+            Launch.from_json(row.get("launch"), f"{path}: programs[{i}].launch"),
+        )
+        for i, row in enumerate(rows)
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.value import GLOBAL
 
 Role = Literal["input", "constant", "scratch", "output", "inout"]
 ROLES = ("input", "constant", "scratch", "output", "inout")
@@ -17,13 +18,15 @@ class Argument:
     """One tensor argument of a module's entry.
 
     ``role``: "input" is read, under its name in the session; "constant" is read, from the module's own file; "scratch"
-    is written before it is read; "output" is written; "inout" is an input that is written over.
+    is written before it is read; "output" is written; "inout" is an input that is written over. ``scope`` is the memory
+    it lies in, as of a value.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     role: Role
+    scope: str = GLOBAL
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Module:
         """Read what :meth:`to_json` gave. Raises SrTvmError where it is no such thing."""
         try:
             arguments = tuple(
-                Argument(str(a["name"]), tuple(int(n) for n in a["shape"]), str(a["dtype"]), a["role"])
+                Argument(str(a["name"]), tuple(int(n) for n in a["shape"]), str(a["dtype"]), a["role"], str(a["scope"]))
                 for a in value["arguments"]
             )
             if any(a.role not in ROLES for a in arguments) or value["kind"] not in ("function", "vm"):

@@ -34,6 +34,7 @@ class RegionRecord:
         hardware: what they hold for, as the lowering has it.
         ms: the time where they were found; ``default_ms`` that of the lowering's own choice.
         decisions: as JSON, in the lowering's form.
+        clock: what ms were measured by; "estimate" where nothing ran; "" in older records.
         where: the file it was read from; "" for a new one.
     """
 
@@ -44,6 +45,7 @@ class RegionRecord:
     ms: float
     default_ms: float
     decisions: dict[str, Any]
+    clock: str = ""
     where: str = ""
 
     @property
@@ -78,6 +80,7 @@ class RegionRecord:
                 float(value["ms"]),
                 float(value["default_ms"]),
                 dict(value["decisions"]),
+                str(value.get("clock", "")),
                 where,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

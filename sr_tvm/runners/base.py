@@ -141,6 +141,7 @@ class Runner(ABC):
     threads: int
     deadline: float
     capacity: int = 1
+    unit: str = "ms"
 
     @property
     @abstractmethod
@@ -259,8 +260,10 @@ def random_inputs(artifact: Artifact, seed: int = 0) -> list[np.ndarray]:
     return [rng.random(tensor.at({}), dtype=np.float32).astype(tensor.dtype) for tensor in tensors]
 
 
-def measurement(device: str, artifact: Artifact, samples: Sequence[float], conditions: dict[str, Any]) -> Measurement:
-    """The record of ``samples`` (ms) of ``artifact``, at one size, on ``device``."""
+def measurement(
+    device: str, artifact: Artifact, samples: Sequence[float], conditions: dict[str, Any], unit: str = "ms"
+) -> Measurement:
+    """The record of ``samples``, in ``unit``, of ``artifact``, at one size, on ``device``."""
     if artifact.any_size:  # a library for one size may be faster
         conditions = {**conditions, "compiled_for": "any size"}
     return Measurement(
@@ -272,4 +275,5 @@ def measurement(device: str, artifact: Artifact, samples: Sequence[float], condi
         samples=tuple(samples),
         conditions={**conditions, "schedule": artifact.schedule},
         architecture=artifact.architecture,
+        unit=unit,
     )

@@ -16,6 +16,7 @@ from tvm.rpc.base import RPC_SESS_MASK
 from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
+from sr_tvm.regions.value import GLOBAL
 from sr_tvm.runners import library, tracker_client
 from sr_tvm.runners.timer import DEVICE, THREAD_CPU
 from sr_tvm.runtimes.opencl import backend
@@ -54,8 +55,8 @@ class Place(ABC):
     def tensor(self, array: np.ndarray) -> Any:
         return tvm.runtime.tensor(array, self.device)
 
-    def empty(self, shape: Sequence[int], dtype: str) -> Any:
-        return tvm.runtime.empty(shape, dtype, self.device)
+    def empty(self, shape: Sequence[int], dtype: str, scope: str = GLOBAL) -> Any:
+        return tvm.runtime.empty(shape, dtype, self.device, None if scope == GLOBAL else scope)
 
     @abstractmethod
     def per_kernel(self, machine: Any, module: Module, inputs: Sequence[np.ndarray], repeats: int) -> list[dict]:

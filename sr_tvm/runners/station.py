@@ -53,7 +53,7 @@ class Function(Loaded):
             return placed[argument.name]
         if argument.role == "constant":
             return self.place.tensor(constants[argument.name])
-        return self.place.empty(argument.shape, argument.dtype)
+        return self.place.empty(argument.shape, argument.dtype, argument.scope)
 
     def prepare(self) -> None:
         for argument, tensor in zip(self.arguments, self.tensors, strict=True):

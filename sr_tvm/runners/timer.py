@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from sr_tvm.errors import SrTvmError
 
 # DEVICE: what a GPU's own clock says of its kernels, summed; gaps between them, and the host's work, don't count.
-THREAD_CPU, WALL, DEVICE = "thread-cpu", "wall", "device"
+# ESTIMATE: nothing ran; see sr_tvm.runners.machine_code.
+THREAD_CPU, WALL, DEVICE, ESTIMATE = "thread-cpu", "wall", "device", "estimate"
 MINIMUM, MEDIAN = "minimum", "median"
 MAX_REPEATS, MAX_RUNS_PER_SAMPLE = 100_000, 1000
 
@@ -30,7 +31,7 @@ class Timer:
 
     Attributes:
         clock: "thread-cpu", which other programs disturb least and which counts one thread only, "wall", or "device",
-            the sum of a GPU's kernels by its own clock.
+            the sum of a GPU's kernels by its own clock, or "estimate", where nothing runs.
         repeats: samples to take.
         sample_ms: a sample repeats short calls until it lasts that long.
         statistic: what is told of the samples, "minimum" or "median".
@@ -53,7 +54,7 @@ class Timer:
     def __post_init__(self) -> None:
         if isinstance(self.repeats, bool) or not 1 <= self.repeats <= MAX_REPEATS:
             raise SrTvmError(f"repeats is {self.repeats}; 1 to {MAX_REPEATS} is allowed")
-        for name, allowed in (("clock", (THREAD_CPU, WALL, DEVICE)), ("statistic", (MINIMUM, MEDIAN))):
+        for name, allowed in (("clock", (THREAD_CPU, WALL, DEVICE, ESTIMATE)), ("statistic", (MINIMUM, MEDIAN))):
             if getattr(self, name) not in allowed:
                 raise SrTvmError(f"timer field {name} is {getattr(self, name)!r}; {' or '.join(allowed)} is allowed")
 

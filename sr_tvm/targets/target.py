@@ -32,6 +32,7 @@ class Capabilities:
         dtypes: element types that kernels may compute in; the first is the default.
         meta_schedule: the kind of MetaSchedule's rules that its kernels can be tuned by; "" where there are none yet.
         needs: what must be there to run and tune its kernels, in words; "" where this machine is enough.
+        estimated_on: the GPU whose machine code its kernels' times can be estimated by; "" where they can't.
     """
 
     device: str
@@ -39,6 +40,7 @@ class Capabilities:
     dtypes: tuple[str, ...] = (FLOAT32,)
     meta_schedule: str = ""
     needs: str = ""
+    estimated_on: str = ""
 
     @property
     def runs_here(self) -> bool:
@@ -158,6 +160,16 @@ class Target(ABC):
 
         executable.export_library(str(Path(folder) / self.library), fcompile=fcompile)
         return self.library
+
+    def write_library(self, mod: tvm.IRModule, path: Path) -> None:
+        """Compile TIR functions, each with a ``global_symbol``, for host and device, and write them as one library."""
+        with tvm.transform.PassContext(opt_level=3):
+            built = tvm.tirx.build(mod, target=self.tvm_target(), pipeline="s_tir")
+
+        def fcompile(output: str, objects: list[str], **_: Any) -> None:
+            self.link(Path(output), [Path(o) for o in objects])
+
+        built.export_library(str(path), fcompile=fcompile)
 
     def object(self, mod: tvm.IRModule, path: Path) -> None:
         """Compile TIR functions, the public ones with a ``global_symbol``, to an object file for :meth:`link`."""

@@ -84,7 +84,7 @@ class RegionRun(Run):
             if cost < self.before:
                 region, shape, name, _ = self.key
                 times, decisions = (cost * 1e3, self.before * 1e3), self.lowering.to_json(best.genome)
-                now = RegionRecord(region, shape, name, self.lowering.hardware, *times, decisions)
+                now = RegionRecord(region, shape, name, self.lowering.hardware, *times, decisions, self.history.clock)
         if now == before:
             return
         if now is None:

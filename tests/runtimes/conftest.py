@@ -12,19 +12,7 @@ from pathlib import Path
 import pytest
 from opencl_modules import DRIVER
 
-HINT = "no OpenCL device: make system-deps"
 SECONDS = 240
-
-
-@pytest.fixture(scope="session")
-def opencl():
-    """TVM's first OpenCL device."""
-    from sr_tvm.runtimes.opencl import backend
-
-    why = backend.why_none()
-    if why is not None:
-        pytest.skip(f"{HINT} ({why})")
-    return backend.device()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tvm.target import codegen
 
 from sr_tvm.codegen.kernel import Kernel, Lowers, Shape
 from sr_tvm.regions.region import Region
-from sr_tvm.regions.value import Value
+from sr_tvm.regions.value import GLOBAL, Value
 
 HOST = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu()}
 QUICK = {"kind": "llvm", "opt-level": 1}  # half the time to compile, a tenth of the speed
@@ -44,12 +44,22 @@ def module_of(kernels: Sequence[Kernel]) -> tvm.IRModule:
 
 
 class Compiled:
-    """Kernels as machine code."""
+    """Kernels as machine code, and where they run."""
+
+    device = tvm.cpu()
 
     def __init__(self, kernels: Sequence[Kernel], target: Mapping[str, Any] = HOST) -> None:
         self.kernels = tuple(kernels)
-        self.code = tvm.compile(module_of(kernels), target=dict(target))
-        self.constants = [[tvm.runtime.tensor(c.numbers) for c in kernel.constants] for kernel in kernels]
+        self.code = self.compile(module_of(kernels), tvm.target.Target(dict(target)))
+        self.constants = [[self.tensor(c.numbers) for c in kernel.constants] for kernel in kernels]
+
+    def compile(self, mod: tvm.IRModule, target: tvm.target.Target) -> Any:
+        return tvm.compile(mod, target=target)
+
+    def tensor(self, array: np.ndarray, scope: str = GLOBAL) -> Any:
+        made = tvm.runtime.empty(array.shape, str(array.dtype), self.device, None if scope == GLOBAL else scope)
+        made.copyfrom(np.ascontiguousarray(array))
+        return made
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[tuple[str, int], np.ndarray]:
         """Every output by value and pixel shuffle; ``inputs`` are the sources' arrays (N, C, H, W).
@@ -58,10 +68,10 @@ class Compiled:
         """
         batch, _, height, width = next(iter(inputs.values())).shape
         sizes = (batch, height, width)
-        values = {(name, 1): tvm.runtime.tensor(np.ascontiguousarray(a, "float32")) for name, a in inputs.items()}
+        values = {(name, 1): self.tensor(a.astype("float32")) for name, a in inputs.items()}
         made: dict[tuple[str, int], Value] = {}
         for kernel, constants in zip(self.kernels, self.constants, strict=True):
-            outputs = [tvm.runtime.tensor(np.full(v.shape(*sizes), np.nan, v.dtype)) for v in kernel.outputs]
+            outputs = [self.tensor(np.full(v.shape(*sizes), np.nan, v.dtype), v.scope) for v in kernel.outputs]
             assert all(made.get(v.key, v) == v for v in kernel.inputs), "a value is read otherwise than it was made"
             self.code[kernel.entry](*[values[v.key] for v in kernel.inputs], *constants, *outputs)
             values |= {v.key: out for v, out in zip(kernel.outputs, outputs, strict=True)}

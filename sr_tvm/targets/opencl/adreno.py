@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr_tvm.targets.opencl.decisions import IMAGE
 from sr_tvm.targets.opencl.family import OpenCl
 
 
@@ -15,4 +14,4 @@ class Adreno(OpenCl):
     name = "adreno"
     description = "Qualcomm Adreno GPU of an Android phone, OpenCL"
     gpu = {"device": "adreno", "keys": ["adreno", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}
-    storage = IMAGE
+    typical = "adreno-660"

@@ -9,7 +9,6 @@ from sr_tvm.targets.opencl.decisions import StageDecisions
 from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Step, Sum, plan_steps
 
-REGISTERS = 29  # vectors of four that a work-item has without spilling, of the 32 that let four waves run
 WEIGHT, PIXEL, OVERHEAD = 1.05, 5.0, 60.0  # issue slots to load a vector of weights, or a pixel; of a work-item besides
 
 
@@ -62,13 +61,15 @@ def slots(region: Region, narrow: int, decided: StageDecisions) -> float:
     return float(region.macs()) + total / pixels
 
 
-def best(region: Region, narrow: int, size: tuple[int, int], candidates: Iterable[StageDecisions]) -> StageDecisions:
-    """The cheapest that has registers enough; the one that needs fewest where none has."""
+def best(
+    region: Region, narrow: int, size: tuple[int, int], limit: int, candidates: Iterable[StageDecisions]
+) -> StageDecisions:
+    """The cheapest that needs at most ``limit`` vectors of registers; where none does, the one that needs fewest."""
 
     def rank(decided: StageDecisions) -> tuple[int, float]:
         splits = splits_of(region, decided.outputs)
         needed = registers(region, narrow, decided.pixels, splits)
-        return max(needed, REGISTERS), slots(region, narrow, decided) * idle(decided, *size)
+        return max(needed, limit), slots(region, narrow, decided) * idle(decided, *size)
 
     return min(candidates, key=rank)
 

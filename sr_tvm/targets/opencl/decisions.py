@@ -98,12 +98,17 @@ class Decisions:
         if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
             raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
         try:
+            if not isinstance(data["stages"], list):
+                raise ValueError("stages are a list")
             stages = tuple(_stage(row) for row in data["stages"])
             return cls(data["narrow"], data["storage"], data["packed"], stages)
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise SrTvmError(f"{where}: has no field {error}") from None
+        except (TypeError, ValueError) as error:
             raise SrTvmError(f"{where}: {error}") from None
 
 
 def _stage(row: Any) -> StageDecisions:
     values = {field.name: row[field.name] for field in fields(StageDecisions)}
-    return StageDecisions(**values | {"group": tuple(row["group"])})
+    group = values["group"]
+    return StageDecisions(**values | {"group": tuple(group) if isinstance(group, list) else group})

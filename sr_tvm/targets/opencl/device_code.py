@@ -1,7 +1,8 @@
-"""Keep a network's OpenCL C and what is known of its kernels beside its library."""
+"""Keep OpenCL C and what is known of its kernels beside a library: of a network, or of a candidate of the tuner."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
-from sr_tvm.isa.device_code import DeviceCode
+from sr_tvm.isa.device_code import DeviceCode, Program, save_programs
+from sr_tvm.isa.launch import Launch
 from sr_tvm.isa.tir import lower
+from sr_tvm.targets.opencl.source import Mended
 
 
 def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.transform.Pass], folder: Path) -> None:
@@ -44,3 +47,25 @@ def called_kernels(mod: tvm.IRModule, passes: Sequence[tvm.ir.transform.Pass]) -
 
     relax.analysis.post_order_visit(lowered["main"], visit)
     return tvm.IRModule({name: lowered[name] for name in dict.fromkeys(called)}), called
+
+
+def save_each(mod: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
+    """Write the kernels of a module of TIR functions, all but ``main``, each as a program of its own, in their order.
+
+    Functions of equal code give equal programs, whatever their names: most stages of a candidate were compiled before.
+    """
+    programs = []
+    for var, function in mod.functions_items():
+        if var.name_hint == "main":
+            continue
+        text = tvm.ir.save_json(tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")}))
+        name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+        alone = tvm.IRModule({name: function.with_attr("global_symbol", name)})
+        with Mended(alone):
+            programs.append(Program(*_single(lower(alone, target))))
+    save_programs(programs, path)
+
+
+def _single(lowered: tuple[str, list[Launch]]) -> tuple[str, Launch]:
+    text, (launch,) = lowered
+    return text, launch

@@ -12,11 +12,14 @@ from tvm.s_tir import dlight
 
 from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
+from sr_tvm.isa.device_code import programs_of
+from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
-from sr_tvm.targets.opencl.decisions import LOCAL
+from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL
 from sr_tvm.targets.opencl.images import AllocateImages
+from sr_tvm.targets.opencl.limits import PC, Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.source import Mended
 from sr_tvm.targets.target import Capabilities, Target
@@ -36,16 +39,22 @@ class OpenCl(Target):
     """Regions by our lowering, the rest by stock schedules; the library holds OpenCL C, which the driver compiles.
 
     Attributes:
-        storage: what values between kernels lie in where nobody tuned: "buffer" or "image".
-        weights: where kernels read their weights where nobody tuned: "local" or "global" memory.
+        typical: the GPU of the kind that machine code is counted for.
+        limits: what a work-group may take of it.
+        storage, sums, load: what is decided where nobody tuned, see StageDecisions and Decisions.
         host: the machine whose CPU calls the kernels, a name of HOSTS: "android" for phones, "x86" or "arm" for Linux.
+        dtype: of values between kernels, and of weights. Pictures come and go as float32.
     """
 
     gpu: ClassVar[dict[str, Any]]
-    storage: ClassVar[str]
-    weights: ClassVar[str] = LOCAL
+    typical: ClassVar[str]
+    storage: ClassVar[str] = IMAGE
+    limits: ClassVar[Limits] = Limits()
+    sums: ClassVar[str] = FLOAT32
+    load: ClassVar[int] = 1
     link_options = android.PAGES
     host: str = ANDROID
+    dtype: str = FLOAT32
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -58,7 +67,9 @@ class OpenCl(Target):
     def capabilities(self) -> Capabilities:
         there = self.host != LINUX.get(machine.machine())
         where = "an Android phone" if self.host == ANDROID else f"a Linux machine ({self.host})"
-        return Capabilities(backend.KIND, needs=f"{where} whose TVM RPC server has OpenCL" if there else "")
+        needs = f"{where} whose TVM RPC server has OpenCL" if there else ""
+        dtypes = (FLOAT32, FLOAT16)
+        return Capabilities(backend.KIND, dtypes=dtypes, needs=needs, estimated_on=self.typical)
 
     def hosted_by(self, host: str) -> Target:
         if host not in HOSTS:
@@ -81,8 +92,13 @@ class OpenCl(Target):
         gpu = dlight.gpu
         return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
 
+    def computing_in(self, dtype: str) -> Target:
+        return replace(self, dtype=dtype) if dtype in self.capabilities.dtypes else super().computing_in(dtype)
+
     def lowering(self) -> OpenClLowering:
-        return OpenClLowering(storage=self.storage, weights=self.weights)
+        if self.host != ANDROID:  # a PC's GPU, or its CPU by PoCL: both have caches for weights
+            return OpenClLowering(PC, BUFFER, GLOBAL, self.dtype)
+        return OpenClLowering(self.limits, self.storage, LOCAL, self.dtype, self.sums, self.load)
 
     def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
         return (*super().dataflow_lower(), AllocateImages())
@@ -91,9 +107,10 @@ class OpenCl(Target):
         with Mended(mod):
             return super().compile(mod)
 
-    def object(self, mod: tvm.IRModule, path: Path) -> None:
+    def write_library(self, mod: tvm.IRModule, path: Path) -> None:
         with Mended(mod):
-            super().object(mod, path)
+            super().write_library(mod, path)
+        device_code.save_each(mod, self.tvm_target(), programs_of(path))
 
     def build(self, mod: tvm.IRModule, folder: Path) -> str:
         library = super().build(mod, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from tvm import tirx
@@ -17,17 +17,10 @@ from sr_tvm.targets.opencl import weights
 from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
 from sr_tvm.targets.opencl.forms import Memory
+from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.weights import Block, Phase
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a work-group may take."""
-
-    local_bytes: int = 32768
-    items: int = 256
 
 
 class StageKernel:
@@ -148,15 +141,17 @@ class StageKernel:
                 constants.append(Constant("parameters", self.table.astype(b.memory).reshape(-1)))
             buffers.append(self.numbers)
         across, down = -(-self.width // (self.pixels * wide)), -(-self.height // tall)
+        # Pictures, and shares of the channels, lie below one another: WebGPU has no third axis of work-groups.
+        layers = self.n * self.splits
         with (
-            b.thread("blockIdx.z", self.n * self.splits) as gz,
-            b.thread("blockIdx.y", down) as gy,
+            b.thread("blockIdx.y", layers * down) as group,
             b.thread("blockIdx.x", across) as gx,
             b.thread("threadIdx.y", tall) as ty,
             b.thread("threadIdx.x", wide) as tx,
         ):
-            self.image = gz // self.splits if self.splits > 1 else gz
-            self.split = gz % self.splits if self.splits > 1 else b.integer(0)
+            layer, gy = (group // down, group % down) if layers > 1 else (b.integer(0), group)
+            self.image = layer // self.splits if self.splits > 1 else layer
+            self.split = layer % self.splits if self.splits > 1 else b.integer(0)
             self.item = ty * wide + tx
             self.first, self.row = (gx * wide + tx) * self.pixels, gy * tall + ty
             # Work-items beyond the picture compute its last pixels once more, and write nothing.
@@ -182,7 +177,7 @@ class StageKernel:
                 case Load():
                     memory = self.memory[step.value]
                     channels = memory.value.channels
-                    self._make(step.value, channels, lambda g, p, m=memory: self._center(m, g, p))
+                    self._make(step.value, channels, partial(self._center, memory))
                 case Apply():
                     self._apply(step.node)
                 case Join():
@@ -292,6 +287,7 @@ class StageKernel:
     def _hidden(self, made: tirx.Var, product: Product) -> None:
         assert product.hidden is not None
         b, expand, outputs = self.b, product.hidden.expand, self.groups(product.conv.channels)
+        arithmetics = product.hidden.arithmetic
         inputs = [(name, c) for name in expand.inputs for c in range(self.region.by_name[name].channels)]
         pixels = range(self.pixels)
 
@@ -299,7 +295,7 @@ class StageKernel:
             hidden = b.vectors("hidden", self.pixels)
             bias, used = b.bind("w", fetch(0)), 1
             rows = []
-            for node in product.hidden.arithmetic:
+            for node in arithmetics:
                 count = len(node.parameters)
                 rows.append([b.bind("p", fetch(used + i)) for i in range(count)])
                 used += count
@@ -308,7 +304,7 @@ class StageKernel:
             for name, c in inputs:
                 self._add(hidden, 0, fetch(used), [self._scalar(name, c, pixel) for pixel in pixels])
                 used += 1
-            for node, row in zip(product.hidden.arithmetic, rows, strict=True):
+            for node, row in zip(arithmetics, rows, strict=True):
                 for pixel in pixels:
                     b.put(hidden, pixel, arithmetic(b, node.function, b.get(hidden, pixel), row))
             for lane in range(LANES):

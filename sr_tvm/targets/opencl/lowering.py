@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Region
-from sr_tvm.regions.value import FLOAT32
+from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.lowering import Lowering
 from sr_tvm.targets.opencl.cost import best
 from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, Decisions, StageDecisions
 from sr_tvm.targets.opencl.forms import stored
-from sr_tvm.targets.opencl.kernel import Limits, StageKernel
+from sr_tvm.targets.opencl.kernel import StageKernel
+from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.shares import outputs_of
 from sr_tvm.targets.opencl.space import StageSpace
 from sr_tvm.targets.opencl.stages import cut_stages
@@ -23,7 +25,9 @@ NARROW_ENOUGH = 32  # channels that go from convolution to convolution in regist
 
 
 class OpenClLowering(Lowering[Decisions]):
-    """See the package. ``storage``, ``weights``, ``sums`` and ``load`` are what is decided where nobody tuned.
+    """See the package.
+
+    ``storage``, ``weights`` and ``sums``, with sums in float16 ``load`` too, are what is decided where nobody tuned.
 
     ``dtype`` is what values between kernels, and weights, are kept as; at a region's borders they are float32.
     """
@@ -44,23 +48,25 @@ class OpenClLowering(Lowering[Decisions]):
 
     @property
     def hardware(self) -> dict[str, int]:
-        """The limits of a work-group; of another element than float32, its size too."""
-        facts = {"local_bytes": self.limits.local_bytes, "items": self.limits.items}
+        """The limits; of another element than float32, its size too."""
+        facts = asdict(self.limits)
         return facts if self.dtype == FLOAT32 else {**facts, "element_bytes": np.dtype(self.dtype).itemsize}
 
     def decide(self, region: Region, shape: Shape) -> Decisions:
         stages, size = [], (shape[1] or 1, shape[2] or 1)
+        half = self.dtype == self.sums == FLOAT16
+        registers = self.limits.registers * (2 if half else 1)
         items = max(wide * tall for wide, tall in GROUPS if wide * tall <= self.limits.items)
         for piece in cut_stages(region, NARROW_ENOUGH, packed=True):
             ways = [
-                StageDecisions(pixels, group, self.weights, outputs, self.load, self.sums)
+                StageDecisions(pixels, group, self.weights, outputs, self.load if half else 1, self.sums)
                 for pixels in PIXELS
                 if pixels <= size[1]
                 for group in GROUPS
                 if group[0] * group[1] == items
                 for outputs in outputs_of(piece.region)
             ]
-            stages.append(best(piece.region, NARROW_ENOUGH, size, ways))
+            stages.append(best(piece.region, NARROW_ENOUGH, size, registers, ways))
         return Decisions(NARROW_ENOUGH, self.storage, True, tuple(stages))
 
     def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr_tvm.targets.opencl.decisions import IMAGE
+from sr_tvm.regions.value import FLOAT16
 from sr_tvm.targets.opencl.family import OpenCl
+from sr_tvm.targets.opencl.limits import MALI
 
 
 @dataclass(frozen=True)
@@ -15,4 +16,7 @@ class Mali(OpenCl):
     name = "mali"
     description = "Arm Mali GPU of an Android phone, OpenCL"
     gpu = {"device": "mali", "keys": ["mali", "opencl", "gpu"], "max_num_threads": 256, "thread_warp_size": 1}
-    storage = IMAGE
+    typical = "mali-g57"
+    limits = MALI
+    sums = FLOAT16
+    load = 2

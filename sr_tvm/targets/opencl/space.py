@@ -14,6 +14,7 @@ from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.lowering import DecisionSpace
+from sr_tvm.targets.opencl.cost import registers
 from sr_tvm.targets.opencl.decisions import (
     BUFFER,
     GLOBAL,
@@ -26,12 +27,13 @@ from sr_tvm.targets.opencl.decisions import (
     Decisions,
     StageDecisions,
 )
-from sr_tvm.targets.opencl.shares import outputs_of
+from sr_tvm.targets.opencl.shares import outputs_of, splits_of
 from sr_tvm.targets.opencl.stages import cut_stages
 
 P_REGION, P_EVERYWHERE = 0.15, 0.3  # a mutation of what holds for the region; else, of all stages rather than of one
 
 
+MOST_REGISTERS = 48  # vectors a work-item may be estimated to need: over that it spills, and takes long to compile
 Way = tuple[int, bool]  # of cutting: narrow and packed
 
 
@@ -44,7 +46,7 @@ class StageSpace(DecisionSpace[Decisions]):
         self.region = region
         self.sums = (FLOAT32, FLOAT16) if dtype == FLOAT16 else (FLOAT32,)
         self.width = shape[2] or max(PIXELS)
-        self.shares = cache(self._shares)
+        self.stages = cache(self._stages)
         # Ways that cut alike are one choice.
         first: dict[tuple[Any, ...], Way] = {}
         ways = [(narrow, packed) for narrow in NARROW for packed in (False, True)]
@@ -56,9 +58,9 @@ class StageSpace(DecisionSpace[Decisions]):
     def _cut(self, way: Way) -> tuple[Any, ...]:
         return tuple(tuple(node.name for node in p.region.nodes) for p in cut_stages(self.region, *way))
 
-    def _shares(self, way: Way) -> list[list[int]]:
-        """Of each stage, the choices there are for ``outputs``."""
-        return [outputs_of(piece.region) for piece in cut_stages(self.region, *way)]
+    def _stages(self, way: Way) -> list[tuple[Region, list[int]]]:
+        """The stages, each with the choices there are for ``outputs``."""
+        return [(piece.region, outputs_of(piece.region)) for piece in cut_stages(self.region, *way)]
 
     def _another(self, genome: Decisions, way: Way) -> Decisions:
         """The same with other cuts."""
@@ -66,16 +68,21 @@ class StageSpace(DecisionSpace[Decisions]):
 
     def repair(self, decisions: Decisions) -> Decisions:
         """As many stages as there are, each with what the nearest had, as far as it can be done."""
-        narrow, packed = self._same[decisions.narrow, decisions.packed]
-        shares = self.shares((narrow, packed))
-        stages = decisions.stages or (StageDecisions(),)
-        nearest = [stages[min(i * len(stages) // len(shares), len(stages) - 1)] for i in range(len(shares))]
-        made = tuple(self._fit(stage, outputs) for stage, outputs in zip(nearest, shares, strict=True))
+        narrow, packed = way = self._same[decisions.narrow, decisions.packed]
+        there, given = self.stages(way), decisions.stages or (StageDecisions(),)
+        nearest = [given[min(i * len(given) // len(there), len(given) - 1)] for i in range(len(there))]
+        made = tuple(self._fit(stage, narrow, *of) for stage, of in zip(nearest, there, strict=True))
         return Decisions(narrow, decisions.storage, packed, made)
 
-    def _fit(self, stage: StageDecisions, outputs: list[int]) -> StageDecisions:
-        pixels = max(p for p in PIXELS if p <= min(stage.pixels, self.width))
-        return replace(stage, pixels=pixels, outputs=stage.outputs if stage.outputs in outputs else 0)
+    def _fit(self, stage: StageDecisions, narrow: int, region: Region, outputs: list[int]) -> StageDecisions:
+        """The nearest that can be done, and has not far more pixels than registers."""
+        share = stage.outputs if stage.outputs in outputs else 0
+        splits = splits_of(region, share)
+        fewer = [p for p in PIXELS if p <= min(stage.pixels, self.width)]
+        kept = [p for p in fewer if registers(region, narrow, p, splits) <= MOST_REGISTERS]
+        return replace(
+            stage, pixels=max(kept, default=1), outputs=share, sums=stage.sums if stage.sums in self.sums else FLOAT32
+        )
 
     def seeds(self) -> list[Decisions]:
         """The lowering's choice, and the same with one decision changed everywhere."""
@@ -102,7 +109,7 @@ class StageSpace(DecisionSpace[Decisions]):
         load, sums = rng.choice(LOADS), rng.choice(self.sums)
         stages = tuple(
             StageDecisions(rng.choice(PIXELS[:3]), rng.choice(GROUPS), weights, rng.choice(outputs), load, sums)
-            for outputs in self.shares(way)
+            for _, outputs in self.stages(way)
         )
         return self.repair(Decisions(way[0], rng.choice((IMAGE, BUFFER)), way[1], stages))
 
@@ -124,7 +131,7 @@ class StageSpace(DecisionSpace[Decisions]):
             return None if changed == genome else changed
         at, everywhere = rng.randrange(len(genome.stages)), rng.random() < P_EVERYWHERE
         name = rng.choice(("pixels", "pixels", "group", "weights", "outputs", "outputs", "load", "sums"))
-        outputs = self.shares((genome.narrow, genome.packed))[at]
+        _, outputs = self.stages((genome.narrow, genome.packed))[at]
         choices: dict[str, Any] = {
             "pixels": PIXELS,
             "group": GROUPS,

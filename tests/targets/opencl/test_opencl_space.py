@@ -1,0 +1,103 @@
+"""Whatever the search makes of decisions can be carried out, written down and read again."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+from gpu_harness import decided, examples
+from hypothesis import given
+from hypothesis import strategies as st
+from region_nets import regions, sizes, wdsr
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import Region
+from sr_tvm.targets.opencl.decisions import NARROW, PIXELS, Decisions, StageDecisions
+from sr_tvm.targets.opencl.lowering import OpenClLowering
+from sr_tvm.targets.opencl.shares import outputs_of
+from sr_tvm.targets.opencl.stages import cut_stages
+
+LOWERING = OpenClLowering()
+
+
+def assert_valid(decisions: Decisions, region: Region, size: tuple[int, int, int]) -> None:
+    assert LOWERING.fits(decisions, region, size)
+    assert LOWERING.from_json(json.loads(json.dumps(LOWERING.to_json(decisions))), "a test") == decisions
+    for stage, piece in zip(decisions.stages, cut_stages(region, decisions.narrow, decisions.packed), strict=True):
+        assert stage.outputs in outputs_of(piece.region)
+        assert stage.pixels == 1 or stage.pixels <= size[2]
+
+
+@examples(30)
+@given(st.data())
+def test_every_operator_gives_valid_decisions(data: st.DataObject) -> None:
+    region, size = data.draw(regions()), data.draw(sizes())
+    space, rng = LOWERING.space(region, size), Random(data.draw(st.integers(0, 2**32)))
+    population = [*space.seeds(), *(space.random(rng) for _ in range(4)), space.repair(data.draw(decided(region)))]
+    assert population[0] == space.default == space.repair(LOWERING.decide(region, size))
+    for _ in range(20):
+        a, b = rng.choice(population), rng.choice(population)
+        population += [d for d in (space.crossover(a, b, rng), space.mutate(a, rng)) if d is not None]
+    for decisions in population:
+        assert_valid(decisions, region, size)
+        assert space.repair(decisions) == decisions, "the canonical form of what an operator gives is itself"
+        assert (space.key(decisions) == space.key(population[0])) == (decisions == population[0])
+
+
+@examples(10)
+@given(st.data())
+def test_its_own_decisions_are_valid(data: st.DataObject) -> None:
+    region, size = data.draw(regions()), data.draw(sizes())
+    assert_valid(LOWERING.decide(region, size), region, size)
+
+
+def test_the_same_random_numbers_give_the_same_decisions() -> None:
+    space = LOWERING.space(wdsr(2, 24, 2), (1, 90, 160))
+    first, second = ([space.random(Random(seed)) for seed in range(5)] for _ in range(2))
+    assert first == second and len(set(map(space.key, first))) > 1
+
+
+def test_a_mutation_changes_something_or_says_that_it_did_not() -> None:
+    space, rng = LOWERING.space(wdsr(2, 24, 2), (1, 90, 160)), Random(0)
+    found = [space.mutate(space.default, rng) for _ in range(50)]
+    assert space.default not in found and len(set(found)) > 5
+
+
+def test_decisions_of_another_region_do_not_fit() -> None:
+    decisions = LOWERING.decide(wdsr(1, 24, 2), (1, 90, 160))
+    assert not LOWERING.fits(decisions, wdsr(3, 24, 2), (1, 90, 160))
+
+
+def test_every_choice_has_its_json() -> None:
+    decisions = Decisions(NARROW[0], "image", True, tuple(StageDecisions(pixels) for pixels in PIXELS))
+    assert Decisions.from_json(json.loads(json.dumps(decisions.to_json())), "a test") == decisions
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 7}, "not version 1 of sr-tvm opencl decisions"),
+        ({"narrow": 5}, "narrow is one of"),
+        ({"storage": "paper"}, "storage is buffer or image"),
+        ({"packed": 1}, "packed is true or false"),
+        ({"stages": 5}, "stages are a list"),
+        ({"stages": [{"pixels": 2}]}, "has no field 'group'"),
+        *(
+            ({"stages": [StageDecisions().__dict__ | {name: value}]}, message)
+            for name, value, message in (
+                ("pixels", 3, "pixels are one of"),
+                ("group", [7, 4], "the group is one of"),
+                ("group", 7, "the group is one of"),
+                ("weights", "moon", "weights are in local or"),
+                ("outputs", -1, "outputs are 0"),
+                ("load", 3, "vectors of a load are one of"),
+                ("sums", "float8", "sums are float32 or float16"),
+            )
+        ),
+    ],
+)
+def test_what_is_no_decisions(change: dict, message: str) -> None:
+    value = json.loads(json.dumps(Decisions(24, "image", True, (StageDecisions(),)).to_json())) | change
+    with pytest.raises(SrTvmError, match=f"records: {message}"):
+        Decisions.from_json(value, "records")
