@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.family import FLOAT16, CpuFamily
 from sr_tvm.targets.cpu.host import Cpu
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
+from sr_tvm.targets.opencl.decisions import Decisions
+from sr_tvm.targets.opencl.emulate import emulate
+from sr_tvm.targets.opencl.family import OpenCl
 
 if TYPE_CHECKING:
     from sr_tvm.artifact import Artifact
     from sr_tvm.targets.target import Target
+    from sr_tvm.upscaling.network import Network
 
+MIDDLE = 128  # pixels of the low resolution that are emulated of a picture, along each side
 SHIPPED = ("astronaut", "chelsea", "coffee")  # of scikit-image
 
 
@@ -83,10 +90,13 @@ def compare(
     """
     from sr_tvm.build.compiler import compile_model
     from sr_tvm.build.options import CompileOptions
+    from sr_tvm.upscaling.network import Network
 
     half = target.computing_in(FLOAT16)
+    if isinstance(half, OpenCl):
+        return _compare_gpu(model, half, input_shapes, folder)
     if not isinstance(half, CpuFamily):
-        raise SrTvmError(f"target {target.name}: only the kernels of CPU targets can be compared on this machine")
+        raise SrTvmError(f"target {target.name}: only kernels of CPUs and of OpenCL can be compared on this machine")
     emulated = not target.capabilities.runs_here
     half = _StandIn(dtype=FLOAT16, emulated=emulated, of=replace(half, emulated=emulated))
     with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
@@ -94,7 +104,73 @@ def compare(
             compile_model(model, built, Path(scratch) / name, input_shapes, CompileOptions(use_shipped_log=False))
             for name, built in (("float32", _StandIn()), ("float16", half))
         )
-        return _compared(exact, rounded, folder, emulated) if _enlarges(exact) else None
+        return _compared(Network(exact), Network(rounded), folder, emulated) if _enlarges(exact) else None
+
+
+def _compare_gpu(
+    model: str | Path, half: OpenCl, input_shapes: Mapping[str, tuple[int | str, ...]] | None, folder: str | Path | None
+) -> Comparison | None:
+    """Compare with the steps of the GPU's kernels as numpy does them, on the middle of each picture.
+
+    None for a network that does not make pictures of pictures, or is not one region.
+    """
+    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
+    from sr_tvm.upscaling.network import Network
+
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
+        exact = compile_model(model, Cpu(), Path(scratch) / "float32", options=CompileOptions(use_shipped_log=False))
+        emulated = EmulatedGpu.of(model, half, input_shapes)
+        if not _enlarges(exact) or emulated is None or not exact.any_size:
+            return None
+        return _compared(Network(exact), emulated, folder, True, MIDDLE)
+
+
+@dataclass(frozen=True, eq=False)
+class EmulatedGpu:
+    """A network of one region as its kernels for a phone's GPU compute it in float16."""
+
+    region: Region
+    decisions: Decisions
+
+    @classmethod
+    def of(
+        cls, model: str | Path, half: OpenCl, input_shapes: Mapping[str, tuple[int | str, ...]] | None = None
+    ) -> EmulatedGpu | None:
+        """Find the region of an ONNX file and decide it as for ``half``; None where it is not a single one."""
+        from sr_tvm.frontend.input_shapes import resolve_inputs
+        from sr_tvm.frontend.onnx_file import load_onnx
+        from sr_tvm.frontend.to_relax import import_onnx
+        from sr_tvm.passes.pipeline import optimize
+        from sr_tvm.tvm_setup import import_tvm
+
+        import_tvm()
+        loaded, found = load_onnx(model), _Found()
+        mod = import_onnx(loaded, resolve_inputs(loaded, input_shapes))
+        optimize(mod, half.tvm_target(), lowering=found, hooks=half)
+        if len(found.regions) != 1 or len(found.regions[0][0].sources) != 1 or len(found.regions[0][0].results) != 1:
+            return None
+        ((region, shape),) = found.regions
+        return cls(region, half.lowering().decide(region, shape))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Enlarge a (C, H, W) float32 picture."""
+        (source,), (result,) = self.region.sources, self.region.results
+        y = emulate(self.region, self.decisions, {source.name: x})[result.value]
+        r, (c, h, w) = result.shuffle, y.shape
+        return y.reshape(c // r**2, r, r, h, w).transpose(0, 3, 1, 4, 2).reshape(c // r**2, h * r, w * r)
+
+
+@dataclass
+class _Found:
+    """A lowering that remembers what it is asked for and lowers nothing."""
+
+    regions: list[tuple[Region, Shape]] = field(default_factory=list)
+    name = "found"
+
+    def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        self.regions.append((region, shape))
+        return []
 
 
 def _enlarges(artifact: Artifact) -> bool:
@@ -107,15 +183,23 @@ def _enlarges(artifact: Artifact) -> bool:
     return len(artifact.inputs) == len(artifact.outputs) == 1
 
 
-def _compared(float32: Artifact, float16: Artifact, folder: str | Path | None, emulated: bool) -> Comparison:
+def _compared(
+    exact: Network,
+    half: Callable[[np.ndarray], np.ndarray],
+    folder: str | Path | None,
+    emulated: bool,
+    most: int | None = None,
+) -> Comparison:
+    """``most`` is the side that a low-resolution picture is cut to."""
     from sr_tvm.training.resize import low_resolution
-    from sr_tvm.upscaling.network import Network
 
-    exact, half = Network(float32), Network(float16)
     found = []
     sides = None if exact.artifact.any_size else exact.artifact.inputs[0].at({})[2:]
     for name, picture in _pictures(folder):
         low = low_resolution(_fit(picture, exact.scale, sides), exact.scale)
+        if most is not None:
+            top, left = (max(side - most, 0) // 2 for side in low.shape[:2])
+            low = low[top : top + most, left : left + most]
         x = _network_input(low, exact.channels)
         y = exact(x)
         try:

@@ -21,6 +21,7 @@ from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL
 from sr_tvm.targets.opencl.images import AllocateImages
 from sr_tvm.targets.opencl.limits import PC, Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
+from sr_tvm.targets.opencl.schedule.pixel_sums import PixelSums
 from sr_tvm.targets.opencl.source import Mended
 from sr_tvm.targets.target import Capabilities, Target
 
@@ -90,7 +91,7 @@ class OpenCl(Target):
 
     def schedule_rules(self) -> tuple[dlight.ScheduleRule, ...]:
         gpu = dlight.gpu
-        return (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+        return (PixelSums(), gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
 
     def computing_in(self, dtype: str) -> Target:
         return replace(self, dtype=dtype) if dtype in self.capabilities.dtypes else super().computing_in(dtype)

@@ -28,8 +28,12 @@ Groups = Mapping[str, tuple[int, int, int]]
 
 
 def mend(code: str, groups: Groups) -> str:
-    """Correct a program; ``groups`` are the sizes of work-groups by kernel, which compilers like to know beforehand."""
-    code = _aligned(_VECTOR.sub(r"(\1\2)(", _IMAGES.sub(_READS, code)))
+    """Correct a program.
+
+    ``groups`` are the sizes of work-groups, which compilers like to know beforehand, by kernel: of those of our
+    lowering, whose vectors lie at multiples of their size. What other schedules read may begin anywhere.
+    """
+    code = _aligned(_VECTOR.sub(r"(\1\2)(", _IMAGES.sub(_READS, code)), groups)
 
     def sized(match: re.Match[str]) -> str:
         size = groups.get(match.group(1))
@@ -40,22 +44,33 @@ def mend(code: str, groups: Groups) -> str:
     return _KERNEL.sub(sized, code)
 
 
-def _aligned(code: str) -> str:
+def _aligned(code: str, groups: Groups) -> str:
     """Read and write vectors as such: vload4 asks for no alignment, so that compilers make it four loads."""
-    first, *kernels = re.split(r"(?=^__kernel)", code, flags=re.MULTILINE)
-    return first + "".join(map(_aligned_kernel, kernels))
+
+    def kernel(text: str) -> str:
+        found = _KERNEL.match(text)
+        return _aligned_kernel(text) if found and found.group(1) in groups else text
+
+    return "".join(map(kernel, re.split(r"(?=^__kernel)", code, flags=re.MULTILINE)))
 
 
 def _aligned_kernel(code: str) -> str:
-    types = {name: kind for kind, name in _POINTER.findall(code)}
+    types = {name: kind for kind, name in _POINTER.findall(code)}  # others point to memory of the work-item
     parts, at = [], 0
     for match in _LOAD.finditer(code):
+        if match.group(2) not in types:
+            continue
         end = _closing(code, match.end())
         parts += [code[at : match.start()], f"(*(__global const {types[match.group(2)]}{match.group(1)}*)("]
         parts += [code[match.end() : end], "))"]
         at = end + 1
     code = "".join(parts) + code[at:]
-    return _STORE.sub(lambda m: f"*(__global {types[m.group(3)]}4*)({m.group(2)}) = {m.group(1)};", code)
+
+    def store(match: re.Match[str]) -> str:
+        value, place, name = match.groups()
+        return f"*(__global {types[name]}4*)({place}) = {value};" if name in types else match.group(0)
+
+    return _STORE.sub(store, code)
 
 
 def _closing(code: str, begin: int) -> int:
@@ -69,11 +84,15 @@ def _closing(code: str, begin: int) -> int:
 
 
 def work_groups(mod: tvm.IRModule) -> dict[str, tuple[int, int, int]]:
-    """The sizes of the work-groups of scheduled functions that are one kernel each, by the kernel's name."""
+    """The sizes of the work-groups of our lowering's functions, which are one kernel each, by the kernel's name.
+
+    What dlight schedules is no plain nest of loops, but has blocks.
+    """
     found = {}
     for var, function in mod.functions_items():
         if isinstance(function, tirx.PrimFunc) and (size := _size(function.body)):
-            found[f"{var.name_hint}_kernel"] = size
+            symbol = (function.attrs or {}).get("global_symbol", var.name_hint)
+            found[f"{symbol}_kernel"] = size
     return found
 
 

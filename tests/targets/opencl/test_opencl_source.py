@@ -6,6 +6,8 @@ import pytest
 
 from sr_tvm.targets.opencl.source import mend
 
+GROUPS = {"k": (64, 4, 1)}
+
 
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -19,21 +21,30 @@ from sr_tvm.targets.opencl.source import mend
          "v = (*(__global const float4*)(w_ptr + f(g(i), 2))) + (*(__global const float4*)(w_ptr + 1));"),
         ("vstore4((a + b), 0, y_ptr + (i * 4));", "*(__global half4*)(y_ptr + (i * 4)) = (a + b);"),
         ("v = vload4(0, shared + 4);", "v = vload4(0, shared + 4);"),
+        ("v = vload4(0, own_local_ptr + 4);", "v = vload4(0, own_local_ptr + 4);"),
+        ("vstore4(a, 0, own_local_ptr + 4);", "vstore4(a, 0, own_local_ptr + 4);"),
     ],
 )  # fmt: skip
 def test_lines(before: str, after: str) -> None:
     head = "__kernel void k(__global float* restrict w_ptr, __global half* restrict y_ptr, __local float* shared) {"
-    assert mend(f"{head}\n{before}\n}}", {}) == f"{head}\n{after}\n}}"
+    sized = head.replace("void", "__attribute__((reqd_work_group_size(64, 4, 1))) void")
+    assert mend(f"{head}\n{before}\n}}", GROUPS) == f"{sized}\n{after}\n}}"
 
 
 def test_each_kernel_has_types_of_its_own() -> None:
-    kernel = "__kernel void k(__global {}* restrict x_ptr) {{\n  v = {};\n}}\n"
+    kernel = "__kernel {}void k(__global {}* restrict x_ptr) {{\n  v = {};\n}}\n"
+    told = "__attribute__((reqd_work_group_size(64, 4, 1))) "
     before, after = (
-        kernel.format("float", "vload4(0, x_ptr + 4)") + kernel.format("half", "vload8(0, x_ptr + 8)"),
-        kernel.format("float", "(*(__global const float4*)(x_ptr + 4))")
-        + kernel.format("half", "(*(__global const half8*)(x_ptr + 8))"),
+        kernel.format("", "float", "vload4(0, x_ptr + 4)") + kernel.format("", "half", "vload8(0, x_ptr + 8)"),
+        kernel.format(told, "float", "(*(__global const float4*)(x_ptr + 4))")
+        + kernel.format(told, "half", "(*(__global const half8*)(x_ptr + 8))"),
     )
-    assert mend(before, {}) == after
+    assert mend(before, GROUPS) == after
+
+
+def test_what_others_schedule_may_begin_anywhere() -> None:
+    code = "__kernel void other_kernel(__global float* restrict x_ptr) {\n  v = vload4(0, x_ptr + (4 * i + 1));\n}\n"
+    assert mend(code, GROUPS) == code
 
 
 def test_work_groups_are_told_of_the_kernels_that_are_known() -> None:
@@ -67,3 +78,17 @@ def _image_program(tvm) -> str:
     code = tvm.compile(module_of(kernels), target=tvm.target.Target(TARGET))
     (device,) = [m for m in code.mod.imports if m.kind == "opencl"]
     return device.inspect_source()
+
+
+def test_groups_are_known_by_the_name_that_a_function_has_outside() -> None:
+    import tvm
+    from region_nets import wdsr
+
+    from sr_tvm.targets.opencl.lowering import OpenClLowering
+    from sr_tvm.targets.opencl.source import work_groups
+
+    (kernel, *_) = OpenClLowering().lower(wdsr(1, 4, 2), (1, 4, 8), "region")
+    function = kernel.functions[kernel.entry]
+    inside, outside = tvm.IRModule({"inside": function}), function.with_attr("global_symbol", "outside")
+    assert set(work_groups(inside)) == {"inside_kernel"}
+    assert set(work_groups(tvm.IRModule({"inside": outside}))) == {"outside_kernel"}

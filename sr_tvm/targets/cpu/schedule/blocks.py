@@ -7,6 +7,7 @@ from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
+from tvm.s_tir.dlight.analysis import collect_vars_used_in_prim_expr
 
 SPATIAL = tirx.IterVar.DataPar
 PARALLEL = 256  # tasks: enough for any phone's cores
@@ -87,3 +88,18 @@ def _same_domain(sch: s_tir.Schedule, block: Any, consumer: Any) -> bool:
             points = [r.min for r in region.region]
             return len(points) == dims and all(p.same_as(v.var) for p, v in zip(points, stmt.iter_vars, strict=True))
     return False
+
+
+def axes_of(region: Any, iter_vars: list[Any]) -> set[int]:
+    """Find which of the block's axes a read depends on, by position."""
+    found = {v for axis in region.region for v in collect_vars_used_in_prim_expr(axis.min)}
+    return {i for i, v in enumerate(iter_vars) if v.var in found}
+
+
+def register_axis(reads: list[set[int]], dims: int) -> int | None:
+    """Find an axis that the operand walked along the last axis does not depend on: its value serves many results."""
+    pixels = [used for used in reads if dims - 1 in used]
+    for axis in range(dims - 1):
+        if any(axis in used for used in reads) and not any(axis in used for used in pixels):
+            return axis
+    return None

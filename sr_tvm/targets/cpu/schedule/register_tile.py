@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import s_tir
-from tvm.s_tir.dlight.analysis import collect_vars_used_in_prim_expr
 
 from sr_tvm.targets.cpu.schedule.blocks import (
     MAX_UNROLLED,
     SPATIAL,
+    axes_of,
     lanes_of,
     make_tasks,
     name_of,
     reduces,
+    register_axis,
     tile_of,
     vector_of,
 )
@@ -27,7 +28,7 @@ def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...]
     if not reduces(sch, block):
         return None
     spatial = [v for v in sch.get(block).iter_vars if v.iter_type == SPATIAL]
-    reads = [_used(region, spatial) for region in sch.get(block).reads]
+    reads = [axes_of(region, spatial) for region in sch.get(block).reads]
     tile = tile_of(sch, block)
     names = name_of(sch, block), name_of(sch, tile)
     loops = sch.get_loops(tile)
@@ -35,7 +36,7 @@ def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...]
         return names
     width = int(sch.get(loops[-1]).extent)
     vector = vector_of(sch, block, vector_bytes)
-    register = _register_axis(reads, len(spatial))
+    register = register_axis(reads, len(spatial))
     lanes = lanes_of(width, 2 * vector if register is None else vector)
     most = ODD_ROWS if lanes is None else min(MAX_ROWS, (STACK_BYTES - 1) * vector // vector_bytes // lanes)
     rows = 1 if register is None else _rows_of(int(sch.get(loops[register]).extent), most)
@@ -79,21 +80,6 @@ def _reduce_in(sch: s_tir.Schedule, block: Any, loop: Any, rows: int, vectors: b
             break
         sch.unroll(lp)
     return window[0] if window else None
-
-
-def _used(region: Any, iter_vars: list[Any]) -> set[int]:
-    """Find which of the block's axes a read depends on, by position."""
-    found = {v for axis in region.region for v in collect_vars_used_in_prim_expr(axis.min)}
-    return {i for i, v in enumerate(iter_vars) if v.var in found}
-
-
-def _register_axis(reads: list[set[int]], dims: int) -> int | None:
-    """Find an axis that the operand walked along the last axis does not depend on: its value serves many results."""
-    pixels = [used for used in reads if dims - 1 in used]
-    for axis in range(dims - 1):
-        if any(axis in used for used in reads) and not any(axis in used for used in pixels):
-            return axis
-    return None
 
 
 def _rows_of(extent: int, most: int) -> int:
