@@ -31,6 +31,7 @@ from sr_tvm.regions.value import FLOAT16
 from sr_tvm.report import host as report_host
 
 NAME = "opencl"
+SET5 = "eval/Set5"
 RECORDING = common.RESULTS / "opencl_kernels.json"
 MODELS = {path.stem: path for path in sorted((ROOT / "models").glob("wdsr_*.onnx"))}
 CODE_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
@@ -122,6 +123,28 @@ class Bench:
         if self.how["record"]:
             recording.save(recording.about, used)
 
+    def loss(self, data: Path | None, size: tuple[int, int]) -> None:
+        """Note in the rows in float16 what that costs, in dB on Set5, or on photographs where that is not here."""
+        from sr_tvm.evaluation.float16 import compare
+        from sr_tvm.targets import registry
+
+        rows = [row for row in self.rows if row["part"] == CODE and row["dtype"] == FLOAT16 and "error" not in row]
+        set5 = data / SET5 if data and (data / SET5).is_dir() else None
+        found: dict[str, str] = {}
+        for row in rows:
+            self.note(f"{row['model']}: {row['target']}'s float16 against float32")
+            key = f"{row['model']} {row['target']}"
+            try:
+                if key not in found:
+                    made = compare(MODELS[row["model"]], registry.get(row["target"]), {"x": (1, 3, *size)}, set5)
+                    found[key] = str(made)
+                    if made and set5:
+                        row["psnr_set5"] = round(made.psnr_y, 2)
+                row["loss"] = found[key]
+            except SrTvmError as error:
+                row["loss"] = str(error)
+        self.write()
+
     def mnn(self, checkout: Path, size: tuple[int, int]) -> None:
         """Rows of MNN's convolutions of the main network."""
         shape = Architecture.from_json(read_json(MODELS[MAIN].with_suffix(".json"), ARCHITECTURE, VERSION))
@@ -163,13 +186,15 @@ class Bench:
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Of PoCL.")
 @click.option("--seed", default=0, show_default=True, help="Which recorded kernels are measured again.")
 @click.option("--again", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Their share.")
+@click.option("--data", envvar="SR_TVM_DATA", type=click.Path(file_okay=False, path_type=Path),
+              help=f"Has {SET5}, for what float16 costs.")  # fmt: skip
 @click.option("--mnn", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A clone of MNN, whose "
               "kernels are then counted, too.")  # fmt: skip
 @click.option("--record", is_flag=True, help=f"Rewrite {RECORDING.name} with the kernels of this run.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/opencl.json.")
 def main(
     names: list[str], quick: bool, parts: list[str], size: tuple[int, int], run_size: tuple[int, int], rounds: int,
-    budget: float, threads: int, seed: int, again: float, mnn: Path | None, record: bool,
+    budget: float, threads: int, seed: int, again: float, data: Path | None, mnn: Path | None, record: bool,
     output: Path | None,
 ) -> None:  # fmt: skip
     """Count, run and compare kernels for phone GPUs, and rewrite benchmarks/results/opencl.json.
@@ -202,6 +227,7 @@ def main(
         bench = Bench(path, names, how, progress)
         if CODE in parts:
             bench.code(size, recording, again, seed)
+            bench.loss(data, size)
         if mnn:
             bench.mnn(mnn, size)
         if RUN in parts:

@@ -73,6 +73,8 @@ def build(
 
 def _read(target: Any, stock: bool, library: bool, found: dict[str, Traffic]) -> Any:
     """The same target, without our lowering if ``stock``; without a library it notes the kernels' traffic."""
+    from tvm.s_tir import dlight
+
     from sr_tvm.isa.tir import device_functions
     from sr_tvm.targets.opencl import device_code
     from sr_tvm.targets.opencl.source import Mended
@@ -80,6 +82,11 @@ def _read(target: Any, stock: bool, library: bool, found: dict[str, Traffic]) ->
     class Read(type(target)):  # type: ignore[misc]
         def lowering(self) -> Any:
             return None if stock else super().lowering()
+
+        def schedule_rules(self) -> Any:
+            gpu = dlight.gpu
+            default = (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+            return default if stock else super().schedule_rules()
 
         def computing_in(self, dtype: str) -> Any:
             return self  # it does so already
