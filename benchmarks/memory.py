@@ -95,7 +95,7 @@ def planned(folder: Path, x: np.ndarray) -> int:
     from sr_tvm.tvm_setup import import_tvm
 
     tvm = import_tvm()
-    machine = vm.load(Artifact.load(folder / "artifact").library_path)
+    machine = vm.load(Artifact.load(folder / "artifact").library_path, tvm.cpu(0))
     vm.set_inputs(machine, [x], tvm.cpu(0))
     total = 0
 

@@ -33,8 +33,9 @@ ENGINES = {
     "torch.compile": Engine("pytorch", ("torch",), "inductor with freezing, channels last"),
 }
 # Not compared in peers: other benchmarks use them.
-LIBRARY, NO_ARENA = "library", "onnxruntime, no arena"
+LIBRARY, OPENCL, NO_ARENA = "library", "opencl", "onnxruntime, no arena"
 ALL = ENGINES | {
     LIBRARY: Engine("library", ("apache-tvm",), "model.so of the folder, as it is"),
+    OPENCL: Engine("opencl", ("apache-tvm",), "model.so of the folder on the OpenCL device"),
     NO_ARENA: Engine("onnxruntime_cpu", ("onnxruntime",), "memory arena off"),
 }

@@ -27,7 +27,7 @@ def run(path: Path, threads: int, x: np.ndarray) -> Loaded:
     got = pools.start_pool(threads)
     if got != threads:
         raise RuntimeError(f"{threads} threads were asked for; TVM uses {got}")
-    machine = vm.load(path)
+    machine = vm.load(path, tvm.cpu(0))
     vm.set_inputs(machine, [x], tvm.cpu(0))
 
     def call() -> Any:

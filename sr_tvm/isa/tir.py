@@ -33,6 +33,25 @@ def lower(mod: tvm.IRModule, target: Any) -> tuple[str, list[Launch]]:
         SrTvmError: a kernel is not scheduled for a GPU, or does not lower; the message has TVM's last line.
     """
     chosen = tvm.target.Target(target)
+    device = device_functions(mod, chosen)
+    try:
+        text = tvm.get_global_func("target.build.opencl")(device, chosen).inspect_source()
+    except Exception as error:  # TVM's own are of many classes
+        raise SrTvmError(f"the kernels can't be lowered for OpenCL: {one_line(error)}") from error
+    kernels = {gv: f for gv, f in mod.functions_items() if isinstance(f, tirx.PrimFunc)}
+    sizes = {gv.name_hint: _parameter_sizes(f) for gv, f in kernels.items()}
+    return text, [
+        launch_facts(f, gv.name_hint, sizes.get(re.sub(r"_kernel(_\d+)?$", "", gv.name_hint)))
+        for gv, f in device.functions_items()
+    ]
+
+
+def device_functions(mod: tvm.IRModule, target: Any) -> tvm.IRModule:
+    """What runs on the device of the scheduled kernels of a module, lowered as for TVM's generator of OpenCL C.
+
+    Raises:
+        SrTvmError: a kernel is not scheduled for a GPU, or does not lower; the message has TVM's last line.
+    """
     kernels = {
         gv: f.with_attr("global_symbol", gv.name_hint)
         for gv, f in mod.functions_items()
@@ -41,16 +60,10 @@ def lower(mod: tvm.IRModule, target: Any) -> tuple[str, list[Launch]]:
     pipeline, _, finalize = tirx.get_tir_pipeline("s_tir")
     try:
         with tvm.transform.PassContext(opt_level=3):
-            lowered = pipeline(tirx.transform.BindTarget(chosen)(tvm.IRModule(kernels)))
-            device = finalize()(tirx.transform.Filter(_on_device)(lowered))
-            text = tvm.get_global_func("target.build.opencl")(device, chosen).inspect_source()
+            lowered = pipeline(tirx.transform.BindTarget(tvm.target.Target(target))(tvm.IRModule(kernels)))
+            return finalize()(tirx.transform.Filter(_on_device)(lowered))
     except Exception as error:  # TVM's own are of many classes
         raise SrTvmError(f"the kernels can't be lowered for OpenCL: {one_line(error)}") from error
-    sizes = {gv.name_hint: _parameter_sizes(f) for gv, f in kernels.items()}
-    return text, [
-        launch_facts(f, gv.name_hint, sizes.get(re.sub(r"_kernel(_\d+)?$", "", gv.name_hint)))
-        for gv, f in device.functions_items()
-    ]
 
 
 def _parameter_sizes(function: tirx.PrimFunc) -> dict[str, float]:

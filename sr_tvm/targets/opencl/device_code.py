@@ -22,6 +22,21 @@ def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.t
 
     ``passes`` are the target's that make calls of its Relax function, so that views are none here either.
     """
+    kernels, called = called_kernels(mod, passes)
+    text, launches = lower(kernels, target)
+    # A function with several launches has kernels f_kernel, f_kernel_1, ...
+    owned = {
+        name: [launch.name for launch in launches if re.fullmatch(re.escape(name) + r"_kernel(_\d+)?", launch.name)]
+        for name in called
+    }
+    DeviceCode(text, tuple(launches), tuple(k for name in called for k in owned[name])).save(folder)
+
+
+def called_kernels(mod: tvm.IRModule, passes: Sequence[tvm.ir.transform.Pass]) -> tuple[tvm.IRModule, list[str]]:
+    """The scheduled functions that a run of a network calls, and their names in the order of the calls.
+
+    ``passes`` are the target's that make calls of the Relax function.
+    """
     lowered = tvm.transform.Sequential(list(passes))(mod)
     called: list[str] = []
 
@@ -31,13 +46,7 @@ def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.t
             called.append(at.name_hint)
 
     relax.analysis.post_order_visit(lowered["main"], visit)
-    text, launches = lower(tvm.IRModule({name: lowered[name] for name in dict.fromkeys(called)}), target)
-    # A function with several launches has kernels f_kernel, f_kernel_1, ...
-    owned = {
-        name: [launch.name for launch in launches if re.fullmatch(re.escape(name) + r"_kernel(_\d+)?", launch.name)]
-        for name in called
-    }
-    DeviceCode(text, tuple(launches), tuple(k for name in called for k in owned[name])).save(folder)
+    return tvm.IRModule({name: lowered[name] for name in dict.fromkeys(called)}), called
 
 
 def save_each(mod: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
