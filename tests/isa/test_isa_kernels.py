@@ -27,6 +27,7 @@ def compilers() -> None:
 def stock() -> "tvm.IRModule":
     """The same two convolutions with TVM's schedules for GPUs."""
     from tvm import relax
+    from tvm.s_tir import dlight
 
     rows, columns = 64, 128
     builder = relax.BlockBuilder()
@@ -41,7 +42,10 @@ def stock() -> "tvm.IRModule":
     target = registry.get("adreno")
     passes = [*target.legalize(), relax.transform.AnnotateTIROpPattern(), relax.transform.FuseOps(),
               relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]  # fmt: skip
-    return target.default_schedule(tvm.transform.Sequential(passes)(builder.get()))
+    gpu = dlight.gpu
+    rules = (gpu.Matmul(), gpu.GEMV(), gpu.Reduction(), gpu.GeneralReduction(), gpu.Fallback())
+    with target.tvm_target():
+        return dlight.ApplyDefaultSchedule(*rules)(tvm.transform.Sequential(passes)(builder.get()))
 
 
 def useful(counts: list[Count]) -> float:
