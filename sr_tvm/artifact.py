@@ -30,6 +30,7 @@ class Artifact:
     ``kernels`` says which kernel runs on which device. ``notes`` are for people: "not yet optimised", "compile only".
     ``halo`` is how many input pixels to each side an output pixel depends on; None where the network can't be tiled.
     ``fp16``: where kernels compute in float16, how many, and how far the output is from float32's; else None.
+    ``verification``: where its kernels ran before it was written, and how far they were off; None if they did not.
     ``any_size``: the library takes inputs of any size, also where :meth:`at` has fixed one. Not in the manifest.
     """
 
@@ -50,6 +51,7 @@ class Artifact:
     architecture: dict[str, Any] | None = None
     halo: int | None = None
     fp16: dict[str, Any] | None = None
+    verification: dict[str, Any] | None = None
     any_size: bool = False
 
     def at(self, shapes: Mapping[str, Sequence[int]]) -> Artifact:
@@ -85,8 +87,9 @@ class Artifact:
         """Write the manifest into ``folder``. Build inside :func:`sr_tvm.files.atomic_folder`."""
         value = asdict(self)
         del value["folder"], value["any_size"]
-        if self.fp16 is None:  # a reader that knows no float16 can have the others
-            del value["fp16"]
+        for name in ("fp16", "verification"):  # a reader that does not know them can have the others
+            if value[name] is None:
+                del value[name]
         files.write_json(self.folder / MANIFEST, {"schema": SCHEMA, "version": VERSION, **value})
 
     @classmethod
@@ -115,6 +118,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "architecture": (dict, NoneType),
     "halo": (int, NoneType),
     "fp16": (dict, NoneType),
+    "verification": (dict, NoneType),
 }
 _ROWS: dict[str, type] = {"kernels": dict, "notes": str}
 

@@ -48,15 +48,20 @@ def compile_model(
     from sr_tvm.build.facts import facts_of
     from sr_tvm.frontend.to_relax import import_onnx
 
-    chosen = _chosen(target, options)
-    shapes = (resolve_open if chosen.capabilities.any_size else resolve_inputs)(model, input_shapes)
+    wanted = chosen(target, options)
+    shapes = (resolve_open if wanted.capabilities.any_size else resolve_inputs)(model, input_shapes)
     mod = import_onnx(model, shapes)
     facts = facts_of(model, model_path)
     del model  # its weights are in the module now, and there may be half a gigabyte of them
-    return compile_module(mod, chosen, out, options, facts)
+    return compile_module(mod, wanted, out, options, facts)
 
 
-def _chosen(target: Target | str, options: CompileOptions) -> Target:
+def chosen(target: Target | str, options: CompileOptions) -> Target:
+    """The target, or that of the name, in the variant that ``options`` ask for.
+
+    Raises:
+        SrTvmError: unknown name, or no such variant.
+    """
     found = registry.get(target) if isinstance(target, str) else target
     found = found if options.host is None else found.hosted_by(options.host)
     return found if options.dtype == FLOAT32 else found.computing_in(options.dtype)
@@ -80,7 +85,7 @@ def compile_module(
     from sr_tvm.passes.pipeline import optimize
     from sr_tvm.passes.report import FILE_NAME
 
-    target = _chosen(target, options)
+    target = chosen(target, options)
     sources = open_sources(target.name, options.database, options.use_shipped_log)
     lowering = target.lowering()
     recorded = None if lowering is None else Recorded(lowering, sources)
@@ -109,6 +114,7 @@ def compile_module(
             versions=_versions(),
             architecture=None if facts.architecture is None else dict(facts.architecture),
             halo=facts.halo,
+            verification=None if options.verification is None else dict(options.verification),
             fp16=None if options.dtype == FLOAT32 else {"kernels": kernels.computing_in(mod, rows, options.dtype)},
         )
         artifact.save()

@@ -19,12 +19,14 @@ class CompileOptions:
         use_shipped_log: whether the records that are shipped for the target are used.
         dtype: what streaming kernels compute in, where the target can.
         host: the machine whose CPU calls the kernels, where the target has a choice; None for its default.
+        verification: what the artifact tells of a verification of its kernels, as JSON; None where there was none.
     """
 
     database: str | Path | None = None
     use_shipped_log: bool = True
     dtype: str = FLOAT32
     host: str | None = None
+    verification: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sr_tvm.targets import registry
 @click.option("--fp16", is_flag=True, help="Compute in float16 where the CPU can; then say what that costs in PSNR.")
 @click.option("--host", metavar="NAME", help="adreno, mali: what calls the kernels, android (default), x86 or arm.")
 @click.option("--data", metavar="DIR", help="Pictures to measure --fp16 with; a few photographs if not given.")
+@click.option("--verify", "verified", is_flag=True, help="First run its kernels here, and write nothing if they err.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
 def command(
     model: str,
@@ -36,6 +37,7 @@ def command(
     fp16: bool,
     host: str | None,
     data: str | None,
+    verified: bool,
     as_json: bool,
 ) -> None:
     """Turn the ONNX file MODEL into an artifact: a folder with a library and all that is known about it.
@@ -49,11 +51,15 @@ def command(
     Kernels of adreno and mali are called by the CPU of a phone. With --host x86, or arm, by that of a Linux machine:
     the artifact then runs on its OpenCL device, which may be a GPU or, by PoCL, the CPU ('sr-tvm doctor').
 
+    With --verify the same kernels run on this machine first, called by its CPU, on its OpenCL device (adreno, mali):
+    on noise and on a picture, against those of another target. Where they compute something else nothing is written.
+
     \b
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/
     sr-tvm compile models/wdsr_x2_37k.onnx --target cpu -o out/ --input-shape 1x3x360x640
     sr-tvm compile models/wdsr_x2_37k.onnx --target android-cpu -o phone/ --fp16 --data Set5
     sr-tvm compile models/wdsr_x2_37k.onnx --target mali -o out/ --host x86 --input-shape 1x3x90x160
+    sr-tvm compile models/wdsr_x2_37k.onnx --target adreno -o phone/ --verify --input-shape 1x3x360x640
     """
     import time
 
@@ -78,6 +84,15 @@ def command(
         comparison = compare(model, registry.get(target), shapes, data)
     begin = time.perf_counter()
     options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host)
+    verification = None
+    if verified:
+        from dataclasses import replace
+
+        from sr_tvm.build.compiler import chosen
+        from sr_tvm.evaluation.verification import verify
+
+        verification = verify(model, chosen(target, options), shapes, options)
+        options = replace(options, verification=verification.to_json())
     artifact = compile_model(model, target, output, shapes, options)
     seconds = time.perf_counter() - begin
     if as_json:
@@ -99,8 +114,10 @@ def command(
         click.echo(
             f"note: {comparison or 'fp16 against fp32: not measured, for it does not make pictures of pictures'}"
         )
+    if verification is not None:
+        click.echo(f"note: {verification}")
     click.echo(f"{artifact.library_path} ({artifact.library_path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
-    chosen = registry.get(target)
-    if (chosen if host is None else chosen.hosted_by(host)).capabilities.runs_here:
+    plain = registry.get(target)
+    if (plain if host is None else plain.hosted_by(host)).capabilities.runs_here:
         size = f" --input-shape {artifact.inputs[0].example()}" if artifact.any_size else ""
         click.echo(f"next: sr-tvm bench {output}{size}")

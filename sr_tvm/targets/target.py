@@ -14,6 +14,7 @@ import tvm
 from tvm import relax
 from tvm.s_tir import dlight
 
+from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.hide_helpers import HideHelpers
 from sr_tvm.passes.reshape_views import ReshapeViews
@@ -91,6 +92,28 @@ class Target(ABC):
             SrTvmError: it has none, or another choice; the message says which.
         """
         raise SrTvmError(f"target {self.name} has no --host: all of its code runs on the CPU that it is made for")
+
+    @property
+    def computes_in(self) -> str:
+        """The element type of its kernels, as :meth:`computing_in` has chosen it."""
+        return str(self.options().get("dtype", self.capabilities.dtypes[0]))
+
+    def stand_in(self) -> Target:
+        """The same target, with the same decisions and schedules, such that its artifacts run on this machine.
+
+        Raises:
+            SrTvmError: there is none; the message says what is missing.
+        """
+        if self.capabilities.runs_here:
+            return self
+        raise SrTvmError(
+            f"target {self.name} can't be verified on this machine, which does not run its code; it needs "
+            f"{self.capabilities.needs}"
+        )
+
+    def device_here(self) -> str:
+        """Name the device of this machine that artifacts of the target run on."""
+        return machine.cpu_name()
 
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         """Say what keeps code for ``tvm_target``, as an artifact has it, from running on this machine; None: nothing.

@@ -45,6 +45,7 @@ class OpenCl(Target):
         storage, sums, load: what is decided where nobody tuned, see StageDecisions and Decisions.
         host: the machine whose CPU calls the kernels, a name of HOSTS: "android" for phones, "x86" or "arm" for Linux.
         dtype: of values between kernels, and of weights. Pictures come and go as float32.
+        decides: the machine that regions are lowered for, another name of HOSTS; None: ``host``.
     """
 
     gpu: ClassVar[dict[str, Any]]
@@ -56,6 +57,7 @@ class OpenCl(Target):
     link_options = android.PAGES
     host: str = ANDROID
     dtype: str = FLOAT32
+    decides: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -77,6 +79,20 @@ class OpenCl(Target):
             raise SrTvmError(f"target {self.name} has no --host {host}; it has {', '.join(HOSTS)}")
         return replace(self, host=host)
 
+    def stand_in(self) -> Target:
+        """The same kernels, called by this machine's CPU; its OpenCL driver must have what they use."""
+        here, why = LINUX.get(machine.machine()), backend.why_none()
+        if why is None and here is None:
+            why = f"no host code is made for {machine.machine()}"
+        if why is None and self.dtype == FLOAT16 and not backend.find().devices[0].float16:
+            why = f"{backend.find().devices[0]} has no float16"
+        if why is not None or here is None:
+            raise SrTvmError(f"target {self.name} can't be verified on this machine: {why}")
+        return replace(self, host=here, decides=self.decides or self.host)
+
+    def device_here(self) -> str:
+        return str(backend.find().devices[0])
+
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         """Refuse what a phone's CPU calls, and everything where there is no OpenCL device."""
         if "android" in str((tvm_target.get("host") or {}).get("mtriple", "android")):
@@ -97,7 +113,7 @@ class OpenCl(Target):
         return replace(self, dtype=dtype) if dtype in self.capabilities.dtypes else super().computing_in(dtype)
 
     def lowering(self) -> OpenClLowering:
-        if self.host != ANDROID:  # a PC's GPU, or its CPU by PoCL: both have caches for weights
+        if (self.decides or self.host) != ANDROID:  # a PC's GPU, or its CPU by PoCL: both have caches for weights
             return OpenClLowering(PC, BUFFER, GLOBAL, self.dtype)
         return OpenClLowering(self.limits, self.storage, LOCAL, self.dtype, self.sums, self.load)
 
