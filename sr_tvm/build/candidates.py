@@ -64,9 +64,8 @@ class RegionCandidates:
             name = f"{PREFIX}_{i}"
             functions[name] = kernel.functions[kernel.entry].with_attr("global_symbol", name)
             calls[i] = name, calls[i][1]
-        mod = tvm.IRModule({**functions, "main": _caller(arguments, calls)["main"]})
         with _module_file(folder) as library:
-            self.target.write_library(mod, library)
+            self.target.write_library(tvm.IRModule(functions), _caller(arguments, calls), library)
             return _described(self.target, key, library, tuple(arguments), constants)
 
     def _plan(self, kernels: list[Kernel]) -> tuple[list[Argument], dict[str, np.ndarray], list[Any], list[Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,15 +162,23 @@ class Target(ABC):
         executable.export_library(str(Path(folder) / self.library), fcompile=fcompile)
         return self.library
 
-    def write_library(self, mod: tvm.IRModule, path: Path) -> None:
-        """Compile TIR functions, each with a ``global_symbol``, for host and device, and write them as one library."""
-        with tvm.transform.PassContext(opt_level=3):
-            built = tvm.tirx.build(mod, target=self.tvm_target(), pipeline="s_tir")
+    def write_library(self, kernels: tvm.IRModule, caller: tvm.IRModule, path: Path) -> None:
+        """Compile kernels for host and device, and host functions that call them by their symbols, to one library.
 
-        def fcompile(output: str, objects: list[str], **_: Any) -> None:
-            self.link(Path(output), [Path(o) for o in objects])
+        All have a ``global_symbol``. The callers are compiled apart: LLVM takes the declaration of a function beside
+        its definition for another function.
+        """
+        target = self.tvm_target()
+        with tempfile.TemporaryDirectory(prefix="sr-tvm-caller-") as scratch:
+            calling = Path(scratch) / "caller.o"
+            with tvm.transform.PassContext(opt_level=3):
+                built = tvm.tirx.build(kernels, target=target, pipeline="s_tir")
+                tvm.tirx.build(caller, target=target, pipeline="s_tir").write_to_file(str(calling))
 
-        built.export_library(str(path), fcompile=fcompile)
+            def fcompile(output: str, objects: list[str], **_: Any) -> None:
+                self.link(Path(output), [*(Path(o) for o in objects), calling])
+
+            built.export_library(str(path), fcompile=fcompile)
 
     def object(self, mod: tvm.IRModule, path: Path) -> None:
         """Compile TIR functions, the public ones with a ``global_symbol``, to an object file for :meth:`link`."""

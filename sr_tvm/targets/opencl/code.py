@@ -38,12 +38,11 @@ class GpuBuilder(Builder):
 
     # Memory of a work-item and of a work-group
 
-    def vectors(self, name: str, count: int, scope: str = "local", several: int = 1) -> tirx.Var:
-        """Allocate ``count`` vectors, or groups of ``several`` that are read at a time.
-
-        Each index into "local" ones is a constant, so that they are registers.
-        """
-        made = tirx.decl_buffer((count,), f"{self.dtype}x{LANES * several}", name=self._name(name), scope=scope)
+    def vectors(self, name: str, count: int, scope: str = "local", lanes: int = LANES) -> tirx.Var:
+        """Allocate ``count`` vectors; each index into "local" ones is a constant, so that they are registers."""
+        made = tirx.decl_buffer(
+            (count,), self.dtype if lanes == 1 else f"{self.dtype}x{lanes}", name=self._name(name), scope=scope
+        )
         self.add(tirx.AllocBuffer(made))
         return made
 
@@ -100,13 +99,19 @@ class GpuBuilder(Builder):
         """Take one vector of several."""
         return tirx.Shuffle([vectors], list(range(which * LANES, (which + 1) * LANES)))
 
-    def spread(self, scalar: Expr) -> Expr:
-        """Put a number into all four lanes."""
-        return tirx.Broadcast(scalar, LANES)
+    def spread(self, scalar: Expr, lanes: int = LANES) -> Expr:
+        """Put a number into all lanes."""
+        return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
 
     def gather(self, scalars: Sequence[Expr]) -> Expr:
         """Make a vector of as many numbers."""
-        return tirx.Shuffle(list(scalars), list(range(len(scalars))))
+        return scalars[0] if len(scalars) == 1 else tirx.Shuffle(list(scalars), list(range(len(scalars))))
+
+    def narrowed(self, vector: Expr, lanes: int) -> Expr:
+        """Take the first ``lanes`` numbers of a vector."""
+        if vector.ty.dtype.lanes == lanes:
+            return vector
+        return tirx.Shuffle([vector], list(range(lanes)))
 
     def _index(self, value: Expr) -> Expr:
         return self.integer(value) if isinstance(value, int) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from sr_tvm.regions.region import Region
@@ -9,6 +10,7 @@ from sr_tvm.targets.opencl.decisions import StageDecisions
 from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Step, Sum, plan_steps
 
+SEEN = 1.3  # vectors that a pixel beside the work-item's takes, with its address
 WEIGHT, PIXEL, OVERHEAD = 1.05, 5.0, 60.0  # issue slots to load a vector of weights, or a pixel; of a work-item besides
 
 
@@ -23,17 +25,20 @@ def registers(region: Region, narrow: int, pixels: int, splits: int) -> int:
     for i, step in enumerate(steps):
         for name in _reads(step):
             last[name] = i
-    most = 0
+    most = 0.0
     for i, step in enumerate(steps):
-        live = sum(groups(region.by_name[s.value].channels) for s in steps[: i + 1] if last[s.value] >= i)
-        beside = 0
+        # What is added and not needed again becomes the sum.
+        merged = set(step.centers) - _factors(step) if isinstance(step, Sum) else set()
+        alive = [s.value for s in steps[: i + 1] if last[s.value] > i or (last[s.value] == i and s.value not in merged)]
+        live = sum(groups(region.by_name[name].channels) for name in {*alive, step.value})
+        beside = 0.0
         for product in step.convs if isinstance(step, Sum) else ():
             if product.hidden is not None:
                 beside = max(beside, pixels)
             elif not product.registers:
-                beside = max(beside, pixels + product.conv.weight.shape[3] - 1)
-        most = max(most, live * pixels // splits + beside)
-    return most
+                beside = max(beside, 1 + SEEN * (pixels + product.conv.weight.shape[3] - 1))
+        most = max(most, live * pixels / splits + beside)
+    return math.ceil(most)
 
 
 def idle(decided: StageDecisions, height: int, width: int) -> float:
@@ -74,14 +79,19 @@ def best(
     return min(candidates, key=rank)
 
 
-def _reads(step: Step) -> tuple[str, ...]:
+def _reads(step: Step) -> set[str]:
     match step:
         case Apply() | Join():
-            return step.node.inputs
+            return set(step.node.inputs)
         case Sum():
-            found = step.centers
-            for product in step.convs:
-                if product.registers:
-                    found += (product.hidden.expand if product.hidden else product.conv).inputs
-            return found
-    return ()
+            return {*step.centers, *_factors(step)}
+    return set()
+
+
+def _factors(step: Sum) -> set[str]:
+    """The values in registers that a sum's convolutions multiply."""
+    found: set[str] = set()
+    for product in step.convs:
+        if product.registers:
+            found.update((product.hidden.expand if product.hidden else product.conv).inputs)
+    return found

@@ -50,14 +50,12 @@ def called_kernels(mod: tvm.IRModule, passes: Sequence[tvm.ir.transform.Pass]) -
 
 
 def save_each(mod: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
-    """Write the kernels of a module of TIR functions, all but ``main``, each as a program of its own, in their order.
+    """Write the kernels of a module of TIR functions, each as a program of its own, in their order.
 
     Functions of equal code give equal programs, whatever their names: most stages of a candidate were compiled before.
     """
     programs = []
-    for var, function in mod.functions_items():
-        if var.name_hint == "main":
-            continue
+    for _, function in mod.functions_items():
         text = tvm.ir.save_json(tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")}))
         name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:16]
         alone = tvm.IRModule({name: function.with_attr("global_symbol", name)})

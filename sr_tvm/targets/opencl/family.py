@@ -108,10 +108,10 @@ class OpenCl(Target):
         with Mended(mod):
             return super().compile(mod)
 
-    def write_library(self, mod: tvm.IRModule, path: Path) -> None:
-        with Mended(mod):
-            super().write_library(mod, path)
-        device_code.save_each(mod, self.tvm_target(), programs_of(path))
+    def write_library(self, kernels: tvm.IRModule, caller: tvm.IRModule, path: Path) -> None:
+        with Mended(kernels):
+            super().write_library(kernels, caller, path)
+        device_code.save_each(kernels, self.tvm_target(), programs_of(path))
 
     def build(self, mod: tvm.IRModule, folder: Path) -> str:
         library = super().build(mod, folder)

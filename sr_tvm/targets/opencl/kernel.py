@@ -52,7 +52,7 @@ class StageKernel:
         self.steps = plan_steps(region, narrow)
         self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}
         self.results = [(r, Memory(self.b, values[r.value, r.shuffle], *size)) for r in region.results]
-        self.registers: dict[str, tirx.Var] = {}
+        self.registers: dict[str, Held] = {}
         self.blocks: dict[tuple[str, int], Block] = {}  # by convolution and number of its input
         for step in self.steps:
             for product in step.convs if isinstance(step, Sum) else ():
@@ -159,8 +159,8 @@ class StageKernel:
             last = b.integer(self.width - self.pixels), b.integer(self.height - 1)
             self.x = b.bind("x", self.first if self.even[0] else tirx.min(self.first, last[0]))
             self.y = b.bind("y", self.row if self.even[1] else tirx.min(self.row, last[1]))
-            size = max((phase.size for phase in self.phases), default=0)
-            self.shared = b.vectors("shared", size // self.decided.load, "shared", self.decided.load) if size else None
+            size, several = max((phase.size for phase in self.phases), default=0), self.decided.load
+            self.shared = b.vectors("shared", size // several, "shared", LANES * several) if size else None
             self._body()
         buffers += [memory.buffer for _, memory in self.results]
         return Kernel(
@@ -188,16 +188,12 @@ class StageKernel:
                 if result.value == step.value:
                     self._store(memory, result.shuffle, self.registers[step.value])
 
-    def _at(self, group: int, pixel: int) -> int:
-        return group * self.pixels + pixel
-
     def _make(self, name: str, channels: int, value: Callable[[int, int], Expr]) -> None:
         """Fill the registers of a value, by group of channels and pixel."""
-        count = self.groups(channels)
-        made = self.b.vectors(name, count * self.pixels)
-        for group in range(count):
+        made = Held(self.b, name, channels // self.splits, self.pixels)
+        for group in range(made.groups):
             for pixel in range(self.pixels):
-                self.b.put(made, self._at(group, pixel), value(group, pixel))
+                made.put(group, pixel, value(group, pixel))
         self.registers[name] = made
 
     def _whole(self, group: int, channels: int) -> Expr:
@@ -218,36 +214,30 @@ class StageKernel:
             ]
             for group in range(self.groups(channels))
         }
-        at = self._at
-        self._make(
-            node.name,
-            channels,
-            lambda g, p: arithmetic(self.b, node.function, self.b.get(source, at(g, p)), rows[g]),
-        )
+        self._make(node.name, channels, lambda g, p: arithmetic(self.b, node.function, source.get(g, p), rows[g]))
 
     def _join(self, step: Join) -> None:
         parts = [(name, c) for name in step.node.inputs for c in range(self.region.by_name[name].channels)]
 
         def value(group: int, pixel: int) -> Expr:
-            scalars = [self._scalar(name, c, pixel) for name, c in parts[group * LANES : (group + 1) * LANES]]
-            return self.b.gather(scalars + [self.b.real(0)] * (LANES - len(scalars)))
+            return self.b.gather(
+                [self.registers[name].scalar(c, pixel) for name, c in parts[group * LANES : (group + 1) * LANES]]
+            )
 
         self._make(step.value, step.node.channels, value)
-
-    def _scalar(self, name: str, channel: int, pixel: int) -> Expr:
-        group, lane = divmod(channel, LANES)
-        return self.b.lane(self.b.get(self.registers[name], self._at(group, pixel)), lane)
 
     def _sum(self, step: Sum) -> None:
         b = self.b
         biased = (step.value, -1) in self.parameters
 
         def start(group: int, pixel: int) -> Expr:
-            terms = [b.get(self.registers[name], self._at(group, pixel)) for name in step.centers]
+            terms = [self.registers[name].get(group, pixel) for name in step.centers]
+            lanes = min(LANES, step.channels // self.splits - group * LANES)
             if biased:
-                terms.append(self._parameter(step.value, -1, self._whole(group, step.channels)))
+                bias = self._parameter(step.value, -1, self._whole(group, step.channels))
+                terms.append(b.narrowed(bias, lanes))
             if not terms:
-                return b.splat(0.0)
+                return b.spread(b.real(0), lanes)
             total = terms[0]
             for term in terms[1:]:
                 total = total + term
@@ -265,26 +255,26 @@ class StageKernel:
 
     # Convolutions
 
-    def _add(self, made: tirx.Var, group: int, weight: Expr, factors: Sequence[Expr]) -> None:
+    def _add(self, made: Held, group: int, weight: Expr, factors: Sequence[Expr]) -> None:
         """Add a weight times a number of each pixel."""
-        weight = self.b.bind("w", weight)
+        lanes = made.lanes(group)
+        weight = self.b.bind("w", self.b.narrowed(weight, lanes))
         for pixel, factor in enumerate(factors):
-            at = self._at(group, pixel)
-            self.b.put(made, at, weight * self.b.spread(factor) + self.b.get(made, at))
+            made.put(group, pixel, weight * self.b.spread(factor, lanes) + made.get(group, pixel))
 
-    def _from_registers(self, made: tirx.Var, conv: Conv) -> None:
+    def _from_registers(self, made: Held, conv: Conv) -> None:
         outputs = self.groups(conv.channels)
         for i, name in enumerate(conv.inputs):
 
             def turn(_: Expr, fetch: Fetch, name: str = name) -> None:
                 for c in range(self.region.by_name[name].channels):
-                    factors = [self._scalar(name, c, pixel) for pixel in range(self.pixels)]
+                    factors = [self.registers[name].scalar(c, pixel) for pixel in range(self.pixels)]
                     for group in range(outputs):
                         self._add(made, group, fetch(c * outputs + group), factors)
 
             self._turns(self.blocks[conv.name, i], turn)
 
-    def _hidden(self, made: tirx.Var, product: Product) -> None:
+    def _hidden(self, made: Held, product: Product) -> None:
         assert product.hidden is not None
         b, expand, outputs = self.b, product.hidden.expand, self.groups(product.conv.channels)
         arithmetics = product.hidden.arithmetic
@@ -292,7 +282,7 @@ class StageKernel:
         pixels = range(self.pixels)
 
         def turn(_: Expr, fetch: Fetch) -> None:
-            hidden = b.vectors("hidden", self.pixels)
+            hidden = Held(b, "hidden", LANES, self.pixels)
             bias, used = b.bind("w", fetch(0)), 1
             rows = []
             for node in arithmetics:
@@ -300,21 +290,21 @@ class StageKernel:
                 rows.append([b.bind("p", fetch(used + i)) for i in range(count)])
                 used += count
             for pixel in pixels:
-                b.put(hidden, pixel, bias)
+                hidden.put(0, pixel, bias)
             for name, c in inputs:
-                self._add(hidden, 0, fetch(used), [self._scalar(name, c, pixel) for pixel in pixels])
+                self._add(hidden, 0, fetch(used), [self.registers[name].scalar(c, pixel) for pixel in pixels])
                 used += 1
             for node, row in zip(arithmetics, rows, strict=True):
                 for pixel in pixels:
-                    b.put(hidden, pixel, arithmetic(b, node.function, b.get(hidden, pixel), row))
+                    hidden.put(0, pixel, arithmetic(b, node.function, hidden.get(0, pixel), row))
             for lane in range(LANES):
-                factors = [b.lane(b.get(hidden, pixel), lane) for pixel in pixels]
+                factors = [hidden.scalar(lane, pixel) for pixel in pixels]
                 for group in range(outputs):
                     self._add(made, group, fetch(used + lane * outputs + group), factors)
 
         self._turns(self.blocks[product.conv.name, 0], turn)
 
-    def _from_memory(self, made: tirx.Var, conv: Conv) -> None:
+    def _from_memory(self, made: Held, conv: Conv) -> None:
         b, (tall, wide) = self.b, conv.weight.shape[2:]
         outputs = self.groups(conv.channels)
         for i, name in enumerate(conv.inputs):
@@ -408,18 +398,17 @@ class StageKernel:
 
     # Results
 
-    def _store(self, memory: Memory, shuffle: int, made: tirx.Var) -> None:
+    def _store(self, memory: Memory, shuffle: int, made: Held) -> None:
         b, channels = self.b, memory.value.channels * shuffle**2
-        count = self.groups(channels)
+        count = made.groups
         if not memory.planar:
             for pixel in range(self.pixels):
                 with self._inside(pixel):
                     for group in range(count):
-                        vector = b.get(made, self._at(group, pixel))
-                        left = channels - group * LANES
-                        if self.splits == 1 and left < LANES:  # what pads the last group is never computed
-                            vector = b.bind("v", vector)
-                            vector = b.gather([b.lane(vector, i) if i < left else b.real(0) for i in range(LANES)])
+                        vector, lanes = made.get(group, pixel), made.lanes(group)
+                        if lanes < LANES:
+                            scalars = [b.lane(vector, i) if lanes > 1 else vector for i in range(lanes)]
+                            vector = b.gather([*scalars, *[b.real(0)] * (LANES - lanes)])
                         memory.write(self.image, self._whole(group, channels), self.y, self.x + pixel, vector)
             return
         for pixel in range(self.pixels):
@@ -427,7 +416,7 @@ class StageKernel:
                 for c in range(count * LANES if self.splits > 1 else channels):
                     channel = self._whole(c // LANES, channels) * LANES + c % LANES
                     plane, dy, dx = channel // shuffle**2, channel // shuffle % shuffle, channel % shuffle
-                    scalar = b.lane(b.get(made, self._at(c // LANES, pixel)), c % LANES)
+                    scalar = made.scalar(c, pixel)
                     at = self.y * shuffle + dy, (self.x + pixel) * shuffle + dx
                     b.write_scalar(memory.buffer, scalar, self.image, plane, *at)
 
@@ -444,6 +433,37 @@ class StageKernel:
             return
         with self.b.when(conditions[0] if len(conditions) == 1 else tirx.And(*conditions)):
             yield
+
+
+class Held:
+    """A value of a work-item's pixels in registers: vectors by group of channels and pixel.
+
+    The last group is as narrow as its channels: what would pad it is not computed.
+    """
+
+    def __init__(self, b: GpuBuilder, name: str, channels: int, pixels: int) -> None:
+        self.b, self.channels, self.pixels = b, channels, pixels
+        self.groups, self.full = -(-channels // LANES), channels // LANES
+        self.vectors = b.vectors(name, self.full * pixels) if self.full else None
+        self.rest = b.vectors(name, pixels, lanes=channels % LANES) if channels % LANES else None
+
+    def lanes(self, group: int) -> int:
+        return min(LANES, self.channels - group * LANES)
+
+    def get(self, group: int, pixel: int) -> Expr:
+        return self.b.get(*self._place(group, pixel))
+
+    def put(self, group: int, pixel: int, value: Expr) -> None:
+        """Write a vector, of which the first numbers are kept."""
+        self.b.put(*self._place(group, pixel), self.b.narrowed(value, self.lanes(group)))
+
+    def scalar(self, channel: int, pixel: int) -> Expr:
+        group, lane = divmod(channel, LANES)
+        vector = self.get(group, pixel)
+        return vector if self.lanes(group) == 1 else self.b.lane(vector, lane)
+
+    def _place(self, group: int, pixel: int) -> tuple[tirx.Var, int]:
+        return (self.vectors, group * self.pixels + pixel) if group < self.full else (self.rest, pixel)
 
 
 class Fetch:
@@ -526,7 +546,9 @@ class View:
 
 def arithmetic(b: GpuBuilder, function: str, x: Expr, parameters: Sequence[Expr]) -> Expr:
     """Do the arithmetic of a :class:`~sr_tvm.regions.region.Pointwise`, on a vector or on a number."""
-    zero = b.splat(0.0) if x.ty.dtype.lanes > 1 else b.real(0)
+    lanes = x.ty.dtype.lanes
+    zero = b.spread(b.real(0), lanes)
+    parameters = [b.narrowed(p, lanes) for p in parameters]
     match function:
         case "relu":
             return tirx.max(x, zero)
