@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm import files
-from sr_tvm.architecture import SCHEMA, VERSION, Architecture
+from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 
 
@@ -55,8 +55,8 @@ def network(model: Path, size: tuple[int, int]) -> Network:
             macs += pixels * math.prod(weight)
     numbers = sum(map(math.prod, constants.values()))
     floor = None
-    if (about := model.with_suffix(".json")).is_file():
-        shape = Architecture.from_json(files.read_json(about, SCHEMA, VERSION))
+    if found := next((p.value for p in proto.metadata_props if p.key == "sr_tvm.architecture"), None):
+        shape = Architecture.from_json(json.loads(found))
         pixels = size[0] * size[1]
         floor = 3 * pixels * (1 + shape.scale**2) + numbers + 2 * len(shape.blocks) * shape.channels * pixels
     return Network(macs, numbers, floor)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import cell, common, opencl_builds, opencl_counts, opencl_mnn, opencl_rows, options
+from benchmarks import cell, common, models, opencl_builds, opencl_counts, opencl_mnn, opencl_rows, options
 from benchmarks.onnx_facts import network
 from benchmarks.opencl_builds import GPUS, STOCK, TUNED, UNTUNED, Built, Variant
 from benchmarks.opencl_summary import CODE, GOALS, INFINITE, MAIN, PEER, RUN, summarize, value_of
@@ -37,6 +38,9 @@ MODELS = {path.stem: path for path in sorted((ROOT / "models").glob("wdsr_*.onnx
 CODE_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
 RUN_VARIANTS = CODE_VARIANTS
 FP16 = Variant(TUNED, "mali", FLOAT16), Variant(UNTUNED, "mali", FLOAT16)  # of the main network
+# Of the paper's, beside the WDSRs; not in the summary.
+VGG, VGG_SIZE = "vgg16", (224, 224)
+VGG_VARIANTS = tuple(Variant(UNTUNED, target) for target in GPUS)
 METHOD = {
     "useful_macs": "multiply-accumulates of the ONNX graph as direct convolutions: no padding, nothing computed twice",
     "slots": "issue slots of all launched work-items of all kernels, repeats, waiting, copies and idle work-items at "
@@ -78,29 +82,21 @@ class Bench:
         common.write_result(value, self.path)
         return value
 
-    def code(self, size: tuple[int, int], recording: opencl_counts.Recording, share: float, seed: int) -> None:
+    def code(
+        self, size: tuple[int, int], recording: opencl_counts.Recording, share: float, seed: int, vgg: bool
+    ) -> None:
         """Rows of machine code and traffic of all networks."""
         mesa = system.mesa_version()
         builds: list[tuple[dict[str, Any], Built, int]] = []
         with tempfile.TemporaryDirectory(prefix="sr-tvm-opencl-") as place:
             for name in self.names:
-                asked = network(MODELS[name], size)
-                untuned: dict[tuple[str, str], Built] = {}
-                for variant in (*CODE_VARIANTS, *(FP16 if name == MAIN else ())):
-                    self.note(f"{name}: compiling {variant.name}")
-                    row = opencl_rows.code_row(name, variant, size)
-                    self.rows.append(row)
-                    try:
-                        # A build that no record fits is the one without records.
-                        built = untuned.pop((variant.target, variant.dtype), None) or opencl_builds.build(
-                            MODELS[name], variant, size, Path(place) / f"{name}-{variant.name}"
-                        )
-                        if variant.how == TUNED and not built.tuned:
-                            untuned[variant.target, variant.dtype] = built
-                        opencl_rows.fill_traffic(row, built, asked)
-                        builds.append((row, built, asked.macs))
-                    except SrTvmError as error:
-                        row["error"] = str(error)
+                variants = (*CODE_VARIANTS, *(FP16 if name == MAIN else ()))
+                builds += self._built(name, MODELS[name], variants, size, Path(place))
+            if vgg:
+                self.note(f"{VGG}: exporting")
+                models.prepare(VGG, Path(place) / VGG, size)
+                found = self._built(VGG, Path(place) / VGG / "model.onnx", VGG_VARIANTS, VGG_SIZE, Path(place))
+                builds += found
         used: set[str] = set()
         for gpu in GPUS.values():
             here = [(row, built, macs) for row, built, macs in builds if row["gpu"] == gpu]
@@ -116,12 +112,37 @@ class Bench:
             for row, built, macs in here:
                 try:
                     found = opencl_counts.network_count(built.code, gpu, mesa, macs, recording, errors)
-                    opencl_rows.fill_counts(row, found, size[0] * size[1])
+                    height, width = map(int, row["input"].split("x"))
+                    opencl_rows.fill_counts(row, found, height * width)
                 except SrTvmError as error:
                     row["error"] = str(error)
             self.write()
         if self.how["record"]:
             recording.save(recording.about, used)
+
+    def _built(
+        self, name: str, model: Path, variants: Sequence[Variant], size: tuple[int, int], place: Path
+    ) -> list[tuple[dict[str, Any], Built, int]]:
+        """Rows of a network with its kernels and what they move, its builds and its multiply-accumulates."""
+        found: list[tuple[dict[str, Any], Built, int]] = []
+        asked = network(model, size)
+        untuned: dict[tuple[str, str], Built] = {}
+        for variant in variants:
+            self.note(f"{name}: compiling {variant.name}")
+            row = opencl_rows.code_row(name, variant, size)
+            self.rows.append(row)
+            try:
+                # A build that no record fits is the one without records.
+                built = untuned.pop((variant.target, variant.dtype), None) or opencl_builds.build(
+                    model, variant, size, place / f"{name}-{variant.name}"
+                )
+                if variant.how == TUNED and not built.tuned:
+                    untuned[variant.target, variant.dtype] = built
+                opencl_rows.fill_traffic(row, built, asked)
+                found.append((row, built, asked.macs))
+            except SrTvmError as error:
+                row["error"] = str(error)
+        return found
 
     def loss(self, data: Path | None, size: tuple[int, int]) -> None:
         """Note in the rows in float16 what that costs, in dB on Set5, or on photographs where that is not here."""
@@ -190,11 +211,12 @@ class Bench:
               help=f"Has {SET5}, for what float16 costs.")  # fmt: skip
 @click.option("--mnn", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A clone of MNN, whose "
               "kernels are then counted, too.")  # fmt: skip
+@click.option("--vgg", is_flag=True, help="Count VGG-16 as well, as a run of all networks does.")
 @click.option("--record", is_flag=True, help=f"Rewrite {RECORDING.name} with the kernels of this run.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/opencl.json.")
 def main(
     names: list[str], quick: bool, parts: list[str], size: tuple[int, int], run_size: tuple[int, int], rounds: int,
-    budget: float, threads: int, seed: int, again: float, data: Path | None, mnn: Path | None, record: bool,
+    budget: float, threads: int, seed: int, again: float, data: Path | None, mnn: Path | None, vgg: bool, record: bool,
     output: Path | None,
 ) -> None:  # fmt: skip
     """Count, run and compare kernels for phone GPUs, and rewrite benchmarks/results/opencl.json.
@@ -226,7 +248,7 @@ def main(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bench = Bench(path, names, how, progress)
         if CODE in parts:
-            bench.code(size, recording, again, seed)
+            bench.code(size, recording, again, seed, vgg or whole)
             bench.loss(data, size)
         if mnn:
             bench.mnn(mnn, size)
