@@ -79,4 +79,4 @@ def test_phones_compilers_take_it(name: str, gpu: str) -> None:
     mod = module_of(kernels)
     with Mended(mod):
         counts = count_module(mod, target.tvm_target(), gpu)
-    assert [count.problem for count in counts] == [""] * len(kernels)
+    assert len(counts) == len(kernels) and all(count.kinds["mac"] > 0 for count in counts)
