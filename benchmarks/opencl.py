@@ -153,19 +153,19 @@ class Bench:
 
         rows = [row for row in self.rows if row["part"] == CODE and row["dtype"] == FLOAT16 and "error" not in row]
         set5 = data / SET5 if data and (data / SET5).is_dir() else None
-        found: dict[str, str] = {}
+        found: dict[tuple[str, str], dict[str, Any]] = {}
         for row in rows:
-            self.note(f"{row['model']}: {row['target']}'s float16 against float32")
-            key = f"{row['model']} {row['target']}"
-            try:
-                if key not in found:
+            key = row["model"], row["target"]
+            if key not in found:
+                self.note(f"{row['model']}: {row['target']}'s float16 against float32")
+                try:
                     made = compare(MODELS[row["model"]], registry.get(row["target"]), {"x": (1, 3, *size)}, set5)
-                    found[key] = str(made)
+                    found[key] = {"loss": str(made)}
                     if made and set5:
-                        row["psnr_set5"] = round(made.psnr_y, 2)
-                row["loss"] = found[key]
-            except SrTvmError as error:
-                row["loss"] = str(error)
+                        found[key]["psnr_set5"] = round(made.psnr_y, 2)
+                except SrTvmError as error:
+                    found[key] = {"loss": str(error)}
+            row |= found[key]
         self.write()
 
     def mnn(self, checkout: Path, size: tuple[int, int]) -> None:

@@ -93,6 +93,23 @@ def test_a_row_that_failed_or_is_missing_counts_nothing(break_it: str) -> None:
     assert found["mali"]["slots_vs_stock"] == 20
 
 
+def test_what_float16_costs_is_noted_in_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary takes the untuned row where no record fits, whichever was compared first."""
+    from rich.progress import Progress
+
+    from sr_tvm.evaluation import float16
+
+    made = float16.Comparison(62.456, 61.8, 5, "Set5", True)
+    monkeypatch.setattr(float16, "compare", lambda *_: made)
+    (tmp_path / "data" / opencl.SET5).mkdir(parents=True)
+    bench = opencl.Bench(tmp_path / "out.json", [MAIN], {}, Progress(disable=True))
+    bench.rows = [code(MAIN, how, "mali", 50, dtype="float16") for how in (TUNED, UNTUNED)]
+    bench.loss(tmp_path / "data", (360, 640))
+    assert [row["psnr_set5"] for row in bench.rows] == [62.46, 62.46]
+    assert summarize(bench.rows, [MAIN])["mali"]["fp16_psnr_set5"] == 62.46
+    assert (tmp_path / "out.json").is_file()
+
+
 def test_mnn_is_compared_where_it_was_counted() -> None:
     peer = {"part": "peer", "model": MAIN, "variant": "mnn", "gpu": "mali-g57", "slots": 250, "mac_per_slot": 0.24}
     found = summarize([*everything(), peer], [MAIN])
