@@ -40,6 +40,13 @@ class ChildRunner(Runner):
         return default_clock(self.threads)
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What its child processes have in their environment besides ours."""
+        count = str(self.threads)
+        # Bound to cores, two of them would share core 0 (docs/devices.md).
+        return {"TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "TVM_BIND_THREADS": "0"}
+
+    @property
     def where(self) -> str:
         """What begins a message about a call that went wrong; "" for this machine."""
         return ""
@@ -61,7 +68,7 @@ class ChildRunner(Runner):
     def open(self, hold: float = 0.0) -> ChildSession:
         self.wait_until_free()
         lease = max(hold, self.deadline)
-        session = ChildSession(self, self._child(), lease if self.leases else math.inf)
+        session = self.session(self._child(), lease if self.leases else math.inf)
         try:
             session.ask("open", place=self.place(lease))
         except BaseException:
@@ -70,16 +77,16 @@ class ChildRunner(Runner):
         self.opened += 1
         return session
 
+    def session(self, child: Child, lease: float) -> ChildSession:
+        return ChildSession(self, child, lease)
+
     def _child(self) -> Child:
         while self._idle:
             child = self._idle.pop()
             if child.alive:
                 return child
             child.kill()
-        count = str(self.threads)
-        # Bound to cores, two of them would share core 0 (docs/devices.md).
-        pool = {"TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "TVM_BIND_THREADS": "0"}
-        return Child(MODULE, self.what, pool)
+        return Child(MODULE, self.what, self.environment)
 
     def done_with(self, child: Child) -> None:
         """Take back a child process that is in order."""

@@ -14,8 +14,10 @@ from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.records.module import Module
 from sr_tvm.runners import elf, threads
 from sr_tvm.runners.base import Runner, Session, default_clock, module_of
+from sr_tvm.runners.buffers import check_buffers
 from sr_tvm.runners.place import LocalPlace
 from sr_tvm.runners.station import Station
+from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets import registry
 
 # What TVM raises when a library can't be loaded or run.
@@ -105,4 +107,6 @@ def check_runs_here(artifact: Artifact) -> Module:
     why = registry.get(artifact.target).why_not_here(artifact.tvm_target)
     if why is not None:
         raise SrTvmError(f"{artifact.folder}: {why}")
+    if module.device == backend.KIND:
+        check_buffers(artifact, backend.find().devices[0])
     return module

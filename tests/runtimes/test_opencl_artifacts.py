@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import re
 
 import numpy as np
 import onnxruntime
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import Artifact
+from sr_tvm.build.compiler import compile_model
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners.local import LocalRunner
+from sr_tvm.targets import registry
 
 HOST = {"x86_64": "x86", "aarch64": "arm"}.get(platform.machine(), "none")
 SHAPE = (1, 3, 12, 16)
@@ -36,7 +39,7 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def artifacts(model, tmp_path_factory):
+def artifacts(opencl, model, tmp_path_factory):
     from sr_tvm.cli.compile import command
 
     made = {}
@@ -46,6 +49,9 @@ def artifacts(model, tmp_path_factory):
         assert done.exit_code == 0, done.output
         assert ("next: sr-tvm bench" in done.output) == (host == HOST)
         made[target, host] = Artifact.load(out)
+    # With the decisions of a phone: images between kernels.
+    phone = registry.get("adreno").stand_in()
+    made["images"] = compile_model(model, phone, tmp_path_factory.mktemp("artifacts") / "images")
     return made
 
 
@@ -157,3 +163,35 @@ def test_a_device_lost_in_a_run_is_one_line(python, driver, artifacts):
     lines = done.stdout.splitlines()
     assert len(lines) == 2 and done.returncode == 0, done.stdout + done.stderr
     assert all(" CL_OUT_OF_RESOURCES (-5); the device was lost" in line and "SrTvmError" in line for line in lines)
+
+
+def test_a_picture_that_no_buffer_holds_is_refused_before_it_runs(opencl, artifacts, expected, monkeypatch):
+    from sr_tvm.runtimes.opencl import backend
+
+    found = backend.find()
+    small = dataclasses.replace(found.devices[0], max_buffer_bytes=8000)
+    monkeypatch.setattr(backend, "find", lambda: dataclasses.replace(found, devices=(small,)))
+    with pytest.raises(SrTvmError, match="output 'y' of 1x3x24x32 takes 0 MB, and a buffer of opencl:0 .* in tiles"):
+        LocalRunner().run(artifacts["mali", HOST], [expected[0]])
+
+
+def test_images_that_the_device_does_not_hold(python, driver, artifacts, expected):
+    """Of a phone's artifact, when they are allocated; the message says what to do."""
+    narrow = """
+    extern "C" int clGetDeviceInfo(void* device, unsigned what, size_t size, void* value, size_t* needed) {
+      int code = real(clGetDeviceInfo, "clGetDeviceInfo")(device, what, size, value, needed);
+      if (what == 0x1011 && value) *static_cast<size_t*>(value) = 8;
+      return code;
+    }
+    """
+    code = (
+        "import numpy as np\n"
+        "from sr_tvm.artifact import Artifact\n"
+        "from sr_tvm.runners.local import LocalRunner\n"
+        "try:\n"
+        f"    LocalRunner().run(Artifact.load({str(artifacts['images'].folder)!r}), [np.zeros({SHAPE}, 'float32')])\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    done = python(code, SR_TVM_OPENCL=driver(narrow))
+    assert re.match(r"SrTvmError .*an image of 16x12 pixels .* has at most 8x.* in tiles", done.stdout), done

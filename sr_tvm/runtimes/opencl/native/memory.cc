@@ -26,6 +26,8 @@ std::string Megabytes(size_t bytes) { return std::to_string((bytes + (1 << 20) -
 
 const size_t kOrigin[3] = {0, 0, 0};
 
+constexpr const char* kSmaller = "compile it for a smaller picture, and give it large ones in tiles";
+
 // An image is copied as a whole.
 void CheckWhole(const Memory& memory, size_t offset, size_t bytes) {
   if (!memory.image || (offset == 0 && bytes == memory.bytes)) return;
@@ -195,7 +197,7 @@ Memory* Device::NewBuffer(tvm::Device device, size_t bytes) {
   Unit& unit = Units::Get().At(device.device_id);
   if (unit.max_buffer_bytes && bytes > unit.max_buffer_bytes) {
     TVM_FFI_THROW(RuntimeError) << "OpenCL: a buffer of " << Megabytes(bytes) << " is wanted; " << unit.Title()
-                                << " allocates at most " << Megabytes(unit.max_buffer_bytes) << " at once";
+                                << " allocates at most " << Megabytes(unit.max_buffer_bytes) << " at once; " << kSmaller;
   }
   auto memory = std::make_unique<Memory>();
   memory->unit = &unit;
@@ -214,7 +216,7 @@ Memory* Device::NewImage(tvm::Device device, const size_t region[3], DLDataType 
   if (region[0] > unit.image_width || region[1] > unit.image_height || region[2] > unit.image_layers) {
     TVM_FFI_THROW(RuntimeError) << "OpenCL: " << what << " is wanted; " << unit.Title() << " has at most "
                                 << unit.image_width << "x" << unit.image_height << " and " << unit.image_layers
-                                << " layers";
+                                << " layers; " << kSmaller;
   }
   if (element.code != kDLFloat || (element.bits != 16 && element.bits != 32)) {
     TVM_FFI_THROW(ValueError) << "OpenCL: textures hold float16 or float32, not " << tvm::ffi::DLDataTypeToString(element);
