@@ -29,7 +29,6 @@ STOCK = "stock schedules only, so there is nothing to tune yet"
 @pytest.mark.parametrize(
     ("target", "needs"),
     [
-        ("adreno", f"{STOCK}; it will need an Android phone whose TVM RPC server has OpenCL"),
         ("hexagon", f"{STOCK}; it will need a Hexagon DSP or its simulator"),
         ("android-cpu", "is measured on a phone with a TVM RPC server: give --tracker HOST:PORT and --key"),
     ],
