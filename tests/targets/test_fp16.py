@@ -66,10 +66,9 @@ def test_without_it_the_manifest_does_not_speak_of_it(tiny_onnx: Path, tmp_path:
     assert artifact.fp16 is None and "fp16" not in json.loads((tmp_path / "out" / "artifact.json").read_text())
 
 
-@pytest.mark.parametrize("target", ["adreno", "hexagon"])
-def test_targets_without_streaming_kernels_refuse(target: str, tiny_onnx: Path, tmp_path: Path) -> None:
-    with pytest.raises(SrTvmError, match=f"target {target} has no kernels in float16; it computes in float32"):
-        compile_model(tiny_onnx, target, tmp_path / "out", options=HALF)
+def test_a_target_without_streaming_kernels_refuses(tiny_onnx: Path, tmp_path: Path) -> None:
+    with pytest.raises(SrTvmError, match="target hexagon has no kernels in float16; it computes in float32"):
+        compile_model(tiny_onnx, "hexagon", tmp_path / "out", options=HALF)
     assert not (tmp_path / "out").exists()
 
 
