@@ -35,8 +35,8 @@ NAME = "opencl"
 SET5 = "eval/Set5"
 RECORDING = common.RESULTS / "opencl_kernels.json"
 MODELS = {path.stem: path for path in sorted((ROOT / "models").glob("wdsr_*.onnx"))}
-CODE_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
-RUN_VARIANTS = CODE_VARIANTS
+RUN_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
+CODE_VARIANTS = (*(Variant(STOCK, target, generic=True) for target in GPUS), *RUN_VARIANTS)
 FP16 = Variant(TUNED, "mali", FLOAT16), Variant(UNTUNED, "mali", FLOAT16)  # of the main network
 # Of the paper's, beside the WDSRs; not in the summary.
 VGG, VGG_SIZE = "vgg16", (224, 224)
@@ -50,7 +50,8 @@ METHOD = {
     "published bandwidth (sr_tvm/isa/gpus.json); no caches, no latency, no heat: an estimate",
     "trust": "a row whose machine code does not multiply as often as the TIR, within 1 %, has an error",
     "stock": "the same pipeline without our lowering: TVM's FuseOps, dlight's default rules, buffers; the text of the "
-    "kernels gets the same corrections as ours",
+    "kernels gets the same corrections as ours. Twice for each GPU: as for a phone, and generic, as for a host that is "
+    "no phone's, since dlight takes its schedule for Adreno wherever the host is Android, for Mali too",
     "tuned": "by the shipped records; where there are none for a network, schedule says untuned, and it is that build",
     "peer": "MNN's buffer kernels for fp32 from a clone of its repository (--mnn); of each layer the kernel of the "
     "fewest slots; other arithmetic than the convolutions is left out, in its favour",
@@ -59,7 +60,8 @@ METHOD = {
     "runs": "wall time of a run with the device waited for, the input in its memory; each build in a process of its "
     "own; rounds over all, shuffled anew each round; median, and quartiles in ms_low and ms_high",
     "parity": f"ours: at most {cell.EXACT:g} of max(1, its peak) from PyTorch",
-    "vs_stock": "geometric means over the networks; of runs the faster stock build over the fastest of ours",
+    "vs_stock": "geometric means over the networks; of runs the faster stock build over the fastest of ours, "
+    "of slots the better of the two stock builds; slots_vs_stock_phone is against the phone's",
     "missing": f"a row that failed or is missing counts 0, or {INFINITE:g} where less is better",
     "goals": {key: f"{way} {goal:g}" for key, (way, goal) in GOALS.items()},
 }
@@ -151,19 +153,19 @@ class Bench:
 
         rows = [row for row in self.rows if row["part"] == CODE and row["dtype"] == FLOAT16 and "error" not in row]
         set5 = data / SET5 if data and (data / SET5).is_dir() else None
-        found: dict[str, str] = {}
+        found: dict[tuple[str, str], dict[str, Any]] = {}
         for row in rows:
-            self.note(f"{row['model']}: {row['target']}'s float16 against float32")
-            key = f"{row['model']} {row['target']}"
-            try:
-                if key not in found:
+            key = row["model"], row["target"]
+            if key not in found:
+                self.note(f"{row['model']}: {row['target']}'s float16 against float32")
+                try:
                     made = compare(MODELS[row["model"]], registry.get(row["target"]), {"x": (1, 3, *size)}, set5)
-                    found[key] = str(made)
+                    found[key] = {"loss": str(made)}
                     if made and set5:
-                        row["psnr_set5"] = round(made.psnr_y, 2)
-                row["loss"] = found[key]
-            except SrTvmError as error:
-                row["loss"] = str(error)
+                        found[key]["psnr_set5"] = round(made.psnr_y, 2)
+                except SrTvmError as error:
+                    found[key] = {"loss": str(error)}
+            row |= found[key]
         self.write()
 
     def mnn(self, checkout: Path, size: tuple[int, int]) -> None:

@@ -12,20 +12,29 @@ from sr_tvm.isa.device_code import DeviceCode
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 
 GPUS = {"adreno": "adreno-660", "mali": "mali-g57"}  # of each target, the one whose code is counted
+GENERIC, GENERIC_HOST = "mali", "x86"  # neither of which dlight looks for
 STOCK, UNTUNED, TUNED = "stock", "untuned", "tuned"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to compile a network: ``how`` is STOCK, UNTUNED or TUNED, ``target`` one of GPUS."""
+    """A way to compile a network.
+
+    Attributes:
+        how: STOCK, UNTUNED or TUNED.
+        target: one of GPUS; the code is counted for its GPU.
+        generic: stock as for a GPU that dlight has no case of its own for. It takes its schedule for Adreno phones
+            wherever the host is Android, for Mali too, and that is many times slower than what it does elsewhere.
+    """
 
     how: str
     target: str
     dtype: str = FLOAT32
+    generic: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.how}-{self.target}" + ("-fp16" if self.dtype == FLOAT16 else "")
+        return f"{self.how}-{self.target}" + "-generic" * self.generic + "-fp16" * (self.dtype == FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,8 @@ def build(
     from sr_tvm.targets import registry
 
     found: dict[str, Traffic] = {}
-    target = registry.get(variant.target)
+    target = registry.get(GENERIC if variant.generic else variant.target)
+    host = host or (GENERIC_HOST if variant.generic else None)
     if variant.dtype != FLOAT32:
         target = target.computing_in(variant.dtype)
     target = _read(target if host is None else target.hosted_by(host), variant.how == STOCK, library, found)

@@ -28,7 +28,12 @@ Row = dict[str, Any]
 def code_row(model: str, variant: Variant, size: tuple[int, int]) -> Row:
     """A row of machine code with nothing found yet."""
     row: Row = {"part": CODE, "model": model, "variant": variant.name, "how": variant.how, "target": variant.target}
-    row |= {"dtype": variant.dtype, "gpu": GPUS[variant.target], "input": f"{size[0]}x{size[1]}"}
+    row |= {
+        "generic": variant.generic,
+        "dtype": variant.dtype,
+        "gpu": GPUS[variant.target],
+        "input": f"{size[0]}x{size[1]}",
+    }
     keys = ("useful_macs", "slots", "mac_per_slot", "slots_per_pixel", "worst_kernel", "worst_mac_per_slot", "spills")
     keys += ("min_waves", "registers", "estimated_ms", "estimated_gmac_per_s", "kernels", "calls", "bytes", "floor")
     return row | dict.fromkeys((*keys, "traffic_vs_floor", "tuned_kernels"))

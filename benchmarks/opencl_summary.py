@@ -57,14 +57,16 @@ def summarize(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
             "mac_per_slot_worst": min(each("adreno", others, "mac_per_slot", 0.0), default=0.0),
             "min_waves": min(each("adreno", names, "min_waves", 0.0), default=0.0),
             "spills": sum(each("adreno", names, "spills", INFINITE)) if names else INFINITE,
-            "slots_vs_stock": _vs_stock(rows, names, "adreno", chosen),
+            "slots_vs_stock": _vs_stock(rows, names, "adreno", chosen, (False, True)),
+            "slots_vs_stock_phone": _vs_stock(rows, names, "adreno", chosen, (False,)),
             "estimated_ms": one("adreno", "estimated_ms") or None,
         },
         "mali": {
             "mac_per_instruction": one("mali", "mac_per_slot"),
             "mac_per_instruction_fp16": one("mali", "mac_per_slot", FLOAT16),
             "fp16_psnr_set5": fp16.get("psnr_set5") if fp16 else None,
-            "slots_vs_stock": _vs_stock(rows, names, "mali", chosen),
+            "slots_vs_stock": _vs_stock(rows, names, "mali", chosen, (False, True)),
+            "slots_vs_stock_phone": _vs_stock(rows, names, "mali", chosen, (False,)),
             "estimated_ms": one("mali", "estimated_ms") or None,
         },
         "traffic_vs_floor": max((v for values in traffic.values() for v in values), default=INFINITE),
@@ -102,22 +104,27 @@ def _reached(value: float, way: str, goal: float) -> bool:
     return value >= goal if way == ">=" else value <= goal
 
 
-def _code(rows: Sequence[Row], name: str, how: str, target: str, dtype: str = FLOAT32) -> Row | None:
+def _code(
+    rows: Sequence[Row], name: str, how: str, target: str, dtype: str = FLOAT32, generic: bool = False
+) -> Row | None:
     """The sound row of machine code, counted; one that was to be tuned counts only if a log had it."""
     for row in rows:
-        key = (row["part"], row["model"], row.get("how"), row.get("target"), row.get("dtype"))
-        if key == (CODE, name, how, target, dtype) and "error" not in row and row["slots"]:
+        key = (row["part"], row["model"], row.get("how"), row.get("target"), row.get("dtype"), row.get("generic"))
+        if key == (CODE, name, how, target, dtype, generic) and "error" not in row and row["slots"]:
             return None if how == TUNED and not row["tuned_kernels"] else row
     return None
 
 
 def _vs_stock(
-    rows: Sequence[Row], names: Sequence[str], target: str, chosen: Callable[[str, str], Row | None]
+    rows: Sequence[Row], names: Sequence[str], target: str, chosen: Callable[[str, str], Row | None],
+    builds: Sequence[bool],
 ) -> float:  # fmt: skip
+    """Slots of the best of stock's ``builds``, generic or not, over ours; all of them have to be there."""
     ratios = []
     for name in names:
-        stock, ours = _code(rows, name, STOCK, target), chosen(name, target)
-        ratios.append(stock["slots"] / ours["slots"] if stock and ours else 0.0)
+        stock, ours = [_code(rows, name, STOCK, target, generic=kind) for kind in builds], chosen(name, target)
+        known = [row["slots"] for row in stock if row]
+        ratios.append(min(known) / ours["slots"] if ours and len(known) == len(builds) else 0.0)
     return _mean(ratios)
 
 

@@ -20,8 +20,6 @@ class GpuBuilder(Builder):
         super().__init__(lanes=LANES, dtype=dtype)
         self.memory = memory
         self.vector = f"{dtype}x{LANES}"
-        # By the bits of a texel TVM's generator knows what a kernel takes it as, whatever the image holds.
-        self._texel = tirx.const(np.dtype(dtype).itemsize * 8 * LANES, "int32")
 
     @contextmanager
     def thread(self, tag: str, extent: int) -> Iterator[Expr]:
@@ -77,17 +75,19 @@ class GpuBuilder(Builder):
 
     def read_image(self, image: tirx.Var, x: Expr, y: Expr, layer: Expr) -> Expr:
         """Read a texel; zeros outside the image."""
-        at = [
-            image.data,
-            *map(self._index, (x, y, layer)),
-            self._texel,
-            tirx.Ramp(self.integer(0), self.integer(1), LANES),
-        ]
-        return tirx.call_intrin(self.vector, "tirx.texture2d_load", *at)
+        lanes = tirx.Ramp(self.integer(0), self.integer(1), LANES)
+        at = [image.data, *map(self._index, (x, y, layer)), self._texel(image), lanes]
+        texel = tirx.call_intrin(f"{image.ty.dtype}x{LANES}", "tirx.texture2d_load", *at)
+        return self.cast(texel, self.dtype)
 
     def write_image(self, image: tirx.Var, value: Expr, x: Expr, y: Expr, layer: Expr) -> None:
-        at = [image.data, *map(self._index, (x, y, layer)), self._texel]
-        self.add(tirx.Evaluate(tirx.call_intrin(self.vector, "tirx.texture2d_store", *at, value)))
+        at = [image.data, *map(self._index, (x, y, layer)), self._texel(image)]
+        value = self.cast(value, str(image.ty.dtype))
+        self.add(tirx.Evaluate(tirx.call_intrin(f"{image.ty.dtype}x{LANES}", "tirx.texture2d_store", *at, value)))
+
+    def _texel(self, image: tirx.Var) -> Expr:
+        """The bits of a texel, by which TVM's generator knows the type of its numbers."""
+        return self.integer(np.dtype(str(image.ty.dtype)).itemsize * 8 * LANES)
 
     # Values
 

@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 import torch
 from gpu_harness import decided, examples
-from harness import random_inputs
+from harness import module_of, random_inputs
 from hypothesis import given
 from hypothesis import strategies as st
 from region_nets import regions, wdsr
 from region_reference import evaluate, result_name
 
+from sr_tvm.isa import system
+from sr_tvm.isa.modules import count_module
 from sr_tvm.regions.region import Result
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets import registry
 from sr_tvm.targets.opencl.decisions import Decisions
 from sr_tvm.targets.opencl.emulate import emulate
 from sr_tvm.targets.opencl.lowering import OpenClLowering
+from sr_tvm.targets.opencl.source import Mended
 
 SIZE = (1, 9, 11)
 
@@ -64,3 +67,16 @@ def test_kernels_hold_float16_and_pictures_float32(name: str) -> None:
     assert {value.dtype for value in first.inputs} == {value.dtype for value in last.outputs} == {FLOAT32}
     assert {value.dtype for kernel in kernels[:-1] for value in kernel.outputs} == {FLOAT16}
     assert {str(c.numbers.dtype) for kernel in kernels for c in kernel.constants} == {FLOAT16}
+
+
+@pytest.mark.parametrize(("name", "gpu"), [("adreno", "adreno-660"), ("mali", "mali-g57")])
+def test_phones_compilers_take_it(name: str, gpu: str) -> None:
+    """With sums in float32, as for adreno, and in float16, as for mali."""
+    if (why := system.missing()) is not None:
+        pytest.skip(why)
+    target = registry.get(name).computing_in(FLOAT16)
+    kernels = target.lowering().lower(wdsr(1, 8, 2), (1, 12, 64), "f")
+    mod = module_of(kernels)
+    with Mended(mod):
+        counts = count_module(mod, target.tvm_target(), gpu)
+    assert len(counts) == len(kernels) and all(count.kinds["mac"] > 0 for count in counts)
