@@ -6,7 +6,7 @@ JOBS ?= 2
 EXTRAS := compile,train,report,test,dev
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check bench tune models venv peers system-deps clean
+.PHONY: help demo test check check-lint check-types check-tiny bench tune models venv peers system-deps clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -22,10 +22,14 @@ demo: venv ## once round the whole loop on this machine, into runs/demo
 test: venv ## all tests, a file to a process: make test JOBS=1 for one after another
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-check: venv ## ruff, the order of the rooms, types and the tests of seconds
+check: venv ## ruff, the order of the rooms, types and the tests of seconds, side by side
+	@$(MAKE) -j$(JOBS) -O --no-print-directory check-types check-lint check-tiny
+check-lint:
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo --no-cache
+check-types:
 	$(BIN)/mypy
+check-tiny:
 	$(BIN)/python -m pytest tests/tiny
 
 $(VENV)/.peers: $(BIN)/sr-tvm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tvm import tirx
 
@@ -17,15 +17,6 @@ GROUPED = Layout("NCHW4c")  # the channels of a pixel in groups of four, each gr
 def stored(value: Value, image: bool, dtype: str) -> Value:
     """``value`` as it lies between two kernels, its numbers as ``dtype``."""
     return replace(value, dtype=dtype, layout=GROUPED, scope=TEXTURE if image else value.scope)
-
-
-@dataclass(frozen=True)
-class Pixel:
-    """The place of a work-item's first pixel."""
-
-    image: Expr
-    y: Expr
-    x: Expr
 
 
 class Memory:

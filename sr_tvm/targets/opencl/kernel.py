@@ -18,8 +18,10 @@ from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
 from sr_tvm.targets.opencl.forms import Memory
 from sr_tvm.targets.opencl.limits import Limits
+from sr_tvm.targets.opencl.registers import Fetch, Held, arithmetic
 from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
+from sr_tvm.targets.opencl.view import Pixels, View
 from sr_tvm.targets.opencl.weights import Block, Phase
 
 
@@ -350,7 +352,8 @@ class StageKernel:
         while isinstance(node, Pointwise):
             chain.insert(0, node)
             node = self.region.by_name[node.inputs[0]]
-        return View(self, self.memory[node.name], chain, reach)
+        own = Pixels(self.image, self.x, self.pixels)
+        return View(self.b, own, self.memory[node.name], chain, self._parameter, reach)
 
     # Weights
 
@@ -361,19 +364,19 @@ class StageKernel:
         offset = self.split * phase.whole + phase.offset
         if not phase.size:
             with b.loop("turn", block.turns) as at:
-                turn(at, Fetch(self, self._far, offset + at * block.size))
+                turn(at, Fetch(self.b, self.decided.load, self._far, offset + at * block.size))
         elif not phase.turns:
             if block is phase.blocks[0]:
                 self._fill(phase, offset)
             before = phase.blocks[: phase.blocks.index(block)]
             base = sum(other.turns * other.size for other in before)
             with b.loop("turn", block.turns) as at:
-                turn(at, Fetch(self, self._near, at * block.size + base))
+                turn(at, Fetch(self.b, self.decided.load, self._near, at * block.size + base))
         else:
             with b.loop("part", block.turns // phase.turns) as part:
                 self._fill(phase, offset + part * phase.size)
                 with b.loop("turn", phase.turns) as at:
-                    turn(part * phase.turns + at, Fetch(self, self._near, at * block.size))
+                    turn(part * phase.turns + at, Fetch(self.b, self.decided.load, self._near, at * block.size))
 
     def _near(self, vector: Expr) -> Expr:
         """Read as many vectors at a time as are decided, from local memory."""
@@ -433,131 +436,3 @@ class StageKernel:
             return
         with self.b.when(conditions[0] if len(conditions) == 1 else tirx.And(*conditions)):
             yield
-
-
-class Held:
-    """A value of a work-item's pixels in registers: vectors by group of channels and pixel.
-
-    The last group is as narrow as its channels: what would pad it is not computed.
-    """
-
-    def __init__(self, b: GpuBuilder, name: str, channels: int, pixels: int) -> None:
-        self.b, self.channels, self.pixels = b, channels, pixels
-        self.groups, self.full = -(-channels // LANES), channels // LANES
-        self.vectors = b.vectors(name, self.full * pixels) if self.full else None
-        self.rest = b.vectors(name, pixels, lanes=channels % LANES) if channels % LANES else None
-
-    def lanes(self, group: int) -> int:
-        return min(LANES, self.channels - group * LANES)
-
-    def get(self, group: int, pixel: int) -> Expr:
-        return self.b.get(*self._place(group, pixel))
-
-    def put(self, group: int, pixel: int, value: Expr) -> None:
-        """Write a vector, of which the first numbers are kept."""
-        self.b.put(*self._place(group, pixel), self.b.narrowed(value, self.lanes(group)))
-
-    def scalar(self, channel: int, pixel: int) -> Expr:
-        group, lane = divmod(channel, LANES)
-        vector = self.get(group, pixel)
-        return vector if self.lanes(group) == 1 else self.b.lane(vector, lane)
-
-    def _place(self, group: int, pixel: int) -> tuple[tirx.Var, int]:
-        return (self.vectors, group * self.pixels + pixel) if group < self.full else (self.rest, pixel)
-
-
-class Fetch:
-    """The weights of a turn: gives vectors by their index from ``base``, which is a whole number of loads.
-
-    Of several vectors that are read at a time, each load serves them all.
-    """
-
-    def __init__(self, kernel: StageKernel, read: Callable[[Expr], Expr], base: Expr) -> None:
-        self.kernel, self.read, self.base = kernel, read, base
-        self.held: dict[int, Expr] = {}
-
-    def __call__(self, index: int) -> Expr:
-        b, several = self.kernel.b, self.kernel.decided.load
-        if several == 1:
-            return self.read(self.base + index)
-        first = index - index % several
-        if first not in self.held:
-            self.held[first] = b.bind("w", self.read(self.base + first))
-        return b.slice(self.held[first], index % several)
-
-    def moved(self, vectors: Expr) -> Fetch:
-        """The same from so many vectors on, for the body of another loop."""
-        return Fetch(self.kernel, self.read, self.base + vectors)
-
-
-class View:
-    """A value in memory as a convolution sees it: zeros outside the picture, arithmetic done on the way.
-
-    ``reach`` is how far beside its pixels a work-item looks.
-    """
-
-    def __init__(self, kernel: StageKernel, memory: Memory, chain: Sequence[Pointwise], reach: int) -> None:
-        self.kernel, self.memory, self.chain = kernel, memory, chain
-        b, x = kernel.b, kernel.x
-        self.columns: dict[int, tuple[Expr, Expr]] = {}
-        if not self._zeros:
-            for offset in range(-reach, 0):
-                inside = x + offset >= 0
-                self.columns[offset] = b.bind("at", tirx.max(x + offset, b.integer(0))), self._mask(inside)
-            for offset in range(kernel.pixels, kernel.pixels + reach):
-                inside = x + offset < memory.width
-                last = b.integer(memory.width - 1)
-                self.columns[offset] = b.bind("at", tirx.min(x + offset, last)), self._mask(inside)
-
-    @property
-    def _zeros(self) -> bool:
-        """Whether what is outside reads as zero by itself."""
-        return self.memory.border and not self.chain
-
-    def _mask(self, condition: Expr) -> Expr:
-        b = self.kernel.b
-        return b.bind("mask", tirx.Cast(b.dtype, condition))
-
-    @contextmanager
-    def inside(self, row: Expr, reach: int) -> Iterator[None]:
-        """Do it only for rows of the picture, if it reaches beyond."""
-        if reach == 0 or self._zeros:
-            yield
-            return
-        with self.kernel.b.when(tirx.And(row >= 0, row < self.memory.height)):
-            yield
-
-    def read(self, group: Expr, row: Expr, offset: int, count: int) -> list[Expr]:
-        """Read ``count`` channels of a group, of the pixel ``offset`` beside the work-item's first."""
-        kernel, b = self.kernel, self.kernel.b
-        x, mask = self.columns.get(offset, (kernel.x + offset, None))
-        scalars = self.memory.read(kernel.image, group, row, x, count)
-        if self.chain:
-            for node in self.chain:
-                rows = [b.bind("p", kernel._parameter(node.name, i, group)) for i in range(len(node.parameters))]
-                scalars = [
-                    arithmetic(b, node.function, scalar, [b.lane(row, i) for row in rows])
-                    for i, scalar in enumerate(scalars)
-                ]
-        if mask is not None:
-            scalars = [scalar * mask for scalar in scalars]
-        return [b.bind("q", scalar) for scalar in scalars] if mask is not None or self.chain else scalars
-
-
-def arithmetic(b: GpuBuilder, function: str, x: Expr, parameters: Sequence[Expr]) -> Expr:
-    """Do the arithmetic of a :class:`~sr_tvm.regions.region.Pointwise`, on a vector or on a number."""
-    lanes = x.ty.dtype.lanes
-    zero = b.spread(b.real(0), lanes)
-    parameters = [b.narrowed(p, lanes) for p in parameters]
-    match function:
-        case "relu":
-            return tirx.max(x, zero)
-        case "prelu":
-            return tirx.max(x, zero) + parameters[0] * tirx.min(x, zero)
-        case "clip":
-            return tirx.min(tirx.max(x, parameters[0]), parameters[1])
-        case "shift":
-            return x + parameters[0]
-        case "scale":
-            return x * parameters[0]
-    raise ValueError(f"no arithmetic is called {function}")
