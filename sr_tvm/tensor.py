@@ -38,7 +38,7 @@ class Tensor:
     @property
     def names(self) -> set[str]:
         """The names among its dimensions."""
-        return {_term(d)[1] for d in self.shape if isinstance(d, str)}
+        return {term(d)[1] for d in self.shape if isinstance(d, str)}
 
     def example(self) -> str:
         """A shape it takes, as people type it."""
@@ -47,7 +47,7 @@ class Tensor:
 
     def at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape with its names replaced."""
-        terms = (_term(d) if isinstance(d, str) else (d, "") for d in self.shape)
+        terms = (term(d) if isinstance(d, str) else (d, "") for d in self.shape)
         return tuple(factor * sizes[name] if name else factor for factor, name in terms)
 
     def bind(self, shape: Sequence[int], sizes: dict[str, int]) -> bool:
@@ -65,7 +65,7 @@ def shape_text(shape: Sequence[Dim]) -> str:
     return "x".join(map(str, shape))
 
 
-def _term(dim: str) -> tuple[int, str]:
+def term(dim: str) -> tuple[int, str]:
     """The factor and the name: 2 and "height" of "2*height"."""
     factor, _, name = dim.rpartition("*")
     return int(factor or 1), name

@@ -10,11 +10,13 @@ from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.build.options import CompileOptions, ModelFacts
 from sr_tvm.build.output import check_output
+from sr_tvm.records import program as records
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets import registry
 from sr_tvm.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
+    from sr_tvm.tensor import Tensor
     from sr_tvm.targets.target import Target
 
 TUNING = "tuning"  # inside the artifact: the records its kernels were built from
@@ -96,7 +98,10 @@ def compile_module(
         mod = schedule(mod, target, sources, folder / TUNING)
         rows = kernels.rows(mod, target.capabilities.device)
         inputs, outputs = signature(mod, facts.output_names)
-        library = target.build(mod, folder)
+        program = _program(mod, target, inputs, outputs, folder, facts)
+        library = target.build(mod, folder, None if program is None else folder / records.FOLDER / records.OBJECT)
+        if program is not None:
+            program.save(folder / records.FOLDER)
         report.save(folder / FILE_NAME)
         artifact = Artifact(
             folder=folder,
@@ -119,6 +124,23 @@ def compile_module(
         )
         artifact.save()
     return Artifact.load(out)
+
+
+def _program(
+    mod: Any, target: Target, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], folder: Path, facts: ModelFacts
+) -> records.Program | None:
+    """Begin the folder of the module's program; None where there is none, or its kernels run on another device."""
+    from sr_tvm.build.program import NoProgram, write_program
+
+    if target.capabilities.device != "cpu":
+        return None
+    try:
+        program = write_program(mod, target, inputs, outputs, folder / records.FOLDER)
+    except NoProgram:
+        return None
+    if facts.example is not None:
+        facts.example.save(folder / records.FOLDER / records.REFERENCE)
+    return program
 
 
 def _versions() -> dict[str, str]:

@@ -6,9 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.build.options import ModelFacts
+import numpy as np
+
+from sr_tvm.build.options import Example, ModelFacts
 from sr_tvm.errors import SrTvmError
 
+# Of the example: even the row pairs and column blocks of our kernels, and what is left over beside them.
+EXAMPLE_SIZE = (21, 37)
+EXAMPLE_BYTES = 8 << 20  # of a model: a large one would take the reference minutes
 ARCHITECTURE_KEY = "sr_tvm.architecture"
 
 
@@ -22,7 +27,30 @@ def facts_of(model: Any, path: str | Path) -> ModelFacts:
 
     names = tuple(value.name for value in model.graph.output)
     digest = model_sha256(path, model)
-    return ModelFacts(Path(path).name, digest, names, _architecture(model, path), _halo(model))
+    return ModelFacts(Path(path).name, digest, names, _architecture(model, path), _halo(model), _example(model))
+
+
+def _example(model: Any) -> Example | None:
+    """Have ONNX's own reference, plain numpy, compute a small network that maps a picture to another."""
+    import onnx
+
+    weights = {t.name for t in model.graph.initializer}
+    inputs = [v for v in model.graph.input if v.name not in weights]
+    if len(inputs) != 1 or len(model.graph.output) != 1 or model.ByteSize() > EXAMPLE_BYTES:
+        return None
+    dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) != 4 or dims[1] not in (1, 3) or any(dims[2:]):
+        return None  # of one size, which may be large
+    given = np.random.default_rng(0).random((1, dims[1], *EXAMPLE_SIZE), dtype=np.float32)
+    try:
+        from onnx.reference import ReferenceEvaluator
+
+        (wanted,) = ReferenceEvaluator(onnx.ModelProto.FromString(model.SerializeToString())).run(
+            None, {inputs[0].name: given}
+        )
+    except Exception:  # an operator, or a form of one, that it lacks: then there is no example
+        return None
+    return Example(given, np.ascontiguousarray(wanted, np.float32)) if np.isfinite(wanted).all() else None
 
 
 def _architecture(model: Any, path: str | Path) -> dict[str, Any] | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sr_tvm.regions.value import FLOAT32
 
 
@@ -29,6 +31,18 @@ class CompileOptions:
     verification: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An input and the output that it must give, both float32 of shape (N, C, H, W)."""
+
+    given: np.ndarray
+    wanted: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """Write it as an .npz file of two arrays."""
+        np.savez(path, given=self.given, wanted=self.wanted)
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """What an artifact tells of the model it was compiled from.
@@ -38,6 +52,7 @@ class ModelFacts:
         output_names: of its outputs, in order.
         architecture: as the exporter wrote it into the file; None for a foreign one.
         halo: pixels to each side that an output pixel depends on; None where it can't be tiled.
+        example: what the model makes of a small picture, by other code than ours; None where nobody computed it.
     """
 
     model: str = "module"
@@ -45,3 +60,4 @@ class ModelFacts:
     output_names: tuple[str, ...] = ()
     architecture: Mapping[str, Any] | None = None
     halo: int | None = None
+    example: Example | None = None

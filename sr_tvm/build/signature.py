@@ -24,7 +24,16 @@ def signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...]
 
 
 def _tensor(name: str, kind: Any) -> Tensor:
-    return Tensor(name, tuple(_dim(n) for n in kind.shape), str(kind.dtype))
+    return Tensor(name, dims(kind.shape), str(kind.dtype))
+
+
+def dims(shape: Sequence[Any]) -> tuple[int | str, ...]:
+    """Read a shape of TVM's: numbers, names and multiples of a name.
+
+    Raises:
+        SrTvmError: a dimension is none of these.
+    """
+    return tuple(_dim(n) for n in shape)
 
 
 def _dim(size: Any) -> int | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -63,6 +64,8 @@ class Target(ABC):
     notes: ClassVar[tuple[str, ...]] = ()
     library: ClassVar[str] = "model.so"
     link_options: ClassVar[tuple[str, ...]] = ()
+    # A band of rows that begins at a multiple of it is computed as in the whole picture: kernels treat rows in groups.
+    row_step: ClassVar[int] = 1
 
     @property
     @abstractmethod
@@ -175,12 +178,17 @@ class Target(ABC):
         lower = tvm.transform.Sequential([*self.dataflow_lower(), *self.finalize()])
         return relax.build(mod, self.tvm_target(), relax_pipeline=lower, tir_pipeline="s_tir")
 
-    def build(self, mod: tvm.IRModule, folder: Path) -> str:
-        """Lower a scheduled module to machine code and write the library into ``folder``; returns its file name."""
+    def build(self, mod: tvm.IRModule, folder: Path, kernels: Path | None = None) -> str:
+        """Lower a scheduled module to machine code and write the library into ``folder``; returns its file name.
+
+        The object file with the kernels' code is copied to ``kernels``, for those who do without TVM.
+        """
         executable = self.compile(mod)
 
         def fcompile(output: str, objects: list[str], **_: Any) -> None:
             self.link(Path(output), [Path(o) for o in objects])
+            if kernels is not None:
+                shutil.copyfile(_with_code(objects), kernels)
 
         executable.export_library(str(Path(folder) / self.library), fcompile=fcompile)
         return self.library
@@ -211,3 +219,9 @@ class Target(ABC):
     def link(self, output: Path, objects: Sequence[Path], aliases: Mapping[str, str] | None = None) -> None:
         """Link object files to the library ``output``; ``aliases`` are further names of symbols, by name."""
         link.shared(output, objects, *self.link_options, *link.aliases(aliases or {}))
+
+
+def _with_code(objects: Sequence[str]) -> str:
+    """The object file of TVM's that holds the code: the others hold the virtual machine's bytecode and constants."""
+    (found,) = (path for path in objects if Path(path).name.startswith("lib"))
+    return found

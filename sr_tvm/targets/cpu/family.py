@@ -30,6 +30,8 @@ class CpuFamily(Target):
             Between kernels every tensor is float32.
     """
 
+    row_step = 2  # streaming kernels by Winograd make pairs of rows
+
     dtype: str = FLOAT32
     emulated: bool = False
 

@@ -129,8 +129,8 @@ class OpenCl(Target):
             super().write_library(kernels, caller, path)
         device_code.save_each(kernels, self.tvm_target(), programs_of(path))
 
-    def build(self, mod: tvm.IRModule, folder: Path) -> str:
-        library = super().build(mod, folder)
+    def build(self, mod: tvm.IRModule, folder: Path, kernels: Path | None = None) -> str:
+        library = super().build(mod, folder, kernels)
         with Mended(mod):
             device_code.save(mod, self.tvm_target(), self.dataflow_lower(), folder)
         return library

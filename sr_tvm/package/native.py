@@ -1,0 +1,131 @@
+"""From C and object files to libraries and programs, with the compiler and the linker inside ziglang: one for all machines."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sr_tvm.artifact import Artifact
+from sr_tvm.errors import SrTvmError
+from sr_tvm.runners.elf import library_machine
+
+DEADLINE_SECONDS = 300.0  # the first build for a machine compiles its C library, half a minute on a slow machine
+# Rounding of pixels must not depend on whether the processor has a fused multiply-add.
+OPTIONS = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-sanitize=all")
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+# Programs for a glibc of 2014 run on all that came after.
+GLIBC = "2.19"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a package runs.
+
+    Attributes:
+        machine: as ``uname -m`` says it.
+        android: whether the libraries are for Android, whose C library nobody but its NDK has: they are compiled with
+            musl's headers, which agree with it in all that the runtime uses.
+    """
+
+    machine: str
+    android: bool = False
+
+    @property
+    def library(self) -> str:
+        """Zig's name of what libraries are compiled for."""
+        return self.program if self.android else f"{self.machine}-linux-gnu.{GLIBC}"
+
+    @property
+    def program(self) -> str:
+        """Zig's name of what a program that needs no library is compiled for."""
+        return f"{self.machine}-linux-musl"
+
+
+def platform_of(artifact: Artifact) -> Platform:
+    """The platform that an artifact's code is for."""
+    android = "android" in str(artifact.tvm_target.get("mtriple", ""))
+    return Platform(library_machine(artifact.library_path), android)
+
+
+def zig(arguments: Sequence[str | Path], what: str) -> None:
+    """Run a command of zig.
+
+    Raises:
+        SrTvmError: ziglang is not installed, or it refuses ``what``, or takes too long.
+    """
+    if importlib.util.find_spec("ziglang") is None:
+        raise SrTvmError("the compiler is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')")
+    command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise SrTvmError(f"cannot make {what}: zig took more than {DEADLINE_SECONDS:g} s") from None
+    if done.returncode != 0:
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        wrong = [line for line in lines if "error" in line] or lines
+        raise SrTvmError(f"cannot make {what}: {wrong[0].strip() if wrong else f'zig exits {done.returncode}'}")
+
+
+def compile_c(source: Path, output: Path, triple: str, *options: str) -> None:
+    """Compile a C or assembly file to an object file; a warning of C is an error."""
+    warnings = WARNINGS if source.suffix == ".c" else ()
+    zig(["cc", "-target", triple, *OPTIONS, *warnings, *options, "-c", source, "-o", output], source.name)
+
+
+def merge(output: Path, objects: Sequence[Path]) -> None:
+    """Make one object file of several."""
+    zig(["ld.lld", "-r", "-o", output, *objects], output.name)
+
+
+def archive(output: Path, objects: Sequence[Path]) -> None:
+    """Make a static library."""
+    output.unlink(missing_ok=True)
+    zig(["ar", "rcsD", output, *objects], output.name)
+
+
+def program(output: Path, objects: Sequence[Path], triple: str) -> None:
+    """Link a program that needs no library beside it."""
+    zig(["cc", "-target", triple, "-O2", "-static", "-s", *objects, "-o", output], output.name)
+
+
+def shared(output: Path, objects: Sequence[Path], platform: Platform, exports: Path) -> None:
+    """Link a shared library that shows the symbols named in the version script ``exports``, and no others."""
+    options = [f"-Wl,--version-script={exports}", f"-Wl,-soname,{output.name}", "-Wl,-z,max-page-size=16384"]
+    if not platform.android:
+        zig(["cc", "-target", platform.library, "-shared", "-s", *options, *objects, "-lpthread", "-o", output], output.name)
+        return
+    stub = _bionic(output.parent / "libc.so", platform)
+    plain = [option.removeprefix("-Wl,").replace("-soname,", "-soname=") for option in options]
+    flags = [word for option in plain for word in option.split(",")]
+    try:
+        zig(["ld.lld", "-shared", "-s", "--hash-style=both", "--no-undefined", *flags, *objects, stub, "-o", output], output.name)
+    finally:
+        stub.unlink()
+
+
+# All that the runtime and the kernels use of a C library.
+_LIBC = (
+    "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
+    "pthread_cond_init pthread_cond_wait pthread_create pthread_getspecific pthread_join pthread_key_create "
+    "pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_setspecific "
+    "calloc free memcpy memmove memset strcmp expf tanhf powf fmaf"
+).split()
+
+
+def _bionic(path: Path, platform: Platform) -> Path:
+    """A library of Android's name for its C library, with the names that are used of it: to link with, never to run."""
+    source = path.with_suffix(".S")
+    names = "".join(f".globl {name}\n.type {name}, @function\n{name}:\n" for name in _LIBC)
+    source.write_text(f".text\n{names}", encoding="utf-8")
+    made = path.with_suffix(".o")
+    try:
+        compile_c(source, made, platform.program)
+        zig(["ld.lld", "-shared", f"-soname={path.name}", made, "-o", path], path.name)
+    finally:
+        source.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
+    return path

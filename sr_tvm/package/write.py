@@ -1,0 +1,213 @@
+"""An artifact to a package: a folder with the network as a C library, its header, an example and a benchmark program."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr_tvm import __version__, files
+from sr_tvm.artifact import Artifact
+from sr_tvm.errors import SrTvmError
+from sr_tvm.package import elf, licences, native
+from sr_tvm.package.interface import FORMATS, STATUSES, USES, VERSION
+from sr_tvm.package.record import FILE, Package
+from sr_tvm.package.tables import Picture, Tables, picture_of
+from sr_tvm.package.templates import render
+from sr_tvm.records import program as programs
+from sr_tvm.records.program import Program
+from sr_tvm.runtimes.c import NATIVE
+
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
+TARGETS = ("cpu", "android-cpu")
+
+
+def default_name(artifact: Artifact) -> str:
+    """A name for a package: the model's, as C takes it."""
+    name = re.sub(r"[^a-z0-9]+", "_", Path(artifact.model).stem.lower()).strip("_")
+    return name[:60] if _IDENTIFIER.fullmatch(name[:60]) else f"net_{name}"[:60].rstrip("_")
+
+
+def write_package(artifact: Artifact, out: str | Path, name: str | None = None) -> Package:
+    """Write the package of an artifact for any size into the folder ``out``, whole or not.
+
+    Raises:
+        SrTvmError: the artifact has no program, does not enlarge pictures of any size, or is for a target that can't be
+            packaged; ``name`` is no C identifier in small letters; ``out`` holds other things or can't be written.
+    """
+    name = name or default_name(artifact)
+    if not _IDENTIFIER.fullmatch(name):
+        raise SrTvmError(f"name {name!r} is no C identifier in small letters, of 60 at most; use for example my_net")
+    _check_output(Path(out))
+    source = artifact.folder / programs.FOLDER
+    if not (source / programs.FILE).is_file():
+        raise SrTvmError(
+            f"{artifact.folder}: holds no program for C, made for {artifact.target} by sr-tvm "
+            f"{artifact.versions.get('sr_tvm', '?')}; compile the model again, with --target {' or '.join(TARGETS)}"
+        )
+    program = Program.load(source)
+    picture = picture_of(program, str(artifact.folder))
+    with files.atomic_folder(out) as folder, tempfile.TemporaryDirectory(prefix="sr-tvm-package-") as scratch:
+        _Writer(artifact, program, picture, name, folder, Path(scratch)).write()
+    return Package.load(out)
+
+
+def _check_output(out: Path) -> None:
+    files.check_writable(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / FILE).is_file():
+        raise SrTvmError(f"cannot write {out}: the folder holds other files; name a new folder, or a package's")
+
+
+@dataclass
+class _Writer:
+    artifact: Artifact
+    program: Program
+    picture: Picture
+    name: str
+    folder: Path
+    scratch: Path
+
+    def write(self) -> None:
+        if self.artifact.halo is None:
+            raise SrTvmError(f"{self.artifact.folder}: does not say how far its network looks; compile the model again")
+        self.prefix = f"{self.name}__"
+        self.platform = native.platform_of(self.artifact)
+        self.source = self.artifact.folder / programs.FOLDER
+        self.facts = self._facts()
+        for place in ("include", "lib", "example", "bin", "licences"):
+            (self.folder / place).mkdir()
+        header = self.folder / "include" / f"{self.name}.h"
+        header.write_text(render("network.h", self.facts), encoding="utf-8")
+        (self.scratch / f"{self.name}.c").write_text(render("network.c", self.facts), encoding="utf-8")
+        whole = self._object(self.platform.library)
+        native.archive(self.folder / "lib" / f"lib{self.name}.a", [whole])
+        exports = self.scratch / "exports"
+        shown = self._exports()
+        exports.write_text("{ global: " + " ".join(f"{n};" for n in shown) + " local: *; };\n", encoding="utf-8")
+        native.shared(self.folder / "lib" / f"lib{self.name}.so", [whole], self.platform, exports)
+        self._bench()
+        self._texts()
+        sizes = {str(p.relative_to(self.folder)): p.stat().st_size for p in sorted(self.folder.rglob("*")) if p.is_file()}
+        Package(
+            folder=self.folder,
+            name=self.name,
+            model=self.artifact.model,
+            model_sha256=self.artifact.model_sha256,
+            target=self.artifact.target,
+            machine=self.platform.machine,
+            scale=self.picture.scale,
+            channels=self.picture.channels,
+            halo=self.artifact.halo,
+            weight_bytes=self.facts["weight_bytes"],
+            schedule=self.artifact.schedule,
+            architecture=self.artifact.architecture,
+            files=sizes,
+        ).save()
+
+    def _exports(self) -> list[str]:
+        names = "version text get_properties workspace_bytes create destroy run_f32 run_u8 run_rows".split()
+        return [f"{self.name}_{name}" for name in names]
+
+    def _facts(self) -> dict[str, Any]:
+        tables = Tables(self.program, self.picture, str(self.artifact.folder))
+        sizes = {"height": 360, "width": 640}
+        named = {self.picture.height: sizes["height"], self.picture.width: sizes["width"]}
+        return {
+            "name": self.name,
+            "NAME": self.name.upper(),
+            "prefix": self.prefix,
+            "sr_tvm": __version__,
+            "version": VERSION,
+            "model": self.artifact.model,
+            "model_sha256": self.artifact.model_sha256,
+            "target": self.artifact.target,
+            "tvm_target": self.artifact.tvm_target,
+            "machine": self.platform.machine,
+            "android": self.platform.android,
+            "scale": self.picture.scale,
+            "channels": self.picture.channels,
+            "halo": self.artifact.halo,
+            "step": self.program.step,
+            "weight_bytes": (self.source / programs.WEIGHTS).stat().st_size,
+            "whole_bytes": self.program.peak().at(named),
+            "peak": str(self.program.peak()),
+            "statuses": STATUSES,
+            "uses": USES,
+            "formats": FORMATS,
+            "values": tables.values,
+            "buffers": tables.buffers,
+            "once": tables.size(self.program.once),
+            "per_task": tables.size(self.program.per_task),
+            "calls": tables.calls,
+            "symbols": sorted({symbol for symbol, _ in tables.calls}),
+        }
+
+    def _object(self, triple: str) -> Path:
+        """Everything of the network as one object file, whose symbols all begin with its name."""
+        kernels = self.scratch / "kernels.o"
+        if not kernels.exists():
+            data = (self.source / programs.OBJECT).read_bytes()
+            kernels.write_bytes(elf.rename(data, self._renamed))
+        weights = self._data("weights", self.source / programs.WEIGHTS, triple)
+        library, whole = self.scratch / f"library-{triple}.o", self.scratch / f"{self.name}-{triple}.o"
+        include = (f"-I{NATIVE}", f"-I{self.folder / 'include'}")
+        native.compile_c(self.scratch / f"{self.name}.c", library, triple, *include)
+        native.merge(whole, [library, kernels, weights])
+        return whole
+
+    def _renamed(self, symbol: str) -> str | None:
+        return f"{self.prefix}{symbol}" if "tvm" in symbol.lower() else None
+
+    def _data(self, name: str, file: Path, triple: str) -> Path:
+        """A file's bytes as read-only data, at a multiple of 64 bytes."""
+        source, made = self.scratch / f"{name}.S", self.scratch / f"{name}-{triple}.o"
+        label = f"{self.prefix}{name}"
+        lines = (
+            f'.section .rodata.{label},"a",@progbits', ".balign 64", f".globl {label}", f".hidden {label}",
+            f".type {label}, @object", f"{label}:", f'.incbin "{file.resolve()}"', f".size {label}, . - {label}",
+            '.section .note.GNU-stack,"",@progbits',
+        )  # fmt: skip
+        source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        native.compile_c(source, made, triple)
+        return made
+
+    def _bench(self) -> None:
+        """The benchmark program, if there is an example of what the network must give."""
+        reference = self.source / programs.REFERENCE
+        if not reference.is_file():
+            return
+        with np.load(reference, allow_pickle=False) as arrays:
+            given, wanted = (np.ascontiguousarray(arrays[key], np.float32) for key in ("given", "wanted"))
+        triple = self.platform.program
+        pieces = []
+        for name, array in (("given", given), ("wanted", wanted)):
+            path = self.scratch / f"{name}.bin"
+            path.write_bytes(array.tobytes())
+            pieces.append(self._data(name, path, triple))
+        facts = {**self.facts, "height": given.shape[2], "width": given.shape[3]}
+        source, made = self.scratch / "bench.c", self.scratch / "bench.o"
+        source.write_text(render("bench.c", facts), encoding="utf-8")
+        native.compile_c(source, made, triple, f"-I{NATIVE}", f"-I{self.folder / 'include'}")
+        output = self.folder / "bin" / f"{self.name}-bench"
+        native.program(output, [made, self._object(triple), *pieces], triple)
+        self.facts["bench"] = True
+
+    def _texts(self) -> None:
+        facts = {"bench": False, **self.facts}
+        cmake, example = self.folder / "lib" / "cmake" / self.name, self.folder / "example"
+        cmake.mkdir(parents=True)
+        (self.folder / "lib" / "pkgconfig").mkdir()
+        for template, path in (
+            ("example.c", example / "example.c"),
+            ("CMakeLists.txt", example / "CMakeLists.txt"),
+            ("config.cmake", cmake / f"{self.name}-config.cmake"),
+            ("version.cmake", cmake / f"{self.name}-config-version.cmake"),
+            ("package.pc", self.folder / "lib" / "pkgconfig" / f"{self.name}.pc"),
+            ("README.md", self.folder / "README.md"),
+        ):
+            path.write_text(render(template, facts), encoding="utf-8")
+        licences.copy(self.folder / "licences", bench=facts["bench"])

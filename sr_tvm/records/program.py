@@ -1,0 +1,259 @@
+"""The `Program` record: kernels in the order of their calls, their constants, and a plan of the memory between them.
+
+What an artifact's library does through TVM's virtual machine, as plain data: with it and the kernels' object file a C
+library, a DSP's runner or a benchmark program can do the same with nothing of TVM beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sr_tvm import files
+from sr_tvm.artifact import sha256
+from sr_tvm.errors import SrTvmError
+from sr_tvm.fields import expect, expect_keys
+from sr_tvm.records.size import Size, total
+from sr_tvm.tensor import Tensor
+
+SCHEMA, VERSION = "sr-tvm/program", 1
+FOLDER, FILE = "program", "program.json"  # in an artifact
+OBJECT, WEIGHTS, REFERENCE = "kernels.o", "weights.bin", "reference.npz"
+ALIGNMENT = 64  # bytes, of every constant and buffer: a cache line, and more than any vector
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor and where it lies: at byte ``place`` of the weights, or at the start of the buffer of that number."""
+
+    tensor: Tensor
+    place: int
+
+
+@dataclass(frozen=True)
+class Code:
+    """A kernel's entry in the object file, called with TVM's packed convention.
+
+    Attributes:
+        symbol: its name there.
+        once: bytes that it takes of the scratch memory by itself, at most.
+        per_task: bytes that each of its tasks, which may run side by side, takes.
+    """
+
+    symbol: str
+    once: Size = Size()
+    per_task: Size = Size()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: the kernel's name and its arguments' names."""
+
+    kernel: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """See the module. Names of tensors are unique over inputs, outputs, constants and ``scratch``.
+
+    Attributes:
+        device: TVM's name of what the kernels run on.
+        buffers: sizes of what lies between kernels; tensors whose lives don't overlap share one.
+        step: a band of rows that begins at a multiple of it is computed as in the whole picture, bit for bit.
+        digests: hex SHA-256 by file name, of the files beside the record.
+    """
+
+    device: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    constants: tuple[Stored, ...]
+    scratch: tuple[Stored, ...]
+    buffers: tuple[Size, ...]
+    kernels: Mapping[str, Code]
+    calls: tuple[Call, ...]
+    step: int = 1
+    digests: Mapping[str, str] | None = None
+
+    @property
+    def between(self) -> Size:
+        """The bytes that all buffers take."""
+        return total(self.buffers)
+
+    @property
+    def once(self) -> Size:
+        """What the kernels take at most, beside the buffers and the tasks."""
+        return _most(code.once for code in self.kernels.values())
+
+    @property
+    def per_task(self) -> Size:
+        """What a task takes at most."""
+        return _most(code.per_task for code in self.kernels.values())
+
+    def peak(self, threads: int = 1) -> Size:
+        """The memory that the network takes at most, but for its inputs, outputs and constants."""
+        return total([self.between, self.once, *[self.per_task] * threads])
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of a name."""
+        return self._tensors()[name]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        stored = (s.tensor for s in (*self.constants, *self.scratch))
+        return {t.name: t for t in (*self.inputs, *self.outputs, *stored)}
+
+    def save(self, folder: Path) -> None:
+        """Write the record into ``folder``, with the digests of the files that lie there."""
+        digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+        files.write_json(folder / FILE, replace(self, digests=digests).to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        def tensor(t: Tensor) -> dict[str, Any]:
+            return {"name": t.name, "shape": list(t.shape), "dtype": t.dtype}
+
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "device": self.device,
+            "inputs": [tensor(t) for t in self.inputs],
+            "outputs": [tensor(t) for t in self.outputs],
+            "constants": [{**tensor(s.tensor), "place": s.place} for s in self.constants],
+            "scratch": [{**tensor(s.tensor), "place": s.place} for s in self.scratch],
+            "buffers": [str(size) for size in self.buffers],
+            "kernels": {
+                name: {"symbol": code.symbol, "once": str(code.once), "per_task": str(code.per_task)}
+                for name, code in self.kernels.items()
+            },
+            "calls": [{"kernel": call.kernel, "arguments": list(call.arguments)} for call in self.calls],
+            "step": self.step,
+            "peak": str(self.peak()),
+            "digests": dict(self.digests or {}),
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Program:
+        """Read the record in ``folder``, and check the files beside it against their digests.
+
+        Raises:
+            SrTvmError: no such record, a field is wrong, or a file is missing or changed.
+        """
+        folder = Path(folder)
+        where = str(folder / FILE)
+        program = cls.from_json(files.read_json(folder / FILE, SCHEMA, VERSION), where)
+        for name in (OBJECT, WEIGHTS):
+            if name not in (program.digests or {}):
+                raise SrTvmError(f"{where}: field digests names no {name}; compile the model again")
+        for name, digest in (program.digests or {}).items():
+            path = folder / name
+            if Path(name).name != name or not path.is_file() or sha256(path) != digest:
+                raise SrTvmError(f"{path}: is missing or not the file that was built; compile the model again")
+        return program
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> Program:
+        """Read one, and check that its calls, tensors and buffers fit together."""
+        kinds: dict[str, Any] = {
+            **dict.fromkeys(("inputs", "outputs", "constants", "scratch", "buffers", "calls"), list),
+            **dict.fromkeys(("kernels", "digests"), dict),
+            **dict.fromkeys(("device", "peak"), str),
+            "step": int,
+        }
+        expect_keys(value, set(kinds), kinds.keys() | {"schema", "version"}, where)
+        for key, kind in kinds.items():
+            expect(value[key], kind, f"{where}: field {key}", 1 if key in ("inputs", "outputs", "step") else None)
+
+        def size(text: Any, field: str) -> Size:
+            return Size.parse(expect(text, str, f"{where}: field {field}"), f"{where}: field {field}")
+
+        def tensors(key: str) -> tuple[Tensor, ...]:
+            rows = enumerate(value[key])
+            return tuple(Tensor.from_json(t, f"{where}: field {key}[{i}]") for i, t in rows)
+
+        def stored(key: str) -> tuple[Stored, ...]:
+            found = []
+            for i, row in enumerate(value[key]):
+                here = f"{where}: field {key}[{i}]"
+                row = dict(expect_keys(row, {"name", "shape", "dtype", "place"}, {"name", "shape", "dtype", "place"}, here))
+                place = expect(row.pop("place"), int, f"{here}: field place", 0)
+                found.append(Stored(Tensor.from_json(row, here), place))
+            return tuple(found)
+
+        kernels = {}
+        for name, row in value["kernels"].items():
+            here = f"kernels.{name}"
+            keys = {"symbol", "once", "per_task"}
+            expect_keys(row, keys, keys, f"{where}: field {here}")
+            symbol = expect(row["symbol"], str, f"{where}: field {here}.symbol")
+            kernels[name] = Code(symbol, size(row["once"], here), size(row["per_task"], here))
+        calls = []
+        for i, row in enumerate(value["calls"]):
+            here = f"{where}: field calls[{i}]"
+            expect_keys(row, {"kernel", "arguments"}, {"kernel", "arguments"}, here)
+            names = expect(row["arguments"], list, f"{here}: field arguments", 1)
+            calls.append(Call(expect(row["kernel"], str, here), tuple(expect(n, str, here) for n in names)))
+        made = cls(
+            device=value["device"],
+            inputs=tensors("inputs"),
+            outputs=tensors("outputs"),
+            constants=stored("constants"),
+            scratch=stored("scratch"),
+            buffers=tuple(size(text, f"buffers[{i}]") for i, text in enumerate(value["buffers"])),
+            kernels=kernels,
+            calls=tuple(calls),
+            step=value["step"],
+            digests=value["digests"],
+        )
+        made._check(where)
+        return made
+
+    def _check(self, where: str) -> None:
+        tensors = self._tensors()
+        count = len(self.inputs) + len(self.outputs) + len(self.constants) + len(self.scratch)
+        if len(tensors) != count:
+            raise SrTvmError(f"{where}: two tensors have one name")
+        for call in self.calls:
+            for name in (n for n in call.arguments if n not in tensors):
+                raise SrTvmError(f"{where}: a call of {call.kernel!r} takes {name!r}, which is no tensor")
+            if call.kernel not in self.kernels:
+                raise SrTvmError(f"{where}: calls {call.kernel!r}, which is no kernel")
+        for stored in self.scratch:
+            if stored.place >= len(self.buffers):
+                raise SrTvmError(f"{where}: {stored.tensor.name!r} lies in buffer {stored.place}, which there is not")
+            size = self.buffers[stored.place]
+            if size.cover(Size.of(stored.tensor)) != size:
+                raise SrTvmError(f"{where}: {stored.tensor.name!r} does not fit into buffer {stored.place}")
+
+
+def _most(sizes: Any) -> Size:
+    result = Size()
+    for size in sizes:
+        result = result.cover(size)
+    return result
+
+
+def plan_memory(tensors: Mapping[str, Tensor], calls: Sequence[Call]) -> tuple[tuple[Stored, ...], tuple[Size, ...]]:
+    """Give each of ``tensors``, which lie between ``calls``, a buffer: one that nothing still needed lies in.
+
+    Of the free buffers it takes the one that grows least; ends are known before, so that the plan is as small as its
+    order of calls allows for tensors of one size.
+    """
+    last = {name: i for i, call in enumerate(calls) for name in call.arguments if name in tensors}
+    buffers: list[Size] = []
+    free: list[int] = []
+    places: dict[str, int] = {}
+    for i, call in enumerate(calls):
+        for name in (n for n in call.arguments if n in tensors and n not in places):
+            wanted = Size.of(tensors[name])
+            grown = {b: buffers[b].cover(wanted) for b in free}
+            if grown:
+                best = min(grown, key=lambda b: (grown[b].usual - buffers[b].usual, buffers[b].usual))
+                free.remove(best)
+                buffers[best] = grown[best]
+            else:
+                best = len(buffers)
+                buffers.append(wanted)
+            places[name] = best
+        free += [places[name] for name in dict.fromkeys(call.arguments) if last.get(name) == i]
+    return tuple(Stored(tensors[name], place) for name, place in places.items()), tuple(buffers)
