@@ -16,8 +16,8 @@ from sr_tvm.targets import registry
 from sr_tvm.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
-    from sr_tvm.tensor import Tensor
     from sr_tvm.targets.target import Target
+    from sr_tvm.tensor import Tensor
 
 TUNING = "tuning"  # inside the artifact: the records its kernels were built from
 

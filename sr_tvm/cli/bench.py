@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sr_tvm.measurement import Measurement
 
 DATASET = "runs/speed.jsonl"
+PACKAGE, PACKAGE_SIZE = "package.json", (360, 640)
 
 
 @click.command()
@@ -48,11 +50,15 @@ def command(
 ) -> None:
     """Measure the artifact in the folder ARTIFACT: on this machine's CPU, or on a device behind an RPC tracker.
 
+    Of a package ('sr-tvm package') its benchmark program is run; for another machine, what it printed there is read
+    from the package's bench.json.
+
     \b
     sr-tvm bench out/ --append runs/speed.jsonl
     sr-tvm bench out/ --input-shape 1x3x360x640
     sr-tvm bench out/ --tracker 127.0.0.1:9190 --key galaxy-s21 --per-operator
     sr-tvm bench out/ --isa adreno-660
+    sr-tvm bench out-c/ --threads 2
     """
     if isa is not None and tracker is not None:
         raise click.UsageError("--isa is an estimate without a device; leave out --tracker and --key")
@@ -63,6 +69,11 @@ def command(
 
     if dataset is not None:
         _check_can_append(dataset)
+    if (Path(artifact) / PACKAGE).is_file():
+        if tracker is not None or isa is not None or per_operator:
+            raise click.UsageError("a package runs its own program; leave out --tracker, --isa and --per-operator")
+        _tell(_of_package(artifact, input_shapes, threads), [], dataset, as_json, per_operator)
+        return
     loaded = Artifact.load(artifact).at(merge(input_shapes) or {})
     device: Any
     if tracker is not None and key is not None:
@@ -85,6 +96,27 @@ def command(
     finally:
         if tracker is not None:
             device.close()
+    _tell(result, rows, dataset, as_json, per_operator)
+
+
+def _of_package(folder: str, input_shapes: tuple[str, ...], threads: int) -> Measurement:
+    from sr_tvm.cli._input_shapes import merge
+    from sr_tvm.package.bench import measure
+    from sr_tvm.package.record import Package
+
+    package = Package.load(folder)
+    shapes = merge(input_shapes) or {"": (1, package.channels, *PACKAGE_SIZE)}
+    (shape,) = shapes.values() if len(shapes) == 1 else ((),)
+    if len(shape) != 4 or shape[:2] != (1, package.channels):
+        channels = package.channels
+        raise SrTvmError(f"{folder}: takes 1x{channels}xHxW, for example --input-shape 1x{channels}x360x640")
+    return measure(package, shape[2], shape[3], threads)
+
+
+def _tell(
+    result: Measurement, rows: list[dict[str, Any]], dataset: str | None, as_json: bool, per_operator: bool
+) -> None:
+    """Keep and print what was measured."""
     if dataset is not None:
         from sr_tvm.cli._speed import notes_of_warnings
         from sr_tvm.speed.dataset import append

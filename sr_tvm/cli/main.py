@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": "What the passes did to an ONNX file: kernels, rules, traffic.",
     "tune": "Search fast schedules with the genetic tuner; resumes.",
     "bench": "Measure an artifact here or over RPC, and record it.",
+    "package": "Make a small C library of an artifact, for an app.",
     "speed": "The speed model: collect, fit, evaluate, predict.",
     "devices": "List the devices a tracker knows.",
     "report": "Write the HTML page of a run.",

@@ -42,3 +42,8 @@ FORMATS: tuple[tuple[str, str], ...] = (
     ("BGRA", "4 bytes: blue, green, red, alpha"),
     ("GREY", "1 byte"),
 )
+
+FUNCTIONS = (
+    *("version", "text", "get_properties", "workspace_bytes", "create", "destroy"),
+    *("run_f32", "run_u8", "run_rows"),
+)

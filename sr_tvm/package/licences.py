@@ -11,7 +11,7 @@ from sr_tvm.errors import SrTvmError
 
 
 def copy(folder: Path, bench: bool) -> None:
-    """Write into ``folder`` the licence of sr-tvm, and of the C library inside the benchmark program, where there is one.
+    """Write into ``folder`` the licence of sr-tvm, and of the C library inside the benchmark program if there is one.
 
     Raises:
         SrTvmError: sr-tvm's licence text is not installed with it.

@@ -1,11 +1,12 @@
-"""From C and object files to libraries and programs, with the compiler and the linker inside ziglang: one for all machines."""
+"""From C and object files to libraries and programs, with the compiler inside ziglang: one for all machines."""
 
 from __future__ import annotations
 
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,14 +52,14 @@ def platform_of(artifact: Artifact) -> Platform:
     return Platform(library_machine(artifact.library_path), android)
 
 
-def zig(arguments: Sequence[str | Path], what: str) -> None:
+def zig(arguments: Iterable[str | Path], what: str) -> None:
     """Run a command of zig.
 
     Raises:
         SrTvmError: ziglang is not installed, or it refuses ``what``, or takes too long.
     """
     if importlib.util.find_spec("ziglang") is None:
-        raise SrTvmError("the compiler is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')")
+        raise SrTvmError("the compiler is missing: install the package 'ziglang' (pip install 'sr-tvm[compile]')")
     command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
@@ -96,36 +97,33 @@ def shared(output: Path, objects: Sequence[Path], platform: Platform, exports: P
     """Link a shared library that shows the symbols named in the version script ``exports``, and no others."""
     options = [f"-Wl,--version-script={exports}", f"-Wl,-soname,{output.name}", "-Wl,-z,max-page-size=16384"]
     if not platform.android:
-        zig(["cc", "-target", platform.library, "-shared", "-s", *options, *objects, "-lpthread", "-o", output], output.name)
+        needed = ("-Wl,--as-needed", "-lpthread", "-lm")
+        command: list[str | Path] = ["cc", "-target", platform.library, "-shared", "-s", *options, *objects, *needed]
+        zig([*command, "-o", output], output.name)
         return
-    stub = _bionic(output.parent / "libc.so", platform)
     plain = [option.removeprefix("-Wl,").replace("-soname,", "-soname=") for option in options]
     flags = [word for option in plain for word in option.split(",")]
-    try:
-        zig(["ld.lld", "-shared", "-s", "--hash-style=both", "--no-undefined", *flags, *objects, stub, "-o", output], output.name)
-    finally:
-        stub.unlink()
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-bionic-") as folder:
+        stubs = [_bionic(Path(folder) / file, names, platform) for file, names in _BIONIC.items()]
+        linker = ["ld.lld", "-shared", "-s", "--hash-style=both", "--no-undefined", "--as-needed"]
+        zig([*linker, *flags, *objects, *stubs, "-o", output], output.name)
 
 
-# All that the runtime and the kernels use of a C library.
+# All that the runtime and the kernels use of Android's C library, by the names of its parts.
 _LIBC = (
     "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
     "pthread_cond_init pthread_cond_wait pthread_create pthread_getspecific pthread_join pthread_key_create "
     "pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_setspecific "
-    "calloc free memcpy memmove memset strcmp expf tanhf powf fmaf"
-).split()
+    "calloc free memcpy memmove memset strcmp"
+)
+_BIONIC = {"libc.so": _LIBC.split(), "libm.so": ["erff", "expf", "fmaf", "powf", "sqrtf", "tanhf"]}
 
 
-def _bionic(path: Path, platform: Platform) -> Path:
-    """A library of Android's name for its C library, with the names that are used of it: to link with, never to run."""
-    source = path.with_suffix(".S")
-    names = "".join(f".globl {name}\n.type {name}, @function\n{name}:\n" for name in _LIBC)
-    source.write_text(f".text\n{names}", encoding="utf-8")
-    made = path.with_suffix(".o")
-    try:
-        compile_c(source, made, platform.program)
-        zig(["ld.lld", "-shared", f"-soname={path.name}", made, "-o", path], path.name)
-    finally:
-        source.unlink(missing_ok=True)
-        made.unlink(missing_ok=True)
+def _bionic(path: Path, names: Sequence[str], platform: Platform) -> Path:
+    """A library with the name of one of Android's, and the names that are used of it: to link with, never to run."""
+    source, made = path.with_suffix(".S"), path.with_suffix(".o")
+    text = "".join(f".globl {name}\n.type {name}, @function\n{name}:\n" for name in names)
+    source.write_text(f".text\n{text}", encoding="utf-8")
+    compile_c(source, made, platform.program)
+    zig(["ld.lld", "-shared", f"-soname={path.name}", made, "-o", path], path.name)
     return path

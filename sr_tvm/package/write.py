@@ -1,4 +1,4 @@
-"""An artifact to a package: a folder with the network as a C library, its header, an example and a benchmark program."""
+"""An artifact to a package: a folder with the network as a C library, its header, an example and a benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import elf, licences, native
-from sr_tvm.package.interface import FORMATS, STATUSES, USES, VERSION
+from sr_tvm.package.interface import FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import Picture, Tables, picture_of
 from sr_tvm.package.templates import render
@@ -91,7 +91,7 @@ class _Writer:
         native.shared(self.folder / "lib" / f"lib{self.name}.so", [whole], self.platform, exports)
         self._bench()
         self._texts()
-        sizes = {str(p.relative_to(self.folder)): p.stat().st_size for p in sorted(self.folder.rglob("*")) if p.is_file()}
+        made = sorted(path for path in self.folder.rglob("*") if path.is_file())
         Package(
             folder=self.folder,
             name=self.name,
@@ -105,12 +105,11 @@ class _Writer:
             weight_bytes=self.facts["weight_bytes"],
             schedule=self.artifact.schedule,
             architecture=self.artifact.architecture,
-            files=sizes,
+            files={str(path.relative_to(self.folder)): path.stat().st_size for path in made},
         ).save()
 
     def _exports(self) -> list[str]:
-        names = "version text get_properties workspace_bytes create destroy run_f32 run_u8 run_rows".split()
-        return [f"{self.name}_{name}" for name in names]
+        return [f"{self.name}_{name}" for name in FUNCTIONS]
 
     def _facts(self) -> dict[str, Any]:
         tables = Tables(self.program, self.picture, str(self.artifact.folder))

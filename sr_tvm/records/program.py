@@ -175,7 +175,8 @@ class Program:
             found = []
             for i, row in enumerate(value[key]):
                 here = f"{where}: field {key}[{i}]"
-                row = dict(expect_keys(row, {"name", "shape", "dtype", "place"}, {"name", "shape", "dtype", "place"}, here))
+                keys = {"name", "shape", "dtype", "place"}
+                row = dict(expect_keys(row, keys, keys, here))
                 place = expect(row.pop("place"), int, f"{here}: field place", 0)
                 found.append(Stored(Tensor.from_json(row, here), place))
             return tuple(found)

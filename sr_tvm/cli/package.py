@@ -1,0 +1,44 @@
+"""``sr-tvm package``: an artifact as a C library that an app links."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option("--format", "kind", type=click.Choice(["c"]), default="c", show_default=True, help="What to make.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The package's folder. [default: ARTIFACT-c]")
+@click.option("--name", help="Of the library and its functions. [default: the model's]")
+@click.option("--json", "as_json", is_flag=True, help="Print the package's record as one JSON object.")
+def command(artifact: Path, kind: str, output: Path | None, name: str | None, as_json: bool) -> None:
+    """Make a small C library of the artifact in the folder ARTIFACT, with nothing of TVM beside it.
+
+    The folder has a header, a static and a shared library with the weights inside, an example, files for CMake and
+    pkg-config, licences, and a benchmark program that runs on any Linux, or Android, of the machine. The artifact is of
+    target cpu or android-cpu, for pictures of any size.
+
+    \b
+    sr-tvm package out/
+    sr-tvm package phone/ --name wdsr -o app/libs/wdsr
+    """
+    from sr_tvm.artifact import Artifact
+    from sr_tvm.package.write import write_package
+
+    output = output or Path(f"{artifact.resolve()}-{kind}")
+    package = write_package(Artifact.load(artifact), output, name)
+    if as_json:
+        from sr_tvm import files
+        from sr_tvm.package.record import FILE, SCHEMA, VERSION
+
+        record = files.read_json(package.folder / FILE, SCHEMA, VERSION)
+        click.echo(json.dumps({"folder": str(package.folder), **record}))
+        return
+    shared = package.folder / "lib" / f"lib{package.name}.so"
+    code, weights = (shared.stat().st_size - package.weight_bytes) / 1e3, package.weight_bytes / 1e3
+    click.echo(f"{package.model} for {package.machine}: {shared}, {code:.0f} KB and {weights:.0f} KB of weights")
+    click.echo(f"{package.folder / 'README.md'} says how to use it")
+    click.echo(f"next:  sr-tvm bench {package.folder}")
