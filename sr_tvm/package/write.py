@@ -39,10 +39,33 @@ def write_package(artifact: Artifact, out: str | Path, name: str | None = None) 
         SrTvmError: the artifact has no program, does not enlarge pictures of any size, or is for a target that can't be
             packaged; ``name`` is no C identifier in small letters; ``out`` holds other things or can't be written.
     """
+    name = _checked_name(artifact, name)
+    _check_output(Path(out))
+    with files.atomic_folder(out) as folder, tempfile.TemporaryDirectory(prefix="sr-tvm-package-") as scratch:
+        _writer(artifact, name, folder, Path(scratch)).write()
+    return Package.load(out)
+
+
+def write_sources(artifact: Artifact, folder: Path, name: str | None = None) -> list[Path]:
+    """Write what a package's library is compiled from into a folder that is there: a header beside what is returned.
+
+    That is a C file, which includes the headers of ``sr_tvm/runtimes/c/native``, an object file with the kernels, and
+    the weights as an assembly file, which refers to the artifact's.
+
+    Raises:
+        SrTvmError: as :func:`write_package`.
+    """
+    return _writer(artifact, _checked_name(artifact, name), folder, folder).sources(folder, folder)
+
+
+def _checked_name(artifact: Artifact, name: str | None) -> str:
     name = name or default_name(artifact)
     if not _IDENTIFIER.fullmatch(name):
         raise SrTvmError(f"name {name!r} is no C identifier in small letters, of 60 at most; use for example my_net")
-    _check_output(Path(out))
+    return name
+
+
+def _writer(artifact: Artifact, name: str, folder: Path, scratch: Path) -> _Writer:
     source = artifact.folder / programs.FOLDER
     if not (source / programs.FILE).is_file():
         raise SrTvmError(
@@ -50,10 +73,7 @@ def write_package(artifact: Artifact, out: str | Path, name: str | None = None) 
             f"{artifact.versions.get('sr_tvm', '?')}; compile the model again, with --target {' or '.join(TARGETS)}"
         )
     program = Program.load(source)
-    picture = picture_of(program, str(artifact.folder))
-    with files.atomic_folder(out) as folder, tempfile.TemporaryDirectory(prefix="sr-tvm-package-") as scratch:
-        _Writer(artifact, program, picture, name, folder, Path(scratch)).write()
-    return Package.load(out)
+    return _Writer(artifact, program, picture_of(program, str(artifact.folder)), name, folder, scratch)
 
 
 def _check_output(out: Path) -> None:
@@ -71,18 +91,27 @@ class _Writer:
     folder: Path
     scratch: Path
 
-    def write(self) -> None:
+    def __post_init__(self) -> None:
         if self.artifact.halo is None:
             raise SrTvmError(f"{self.artifact.folder}: does not say how far its network looks; compile the model again")
+        self.halo = self.artifact.halo
         self.prefix = f"{self.name}__"
         self.platform = native.platform_of(self.artifact)
         self.source = self.artifact.folder / programs.FOLDER
         self.facts = self._facts()
+
+    def sources(self, include: Path, rest: Path) -> list[Path]:
+        """Write the header, the C file, and the kernels and weights, which are linked with it; gives the last three."""
+        (include / f"{self.name}.h").write_text(render("network.h", self.facts), encoding="utf-8")
+        code, kernels = rest / f"{self.name}.c", rest / "kernels.o"
+        code.write_text(render("network.c", self.facts), encoding="utf-8")
+        kernels.write_bytes(elf.rename((self.source / programs.OBJECT).read_bytes(), self._renamed))
+        return [code, kernels, self._assembly("weights", self.source / programs.WEIGHTS, rest)]
+
+    def write(self) -> None:
         for place in ("include", "lib", "example", "bin", "licences"):
             (self.folder / place).mkdir()
-        header = self.folder / "include" / f"{self.name}.h"
-        header.write_text(render("network.h", self.facts), encoding="utf-8")
-        (self.scratch / f"{self.name}.c").write_text(render("network.c", self.facts), encoding="utf-8")
+        self.sources(self.folder / "include", self.scratch)
         whole = self._object(self.platform.library)
         native.archive(self.folder / "lib" / f"lib{self.name}.a", [whole])
         exports = self.scratch / "exports"
@@ -101,7 +130,7 @@ class _Writer:
             machine=self.platform.machine,
             scale=self.picture.scale,
             channels=self.picture.channels,
-            halo=self.artifact.halo,
+            halo=self.halo,
             weight_bytes=self.facts["weight_bytes"],
             schedule=self.artifact.schedule,
             architecture=self.artifact.architecture,
@@ -147,23 +176,24 @@ class _Writer:
 
     def _object(self, triple: str) -> Path:
         """Everything of the network as one object file, whose symbols all begin with its name."""
-        kernels = self.scratch / "kernels.o"
-        if not kernels.exists():
-            data = (self.source / programs.OBJECT).read_bytes()
-            kernels.write_bytes(elf.rename(data, self._renamed))
         weights = self._data("weights", self.source / programs.WEIGHTS, triple)
         library, whole = self.scratch / f"library-{triple}.o", self.scratch / f"{self.name}-{triple}.o"
         include = (f"-I{NATIVE}", f"-I{self.folder / 'include'}")
         native.compile_c(self.scratch / f"{self.name}.c", library, triple, *include)
-        native.merge(whole, [library, kernels, weights])
+        native.merge(whole, [library, self.scratch / "kernels.o", weights])
         return whole
 
     def _renamed(self, symbol: str) -> str | None:
         return f"{self.prefix}{symbol}" if "tvm" in symbol.lower() else None
 
     def _data(self, name: str, file: Path, triple: str) -> Path:
+        made = self.scratch / f"{name}-{triple}.o"
+        native.compile_c(self._assembly(name, file, self.scratch), made, triple)
+        return made
+
+    def _assembly(self, name: str, file: Path, folder: Path) -> Path:
         """A file's bytes as read-only data, at a multiple of 64 bytes."""
-        source, made = self.scratch / f"{name}.S", self.scratch / f"{name}-{triple}.o"
+        source = folder / f"{name}.S"
         label = f"{self.prefix}{name}"
         lines = (
             f'.section .rodata.{label},"a",@progbits', ".balign 64", f".globl {label}", f".hidden {label}",
@@ -171,8 +201,7 @@ class _Writer:
             '.section .note.GNU-stack,"",@progbits',
         )  # fmt: skip
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        native.compile_c(source, made, triple)
-        return made
+        return source
 
     def _bench(self) -> None:
         """The benchmark program, if there is an example of what the network must give."""

@@ -35,7 +35,9 @@ class Guarded:
         return self.memory.ctypes.data + self.start
 
     def untouched_outside(self) -> bool:
-        return bool((self.memory[: self.start] == GUARD).all() and (self.memory[self.start + self.size :] == GUARD).all())
+        return bool(
+            (self.memory[: self.start] == GUARD).all() and (self.memory[self.start + self.size :] == GUARD).all()
+        )
 
     def untouched(self) -> bool:
         return bool((self.memory == GUARD).all())
@@ -76,9 +78,7 @@ class Network:
     def __exit__(self, *_: object) -> None:
         self.library.function("destroy")(self.handle)
 
-    def run_f32(
-        self, x: np.ndarray, scale: int, use: str = "WHOLE", extra: int = 0, offset: int = 0
-    ) -> np.ndarray:
+    def run_f32(self, x: np.ndarray, scale: int, use: str = "WHOLE", extra: int = 0, offset: int = 0) -> np.ndarray:
         """(N, C, H, W) to (N, C, sH, sW); pointers lie ``offset`` bytes from a multiple of 64."""
         images, channels, height, width = x.shape
         given = Guarded(x.nbytes, offset)
@@ -94,7 +94,13 @@ class Network:
         return made.bytes.copy().view(np.float32).reshape(images, channels, height * scale, width * scale)
 
     def run_u8(
-        self, pixels: np.ndarray, scale: int, kind: str, use: str = "TILES", gaps: tuple[int, int] = (0, 0), offset: int = 0
+        self,
+        pixels: np.ndarray,
+        scale: int,
+        kind: str,
+        use: str = "TILES",
+        gaps: tuple[int, int] = (0, 0),
+        offset: int = 0,
     ) -> np.ndarray:
         """(H, W, B) bytes of a pixel format to (sH, sW, B); rows have ``gaps`` bytes behind them, which stay."""
         height, width, depth = pixels.shape

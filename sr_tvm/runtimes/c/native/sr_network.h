@@ -106,6 +106,7 @@ static sr_plan sr_best_plan(const sr_picture *picture, size_t bytes) {
   sr_plan best = {0, 0, 0, 0, 0, 0, 0};
   int32_t step = sr_the_program.step, margin = 2 * sr_margin();
   double least = 0;
+  if (bytes < sr_least_plan(picture).total) return best;
   for (int32_t parts = 1;; parts += 1 + parts / 4) {
     int32_t columns = (picture->width + parts - 1) / parts;
     columns = (columns + step - 1) / step * step;
@@ -329,7 +330,7 @@ int SR_API(_run_f32)(sr_network *network, const float *input, float *output, int
   size_t pixels = sr_times(sr_times((size_t)height, (size_t)width), (size_t)p->channels);
   size_t in_bytes = sr_times(sr_times(pixels, (size_t)images), sizeof(float));
   size_t out_bytes = sr_times(in_bytes, (size_t)p->scale * (size_t)p->scale);
-  if (out_bytes > (size_t)PTRDIFF_MAX) return SR_ERROR_SIZE;
+  if (out_bytes > (size_t)PTRDIFF_MAX || bytes > (size_t)PTRDIFF_MAX) return SR_ERROR_SIZE;
   if (sr_overlap(input, in_bytes, output, out_bytes) || sr_overlap(workspace, bytes, output, out_bytes) ||
       sr_overlap(workspace, bytes, input, in_bytes))
     return SR_ERROR_OVERLAP;
@@ -389,7 +390,8 @@ int SR_API(_run_u8)(sr_network *network, const uint8_t *input, size_t input_stri
   if (input_stride < line || output_stride < line * scale) return SR_ERROR_STRIDE;
   size_t in_bytes = sr_add(sr_times(input_stride, (size_t)height - 1), line);
   size_t out_bytes = sr_add(sr_times(output_stride, (size_t)height * scale - 1), line * scale);
-  if (in_bytes > (size_t)PTRDIFF_MAX || out_bytes > (size_t)PTRDIFF_MAX) return SR_ERROR_SIZE;
+  if (in_bytes > (size_t)PTRDIFF_MAX || out_bytes > (size_t)PTRDIFF_MAX || bytes > (size_t)PTRDIFF_MAX)
+    return SR_ERROR_SIZE;
   if (sr_overlap(input, in_bytes, output, out_bytes) || sr_overlap(workspace, bytes, output, out_bytes) ||
       sr_overlap(workspace, bytes, input, in_bytes))
     return SR_ERROR_OVERLAP;
