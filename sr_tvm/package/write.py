@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def write_sources(artifact: Artifact, folder: Path, name: str | None = None) -> 
     """Write what a package's library is compiled from into a folder that is there: a header beside what is returned.
 
     That is a C file, which includes the headers of ``sr_tvm/runtimes/c/native``, an object file with the kernels, and
-    the weights as an assembly file, which refers to the artifact's.
+    an assembly file that includes the weights, which lie beside it.
 
     Raises:
         SrTvmError: as :func:`write_package`.
@@ -188,16 +189,18 @@ class _Writer:
 
     def _data(self, name: str, file: Path, triple: str) -> Path:
         made = self.scratch / f"{name}-{triple}.o"
-        native.compile_c(self._assembly(name, file, self.scratch), made, triple)
+        native.compile_c(self._assembly(name, file, self.scratch), made, triple, f"-I{self.scratch}")
         return made
 
     def _assembly(self, name: str, file: Path, folder: Path) -> Path:
-        """A file's bytes as read-only data, at a multiple of 64 bytes."""
-        source = folder / f"{name}.S"
+        """A file's bytes as read-only data, at a multiple of 64 bytes; ``folder`` gets a copy of it."""
+        source, data = folder / f"{name}.S", folder / f"{name}.bin"
+        if file != data:
+            shutil.copyfile(file, data)
         label = f"{self.prefix}{name}"
         lines = (
             f'.section .rodata.{label},"a",@progbits', ".balign 64", f".globl {label}", f".hidden {label}",
-            f".type {label}, @object", f"{label}:", f'.incbin "{file.resolve()}"', f".size {label}, . - {label}",
+            f".type {label}, @object", f"{label}:", f'.incbin "{name}.bin"', f".size {label}, . - {label}",
             '.section .note.GNU-stack,"",@progbits',
         )  # fmt: skip
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")

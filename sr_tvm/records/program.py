@@ -6,6 +6,7 @@ library, a DSP's runner or a benchmark program can do the same with nothing of T
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from sr_tvm.tensor import Tensor
 SCHEMA, VERSION = "sr-tvm/program", 1
 FOLDER, FILE = "program", "program.json"  # in an artifact
 OBJECT, WEIGHTS, REFERENCE = "kernels.o", "weights.bin", "reference.npz"
+_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 ALIGNMENT = 64  # bytes, of every constant and buffer: a cache line, and more than any vector
 
 
@@ -187,6 +189,8 @@ class Program:
             keys = {"symbol", "once", "per_task"}
             expect_keys(row, keys, keys, f"{where}: field {here}")
             symbol = expect(row["symbol"], str, f"{where}: field {here}.symbol")
+            if not _SYMBOL.fullmatch(symbol):
+                raise SrTvmError(f"{where}: field {here}.symbol is {symbol[:80]!r}; a name as C has it is needed")
             kernels[name] = Code(symbol, size(row["once"], here), size(row["per_task"], here))
         calls = []
         for i, row in enumerate(value["calls"]):
