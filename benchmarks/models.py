@@ -27,9 +27,10 @@ def is_wdsr(name: str) -> bool:
 
 
 def weights_file(name: str, scale: int) -> Path | None:
-    """The weights that we ship for a network, None where it has random ones."""
-    path = Path(str(resources.files("sr_tvm.models") / f"wdsr_x{scale}_37k.safetensors"))
-    return path if name == SHIPPED and path.is_file() else None
+    """The weights that we ship for a network, also by the name of their file; None where it has random ones."""
+    stem = f"wdsr_x{scale}_37k" if name == SHIPPED else name
+    path = Path(str(resources.files("sr_tvm.models") / f"{stem}.safetensors"))
+    return path if path.is_file() else None
 
 
 def prepare(
@@ -86,4 +87,5 @@ def input_shape(name: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(N, C, H, W) that a network takes. Raises SrTvmError where there is none of that name."""
     from sr_tvm.nets import registry
 
-    return registry.input_shape(SHIPPED if irregular.architecture(name) else name, *size)
+    like_shipped = irregular.architecture(name) or weights_file(name, SCALE)
+    return registry.input_shape(SHIPPED if like_shipped else name, *size)

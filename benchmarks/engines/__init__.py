@@ -33,9 +33,10 @@ ENGINES = {
     "torch.compile": Engine("pytorch", ("torch",), "inductor with freezing, channels last"),
 }
 # Not compared in peers: other benchmarks use them.
-LIBRARY, OPENCL, NO_ARENA = "library", "opencl", "onnxruntime, no arena"
+LIBRARY, OPENCL, PACKAGE, NO_ARENA = "library", "opencl", "package", "onnxruntime, no arena"
 ALL = ENGINES | {
     LIBRARY: Engine("library", ("apache-tvm",), "model.so of the folder, as it is"),
     OPENCL: Engine("opencl", ("apache-tvm",), "model.so of the folder on the OpenCL device"),
+    PACKAGE: Engine("package", (), "the C library of the folder's package, called by ctypes"),
     NO_ARENA: Engine("onnxruntime_cpu", ("onnxruntime",), "memory arena off"),
 }
