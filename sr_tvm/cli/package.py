@@ -10,8 +10,10 @@ import click
 
 @click.command()
 @click.argument("artifact", type=click.Path(path_type=Path))
-@click.option("--format", "kind", type=click.Choice(["c"]), default="c", show_default=True, help="What to make.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The package's folder. [default: ARTIFACT-c]")
+@click.option(
+    "--format", "kind", type=click.Choice(["c", "android"]), default="c", show_default=True, help="Android adds an AAR."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write. [default: ARTIFACT-FORMAT]")
 @click.option("--name", help="Of the library and its functions. [default: the model's]")
 @click.option("--json", "as_json", is_flag=True, help="Print the package's record as one JSON object.")
 def command(artifact: Path, kind: str, output: Path | None, name: str | None, as_json: bool) -> None:
@@ -21,15 +23,18 @@ def command(artifact: Path, kind: str, output: Path | None, name: str | None, as
     pkg-config, licences, and a benchmark program that runs on any Linux, or Android, of the machine. The artifact is of
     target cpu or android-cpu, for pictures of any size.
 
+    With --format android there is an archive (AAR) as well, for prefab and Java, with a class that enlarges bitmaps.
+
     \b
     sr-tvm package out/
+    sr-tvm package phone/ --format android
     sr-tvm package phone/ --name wdsr -o app/libs/wdsr
     """
     from sr_tvm.artifact import Artifact
     from sr_tvm.package.write import write_package
 
     output = output or Path(f"{artifact.resolve()}-{kind}")
-    package = write_package(Artifact.load(artifact), output, name)
+    package = write_package(Artifact.load(artifact), output, name, kind)
     if as_json:
         from sr_tvm import files
         from sr_tvm.package.record import FILE, SCHEMA, VERSION

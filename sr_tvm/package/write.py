@@ -14,7 +14,7 @@ import numpy as np
 from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.package import elf, licences, native
+from sr_tvm.package import android, elf, licences, native
 from sr_tvm.package.interface import FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import Picture, Tables, picture_of
@@ -25,6 +25,8 @@ from sr_tvm.runtimes.c import NATIVE
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 TARGETS = ("cpu", "android-cpu")
+C, ANDROID = "c", "android"
+KINDS = (C, ANDROID)
 
 
 def default_name(artifact: Artifact) -> str:
@@ -33,8 +35,10 @@ def default_name(artifact: Artifact) -> str:
     return name[:60] if _IDENTIFIER.fullmatch(name[:60]) else f"net_{name}"[:60].rstrip("_")
 
 
-def write_package(artifact: Artifact, out: str | Path, name: str | None = None) -> Package:
+def write_package(artifact: Artifact, out: str | Path, name: str | None = None, kind: str = C) -> Package:
     """Write the package of an artifact for any size into the folder ``out``, whole or not.
+
+    ``kind`` is one of :data:`KINDS`: a C library, or the same with an archive for Android and a class for Java.
 
     Raises:
         SrTvmError: the artifact has no program, does not enlarge pictures of any size, or is for a target that can't be
@@ -43,7 +47,7 @@ def write_package(artifact: Artifact, out: str | Path, name: str | None = None) 
     name = _checked_name(artifact, name)
     _check_output(Path(out))
     with files.atomic_folder(out) as folder, tempfile.TemporaryDirectory(prefix="sr-tvm-package-") as scratch:
-        _writer(artifact, name, folder, Path(scratch)).write()
+        _writer(artifact, name, folder, Path(scratch), kind).write()
     return Package.load(out)
 
 
@@ -66,7 +70,7 @@ def _checked_name(artifact: Artifact, name: str | None) -> str:
     return name
 
 
-def _writer(artifact: Artifact, name: str, folder: Path, scratch: Path) -> _Writer:
+def _writer(artifact: Artifact, name: str, folder: Path, scratch: Path, kind: str = C) -> _Writer:
     source = artifact.folder / programs.FOLDER
     if not (source / programs.FILE).is_file():
         raise SrTvmError(
@@ -74,7 +78,7 @@ def _writer(artifact: Artifact, name: str, folder: Path, scratch: Path) -> _Writ
             f"{artifact.versions.get('sr_tvm', '?')}; compile the model again, with --target {' or '.join(TARGETS)}"
         )
     program = Program.load(source)
-    return _Writer(artifact, program, picture_of(program, str(artifact.folder)), name, folder, scratch)
+    return _Writer(artifact, program, picture_of(program, str(artifact.folder)), name, folder, scratch, kind)
 
 
 def _check_output(out: Path) -> None:
@@ -91,6 +95,7 @@ class _Writer:
     name: str
     folder: Path
     scratch: Path
+    kind: str = C
 
     def __post_init__(self) -> None:
         if self.artifact.halo is None:
@@ -99,6 +104,10 @@ class _Writer:
         self.prefix = f"{self.name}__"
         self.platform = native.platform_of(self.artifact)
         self.source = self.artifact.folder / programs.FOLDER
+        if self.kind == ANDROID and not self.platform.android:
+            raise SrTvmError(
+                f"{self.artifact.folder}: is for {self.artifact.target}; --format android needs android-cpu"
+            )
         self.facts = self._facts()
 
     def sources(self, include: Path, rest: Path) -> list[Path]:
@@ -115,10 +124,7 @@ class _Writer:
         self.sources(self.folder / "include", self.scratch)
         whole = self._object(self.platform.library)
         native.archive(self.folder / "lib" / f"lib{self.name}.a", [whole])
-        exports = self.scratch / "exports"
-        shown = self._exports()
-        exports.write_text("{ global: " + " ".join(f"{n};" for n in shown) + " local: *; };\n", encoding="utf-8")
-        native.shared(self.folder / "lib" / f"lib{self.name}.so", [whole], self.platform, exports)
+        self._shared(whole)
         self._bench()
         self._texts()
         made = sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -138,8 +144,22 @@ class _Writer:
             files={str(path.relative_to(self.folder)): path.stat().st_size for path in made},
         ).save()
 
-    def _exports(self) -> list[str]:
-        return [f"{self.name}_{name}" for name in FUNCTIONS]
+    def _shared(self, whole: Path) -> None:
+        """The shared library and, in the form for Android, what is made of it."""
+        library = self.folder / "lib" / f"lib{self.name}.so"
+        shown, objects = [f"{self.name}_{name}" for name in FUNCTIONS], [whole]
+        if self.kind == ANDROID:
+            source, made = self.scratch / "jni.c", self.scratch / "jni.o"
+            source.write_text(render("jni.c", self.facts), encoding="utf-8")
+            native.compile_c(source, made, self.platform.library, f"-I{self.folder / 'include'}")
+            shown += android.exports(self.name)
+            objects.append(made)
+        exports = self.scratch / "exports"
+        exports.write_text("{ global: " + " ".join(f"{n};" for n in shown) + " local: *; };\n", encoding="utf-8")
+        native.shared(library, objects, self.platform, exports)
+        if self.kind == ANDROID:
+            header = self.folder / "include" / f"{self.name}.h"
+            android.write(self.folder / "android", self.name, self.facts, library, header)
 
     def _facts(self) -> dict[str, Any]:
         tables = Tables(self.program, self.picture, str(self.artifact.folder))
@@ -157,6 +177,8 @@ class _Writer:
             "tvm_target": self.artifact.tvm_target,
             "machine": self.platform.machine,
             "android": self.platform.android,
+            "archive": self.kind == ANDROID,
+            "java_class": android.java_class(self.name),
             "scale": self.picture.scale,
             "channels": self.picture.channels,
             "halo": self.artifact.halo,
