@@ -48,6 +48,7 @@ def program_of(
         kernels={name: _code(name, mod[name], helpers) for name in {call.kernel: None for call in reader.calls}},
         calls=tuple(reader.calls),
         step=target.row_step,
+        features=target.instruction_sets(),
     )
     return program, bytes(reader.weights)
 

@@ -19,6 +19,7 @@ STATUSES: tuple[tuple[str, str], ...] = (
     ("ERROR_THREADS", "the number of threads is below 1 or above 256"),
     ("ERROR_USE", "no such use of a workspace"),
     ("ERROR_VERSION", "the header is of another version than the library"),
+    ("ERROR_PROCESSOR", "the processor lacks instructions that the kernels were compiled with"),
     ("ERROR_MEMORY", "no memory or no threads left"),
     ("ERROR_CALLER", "a function of the caller's said that it failed"),
     ("ERROR_NOT_FINITE", "the network gives NaN or infinite pixels: its weights are damaged"),

@@ -114,7 +114,7 @@ _LIBC = (
     "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
     "pthread_cond_init pthread_cond_wait pthread_create pthread_getspecific pthread_join pthread_key_create "
     "pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_setspecific "
-    "calloc free memcpy memmove memset strcmp"
+    "calloc free getauxval memcpy memmove memset strcmp"
 )
 _BIONIC = {"libc.so": _LIBC.split(), "libm.so": ["erff", "expf", "fmaf", "powf", "sqrtf", "tanhf"]}
 

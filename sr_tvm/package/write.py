@@ -14,7 +14,7 @@ import numpy as np
 from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.package import android, elf, licences, native
+from sr_tvm.package import android, elf, features, licences, native
 from sr_tvm.package.interface import FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import Picture, Tables, picture_of
@@ -27,6 +27,9 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 TARGETS = ("cpu", "android-cpu")
 C, ANDROID = "c", "android"
 KINDS = (C, ANDROID)
+# Of the peak: how far from the reference's output that of the benchmark program's example may be. Float16 has eleven
+# bits, and sums of many terms lose some of them.
+TOLERANCE, HALF_TOLERANCE = "1e-5", "1e-2"
 
 
 def default_name(artifact: Artifact) -> str:
@@ -189,6 +192,8 @@ class _Writer:
             "statuses": STATUSES,
             "uses": USES,
             "formats": FORMATS,
+            "features": features.rows(self.platform.machine, self.program.features),
+            "tolerance": HALF_TOLERANCE if self.artifact.fp16 else TOLERANCE,
             "values": tables.values,
             "buffers": tables.buffers,
             "once": tables.size(self.program.once),

@@ -65,6 +65,7 @@ class Program:
         device: TVM's name of what the kernels run on.
         buffers: sizes of what lies between kernels; tensors whose lives don't overlap share one.
         step: a band of rows that begins at a multiple of it is computed as in the whole picture, bit for bit.
+        features: instruction sets that the kernels may use and a processor of its kind may lack, by LLVM's names.
         digests: hex SHA-256 by file name, of the files beside the record.
     """
 
@@ -77,6 +78,7 @@ class Program:
     kernels: Mapping[str, Code]
     calls: tuple[Call, ...]
     step: int = 1
+    features: tuple[str, ...] = ()
     digests: Mapping[str, str] | None = None
 
     @property
@@ -130,6 +132,7 @@ class Program:
             },
             "calls": [{"kernel": call.kernel, "arguments": list(call.arguments)} for call in self.calls],
             "step": self.step,
+            "features": list(self.features),
             "peak": str(self.peak()),
             "digests": dict(self.digests or {}),
         }
@@ -157,7 +160,7 @@ class Program:
     def from_json(cls, value: Any, where: str) -> Program:
         """Read one, and check that its calls, tensors and buffers fit together."""
         kinds: dict[str, Any] = {
-            **dict.fromkeys(("inputs", "outputs", "constants", "scratch", "buffers", "calls"), list),
+            **dict.fromkeys(("inputs", "outputs", "constants", "scratch", "buffers", "calls", "features"), list),
             **dict.fromkeys(("kernels", "digests"), dict),
             **dict.fromkeys(("device", "peak"), str),
             "step": int,
@@ -208,6 +211,7 @@ class Program:
             kernels=kernels,
             calls=tuple(calls),
             step=value["step"],
+            features=tuple(expect(f, str, f"{where}: field features[{i}]") for i, f in enumerate(value["features"])),
             digests=value["digests"],
         )
         made._check(where)

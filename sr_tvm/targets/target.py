@@ -101,6 +101,10 @@ class Target(ABC):
         """The element type of its kernels, as :meth:`computing_in` has chosen it."""
         return str(self.options().get("dtype", self.capabilities.dtypes[0]))
 
+    def instruction_sets(self) -> tuple[str, ...]:
+        """Instructions that its code may have and a processor of its kind may lack, by LLVM's names of the sets."""
+        return ()
+
     def stand_in(self) -> Target:
         """The same target, with the same decisions and schedules, such that its artifacts run on this machine.
 

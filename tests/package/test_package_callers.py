@@ -1,5 +1,6 @@
 """A package from C, C++ and CMake, with several compilers, under sanitizers, and on an emulated Arm machine."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -133,3 +134,36 @@ def test_the_phones_library_needs_androids_libraries_only_and_fits_large_pages(p
 def test_platforms(package, phone, artifact):
     assert platform_of(artifact).program.endswith("-linux-musl")
     assert (phone.machine, phone.target, package.target) == ("aarch64", "android-cpu", "cpu")
+
+
+def test_a_processor_that_lacks_instructions_is_refused(package, need, tmp_path):
+    """Under emulation of an old processor; here they are all there."""
+    source = tmp_path / "create.c"
+    source.write_text(
+        "#include <stdio.h>\n#include HEADER\nint main(void) {\n"
+        f"  {package.name}_network *network;\n"
+        f"  puts({package.name}_text({package.name}_create({package.name.upper()}_VERSION, 2, &network)));\n"
+        f"  {package.name}_destroy(network);\n  return 0;\n}}\n"
+    )
+    whole = (f"-I{package.folder / 'include'}", *_defines(package.name), source, _static(package))
+    _run(*ZIG, "-target", f"{package.machine}-linux-musl", "-static", *whole, "-o", tmp_path / "create")
+    assert _run(tmp_path / "create") == "all went well\n"
+    if package.machine == "x86_64":
+        qemu = need("qemu-x86_64", "qemu-x86_64-static")
+        assert "lacks instructions" in _run(qemu, "-cpu", "Nehalem", tmp_path / "create")
+
+
+def test_float16_on_arm(model, need, tmp_path):
+    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.options import CompileOptions
+    from sr_tvm.records.program import Program
+
+    options = CompileOptions(dtype="float16")
+    artifact = compile_model(model, "android-cpu", tmp_path / "half", options=options)
+    assert Program.load(artifact.folder / "program").features == ("fullfp16",)
+    package = write_package(artifact, tmp_path / "half-c")
+    qemu, small = need("qemu-aarch64", "qemu-aarch64-static"), ("--height", "8", "--width", "9", "--seconds", "0")
+    value = json.loads(_run(qemu, "-cpu", "max", package.bench, *small))
+    assert value["error"] is None and 1e-6 < value["error_of_peak"] < 1e-2
+    old = subprocess.run([qemu, "-cpu", "cortex-a53", package.bench, *small], capture_output=True, text=True)
+    assert "lacks instructions" in json.loads(old.stdout)["error"]

@@ -230,7 +230,7 @@ def test_texts_of_templates_cannot_break_out():
         "target": "t",
     }
     facts |= {"statuses": [("OK", "fine")], "uses": [], "symbols": [], "values": [], "buffers": [], "once": []}
-    facts |= {"per_task": [], "calls": [], "channels": 3, "scale": 2, "halo": 1, "step": 1}
+    facts |= {"per_task": [], "calls": [], "channels": 3, "scale": 2, "halo": 1, "step": 1, "features": []}
     text = render("network.c", facts)
     assert '#define SR_MODEL "a\\042\\134*/\\303\\274"' in text
     assert ALIGNMENT == 64

@@ -8,7 +8,7 @@ from typing import Any
 
 import tvm
 
-from sr_tvm.targets.cpu.family import CpuFamily
+from sr_tvm.targets.cpu.family import FLOAT16, CpuFamily
 from sr_tvm.targets.target import Capabilities
 
 TRIPLE, MCPU, BIG_CORES = "aarch64-linux-android", "cortex-a78", 4
@@ -35,6 +35,9 @@ class AndroidCpu(CpuFamily):
 
     def tvm_target(self) -> tvm.target.Target:
         return tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": MCPU, "num-cores": BIG_CORES})
+
+    def instruction_sets(self) -> tuple[str, ...]:
+        return ("fullfp16",) if self.dtype == FLOAT16 else ()  # float32 kernels need what every such processor has
 
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         return None  # on an Arm machine it runs: its architecture is all that is asked

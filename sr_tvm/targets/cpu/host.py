@@ -35,6 +35,9 @@ class Cpu(CpuFamily):
     def vector_bytes(self) -> int:
         return codegen.llvm_get_vector_width(self.tvm_target()) // 8
 
+    def instruction_sets(self) -> tuple[str, ...]:
+        return tuple(sorted(f for f in self._features() if f.startswith((*UNITS, "gfni", "lzcnt", "movbe", "popcnt"))))
+
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         """Refuse code that would end the process with an illegal instruction."""
         kind = tvm_target.get("kind", "llvm")

@@ -5,6 +5,7 @@
 
 #include "sr_backend.h"
 #include "sr_pixels.h"
+#include "sr_processor.h"
 
 #define SR_API(name) SR_JOIN(SR_NAME, name)
 
@@ -303,6 +304,7 @@ int SR_API(_create)(int32_t version, int32_t threads, sr_network **network) {
   *network = NULL;
   if (version != SR_VERSION) return SR_ERROR_VERSION;
   if (threads < 1 || threads > SR_MAX_THREADS) return SR_ERROR_THREADS;
+  if (sr_lacks(sr_features)) return SR_ERROR_PROCESSOR;
   sr_network *made = calloc(1, sizeof *made);
   if (!made) return SR_ERROR_MEMORY;
   sr_make_bicubic(&made->bicubic, sr_the_program.scale);
