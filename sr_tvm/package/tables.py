@@ -12,6 +12,7 @@ from sr_tvm.records.size import Size
 from sr_tvm.tensor import Tensor, term
 
 MAX_RANK, MAX_ARGUMENTS, MAX_BUFFERS, MAX_SCALE = 6, 32, 64, 8  # as the headers have them
+STEPS = (1, 2, 4, 8, 16)  # the least tile is a multiple of each
 _CODES = {"i": 0, "u": 1, "f": 2}  # DLPack's kinds by numpy's
 _NAMES = ("SR_PLAIN", "SR_HEIGHT", "SR_WIDTH")
 
@@ -64,6 +65,8 @@ class Tables:
         placed += [("SR_OUTPUT", 0, t) for t in program.outputs]
         placed += [("SR_WEIGHTS", s.place, s.tensor) for s in program.constants]
         placed += [("SR_BUFFER", s.place, s.tensor) for s in program.scratch]
+        if program.step not in STEPS:
+            raise SrTvmError(f"{where}: its kernels make {program.step} rows at a time; {STEPS} can be packaged")
         self.values = [self._value(*row) for row in placed]
         number = {tensor.name: i for i, (_, _, tensor) in enumerate(placed)}
         if len(program.buffers) > MAX_BUFFERS:
