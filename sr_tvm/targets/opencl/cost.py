@@ -73,7 +73,7 @@ class Costs:
 
     def registers(self, decided: StageDecisions) -> int:
         """The vectors that a work-item holds at the same time, at most."""
-        pixels, splits = decided.pixels, splits_of(self.region, decided.outputs)
+        pixels, splits = decided.pixels, splits_of(self.region, decided.outputs, self.narrow)
         last = {step.value: i for i, step in enumerate(self.steps)}
         for i, step in enumerate(self.steps):
             for name in _reads(step):
@@ -98,7 +98,7 @@ class Costs:
 
     def slots(self, decided: StageDecisions) -> float:
         """Issue slots of a pixel, about."""
-        splits = splits_of(self.region, decided.outputs)
+        splits = splits_of(self.region, decided.outputs, self.narrow)
         pixels, total, spared = decided.pixels, OVERHEAD * splits, 0.0
         loaded = [step.value for step in self.steps if isinstance(step, Load)]
         total += PIXEL * pixels * sum(groups(self.region.by_name[name].channels) for name in loaded)
@@ -119,7 +119,7 @@ class Costs:
 
     def moved(self, decided: StageDecisions) -> float:
         """Bytes that a work-group reads and writes for a pixel, each once."""
-        again = splits_of(self.region, decided.outputs) if decided.tiles == 1 else 1
+        again = splits_of(self.region, decided.outputs, self.narrow) if decided.tiles == 1 else 1
         wide, tall = _tile(decided)
         total = self._weights / (wide * tall) + sum(self.region.by_name[r.value].channels for r in self.region.results)
         for name, (down, along) in self._reach.items():

@@ -50,7 +50,7 @@ class StageKernel:
         self.region, self.decided, self.limits = region, decided, limits
         self.n, self.height, self.width = size
         self.pixels = next(p for p in (decided.pixels, 4, 2, 1) if p <= min(self.width, decided.pixels))
-        self.splits = splits_of(region, decided.outputs)
+        self.splits = splits_of(region, decided.outputs, narrow)
         self.b = GpuBuilder(decided.sums if dtype == FLOAT16 else FLOAT32, dtype)
         self.steps = plan_steps(region, narrow)
         self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}

@@ -69,7 +69,7 @@ class OpenClLowering(Lowering[Decisions]):
                     for group in GROUPS
                     if group[0] * group[1] == items
                     for tiles in TILES
-                    for outputs in outputs_of(piece.region)
+                    for outputs in outputs_of(piece.region, NARROW_ENOUGH)
                     for winograd in ((False, True) if self.dtype == FLOAT32 else (False,))
                 ]
                 costs = Costs(piece.region, NARROW_ENOUGH, size, np.dtype(self.dtype).itemsize)

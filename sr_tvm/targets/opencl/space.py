@@ -64,7 +64,7 @@ class StageSpace(DecisionSpace[Decisions]):
 
     def _stages(self, way: Way) -> list[tuple[Region, list[int]]]:
         """The stages, each with the choices there are for ``outputs``."""
-        return [(piece.region, outputs_of(piece.region)) for piece in cut_stages(self.region, *way)]
+        return [(piece.region, outputs_of(piece.region, way[0])) for piece in cut_stages(self.region, *way)]
 
     def _another(self, genome: Decisions, way: Way) -> Decisions:
         """The same with other cuts."""

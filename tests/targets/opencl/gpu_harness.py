@@ -73,7 +73,7 @@ def decided(draw: st.DrawFn, region: Region) -> Decisions:
             draw(st.sampled_from(GROUPS)),
             draw(st.sampled_from(TILES)),
             weights,
-            draw(st.sampled_from(outputs_of(piece.region))),
+            draw(st.sampled_from(outputs_of(piece.region, narrow))),
             load,
             draw(st.booleans()),
         )

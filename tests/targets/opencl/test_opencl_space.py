@@ -24,8 +24,8 @@ LOWERING = OpenClLowering()
 def assert_valid(decisions: Decisions, region: Region, size: tuple[int, int, int]) -> None:
     assert LOWERING.fits(decisions, region, size)
     assert LOWERING.from_json(json.loads(json.dumps(LOWERING.to_json(decisions))), "a test") == decisions
-    for stage, piece in zip(decisions.stages, cut_stages(region, decisions.narrow, decisions.packed), strict=True):
-        assert stage.outputs in outputs_of(piece.region)
+    for stage, piece in zip(decisions.stages, cut_stages(region, *decisions.way), strict=True):
+        assert stage.outputs in outputs_of(piece.region, decisions.narrow)
         assert stage.pixels == 1 or stage.pixels <= size[2]
 
 
