@@ -41,8 +41,8 @@ bench: peers ## run one benchmark: make bench NAME=peers
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=$$(grep -l '^@click.command' benchmarks/*.py | xargs -n1 basename -s .py | paste -sd'|' -)"; exit 2; }
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
-tune: venv ## tune the shipped model: make tune TARGET=cpu, or TARGET=adreno TRACKER=HOST:PORT KEY=galaxy-s21
-	$(BIN)/sr-tvm tune models/wdsr_x2_37k.onnx --target $(or $(TARGET),cpu) $(if $(TRACKER),--tracker $(TRACKER)) $(if $(KEY),--key $(KEY)) $(ARGS)
+tune: venv ## tune the shipped model: make tune TARGET=cpu; TARGET=adreno SHAPE=1x3x360x640, on phones with TRACKER=HOST:PORT KEY=galaxy-s21
+	$(BIN)/sr-tvm tune models/wdsr_x2_37k.onnx --target $(or $(TARGET),cpu) $(if $(TRACKER),--tracker $(TRACKER)) $(if $(KEY),--key $(KEY)) $(if $(filter adreno mali,$(TARGET)),--input-shape $(or $(SHAPE),1x3x360x640)) $(ARGS)
 
 models: venv ## train and ship everything in models/: make models ARGS="--data DIR" (models/README.md)
 	$(BIN)/python models/train.py $(ARGS)

@@ -61,7 +61,7 @@ METHOD = {
     "own; rounds over all, shuffled anew each round; median, and quartiles in ms_low and ms_high",
     "parity": f"ours: at most {cell.EXACT:g} of max(1, its peak) from PyTorch",
     "vs_stock": "geometric means over the networks; of runs the faster stock build over the fastest of ours, "
-    "of slots the better of the two stock builds; slots_vs_stock_phone is against the phone's",
+    "of slots the stock build as a phone gets it; slots_vs_stock_best is against the better of the two stock builds",
     "missing": f"a row that failed or is missing counts 0, or {INFINITE:g} where less is better",
     "goals": {key: f"{way} {goal:g}" for key, (way, goal) in GOALS.items()},
 }

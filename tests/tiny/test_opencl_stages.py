@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Result, Source
+from sr_tvm.targets.opencl.cost import Costs
+from sr_tvm.targets.opencl.decisions import StageDecisions
 from sr_tvm.targets.opencl.shares import outputs_of, splits_of
 from sr_tvm.targets.opencl.stages import cut_stages, hidden_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Sum, plan_steps
-from sr_tvm.targets.opencl.weights import Block, by_hidden, by_rows, phases, ungrouped
+from sr_tvm.targets.opencl.weights import Block, by_hidden, by_rows, phases, transformed, ungrouped
 
 
 def conv(name: str, source: str, outputs: int, inputs: int, kernel: int, groups: int = 1) -> Conv:
@@ -42,10 +46,10 @@ NET = Region(
 )
 
 
-def made(narrow: int = 16, packed: bool = False, region: Region = NET) -> list[list[str]]:
+def made(narrow: int = 16, packed: bool = False, region: Region = NET, remade: bool = False) -> list[list[str]]:
     return [
         [node.name for node in piece.region.nodes if not isinstance(node, Source)]
-        for piece in cut_stages(region, narrow, packed)
+        for piece in cut_stages(region, narrow, packed, remade)
     ]
 
 
@@ -63,6 +67,37 @@ def test_a_copy_of_the_picture_for_its_long_skip():
     assert made(packed=True)[0] == ["x_copy", "head", "e0", "r0", "p0"]
     last = cut_stages(NET, 16, packed=True)[-1].region
     assert {source.name for source in last.sources} == {"x_copy", "a1"}
+
+
+def test_the_first_convolution_is_made_again_rather_than_read():
+    first, second, *_ = cut_stages(NET, 16, packed=True, remade=True)
+    assert {result.value for result in first.region.results} == {"p0", "x_copy"}
+    assert {source.name for source in second.region.sources} == {"p0", "x_copy"}
+    assert made(packed=True, remade=True)[1] == ["head_again1", "s0", "a0", "e1", "r1", "p1"]
+    assert made(remade=True)[2:] == made()[2:]
+
+
+def test_what_more_tiles_and_what_is_made_again_cost():
+    """Bytes get fewer with more tiles, whose weights a work-group reads once; slots do not change."""
+    second = Costs(cut_stages(NET, 16)[1].region, 16, (360, 640))
+    one, several = StageDecisions(2, (32, 8)), StageDecisions(2, (32, 8), tiles=9)
+    assert second.moved(several) < second.moved(one) and second.cost(several) < second.cost(one)
+    assert second.slots(several) == second.slots(one) and second.registers(several) == second.registers(one)
+    again = Costs(cut_stages(NET, 16, remade=True)[1].region, 16, (360, 640))
+    assert again.moved(several) < second.moved(several) and again.slots(several) > second.slots(several)
+    # Read: 8 + 8 channels, of 8 of them a border; written: as many; beside, a work-group's weights.
+    weights = 8 * 8 * 9 + 2 * 8 * 48
+    read, written = 8 + 8 * (66 / 64) * (74 / 72), 16
+    np.testing.assert_allclose(second.moved(several), 4 * (read + written + weights / (64 * 72)))
+
+
+def test_what_winograd_costs():
+    """A third fewer multiplications, and twice the sums; without pairs of pixels, nothing changes."""
+    last = Costs(cut_stages(NET, 16)[2].region, 16, (360, 640))
+    pairs, one = StageDecisions(4, (32, 8), winograd=True), StageDecisions(1, (32, 8), winograd=True)
+    assert last.registers(pairs) == last.registers(replace(pairs, winograd=False)) + 2 * 4
+    assert last.slots(one) == last.slots(replace(one, winograd=False))
+    assert last.slots(pairs) < last.slots(replace(pairs, winograd=False))
 
 
 def test_what_is_too_wide_for_registers_goes_through_memory():
@@ -135,12 +170,14 @@ def test_arithmetic_and_concatenation_are_steps_of_their_own():
 
 def test_how_channels_are_shared_out():
     wide = Region((Source("x", 4), conv("a", "x", 48, 4, 3)), (Result("a"),))
-    assert outputs_of(wide) == [0, 1, 2, 3, 4, 6]
-    assert splits_of(wide, 3) == 4 and splits_of(wide, 0) == 1 and splits_of(wide, 5) == 1
+    assert outputs_of(wide, 16) == [0, 1, 2, 3, 4, 6]
+    assert splits_of(wide, 3, 16) == 4 and splits_of(wide, 0, 16) == 1 and splits_of(wide, 5, 16) == 1
     block_region = Region((Source("x", 8), *block(0, "x", 8)), (Result("a0"),))
-    assert outputs_of(block_region) == [0], "a 1x1 needs all the channels of its pixel"
+    assert outputs_of(block_region, 16) == [0], "a 1x1 needs all the channels of its pixel"
+    lone = Region((Source("x", 20), conv("a", "x", 48, 20, 1)), (Result("a"),))
+    assert outputs_of(lone, 24) == [0] and outputs_of(lone, 16) == [0, 1, 2, 3, 4, 6], "a wide 1x1 reads memory"
     grouped = Region((Source("x", 16), conv("a", "x", 32, 8, 3, groups=2)), (Result("a"),))
-    assert outputs_of(grouped) == [0, 1, 2, 4], "a share of 8 channels lies in one group of 16; one of 24 in two"
+    assert outputs_of(grouped, 16) == [0, 1, 2, 4], "a share of 8 channels lies in one group of 16; one of 24 in two"
 
 
 def test_weights_by_rows():
@@ -151,6 +188,14 @@ def test_weights_by_rows():
     full = 3 * 4 * 2  # vectors of the first four inputs
     np.testing.assert_array_equal(packed[1, (2 * 4 + 3) * 2], weight[:4, 3, 1, 2])
     np.testing.assert_array_equal(packed[1, full + (1 * 2 + 1) * 2 + 1], [weight[4, 5, 1, 1], 0, 0, 0])
+
+
+def test_winograds_weights():
+    """Four products give two neighbours of a row what three weights do."""
+    weight, row = np.arange(1.0, 7).reshape(2, 1, 1, 3), np.array([3.0, -1, 4, 1])
+    seen = np.array([row[0] - row[2], row[1] + row[2], row[2] - row[1], row[3] - row[1]])
+    a, b, c, d = transformed(weight)[:, 0, 0].T * seen[:, None]
+    np.testing.assert_allclose(np.stack([a + b + c, d + b - c]), [weight[:, 0, 0] @ row[:3], weight[:, 0, 0] @ row[1:]])
 
 
 def test_weights_of_hidden_channels():

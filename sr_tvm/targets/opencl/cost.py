@@ -4,57 +4,105 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.opencl.decisions import StageDecisions
+from sr_tvm.targets.opencl.decisions import GROUPS, StageDecisions
 from sr_tvm.targets.opencl.shares import LANES, splits_of
-from sr_tvm.targets.opencl.steps import Apply, Join, Load, Step, Sum, plan_steps
+from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Step, Sum, plan_steps
+from sr_tvm.targets.opencl.weights import uses_winograd
 
 SEEN = 1.3  # vectors that a pixel beside the work-item's takes, with its address
-WEIGHT, PIXEL, OVERHEAD = 1.05, 5.0, 60.0  # issue slots to load a vector of weights, or a pixel; of a work-item besides
+WEIGHT, PIXEL = 1.05, 5.0  # issue slots to load a vector of weights, or a pixel
+OVERHEAD = 60.0  # of them that a work-item takes besides
+# Issue slots that a byte read or written is worth. Where nothing hides it an Adreno 660 takes 8 at its published rates,
+# a Mali G57 3.6; other work-items hide much of it.
+BYTE = 5.0
+WINOGRAD = 1.0  # more of them for each vector of transformed weights: numbers change registers
+LAUNCH = 40  # work-groups that a kernel has at least, where the picture lets it: for all cores of the GPU, evenly
 
 
 def groups(channels: int) -> int:
     return -(-channels // LANES)
 
 
-def registers(region: Region, narrow: int, pixels: int, splits: int) -> int:
-    """The vectors that a work-item holds at the same time, at most."""
-    steps = plan_steps(region, narrow)
-    last = {step.value: i for i, step in enumerate(steps)}
-    for i, step in enumerate(steps):
-        for name in _reads(step):
-            last[name] = i
-    most = 0.0
-    for i, step in enumerate(steps):
-        # What is added and not needed again becomes the sum.
-        merged = set(step.centers) - _factors(step) if isinstance(step, Sum) else set()
-        alive = [s.value for s in steps[: i + 1] if last[s.value] > i or (last[s.value] == i and s.value not in merged)]
-        live = sum(groups(region.by_name[name].channels) for name in {*alive, step.value})
-        beside = 0.0
-        for product in step.convs if isinstance(step, Sum) else ():
-            if product.hidden is not None:
-                beside = max(beside, pixels)
-            elif not product.registers:
-                beside = max(beside, 1 + SEEN * (pixels + product.conv.weight.shape[3] - 1))
-        most = max(most, live * pixels / splits + beside)
-    return math.ceil(most)
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What a stage costs by its decisions.
 
+    Attributes:
+        region: the stage.
+        narrow: as in the decisions of the whole region.
+        size: the picture's height and width.
+        number: bytes of a number in memory.
+    """
 
-def idle(decided: StageDecisions, height: int, width: int) -> float:
-    """Work-items that are launched for one that has pixels of its own."""
-    wide, tall = decided.pixels * decided.group[0], decided.group[1]
-    return (-(-width // wide) * wide / width) * (-(-height // tall) * tall / height)
+    region: Region
+    narrow: int
+    size: tuple[int, int]
+    number: int = 4
 
+    @cached_property
+    def steps(self) -> list[Step]:
+        return plan_steps(self.region, self.narrow)
 
-def slots(region: Region, narrow: int, decided: StageDecisions) -> float:
-    """Issue slots of a pixel, about."""
-    splits = splits_of(region, decided.outputs)
-    pixels, total = decided.pixels, OVERHEAD * splits
-    for step in plan_steps(region, narrow):
-        if isinstance(step, Load):
-            total += PIXEL * pixels * groups(region.by_name[step.value].channels)
-        for product in step.convs if isinstance(step, Sum) else ():
+    @cached_property
+    def products(self) -> list[Product]:
+        return [product for step in self.steps if isinstance(step, Sum) for product in step.convs]
+
+    def best(self, limit: int, candidates: Iterable[StageDecisions]) -> StageDecisions:
+        """The cheapest that needs at most ``limit`` vectors of registers; where none does, one that needs fewest."""
+        computed: dict[StageDecisions, tuple[int, float]] = {}
+
+        def rank(decided: StageDecisions) -> tuple[int, bool, float]:
+            apart = replace(decided, group=GROUPS[0], tiles=1)  # of which neither depends
+            if apart not in computed:
+                computed[apart] = self.registers(apart), self.slots(apart)
+            needed, slots = computed[apart]
+            return max(needed, limit), self._few(decided), self._with_bytes(slots, decided)
+
+        return min(candidates, key=rank)
+
+    def cost(self, decided: StageDecisions) -> float:
+        """Issue slots of a pixel, what its bytes are worth included."""
+        return self._with_bytes(self.slots(decided), decided)
+
+    def _with_bytes(self, slots: float, decided: StageDecisions) -> float:
+        return slots * self._idle(decided) + BYTE * self.moved(decided)
+
+    def registers(self, decided: StageDecisions) -> int:
+        """The vectors that a work-item holds at the same time, at most."""
+        pixels, splits = decided.pixels, splits_of(self.region, decided.outputs, self.narrow)
+        last = {step.value: i for i, step in enumerate(self.steps)}
+        for i, step in enumerate(self.steps):
+            for name in _reads(step):
+                last[name] = i
+        most = 0.0
+        for i, step in enumerate(self.steps):
+            # What is added and not needed again becomes the sum.
+            merged = set(step.centers) - _factors(step) if isinstance(step, Sum) else set()
+            before = self.steps[: i + 1]
+            alive = [s.value for s in before if last[s.value] > i or (last[s.value] == i and s.value not in merged)]
+            live = sum(groups(self.region.by_name[name].channels) for name in {*alive, step.value})
+            beside = 0.0
+            for product in step.convs if isinstance(step, Sum) else ():
+                if product.hidden is not None:
+                    beside = max(beside, pixels)
+                elif not product.registers:
+                    by_winograd = uses_winograd(product.conv, decided.winograd, pixels)
+                    between = pixels * groups(product.conv.channels) / splits if by_winograd else 0
+                    beside = max(beside, between + 1 + SEEN * (pixels + product.conv.weight.shape[3] - 1))
+            most = max(most, live * pixels / splits + beside)
+        return math.ceil(most)
+
+    def slots(self, decided: StageDecisions) -> float:
+        """Issue slots of a pixel, about."""
+        splits = splits_of(self.region, decided.outputs, self.narrow)
+        pixels, total, spared = decided.pixels, OVERHEAD * splits, 0.0
+        loaded = [step.value for step in self.steps if isinstance(step, Load)]
+        total += PIXEL * pixels * sum(groups(self.region.by_name[name].channels) for name in loaded)
+        for product in self.products:
             conv, hidden = product.conv, product.hidden
             outputs, inputs, tall, wide = conv.weight.shape
             weights = tall * wide * inputs * groups(outputs)
@@ -63,20 +111,52 @@ def slots(region: Region, narrow: int, decided: StageDecisions) -> float:
             total += WEIGHT * weights
             if not product.registers:
                 total += PIXEL * splits * tall * groups(inputs) * (pixels + wide - 1)
-    return float(region.macs()) + total / pixels
+            if uses_winograd(conv, decided.winograd, pixels):
+                spared += conv.weight.size / 3
+                total += WEIGHT * weights / 3 + WINOGRAD * weights * 4 / 3
+                total += (2 * splits * tall * inputs + 8 * groups(outputs)) * pixels
+        return float(self.region.macs()) - spared + total / pixels
+
+    def moved(self, decided: StageDecisions) -> float:
+        """Bytes that a work-group reads and writes for a pixel, each once."""
+        again = splits_of(self.region, decided.outputs, self.narrow) if decided.tiles == 1 else 1
+        wide, tall = _tile(decided)
+        total = self._weights / (wide * tall) + sum(self.region.by_name[r.value].channels for r in self.region.results)
+        for name, (down, along) in self._reach.items():
+            seen = (1 + 2 * along / wide) * (1 + 2 * down / tall)
+            total += self.region.by_name[name].channels * seen * again
+        return total * self.number
+
+    @cached_property
+    def _weights(self) -> int:
+        convs = [(p.conv, p.hidden.expand) if p.hidden else (p.conv,) for p in self.products]
+        return sum(int(conv.weight.size) for several in convs for conv in several)
+
+    @cached_property
+    def _reach(self) -> dict[str, tuple[int, int]]:
+        """How far around its pixels a work-item looks, down and along a row, in what it reads from memory."""
+        found = {step.value: (0, 0) for step in self.steps if isinstance(step, Load)}
+        for product in self.products:
+            down, along = (n // 2 for n in product.conv.weight.shape[2:])
+            for name in () if product.registers else product.conv.inputs:
+                before = found.get(name, (0, 0))
+                found[name] = max(before[0], down), max(before[1], along)
+        return found
+
+    def _idle(self, decided: StageDecisions) -> float:
+        """Work-items that are launched for one that has pixels of its own."""
+        (height, width), (wide, tall) = self.size, _tile(decided)
+        return (-(-width // wide) * wide / width) * (-(-height // tall) * tall / height)
+
+    def _few(self, decided: StageDecisions) -> bool:
+        """Whether cores go idle because work-groups are larger than they need to be."""
+        wide, tall = _tile(decided)
+        return decided.tiles > 1 and -(-self.size[0] // tall) * -(-self.size[1] // wide) < LAUNCH
 
 
-def best(
-    region: Region, narrow: int, size: tuple[int, int], limit: int, candidates: Iterable[StageDecisions]
-) -> StageDecisions:
-    """The cheapest that needs at most ``limit`` vectors of registers; where none does, the one that needs fewest."""
-
-    def rank(decided: StageDecisions) -> tuple[int, float]:
-        splits = splits_of(region, decided.outputs)
-        needed = registers(region, narrow, decided.pixels, splits)
-        return max(needed, limit), slots(region, narrow, decided) * idle(decided, *size)
-
-    return min(candidates, key=rank)
+def _tile(decided: StageDecisions) -> tuple[int, int]:
+    """Pixels of a work-group, along a row and down."""
+    return decided.pixels * decided.group[0], decided.group[1] * decided.tiles
 
 
 def _reads(step: Step) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 
-SCHEMA, VERSION = "sr-tvm opencl decisions", 1
+SCHEMA, VERSION = "sr-tvm opencl decisions", 2
 LOCAL, GLOBAL = "local", "global"  # where weights are read from
 BUFFER, IMAGE = "buffer", "image"  # what values between kernels lie in
 PIXELS = (1, 2, 4, 8)
@@ -26,8 +26,12 @@ GROUPS = (
     (128, 2),
     (256, 1),
 )
+TILES = (1, 2, 3, 4, 5, 6, 8, 9, 12)
 LOADS = (1, 2, 4)
 NARROW = (8, 16, 24, 32, 48, 64)
+
+
+Way = tuple[int, bool, bool]  # of cutting a region, see Decisions: narrow, packed and remade
 
 
 @dataclass(frozen=True)
@@ -37,27 +41,34 @@ class StageDecisions:
     Attributes:
         pixels: neighbours in a row that a work-item computes: each weight that it reads serves them all.
         group: work-items of a work-group, along a row and down.
+        tiles: how often a work-group takes as many rows, one below another: it reads the same weights for all of them.
+            With more than 1 it also computes all shares of the channels.
         weights: "local" copies a stage's weights to local memory, part after part, for a work-group to share; "global"
             reads them where they lie.
         outputs: groups of four channels that a work-item computes, where channels are shared out; 0: all of them.
         load: vectors of weights that are read at a time.
+        winograd: whether convolutions of three columns, of float32, are computed by F(2, 3) where pixels are even.
         sums: what products are added in where memory holds float16: "float32", or "float16" at twice the rate.
     """
 
     pixels: int = 2
     group: tuple[int, int] = (64, 4)
+    tiles: int = 1
     weights: str = LOCAL
     outputs: int = 0
     load: int = 1
+    winograd: bool = False
     sums: str = FLOAT32
 
     def __post_init__(self) -> None:
         for ok, what in (
             (self.pixels in PIXELS, f"pixels are one of {PIXELS}"),
             (self.group in GROUPS, f"the group is one of {GROUPS}"),
+            (self.tiles in TILES, f"tiles are one of {TILES}"),
             (self.weights in (LOCAL, GLOBAL), f"weights are in {LOCAL} or {GLOBAL} memory"),
             (isinstance(self.outputs, int) and 0 <= self.outputs <= 1024, "outputs are 0 (all) to 1024"),
             (self.load in LOADS, f"vectors of a load are one of {LOADS}"),
+            (isinstance(self.winograd, bool), "winograd is true or false"),
             (self.sums in (FLOAT32, FLOAT16), f"sums are {FLOAT32} or {FLOAT16}"),
         ):
             if not ok:
@@ -79,6 +90,7 @@ class Decisions:
     narrow: int
     storage: str
     packed: bool
+    remade: bool
     stages: tuple[StageDecisions, ...]
 
     def __post_init__(self) -> None:
@@ -86,8 +98,13 @@ class Decisions:
             raise ValueError(f"narrow is one of {NARROW}")
         if self.storage not in (BUFFER, IMAGE):
             raise ValueError(f"storage is {BUFFER} or {IMAGE}")
-        if not isinstance(self.packed, bool):
-            raise ValueError("packed is true or false")
+        for name in ("packed", "remade"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is true or false")
+
+    @property
+    def way(self) -> Way:
+        return self.narrow, self.packed, self.remade
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
@@ -101,7 +118,7 @@ class Decisions:
             if not isinstance(data["stages"], list):
                 raise ValueError("stages are a list")
             stages = tuple(_stage(row) for row in data["stages"])
-            return cls(data["narrow"], data["storage"], data["packed"], stages)
+            return cls(data["narrow"], data["storage"], data["packed"], data["remade"], stages)
         except KeyError as error:
             raise SrTvmError(f"{where}: has no field {error}") from None
         except (TypeError, ValueError) as error:

@@ -30,7 +30,7 @@ def emulate(region: Region, decisions: Decisions, inputs: Mapping[str, np.ndarra
     memory: Arrays = {name: array.astype(np.float32) for name, array in inputs.items()}
     results = {result.value for result in region.results}
     found: Arrays = {}
-    pieces = cut_stages(region, decisions.narrow, decisions.packed)
+    pieces = cut_stages(region, *decisions.way)
     for piece, decided in zip(pieces, decisions.stages, strict=True):
         half = decided.sums == FLOAT16
         made = _Stage(piece.region, memory, half).run(decisions.narrow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -23,6 +23,7 @@ from sr_tvm.targets.opencl.shares import LANES, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.view import Pixels, View
 from sr_tvm.targets.opencl.weights import Block, Phase
+from sr_tvm.targets.opencl.winograd import Winograd
 
 
 class StageKernel:
@@ -49,7 +50,7 @@ class StageKernel:
         self.region, self.decided, self.limits = region, decided, limits
         self.n, self.height, self.width = size
         self.pixels = next(p for p in (decided.pixels, 4, 2, 1) if p <= min(self.width, decided.pixels))
-        self.splits = splits_of(region, decided.outputs)
+        self.splits = splits_of(region, decided.outputs, narrow)
         self.b = GpuBuilder(decided.sums if dtype == FLOAT16 else FLOAT32, dtype)
         self.steps = plan_steps(region, narrow)
         self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}
@@ -71,6 +72,11 @@ class StageKernel:
     def _local_vectors(self) -> int:
         return self.limits.local_bytes // (LANES * np.dtype(self.b.dtype).itemsize)
 
+    @property
+    def _all_shared(self) -> bool:
+        """Whether all weights are in local memory at the same time."""
+        return len(self.phases) == 1 and self.phases[0].size > 0 and not self.phases[0].turns
+
     def groups(self, channels: int) -> int:
         """Vectors of a value that a work-item has of each pixel."""
         return -(-channels // LANES) // self.splits
@@ -78,6 +84,9 @@ class StageKernel:
     def _by_group(self, conv: Conv) -> bool:
         """Whether a work-item's share of a grouped convolution lies within one group of it."""
         return conv.groups > 1 and self.splits > 1
+
+    def _winograd(self, conv: Conv) -> bool:
+        return self.b.memory == FLOAT32 and weights.uses_winograd(conv, self.decided.winograd, self.pixels)
 
     def _pack(self, product: Product) -> None:
         conv = product.conv
@@ -89,6 +98,8 @@ class StageKernel:
         dense = conv.weight.astype(np.float64)
         if conv.groups > 1 and not self._by_group(conv):
             dense = weights.ungrouped(dense, conv.groups)
+        if self._winograd(conv):
+            dense = weights.transformed(dense)
         shares = np.split(dense, self.splits)
         first = 0
         for i, name in enumerate(conv.inputs):
@@ -142,9 +153,11 @@ class StageKernel:
             with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
                 constants.append(Constant("parameters", self.table.astype(b.memory).reshape(-1)))
             buffers.append(self.numbers)
-        across, down = -(-self.width // (self.pixels * wide)), -(-self.height // tall)
+        tiles = self.decided.tiles
+        across, down = -(-self.width // (self.pixels * wide)), -(-self.height // (tall * tiles))
         # Pictures, and shares of the channels, lie below one another: WebGPU has no third axis of work-groups.
-        layers = self.n * self.splits
+        apart = self.splits if tiles == 1 else 1
+        layers = self.n * apart
         with (
             b.thread("blockIdx.y", layers * down) as group,
             b.thread("blockIdx.x", across) as gx,
@@ -152,18 +165,22 @@ class StageKernel:
             b.thread("threadIdx.x", wide) as tx,
         ):
             layer, gy = (group // down, group % down) if layers > 1 else (b.integer(0), group)
-            self.image = layer // self.splits if self.splits > 1 else layer
-            self.split = layer % self.splits if self.splits > 1 else b.integer(0)
+            self.image = layer // apart if apart > 1 else layer
             self.item = ty * wide + tx
-            self.first, self.row = (gx * wide + tx) * self.pixels, gy * tall + ty
             # Work-items beyond the picture compute its last pixels once more, and write nothing.
-            self.even = self.width % (self.pixels * wide) == 0, self.height % tall == 0
+            self.even = self.width % (self.pixels * wide) == 0, self.height % (tall * tiles) == 0
             last = b.integer(self.width - self.pixels), b.integer(self.height - 1)
+            self.first = (gx * wide + tx) * self.pixels
             self.x = b.bind("x", self.first if self.even[0] else tirx.min(self.first, last[0]))
-            self.y = b.bind("y", self.row if self.even[1] else tirx.min(self.row, last[1]))
             size, several = max((phase.size for phase in self.phases), default=0), self.decided.load
             self.shared = b.vectors("shared", size // several, "shared", LANES * several) if size else None
-            self._body()
+            with nullcontext(layer % apart) if apart > 1 else b.loop("share", self.splits) as self.split:
+                if self._all_shared:
+                    self._fill(self.phases[0], self.split * self.phases[0].whole)
+                with b.loop("tile", tiles) as tile:
+                    self.row = (gy * tiles + tile) * tall + ty
+                    self.y = b.bind("y", self.row if self.even[1] else tirx.min(self.row, last[1]))
+                    self._body()
         buffers += [memory.buffer for _, memory in self.results]
         return Kernel(
             functions={name: b.entry(buffers)},
@@ -257,13 +274,6 @@ class StageKernel:
 
     # Convolutions
 
-    def _add(self, made: Held, group: int, weight: Expr, factors: Sequence[Expr]) -> None:
-        """Add a weight times a number of each pixel."""
-        lanes = made.lanes(group)
-        weight = self.b.bind("w", self.b.narrowed(weight, lanes))
-        for pixel, factor in enumerate(factors):
-            made.put(group, pixel, weight * self.b.spread(factor, lanes) + made.get(group, pixel))
-
     def _from_registers(self, made: Held, conv: Conv) -> None:
         outputs = self.groups(conv.channels)
         for i, name in enumerate(conv.inputs):
@@ -272,7 +282,7 @@ class StageKernel:
                 for c in range(self.region.by_name[name].channels):
                     factors = [self.registers[name].scalar(c, pixel) for pixel in range(self.pixels)]
                     for group in range(outputs):
-                        self._add(made, group, fetch(c * outputs + group), factors)
+                        made.add(group, fetch(c * outputs + group), factors)
 
             self._turns(self.blocks[conv.name, i], turn)
 
@@ -294,7 +304,7 @@ class StageKernel:
             for pixel in pixels:
                 hidden.put(0, pixel, bias)
             for name, c in inputs:
-                self._add(hidden, 0, fetch(used), [self.registers[name].scalar(c, pixel) for pixel in pixels])
+                hidden.add(0, fetch(used), [self.registers[name].scalar(c, pixel) for pixel in pixels])
                 used += 1
             for node, row in zip(arithmetics, rows, strict=True):
                 for pixel in pixels:
@@ -302,13 +312,14 @@ class StageKernel:
             for lane in range(LANES):
                 factors = [hidden.scalar(lane, pixel) for pixel in pixels]
                 for group in range(outputs):
-                    self._add(made, group, fetch(used + lane * outputs + group), factors)
+                    made.add(group, fetch(used + lane * outputs + group), factors)
 
         self._turns(self.blocks[product.conv.name, 0], turn)
 
     def _from_memory(self, made: Held, conv: Conv) -> None:
         b, (tall, wide) = self.b, conv.weight.shape[2:]
         outputs = self.groups(conv.channels)
+        winograd = Winograd(b, made) if self._winograd(conv) else None
         for i, name in enumerate(conv.inputs):
             block, view = self.blocks[conv.name, i], self._view(name, wide // 2)
             channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
@@ -320,16 +331,20 @@ class StageKernel:
             def taps(dy: Expr, group: Expr, count: int, fetch: Fetch, view: View = view, begin: Expr = begin) -> None:
                 row = self.y + dy - tall // 2
                 pixels = [view.read(begin + group, row, i - wide // 2, count) for i in range(self.pixels + wide - 1)]
+                if winograd is not None:
+                    winograd.add(pixels, fetch)
+                    return
                 for dx in range(wide):
                     for c in range(count):
                         factors = [pixels[dx + i][c] for i in range(self.pixels)]
                         for out in range(outputs):
-                            self._add(made, out, fetch((dx * count + c) * outputs + out), factors)
+                            made.add(out, fetch((dx * count + c) * outputs + out), factors)
 
             def turn_of_row(
                 dy: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, channels: int = channels
             ) -> None:
-                full, left, each = channels // LANES, channels % LANES, wide * LANES * outputs
+                full, left = channels // LANES, channels % LANES
+                each = (wide if winograd is None else weights.COLUMNS) * LANES * outputs
                 with view.inside(self.y + dy - tall // 2, tall // 2):
                     if full:
                         with b.loop("group", full) as group:
@@ -345,6 +360,8 @@ class StageKernel:
                     taps(dy, group, LANES, fetch)
 
             self._turns(block, turn_of_row if block.turns == tall and block.step == 1 else turn_of_group)
+        if winograd is not None:
+            winograd.finish()
 
     def _view(self, name: str, reach: int) -> View:
         chain: list[Pointwise] = []
@@ -366,7 +383,7 @@ class StageKernel:
             with b.loop("turn", block.turns) as at:
                 turn(at, Fetch(self.b, self.decided.load, self._far, offset + at * block.size))
         elif not phase.turns:
-            if block is phase.blocks[0]:
+            if block is phase.blocks[0] and not self._all_shared:
                 self._fill(phase, offset)
             before = phase.blocks[: phase.blocks.index(block)]
             base = sum(other.turns * other.size for other in before)

@@ -12,8 +12,8 @@ from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.lowering import Lowering
-from sr_tvm.targets.opencl.cost import best
-from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, Decisions, StageDecisions
+from sr_tvm.targets.opencl.cost import Costs
+from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, TILES, Decisions, StageDecisions
 from sr_tvm.targets.opencl.forms import stored
 from sr_tvm.targets.opencl.kernel import StageKernel
 from sr_tvm.targets.opencl.limits import Limits
@@ -53,21 +53,30 @@ class OpenClLowering(Lowering[Decisions]):
         return facts if self.dtype == FLOAT32 else {**facts, "element_bytes": np.dtype(self.dtype).itemsize}
 
     def decide(self, region: Region, shape: Shape) -> Decisions:
-        stages, size = [], (shape[1] or 1, shape[2] or 1)
+        size = shape[1] or 1, shape[2] or 1
         half = self.dtype == self.sums == FLOAT16
+        load = self.load if half else 1
         registers = self.limits.registers * (2 if half else 1)
         items = max(wide * tall for wide, tall in GROUPS if wide * tall <= self.limits.items)
-        for piece in cut_stages(region, NARROW_ENOUGH, packed=True):
-            ways = [
-                StageDecisions(pixels, group, self.weights, outputs, self.load if half else 1, self.sums)
-                for pixels in PIXELS
-                if pixels <= size[1]
-                for group in GROUPS
-                if group[0] * group[1] == items
-                for outputs in outputs_of(piece.region)
-            ]
-            stages.append(best(piece.region, NARROW_ENOUGH, size, registers, ways))
-        return Decisions(NARROW_ENOUGH, self.storage, True, tuple(stages))
+        found = []
+        for remade in (False, True):
+            stages, total = [], 0.0
+            for piece in cut_stages(region, NARROW_ENOUGH, True, remade):
+                ways = [
+                    StageDecisions(pixels, group, tiles, self.weights, outputs, load, winograd, self.sums)
+                    for pixels in PIXELS
+                    if pixels <= size[1]
+                    for group in GROUPS
+                    if group[0] * group[1] == items
+                    for tiles in TILES
+                    for outputs in outputs_of(piece.region, NARROW_ENOUGH)
+                    for winograd in ((False, True) if self.dtype == FLOAT32 else (False,))
+                ]
+                costs = Costs(piece.region, NARROW_ENOUGH, size, np.dtype(self.dtype).itemsize)
+                stages.append(costs.best(registers, ways))
+                total += costs.cost(stages[-1])
+            found.append((total, Decisions(NARROW_ENOUGH, self.storage, True, remade, tuple(stages))))
+        return min(found, key=lambda way: way[0])[1]
 
     def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
         """Make the kernels, one a stage; none where a size is not known."""
@@ -75,7 +84,7 @@ class OpenClLowering(Lowering[Decisions]):
         if n is None or height is None or width is None:
             return []
         decided = decisions or self.decide(region, shape)
-        pieces = cut_stages(region, decided.narrow, decided.packed)
+        pieces = cut_stages(region, *decided.way)
         values = {value.key: value for value in map(region.value, (s.name for s in region.sources))}
         plain = {result.value for result in region.results if result.shuffle == 1}
         kernels = []
@@ -96,7 +105,7 @@ class OpenClLowering(Lowering[Decisions]):
         return StageSpace(self.decide(region, shape), region, shape, self.dtype, known)
 
     def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
-        return len(decisions.stages) == len(cut_stages(region, decisions.narrow, decisions.packed))
+        return len(decisions.stages) == len(cut_stages(region, *decisions.way))
 
     def to_json(self, decisions: Decisions) -> dict[str, Any]:
         return decisions.to_json()

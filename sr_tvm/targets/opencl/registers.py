@@ -33,6 +33,14 @@ class Held:
         """Write a vector, of which the first numbers are kept."""
         self.b.put(*self._place(group, pixel), self.b.narrowed(value, self.lanes(group)))
 
+    def add(self, group: int, weight: Expr, factors: Sequence[Expr], first: int = 0, step: int = 1) -> None:
+        """Add a weight times a number of each pixel, of every ``step``-th from ``first`` on."""
+        lanes = self.lanes(group)
+        weight = self.b.bind("w", self.b.narrowed(weight, lanes))
+        for i, factor in enumerate(factors):
+            pixel = first + i * step
+            self.put(group, pixel, weight * self.b.spread(factor, lanes) + self.get(group, pixel))
+
     def scalar(self, channel: int, pixel: int) -> Expr:
         group, lane = divmod(channel, LANES)
         vector = self.get(group, pixel)

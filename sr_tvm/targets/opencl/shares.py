@@ -7,10 +7,11 @@ from sr_tvm.regions.region import Concat, Conv, Pointwise, Region, Source
 LANES = 4  # of a vector: what a texel has, and what buffers are read and written by
 
 
-def splits_of(region: Region, outputs: int) -> int:
+def splits_of(region: Region, outputs: int, narrow: int) -> int:
     """Into how many shares the channels of a stage can be divided, of ``outputs`` groups of four each; 1: they can't.
 
     That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels.
+    A 1x1 convolution reads memory where an input has more channels than the ``narrow`` that a work-item keeps.
     """
     made = [node for node in region.nodes if not isinstance(node, Source)]
     channels = {node.channels for node in made}
@@ -19,6 +20,9 @@ def splits_of(region: Region, outputs: int) -> int:
     memory = {node.name for node in region.nodes if isinstance(node, Source)}
     for node in made:
         if isinstance(node, Conv):
+            alone = node.weight.shape[2:] == (1, 1) and node.groups == 1
+            if alone and not any(region.by_name[name].channels > narrow for name in node.inputs):
+                return 1
             if not memory.issuperset(node.inputs) or (node.groups > 1 and not _by_group(node, outputs)):
                 return 1
         elif isinstance(node, Pointwise):
@@ -39,7 +43,7 @@ def _by_group(conv: Conv, outputs: int) -> bool:
     return len(conv.inputs) == 1 and conv.weight.shape[1] % LANES == 0 and each % (LANES * outputs) == 0
 
 
-def outputs_of(region: Region) -> list[int]:
+def outputs_of(region: Region, narrow: int) -> list[int]:
     """The numbers of groups of four channels that a share may have, all of them (0) first."""
     most = max((-(-node.channels // LANES) for node in region.nodes if not isinstance(node, Source)), default=1)
-    return [0, *(n for n in range(1, most) if splits_of(region, n) > 1)]
+    return [0, *(n for n in range(1, most) if splits_of(region, n, narrow) > 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.lowering import DecisionSpace
-from sr_tvm.targets.opencl.cost import registers
+from sr_tvm.targets.opencl.cost import Costs
 from sr_tvm.targets.opencl.decisions import (
     BUFFER,
     GLOBAL,
@@ -24,17 +25,19 @@ from sr_tvm.targets.opencl.decisions import (
     LOCAL,
     NARROW,
     PIXELS,
+    TILES,
     Decisions,
     StageDecisions,
+    Way,
 )
-from sr_tvm.targets.opencl.shares import outputs_of, splits_of
+from sr_tvm.targets.opencl.shares import outputs_of
 from sr_tvm.targets.opencl.stages import cut_stages
 
 P_REGION, P_EVERYWHERE = 0.15, 0.3  # a mutation of what holds for the region; else, of all stages rather than of one
 
 
+MUTATED = "pixels", "pixels", "group", "tiles", "weights", "outputs", "outputs", "load", "winograd", "sums"
 MOST_REGISTERS = 48  # vectors a work-item may be estimated to need: over that it spills, and takes long to compile
-Way = tuple[int, bool]  # of cutting: narrow and packed
 
 
 class StageSpace(DecisionSpace[Decisions]):
@@ -45,11 +48,12 @@ class StageSpace(DecisionSpace[Decisions]):
     ) -> None:
         self.region = region
         self.sums = (FLOAT32, FLOAT16) if dtype == FLOAT16 else (FLOAT32,)
+        self.winograd = (False, True) if dtype == FLOAT32 else (False,)
         self.width = shape[2] or max(PIXELS)
         self.stages = cache(self._stages)
         # Ways that cut alike are one choice.
         first: dict[tuple[Any, ...], Way] = {}
-        ways = [(narrow, packed) for narrow in NARROW for packed in (False, True)]
+        ways = list(itertools.product(NARROW, (False, True), (False, True)))
         self._same = {way: first.setdefault(self._cut(way), way) for way in ways}
         self.ways = list(first.values())
         self.default = self.repair(default)
@@ -60,29 +64,33 @@ class StageSpace(DecisionSpace[Decisions]):
 
     def _stages(self, way: Way) -> list[tuple[Region, list[int]]]:
         """The stages, each with the choices there are for ``outputs``."""
-        return [(piece.region, outputs_of(piece.region)) for piece in cut_stages(self.region, *way)]
+        return [(piece.region, outputs_of(piece.region, way[0])) for piece in cut_stages(self.region, *way)]
 
     def _another(self, genome: Decisions, way: Way) -> Decisions:
         """The same with other cuts."""
-        return self.repair(replace(genome, narrow=way[0], packed=way[1]))
+        return self.repair(replace(genome, narrow=way[0], packed=way[1], remade=way[2]))
 
     def repair(self, decisions: Decisions) -> Decisions:
         """As many stages as there are, each with what the nearest had, as far as it can be done."""
-        narrow, packed = way = self._same[decisions.narrow, decisions.packed]
+        narrow, packed, remade = way = self._same[decisions.way]
         there, given = self.stages(way), decisions.stages or (StageDecisions(),)
         nearest = [given[min(i * len(given) // len(there), len(given) - 1)] for i in range(len(there))]
         made = tuple(self._fit(stage, narrow, *of) for stage, of in zip(nearest, there, strict=True))
-        return Decisions(narrow, decisions.storage, packed, made)
+        return Decisions(narrow, decisions.storage, packed, remade, made)
 
     def _fit(self, stage: StageDecisions, narrow: int, region: Region, outputs: list[int]) -> StageDecisions:
         """The nearest that can be done, and has not far more pixels than registers."""
         share = stage.outputs if stage.outputs in outputs else 0
-        splits = splits_of(region, share)
-        fewer = [p for p in PIXELS if p <= min(stage.pixels, self.width)]
-        kept = [p for p in fewer if registers(region, narrow, p, splits) <= MOST_REGISTERS]
-        return replace(
-            stage, pixels=max(kept, default=1), outputs=share, sums=stage.sums if stage.sums in self.sums else FLOAT32
+        stage = replace(
+            stage,
+            outputs=share,
+            winograd=stage.winograd in self.winograd and stage.winograd,
+            sums=stage.sums if stage.sums in self.sums else FLOAT32,
         )
+        fewer = [replace(stage, pixels=p) for p in PIXELS if p <= min(stage.pixels, self.width)]
+        costs = Costs(region, narrow, (1, self.width))
+        kept = [way for way in fewer if costs.registers(way) <= MOST_REGISTERS]
+        return (kept or fewer[:1])[-1]
 
     def seeds(self) -> list[Decisions]:
         """The lowering's choice, and the same with one decision changed everywhere."""
@@ -96,6 +104,8 @@ class StageSpace(DecisionSpace[Decisions]):
             {"weights": LOCAL},
             {"weights": GLOBAL},
             {"load": 2},
+            {"winograd": self.winograd[-1]},
+            {"tiles": 1},
             {"sums": self.sums[-1]},
         ):
             stages = tuple(replace(stage, **change) for stage in self.default.stages)
@@ -108,15 +118,24 @@ class StageSpace(DecisionSpace[Decisions]):
         weights = rng.choice((LOCAL, LOCAL, GLOBAL))
         load, sums = rng.choice(LOADS), rng.choice(self.sums)
         stages = tuple(
-            StageDecisions(rng.choice(PIXELS[:3]), rng.choice(GROUPS), weights, rng.choice(outputs), load, sums)
+            StageDecisions(
+                rng.choice(PIXELS[:3]),
+                rng.choice(GROUPS),
+                rng.choice(TILES),
+                weights,
+                rng.choice(outputs),
+                load,
+                rng.choice(self.winograd),
+                sums,
+            )
             for _, outputs in self.stages(way)
         )
-        return self.repair(Decisions(way[0], rng.choice((IMAGE, BUFFER)), way[1], stages))
+        return self.repair(Decisions(way[0], rng.choice((IMAGE, BUFFER)), *way[1:], stages))
 
     def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions | None:
         """The cuts of one parent; each stage from either, at its place."""
         first, second = (a, b) if rng.random() < 0.5 else (b, a)
-        other = self._another(second, (first.narrow, first.packed))
+        other = self._another(second, first.way)
         stages = tuple(rng.choice(pair) for pair in zip(first.stages, other.stages, strict=True))
         return self.repair(replace(first, storage=rng.choice((a, b)).storage, stages=stages))
 
@@ -130,14 +149,18 @@ class StageSpace(DecisionSpace[Decisions]):
             )
             return None if changed == genome else changed
         at, everywhere = rng.randrange(len(genome.stages)), rng.random() < P_EVERYWHERE
-        name = rng.choice(("pixels", "pixels", "group", "weights", "outputs", "outputs", "load", "sums"))
-        _, outputs = self.stages((genome.narrow, genome.packed))[at]
+        name = rng.choice(
+            ("pixels", "pixels", "group", "tiles", "weights", "outputs", "outputs", "load", "winograd", "sums")
+        )
+        _, outputs = self.stages(genome.way)[at]
         choices: dict[str, Any] = {
             "pixels": PIXELS,
             "group": GROUPS,
+            "tiles": TILES,
             "weights": (LOCAL, GLOBAL),
             "outputs": outputs,
             "load": LOADS,
+            "winograd": self.winograd,
             "sums": self.sums,
         }
         value = rng.choice(choices[name])

@@ -55,7 +55,7 @@ def hidden_of(region: Region, conv: Conv, narrow: int) -> Hidden | None:
     return None
 
 
-def cut_stages(region: Region, narrow: int, packed: bool = False) -> list[Piece]:
+def cut_stages(region: Region, narrow: int, packed: bool = False, remade: bool = False) -> list[Piece]:
     """The stages of ``region`` in the order they run.
 
     Values of up to ``narrow`` channels go from one convolution to a 1x1 convolution in registers; what is wider goes
@@ -63,8 +63,13 @@ def cut_stages(region: Region, narrow: int, packed: bool = False) -> list[Piece]
 
     With ``packed``, the first stage leaves a copy of the sources that later convolutions look around in, in the form
     of what lies between kernels: a picture's planes are slow to read, and its long skip reads 5x5 pixels.
+
+    With ``remade``, convolutions of sources are made again by every stage that reads their pixels, rather than written
+    and read: the first convolution of a picture has few inputs, and many channels.
     """
     kept: set[str] = set()
+    if remade:
+        region = _with_remade(region, narrow)
     if packed:
         region, kept = _with_copies(region, narrow)
     cheap = Cutter(region).cheap - kept
@@ -81,6 +86,37 @@ def cut_stages(region: Region, narrow: int, packed: bool = False) -> list[Piece]
         if level[result.value] == -1 and not isinstance(region.by_name[result.value], Source):
             pieces.append(part_of(region, {result.value}, cheap - {result.value}))
     return pieces
+
+
+def _with_remade(region: Region, narrow: int) -> Region:
+    """The region where convolutions of sources have a copy for each later stage that reads their pixels alone."""
+    cheap, from_memory = Cutter(region).cheap, _from_memory(region, narrow)
+    level = _levels(region, narrow, cheap, set())
+    results = {result.value for result in region.results}
+    of_sources = {
+        conv.name
+        for conv in region.convolutions()
+        if cheap.issuperset(conv.inputs)
+        and conv.name not in results
+        and not any(from_memory.get(reader.name) for reader in region.readers[conv.name])
+    }
+    nodes: list[Node] = []
+    for node in region.nodes:
+        if not isinstance(node, Source):
+            own = tuple(
+                _again(name, level[node.name]) if name in of_sources and level[node.name] > level[name] else name
+                for name in node.inputs
+            )
+            node = replace(node, inputs=own)  # type: ignore[arg-type]  # as many as there were
+        nodes.append(node)
+        if node.name in of_sources:
+            later = {level[reader.name] for reader in region.readers[node.name]} - {level[node.name]}
+            nodes += [replace(node, name=_again(node.name, number)) for number in sorted(later)]
+    return Region(tuple(nodes), region.results)
+
+
+def _again(name: str, level: int) -> str:
+    return f"{name}_again{level}"
 
 
 def _with_copies(region: Region, narrow: int) -> tuple[Region, set[str]]:
@@ -106,19 +142,25 @@ def _with_copies(region: Region, narrow: int) -> tuple[Region, set[str]]:
     return Region(tuple(nodes), region.results), set(copies.values())
 
 
+def _from_memory(region: Region, narrow: int) -> dict[str, bool]:
+    """Whether a convolution, by its name, reads what an earlier stage has left in memory."""
+    inside: set[str] = set()  # hidden channels, which are never a value of their own
+    for conv in region.convolutions():
+        if (hidden := hidden_of(region, conv, narrow)) is not None:
+            inside |= {hidden.expand.name, *(node.name for node in hidden.arithmetic)}
+    found = {}
+    for conv in region.convolutions():
+        wide = any(region.by_name[name].channels > narrow for name in conv.inputs if name not in inside)
+        found[conv.name] = spatial(conv) or conv.groups > 1 or wide
+    return found
+
+
 def _levels(region: Region, narrow: int, cheap: set[str], kept: set[str]) -> dict[str, int]:
     """The stage of each node; -1 for what lies in memory beforehand, or is made anew wherever it is read.
 
     What is ``kept`` is in the first stage although it would be no trouble to make it later.
     """
-    inside: set[str] = set()  # hidden channels, which are never a value of their own
-    from_memory: dict[str, bool] = {}
-    for conv in region.convolutions():
-        if (hidden := hidden_of(region, conv, narrow)) is not None:
-            inside |= {hidden.expand.name, *(node.name for node in hidden.arithmetic)}
-    for conv in region.convolutions():
-        wide = any(region.by_name[name].channels > narrow for name in conv.inputs if name not in inside)
-        from_memory[conv.name] = spatial(conv) or conv.groups > 1 or wide
+    from_memory = _from_memory(region, narrow)
     level: dict[str, int] = {}
     for node in region.nodes:
         if isinstance(node, Source) or node.name in cheap:

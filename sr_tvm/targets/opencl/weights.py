@@ -10,6 +10,8 @@ import numpy as np
 from sr_tvm.regions.region import Conv
 from sr_tvm.targets.opencl.shares import LANES
 
+COLUMNS = 4  # of a row's weights for Winograd's F(2, 3)
+
 
 def vectors(array: np.ndarray) -> np.ndarray:
     """(..., C) as (..., ceil(C / 4), 4), padded with zeros."""
@@ -33,6 +35,17 @@ def by_rows(weight: np.ndarray) -> np.ndarray:
             parts.append(vectors(part.transpose(2, 1, 0)).reshape(-1, LANES))
         rows.append(np.concatenate(parts))
     return np.stack(rows)
+
+
+def uses_winograd(conv: Conv, wanted: bool, pixels: int) -> bool:
+    """Whether F(2, 3) computes a convolution, where it is ``wanted``: of three columns, for pairs of pixels."""
+    return wanted and conv.weight.shape[3] == 3 and pixels % 2 == 0
+
+
+def transformed(weight: np.ndarray) -> np.ndarray:
+    """(O, I, kh, 3) as (O, I, kh, 4): a row's weights for Winograd's F(2, 3) (Lavin and Gray, arXiv 1509.09308)."""
+    first, middle, last = np.moveaxis(weight, 3, 0)
+    return np.stack([first, (first + middle + last) / 2, (first - middle + last) / 2, last], axis=3)
 
 
 def by_groups(weight: np.ndarray) -> np.ndarray:

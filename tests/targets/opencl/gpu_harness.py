@@ -20,6 +20,7 @@ from sr_tvm.targets.opencl.decisions import (
     LOADS,
     LOCAL,
     NARROW,
+    TILES,
     Decisions,
     StageDecisions,
 )
@@ -64,16 +65,18 @@ def check(
 @st.composite
 def decided(draw: st.DrawFn, region: Region) -> Decisions:
     """Any decisions that the region can be lowered by, also such as no search would try."""
-    narrow, packed = draw(st.sampled_from(NARROW)), draw(st.booleans())
+    narrow, packed, remade = draw(st.sampled_from(NARROW)), draw(st.booleans()), draw(st.booleans())
     weights, load = draw(st.sampled_from((LOCAL, GLOBAL))), draw(st.sampled_from(LOADS))
     stages = tuple(
         StageDecisions(
             draw(st.sampled_from((1, 2, 4, 8))),
             draw(st.sampled_from(GROUPS)),
+            draw(st.sampled_from(TILES)),
             weights,
-            draw(st.sampled_from(outputs_of(piece.region))),
+            draw(st.sampled_from(outputs_of(piece.region, narrow))),
             load,
+            draw(st.booleans()),
         )
-        for piece in cut_stages(region, narrow, packed)
+        for piece in cut_stages(region, narrow, packed, remade)
     )
-    return Decisions(narrow, draw(st.sampled_from((IMAGE, BUFFER))), packed, stages)
+    return Decisions(narrow, draw(st.sampled_from((IMAGE, BUFFER))), packed, remade, stages)

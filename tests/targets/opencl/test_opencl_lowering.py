@@ -84,6 +84,6 @@ def test_no_kernels_for_a_size_that_is_not_known() -> None:
 def test_global_weights_of_every_stage() -> None:
     region, size = wdsr(2, 20, 4), (1, 11, 13)
     own = OpenClLowering().decide(region, size)
-    stages = tuple(StageDecisions(2, (32, 2), GLOBAL, stage.outputs) for stage in own.stages)
-    decisions = Decisions(own.narrow, IMAGE, own.packed, stages)
+    stages = tuple(StageDecisions(2, (32, 2), weights=GLOBAL, outputs=stage.outputs) for stage in own.stages)
+    decisions = Decisions(own.narrow, IMAGE, own.packed, own.remade, stages)
     check(region, size, random_inputs(region, size), decisions)

@@ -24,8 +24,8 @@ LOWERING = OpenClLowering()
 def assert_valid(decisions: Decisions, region: Region, size: tuple[int, int, int]) -> None:
     assert LOWERING.fits(decisions, region, size)
     assert LOWERING.from_json(json.loads(json.dumps(LOWERING.to_json(decisions))), "a test") == decisions
-    for stage, piece in zip(decisions.stages, cut_stages(region, decisions.narrow, decisions.packed), strict=True):
-        assert stage.outputs in outputs_of(piece.region)
+    for stage, piece in zip(decisions.stages, cut_stages(region, *decisions.way), strict=True):
+        assert stage.outputs in outputs_of(piece.region, decisions.narrow)
         assert stage.pixels == 1 or stage.pixels <= size[2]
 
 
@@ -70,17 +70,18 @@ def test_decisions_of_another_region_do_not_fit() -> None:
 
 
 def test_every_choice_has_its_json() -> None:
-    decisions = Decisions(NARROW[0], "image", True, tuple(StageDecisions(pixels) for pixels in PIXELS))
+    decisions = Decisions(NARROW[0], "image", True, False, tuple(StageDecisions(pixels) for pixels in PIXELS))
     assert Decisions.from_json(json.loads(json.dumps(decisions.to_json())), "a test") == decisions
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 7}, "not version 1 of sr-tvm opencl decisions"),
+        ({"version": 7}, "not version 2 of sr-tvm opencl decisions"),
         ({"narrow": 5}, "narrow is one of"),
         ({"storage": "paper"}, "storage is buffer or image"),
         ({"packed": 1}, "packed is true or false"),
+        ({"remade": 0}, "remade is true or false"),
         ({"stages": 5}, "stages are a list"),
         ({"stages": [{"pixels": 2}]}, "has no field 'group'"),
         *(
@@ -89,6 +90,8 @@ def test_every_choice_has_its_json() -> None:
                 ("pixels", 3, "pixels are one of"),
                 ("group", [7, 4], "the group is one of"),
                 ("group", 7, "the group is one of"),
+                ("tiles", 7, "tiles are one of"),
+                ("winograd", 1, "winograd is true or false"),
                 ("weights", "moon", "weights are in local or"),
                 ("outputs", -1, "outputs are 0"),
                 ("load", 3, "vectors of a load are one of"),
@@ -98,6 +101,6 @@ def test_every_choice_has_its_json() -> None:
     ],
 )
 def test_what_is_no_decisions(change: dict, message: str) -> None:
-    value = json.loads(json.dumps(Decisions(24, "image", True, (StageDecisions(),)).to_json())) | change
+    value = json.loads(json.dumps(Decisions(24, "image", True, False, (StageDecisions(),)).to_json())) | change
     with pytest.raises(SrTvmError, match=f"records: {message}"):
         Decisions.from_json(value, "records")
