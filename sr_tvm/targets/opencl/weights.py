@@ -10,6 +10,9 @@ import numpy as np
 from sr_tvm.regions.region import Conv
 from sr_tvm.targets.opencl.shares import LANES
 
+# Vectors from the start of local memory that an Adreno's loads reach without an addition: 4 KB. Past it each load of a
+# turn has an address of its own in a register, and a stage of a block spills.
+NEAR = 256
 COLUMNS = 4  # of a row's weights for Winograd's F(2, 3)
 
 
@@ -134,6 +137,7 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
     """Give the blocks to phases such that none has more than ``budget`` vectors in local memory.
 
     A block whose single turn is larger than that has a phase of ``size`` 0: its weights are read where they lie.
+    Blocks share a phase while their turns are within ``NEAR`` vectors of its start.
     """
     found: list[Phase] = []
     offset = 0
@@ -155,7 +159,8 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
             found.append(Phase((block,), turns, offset, turns * block.size))
             offset += whole * block.numbers.shape[0]
             continue
-        if sum(b.turns * b.size for b in waiting) + whole > budget:
+        before = sum(b.turns * b.size for b in waiting)
+        if before + whole > budget or (before and before + block.size > NEAR):
             close()
         waiting.append(block)
     close()
