@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.build.compiler import compile_module
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.value import FLOAT32
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.runners.oclgrind import OclgrindRunner, kernels_with_images
 from sr_tvm.targets import registry
 from sr_tvm.targets.opencl import source
+from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.mali import Mali
+from sr_tvm.targets.opencl.space import StageSpace
 
 NET, SIDES = Architecture.uniform(2, 1, 4), (5, 9)
 
@@ -65,6 +69,24 @@ def test_local_weights_in_buffers(opencl, oclgrind, expected, tmp_path, monkeypa
     artifact = compile_module(wdsr_module(NET, *SIDES), Mali(host="x86"), tmp_path / "wrong")
     with pytest.raises(SrTvmError, match="Oclgrind: (Uninitialized value|.*data race).* Kernel: stream"):
         oclgrind.run(artifact, [picture])
+
+
+def test_tiles_and_shares_in_turn(opencl, oclgrind, expected, tmp_path, monkeypatch):
+    """Local memory is filled again for each share of the channels and each tile, and parts of weights take turns."""
+    lowering = OpenClLowering(Limits(local_bytes=2048), storage="buffer", weights="local")
+    decide = lowering.decide
+
+    def decided(region, shape):
+        own = decide(region, shape)
+        several = (replace(stage, group=(32, 2), tiles=2, outputs=1, winograd=True) for stage in own.stages)
+        return StageSpace(own, region, shape, FLOAT32).repair(replace(own, stages=tuple(several)))
+
+    lowering.decide = decided
+    monkeypatch.setattr(Mali, "lowering", lambda self: lowering)
+    artifact = compile_module(wdsr_module(NET, *SIDES), Mali(host="x86"), tmp_path / "out")
+    assert "share_" in artifact.library_path.read_bytes().decode("latin1")
+    picture, truth = expected
+    np.testing.assert_allclose(oclgrind.run(artifact, [picture])[0], truth, atol=1e-5)
 
 
 STORE = r"\*\(__global float4\*\)\((\w+_ptr) \+ [^;]*\) = "

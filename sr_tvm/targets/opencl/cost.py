@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.opencl.decisions import GROUPS, StageDecisions
-from sr_tvm.targets.opencl.shares import LANES, splits_of
+from sr_tvm.targets.opencl.shares import LANES, depthwise, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Step, Sum, plan_steps
 from sr_tvm.targets.opencl.weights import uses_winograd
 
@@ -20,10 +20,12 @@ OVERHEAD = 60.0  # of them that a work-item takes besides
 # a Mali G57 3.6; other work-items hide much of it.
 BYTE = 5.0
 WINOGRAD = 1.0  # more of them for each vector of transformed weights: numbers change registers
+UNROLLED = 2  # groups of inputs whose loop compilers unroll, which puts the pixels of two into registers
 LAUNCH = 40  # work-groups that a kernel has at least, where the picture lets it: for all cores of the GPU, evenly
 
 
 def groups(channels: int) -> int:
+    """Count the vectors of so many channels."""
     return -(-channels // LANES)
 
 
@@ -52,7 +54,7 @@ class Costs:
         return [product for step in self.steps if isinstance(step, Sum) for product in step.convs]
 
     def best(self, limit: int, candidates: Iterable[StageDecisions]) -> StageDecisions:
-        """The cheapest that needs at most ``limit`` vectors of registers; where none does, one that needs fewest."""
+        """Choose the cheapest that needs at most ``limit`` vectors of registers; where none does, one of the fewest."""
         computed: dict[StageDecisions, tuple[int, float]] = {}
 
         def rank(decided: StageDecisions) -> tuple[int, bool, float]:
@@ -65,14 +67,14 @@ class Costs:
         return min(candidates, key=rank)
 
     def cost(self, decided: StageDecisions) -> float:
-        """Issue slots of a pixel, what its bytes are worth included."""
+        """Estimate the issue slots of a pixel, what its bytes are worth included."""
         return self._with_bytes(self.slots(decided), decided)
 
     def _with_bytes(self, slots: float, decided: StageDecisions) -> float:
         return slots * self._idle(decided) + BYTE * self.moved(decided)
 
     def registers(self, decided: StageDecisions) -> int:
-        """The vectors that a work-item holds at the same time, at most."""
+        """Estimate the vectors that a work-item holds at the same time, at most."""
         pixels, splits = decided.pixels, splits_of(self.region, decided.outputs, self.narrow)
         last = {step.value: i for i, step in enumerate(self.steps)}
         for i, step in enumerate(self.steps):
@@ -91,13 +93,16 @@ class Costs:
                     beside = max(beside, pixels)
                 elif not product.registers:
                     by_winograd = uses_winograd(product.conv, decided.winograd, pixels)
+                    seen = pixels + product.conv.weight.shape[3] - 1
                     between = pixels * groups(product.conv.channels) / splits if by_winograd else 0
-                    beside = max(beside, between + 1 + SEEN * (pixels + product.conv.weight.shape[3] - 1))
+                    if by_winograd and groups(product.conv.weight.shape[1]) <= UNROLLED:
+                        between += seen
+                    beside = max(beside, between + 1 + SEEN * seen)
             most = max(most, live * pixels / splits + beside)
         return math.ceil(most)
 
     def slots(self, decided: StageDecisions) -> float:
-        """Issue slots of a pixel, about."""
+        """Estimate the issue slots of a pixel."""
         splits = splits_of(self.region, decided.outputs, self.narrow)
         pixels, total, spared = decided.pixels, OVERHEAD * splits, 0.0
         loaded = [step.value for step in self.steps if isinstance(step, Load)]
@@ -105,20 +110,25 @@ class Costs:
         for product in self.products:
             conv, hidden = product.conv, product.hidden
             outputs, inputs, tall, wide = conv.weight.shape
+            dense = conv.groups > 1 and splits == 1 and not depthwise(conv)  # zeros are multiplied, too
+            if dense:
+                inputs *= conv.groups
+                spared -= conv.weight.size * (conv.groups - 1)
             weights = tall * wide * inputs * groups(outputs)
             if hidden is not None:
                 weights += groups(hidden.expand.channels) * hidden.expand.weight.shape[1]
             total += WEIGHT * weights
             if not product.registers:
-                total += PIXEL * splits * tall * groups(inputs) * (pixels + wide - 1)
+                seen = groups(outputs) / splits if depthwise(conv) else groups(inputs)
+                total += PIXEL * splits * tall * seen * (pixels + wide - 1)
             if uses_winograd(conv, decided.winograd, pixels):
-                spared += conv.weight.size / 3
+                spared += outputs * inputs * tall * wide / 3
                 total += WEIGHT * weights / 3 + WINOGRAD * weights * 4 / 3
                 total += (2 * splits * tall * inputs + 8 * groups(outputs)) * pixels
         return float(self.region.macs()) - spared + total / pixels
 
     def moved(self, decided: StageDecisions) -> float:
-        """Bytes that a work-group reads and writes for a pixel, each once."""
+        """Estimate the bytes that a work-group reads and writes for a pixel, each once."""
         again = splits_of(self.region, decided.outputs, self.narrow) if decided.tiles == 1 else 1
         wide, tall = _tile(decided)
         total = self._weights / (wide * tall) + sum(self.region.by_name[r.value].channels for r in self.region.results)

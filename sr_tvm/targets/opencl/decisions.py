@@ -41,8 +41,9 @@ class StageDecisions:
     Attributes:
         pixels: neighbours in a row that a work-item computes: each weight that it reads serves them all.
         group: work-items of a work-group, along a row and down.
-        tiles: how often a work-group takes as many rows, one below another: it reads the same weights for all of them.
-            With more than 1 it also computes all shares of the channels.
+        tiles: tiles of pixels that a work-group computes, one below another; a tile is ``group`` times ``pixels``. What
+            borders on them, and their weights, are fewer bytes for more tiles. With more than 1 a work-group computes
+            all shares of the channels, too.
         weights: "local" copies a stage's weights to local memory, part after part, for a work-group to share; "global"
             reads them where they lie.
         outputs: groups of four channels that a work-item computes, where channels are shared out; 0: all of them.
@@ -84,6 +85,8 @@ class Decisions:
             of them go through memory, by a kernel of their own.
         storage: "buffer" or "image", for what lies between kernels.
         packed: whether the first kernel copies sources that later ones look around in to the form between kernels.
+        remade: whether convolutions of the picture are made again by each kernel that adds their pixels, rather than
+            written to memory and read.
         stages: of each kernel, in order.
     """
 

@@ -12,6 +12,7 @@ from sr_tvm.targets.opencl.decisions import Decisions
 from sr_tvm.targets.opencl.shares import LANES
 from sr_tvm.targets.opencl.stages import cut_stages
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
+from sr_tvm.targets.opencl.weights import ungrouped
 
 Arrays = dict[str, np.ndarray]
 
@@ -141,7 +142,5 @@ class _Stage:
 
 
 def _weight(conv: Conv) -> np.ndarray:
-    from sr_tvm.targets.opencl.weights import ungrouped
-
     dense = ungrouped(conv.weight, conv.groups) if conv.groups > 1 else conv.weight
     return _round(dense.astype(np.float32))

@@ -58,9 +58,8 @@ class _Rewrite(relax.PyExprMutator):
         value = binding.value
         if binding.var in self.images and isinstance(value, relax.Call) and value.op == _ALLOCATE:
             shape, dtype, device, _ = value.args
-            memory = vm
-            storage = self.builder_.emit(memory.alloc_storage(shape, device, dtype, TEXTURE), "image")
-            tensor = memory.alloc_tensor(storage, tvm.tirx.const(0, "int64"), shape, dtype)
+            storage = self.builder_.emit(vm.alloc_storage(shape, device, dtype, TEXTURE), "image")
+            tensor = vm.alloc_tensor(storage, tvm.tirx.const(0, "int64"), shape, dtype)
             self.set_var_remap(binding.var, self.builder_.emit(tensor, binding.var.name))
             return
         super().visit_var_binding_(binding)

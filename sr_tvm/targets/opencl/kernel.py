@@ -19,7 +19,7 @@ from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
 from sr_tvm.targets.opencl.forms import Memory
 from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.registers import Fetch, Held, arithmetic
-from sr_tvm.targets.opencl.shares import LANES, splits_of
+from sr_tvm.targets.opencl.shares import LANES, depthwise, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.view import Pixels, View
 from sr_tvm.targets.opencl.weights import Block, Phase
@@ -96,6 +96,10 @@ class StageKernel:
             self.blocks[conv.name, 0] = self._block(rows[None])
             return
         dense = conv.weight.astype(np.float64)
+        if depthwise(conv):
+            parts = np.split(dense, self.splits)
+            self.blocks[conv.name, 0] = self._block(np.stack([weights.by_channels(part) for part in parts]))
+            return
         if conv.groups > 1 and not self._by_group(conv):
             dense = weights.ungrouped(dense, conv.groups)
         if self._winograd(conv):
@@ -106,20 +110,20 @@ class StageKernel:
             channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
             parts = [share[:, first : first + channels] for share in shares]
             first += channels
-            step = 1
+            groups = 0
             if product.registers:
                 numbers = np.stack([weights.by_inputs(part).reshape(1, -1, LANES) for part in parts])
             else:
                 numbers = np.stack([weights.by_rows(part) for part in parts])
                 if numbers.shape[2] > self._local_vectors:
-                    step = -(-channels // LANES)
+                    groups = -(-channels // LANES)
                     numbers = np.stack([weights.by_groups(part) for part in parts])
-            self.blocks[conv.name, i] = self._block(numbers, step)
+            self.blocks[conv.name, i] = self._block(numbers, groups)
 
-    def _block(self, numbers: np.ndarray, step: int = 1) -> Block:
+    def _block(self, numbers: np.ndarray, groups: int = 0) -> Block:
         """A block whose turns are whole loads."""
         extra = -numbers.shape[2] % self.decided.load
-        return Block(np.pad(numbers, ((0, 0), (0, 0), (0, extra), (0, 0))), step)
+        return Block(np.pad(numbers, ((0, 0), (0, 0), (0, extra), (0, 0))), groups)
 
     def _parameters(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
         """Numbers of which there is one a channel: where each begins, in vectors, and all of them."""
@@ -191,6 +195,7 @@ class StageKernel:
         )
 
     def _body(self) -> None:
+        self.loaded: Phase | None = self.phases[0] if self._all_shared else None  # what is in local memory
         for step in self.steps:
             match step:
                 case Load():
@@ -317,51 +322,80 @@ class StageKernel:
         self._turns(self.blocks[product.conv.name, 0], turn)
 
     def _from_memory(self, made: Held, conv: Conv) -> None:
+        if depthwise(conv):
+            self._depthwise(made, conv)
+            return
         b, (tall, wide) = self.b, conv.weight.shape[2:]
         outputs = self.groups(conv.channels)
         winograd = Winograd(b, made) if self._winograd(conv) else None
+        columns = weights.COLUMNS if winograd else wide
         for i, name in enumerate(conv.inputs):
             block, view = self.blocks[conv.name, i], self._view(name, wide // 2)
             channels = conv.weight.shape[1] if self._by_group(conv) else self.region.by_name[name].channels
-            groups = -(-channels // LANES)
+            full, left = divmod(channels, LANES)
             begin: Expr = b.integer(0)
             if self._by_group(conv):
-                begin = self.split * outputs * LANES // (conv.channels // conv.groups) * groups
+                begin = self.split * outputs * LANES // (conv.channels // conv.groups) * (full + (left > 0))
 
-            def taps(dy: Expr, group: Expr, count: int, fetch: Fetch, view: View = view, begin: Expr = begin) -> None:
-                row = self.y + dy - tall // 2
+            def taps(
+                row: Expr, group: Expr, count: int, of: int, fetch: Fetch, view: View = view, begin: Expr = begin
+            ) -> None:
+                """Add a row of ``count`` inputs, of which the weights have ``of``."""
                 pixels = [view.read(begin + group, row, i - wide // 2, count) for i in range(self.pixels + wide - 1)]
                 if winograd is not None:
-                    winograd.add(pixels, fetch)
+                    winograd.add(pixels, of, fetch)
                     return
                 for dx in range(wide):
                     for c in range(count):
                         factors = [pixels[dx + i][c] for i in range(self.pixels)]
                         for out in range(outputs):
-                            made.add(out, fetch((dx * count + c) * outputs + out), factors)
+                            made.add(out, fetch((dx * of + c) * outputs + out), factors)
 
-            def turn_of_row(
-                dy: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, channels: int = channels
-            ) -> None:
-                full, left = channels // LANES, channels % LANES
-                each = (wide if winograd is None else weights.COLUMNS) * LANES * outputs
-                with view.inside(self.y + dy - tall // 2, tall // 2):
+            def turn(
+                at: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, block: Block = block,
+                full: int = full, left: int = left,
+            ) -> None:  # fmt: skip
+                dy = at // block.groups if block.groups else at
+                row = self.y + dy - tall // 2
+                with view.inside(row, tall // 2):
+                    if block.groups:
+                        group = at % block.groups
+                        with b.when(group < full) if full and left else nullcontext():
+                            if full:
+                                taps(row, group, LANES, LANES, fetch.afresh())
+                        with b.when(group >= full) if full and left else nullcontext():
+                            if left:
+                                taps(row, group, left, LANES, fetch.afresh())
+                        return
+                    each = columns * LANES * outputs
                     if full:
                         with b.loop("group", full) as group:
-                            taps(dy, group, LANES, fetch.moved(group * each))
+                            taps(row, group, LANES, LANES, fetch.moved(group * each))
                     if left:
-                        taps(dy, full, left, fetch.moved(full * each))
+                        taps(row, full, left, left, fetch.moved(full * each))
 
-            def turn_of_group(
-                at: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, groups: int = groups
-            ) -> None:
-                dy, group = at // groups, at % groups
-                with view.inside(self.y + dy - tall // 2, tall // 2):
-                    taps(dy, group, LANES, fetch)
-
-            self._turns(block, turn_of_row if block.turns == tall and block.step == 1 else turn_of_group)
+            self._turns(block, turn)
         if winograd is not None:
             winograd.finish()
+
+    def _depthwise(self, made: Held, conv: Conv) -> None:
+        """Add a convolution of each channel by itself."""
+        (name,), (tall, wide), outputs = conv.inputs, conv.weight.shape[2:], self.groups(conv.channels)
+        view = self._view(name, wide // 2)
+
+        def turn(dy: Expr, fetch: Fetch) -> None:
+            row = self.y + dy - tall // 2
+            with view.inside(row, tall // 2):
+                for group in range(outputs):
+                    lanes, whole = made.lanes(group), self._whole(group, conv.channels)
+                    columns = range(self.pixels + wide - 1)
+                    seen = [self.b.gather(view.read(whole, row, i - wide // 2, lanes)) for i in columns]
+                    for dx in range(wide):
+                        weight = self.b.narrowed(fetch(group * wide + dx), lanes)
+                        for pixel in range(self.pixels):
+                            made.put(group, pixel, weight * seen[dx + pixel] + made.get(group, pixel))
+
+        self._turns(self.blocks[conv.name, 0], turn)
 
     def _view(self, name: str, reach: int) -> View:
         chain: list[Pointwise] = []
@@ -383,13 +417,15 @@ class StageKernel:
             with b.loop("turn", block.turns) as at:
                 turn(at, Fetch(self.b, self.decided.load, self._far, offset + at * block.size))
         elif not phase.turns:
-            if block is phase.blocks[0] and not self._all_shared:
+            if self.loaded is not phase:
                 self._fill(phase, offset)
+                self.loaded = phase
             before = phase.blocks[: phase.blocks.index(block)]
             base = sum(other.turns * other.size for other in before)
             with b.loop("turn", block.turns) as at:
                 turn(at, Fetch(self.b, self.decided.load, self._near, at * block.size + base))
         else:
+            self.loaded = None
             with b.loop("part", block.turns // phase.turns) as part:
                 self._fill(phase, offset + part * phase.size)
                 with b.loop("turn", phase.turns) as at:

@@ -69,6 +69,10 @@ class Fetch:
             self.held[first] = b.bind("w", self.read(self.base + first))
         return b.slice(self.held[first], index % several)
 
+    def afresh(self) -> Fetch:
+        """The same with nothing read yet, for the body of a condition."""
+        return Fetch(self.b, self.several, self.read, self.base)
+
     def moved(self, vectors: Expr) -> Fetch:
         """The same from so many vectors on, for the body of another loop."""
         return Fetch(self.b, self.several, self.read, self.base + vectors)

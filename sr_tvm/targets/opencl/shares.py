@@ -8,7 +8,7 @@ LANES = 4  # of a vector: what a texel has, and what buffers are read and writte
 
 
 def splits_of(region: Region, outputs: int, narrow: int) -> int:
-    """Into how many shares the channels of a stage can be divided, of ``outputs`` groups of four each; 1: they can't.
+    """Tell into how many shares of ``outputs`` groups of four the channels of a stage can be divided; 1: they can't.
 
     That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels.
     A 1x1 convolution reads memory where an input has more channels than the ``narrow`` that a work-item keeps.
@@ -37,13 +37,20 @@ def _read_by_conv(region: Region, name: str) -> bool:
     return any(isinstance(reader, Conv) for reader in region.readers[name])
 
 
+def depthwise(conv: Conv) -> bool:
+    """Tell whether each channel is convolved by itself."""
+    return bool(conv.groups > 1 and conv.groups == conv.channels and conv.weight.shape[1] == 1)
+
+
 def _by_group(conv: Conv, outputs: int) -> bool:
-    """Whether a share of ``outputs`` groups of four lies within one group of the convolution."""
+    """Whether a share of ``outputs`` groups of four lies within a group of the convolution, or is convolved alone."""
+    if depthwise(conv):
+        return True
     each = conv.channels // conv.groups
     return len(conv.inputs) == 1 and conv.weight.shape[1] % LANES == 0 and each % (LANES * outputs) == 0
 
 
 def outputs_of(region: Region, narrow: int) -> list[int]:
-    """The numbers of groups of four channels that a share may have, all of them (0) first."""
+    """List the numbers of groups of four channels that a share may have, all of them (0) first."""
     most = max((-(-node.channels // LANES) for node in region.nodes if not isinstance(node, Source)), default=1)
     return [0, *(n for n in range(1, most) if splits_of(region, n, narrow) > 1)]

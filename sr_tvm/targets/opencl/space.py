@@ -149,9 +149,7 @@ class StageSpace(DecisionSpace[Decisions]):
             )
             return None if changed == genome else changed
         at, everywhere = rng.randrange(len(genome.stages)), rng.random() < P_EVERYWHERE
-        name = rng.choice(
-            ("pixels", "pixels", "group", "tiles", "weights", "outputs", "outputs", "load", "winograd", "sums")
-        )
+        name = rng.choice(MUTATED)
         _, outputs = self.stages(genome.way)[at]
         choices: dict[str, Any] = {
             "pixels": PIXELS,

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr_tvm.regions.region import Conv
-from sr_tvm.targets.opencl.shares import LANES
+from sr_tvm.targets.opencl.shares import LANES, depthwise
 
+# Vectors from the start of local memory that an Adreno's loads reach without an addition: 4 KB. Past it each load of a
+# turn has an address of its own in a register, and a stage of a block spills.
+NEAR = 256
 COLUMNS = 4  # of a row's weights for Winograd's F(2, 3)
 
 
 def vectors(array: np.ndarray) -> np.ndarray:
-    """(..., C) as (..., ceil(C / 4), 4), padded with zeros."""
+    """Cut (..., C) into (..., ceil(C / 4), 4), padded with zeros."""
     padding = [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % LANES)]
     padded = np.pad(array, padding)
     return padded.reshape(*array.shape[:-1], -1, LANES)
 
 
 def by_rows(weight: np.ndarray) -> np.ndarray:
-    """(O, I, kh, kw) as (kh, vectors of a row, 4).
+    """Pack (O, I, kh, kw) as (kh, vectors of a row, 4).
 
     A row has its groups of four inputs one after another, of each its columns, of these its inputs, of these the
     outputs. The last group has as many inputs as there are.
@@ -38,30 +41,37 @@ def by_rows(weight: np.ndarray) -> np.ndarray:
 
 
 def uses_winograd(conv: Conv, wanted: bool, pixels: int) -> bool:
-    """Whether F(2, 3) computes a convolution, where it is ``wanted``: of three columns, for pairs of pixels."""
-    return wanted and conv.weight.shape[3] == 3 and pixels % 2 == 0
+    """Tell whether F(2, 3) computes a convolution, where it is ``wanted``: of three columns, for pairs of pixels."""
+    return wanted and conv.weight.shape[3] == 3 and pixels % 2 == 0 and not depthwise(conv)
 
 
 def transformed(weight: np.ndarray) -> np.ndarray:
-    """(O, I, kh, 3) as (O, I, kh, 4): a row's weights for Winograd's F(2, 3) (Lavin and Gray, arXiv 1509.09308)."""
+    """Transform (O, I, kh, 3) to (O, I, kh, 4), a row's weights for F(2, 3) (Lavin and Gray, arXiv 1509.09308)."""
     first, middle, last = np.moveaxis(weight, 3, 0)
     return np.stack([first, (first + middle + last) / 2, (first - middle + last) / 2, last], axis=3)
 
 
 def by_groups(weight: np.ndarray) -> np.ndarray:
-    """(O, I, kh, kw) as (kh * ceil(I / 4), vectors of a group, 4): as :func:`by_rows`, with the last group padded."""
+    """Pack (O, I, kh, kw) as (kh * ceil(I / 4), vectors of a group, 4): :func:`by_rows` with the last group padded."""
     padded = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES), (0, 0), (0, 0)))
     rows = by_rows(padded)
     return rows.reshape(rows.shape[0] * (padded.shape[1] // LANES), -1, LANES)
 
 
+def by_channels(weight: np.ndarray) -> np.ndarray:
+    """Pack a depthwise convolution's (C, 1, kh, kw) as (kh, ceil(C / 4) * kw, 4): of each row its groups of four
+    channels, of these the columns."""
+    rows = vectors(weight[:, 0].transpose(1, 2, 0))  # kh, kw, groups, 4
+    return rows.transpose(0, 2, 1, 3).reshape(weight.shape[2], -1, LANES)
+
+
 def by_inputs(weight: np.ndarray) -> np.ndarray:
-    """(O, I, 1, 1) as (I, ceil(O / 4), 4)."""
+    """Pack (O, I, 1, 1) as (I, ceil(O / 4), 4)."""
     return vectors(weight[:, :, 0, 0].T)
 
 
 def by_hidden(expand: Conv, parameters: Sequence[np.ndarray], project: np.ndarray) -> np.ndarray:
-    """The numbers for four hidden channels, group by group: (ceil(E / 4), vectors, 4).
+    """Pack the numbers for four hidden channels, group by group: (ceil(E / 4), vectors, 4).
 
     Of each group: the bias, the parameters of what lies between, the expanding weights input by input, then for each
     of the four channels the projecting weights to all outputs.
@@ -75,7 +85,7 @@ def by_hidden(expand: Conv, parameters: Sequence[np.ndarray], project: np.ndarra
 
 
 def ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
-    """A grouped convolution's weights (O, I / groups, kh, kw) as (O, I, kh, kw), with zeros between groups."""
+    """Widen a grouped convolution's weights (O, I / groups, kh, kw) to (O, I, kh, kw), with zeros between groups."""
     outputs, each = weight.shape[0] // groups, weight.shape[1]
     dense = np.zeros((weight.shape[0], each * groups, *weight.shape[2:]), weight.dtype)
     for i in range(groups):
@@ -89,11 +99,12 @@ class Block:
 
     Attributes:
         numbers: (splits, turns, vectors of a turn, 4); a split is what one work-item's share of the channels needs.
-        step: how many turns may be taken at a time must divide this, or be a multiple of it.
+        groups: where a turn is a group of four inputs of a row, the groups of a row; else 0. How many turns are taken
+            at a time divides it, or is a multiple of it.
     """
 
     numbers: np.ndarray
-    step: int = 1
+    groups: int = 0
 
     @property
     def turns(self) -> int:
@@ -134,6 +145,7 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
     """Give the blocks to phases such that none has more than ``budget`` vectors in local memory.
 
     A block whose single turn is larger than that has a phase of ``size`` 0: its weights are read where they lie.
+    Blocks share a phase while their turns are within ``NEAR`` vectors of its start.
     """
     found: list[Phase] = []
     offset = 0
@@ -155,7 +167,8 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
             found.append(Phase((block,), turns, offset, turns * block.size))
             offset += whole * block.numbers.shape[0]
             continue
-        if sum(b.turns * b.size for b in waiting) + whole > budget:
+        before = sum(b.turns * b.size for b in waiting)
+        if before + whole > budget or (before and before + block.size > NEAR):
             close()
         waiting.append(block)
     close()
@@ -163,5 +176,6 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
 
 
 def _fits(block: Block, turns: int, budget: int) -> bool:
-    apart = block.step % turns == 0 or turns % block.step == 0
+    row = block.groups or 1
+    apart = row % turns == 0 or turns % row == 0
     return block.turns % turns == 0 and apart and turns * block.size <= budget

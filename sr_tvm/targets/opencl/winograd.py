@@ -24,19 +24,18 @@ class Winograd:
             for pixel in range(made.pixels):
                 self.between.put(group, pixel, b.spread(b.real(0), made.lanes(group)))
 
-    def add(self, pixels: Sequence[Sequence[Expr]], fetch: Fetch) -> None:
-        """Add the products of a row's pixels, of each its numbers, with the weights of these inputs."""
+    def add(self, pixels: Sequence[Sequence[Expr]], of: int, fetch: Fetch) -> None:
+        """Add the products of a row's pixels, each the numbers of some inputs, with the weights of ``of`` inputs."""
         made = self.made
         for column in range(COLUMNS):
-            sums, first = (made, column // 3) if column in (0, 3) else (self.between, column - 1)
+            sums, which = (made, column // 3) if column in (0, 3) else (self.between, column - 1)
             for c in range(len(pixels[0])):
                 factors = [
-                    self._factor(column, [pixel[c] for pixel in pixels[first : first + COLUMNS]])
-                    for first in range(0, made.pixels, 2)
+                    self._factor(column, [pixel[c] for pixel in pixels[left : left + COLUMNS]])
+                    for left in range(0, made.pixels, 2)
                 ]
                 for group in range(made.groups):
-                    weight = fetch((column * len(pixels[0]) + c) * made.groups + group)
-                    sums.add(group, weight, factors, first, 2)
+                    sums.add(group, fetch((column * of + c) * made.groups + group), factors, which, 2)
 
     def _factor(self, column: int, row: Sequence[Expr]) -> Expr:
         """What a column of the transformed weights is multiplied by, of four numbers of a row."""

@@ -24,6 +24,7 @@ from sr_tvm.targets.opencl.decisions import (
     Decisions,
     StageDecisions,
 )
+from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.mali import Mali
 from sr_tvm.targets.opencl.shares import outputs_of
@@ -32,6 +33,8 @@ from sr_tvm.targets.opencl.stages import cut_stages
 
 TARGET = {"kind": "opencl", **Mali.gpu, "host": {"kind": "llvm"}}
 # Small ones: PoCL compiles for every work-item of a group what it can't loop over.
+# Of a phone's; and so little that weights take turns in it, or do not fit.
+LOCAL_BYTES = (32768, 4096, 512)
 SIDES = (1, 2, 3, 5, 8, 16, 19, 33, 66)
 
 
@@ -51,15 +54,18 @@ class OnGpu(Compiled):
             return tvm.compile(mod, target=target)
 
 
-def code_of(region: Region, size: tuple[int, int, int], decisions: Decisions | None = None) -> OnGpu:
-    return OnGpu(OpenClLowering().lower(region, size, "region", decisions), TARGET)
+def code_of(
+    region: Region, size: tuple[int, int, int], decisions: Decisions | None = None, limits: Limits | None = None
+) -> OnGpu:
+    return OnGpu(OpenClLowering(limits).lower(region, size, "region", decisions), TARGET)
 
 
 def check(
-    region: Region, size: tuple[int, int, int], inputs: Mapping[str, Any], decisions: Decisions | None = None
-) -> None:
+    region: Region, size: tuple[int, int, int], inputs: Mapping[str, Any], decisions: Decisions | None = None,
+    limits: Limits | None = None,
+) -> None:  # fmt: skip
     """Fail unless the lowering's kernels compute on the OpenCL device what PyTorch does."""
-    compare(region, inputs, code_of(region, size, decisions).run(inputs))
+    compare(region, inputs, code_of(region, size, decisions, limits).run(inputs))
 
 
 @st.composite

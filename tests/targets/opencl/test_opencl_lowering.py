@@ -6,14 +6,14 @@ from random import Random
 
 import numpy as np
 import pytest
-from gpu_harness import SIDES, TARGET, OnGpu, check, code_of, decided, examples
+from gpu_harness import LOCAL_BYTES, SIDES, TARGET, OnGpu, check, code_of, decided, examples
 from harness import compare, random_inputs
 from hypothesis import given
 from hypothesis import strategies as st
 from region_nets import Builder, regions, sizes, wdsr
 
 from sr_tvm.regions.region import Result
-from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, Decisions, StageDecisions
+from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL, Decisions, StageDecisions
 from sr_tvm.targets.opencl.kernel import Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("opencl")
 @given(st.data())
 def test_any_decisions_at_any_size(data: st.DataObject) -> None:
     region, size = data.draw(regions()), data.draw(sizes(SIDES))
-    check(region, size, random_inputs(region, size), data.draw(decided(region)))
+    limits = Limits(local_bytes=data.draw(st.sampled_from(LOCAL_BYTES)))
+    check(region, size, random_inputs(region, size), data.draw(decided(region)), limits)
 
 
 @examples(3)
@@ -75,6 +76,48 @@ def test_weights_that_local_memory_does_not_hold() -> None:
     lowering = OpenClLowering(Limits(local_bytes=1024))
     kernels = lowering.lower(region, size, "region")
     compare(region, inputs, OnGpu(kernels, TARGET).run(inputs))
+
+
+@pytest.mark.parametrize("weights", [LOCAL, GLOBAL])
+@pytest.mark.parametrize("inputs", [3, 6])
+def test_rows_of_weights_that_local_memory_does_not_hold(inputs: int, weights: str) -> None:
+    """Of a row, groups of four inputs take turns, the last of which is not full."""
+    build = Builder(np.random.default_rng(0))
+    region = build.region((Result(build.conv((build.source(inputs),), 48, (3, 3))),))
+    size, stage = (2, 5, 10), StageDecisions(2, (32, 2), weights=weights, outputs=3)
+    decisions = Decisions(32, BUFFER, False, False, (stage,))
+    check(region, size, random_inputs(region, size), decisions, Limits(local_bytes=1024))
+
+
+def test_a_convolution_that_is_added_twice() -> None:
+    """Its weights are in local memory the second time, though those of another were there between."""
+    build = Builder(np.random.default_rng(0))
+    source = build.source(4)
+    x = build.add(build.conv((source,), 8, (3, 3)), build.conv((source,), 8, (9, 9)))
+    region = build.region((Result(build.add(build.conv((source,), 8, (3, 3)), build.add(x, x))),))
+    size = (1, 6, 10)
+    check(region, size, random_inputs(region, size), None, Limits(local_bytes=8192))
+
+
+@pytest.mark.parametrize("outputs", [0, 1, 2])
+@pytest.mark.parametrize("channels", [6, 16])
+def test_depthwise_convolutions(channels: int, outputs: int) -> None:
+    build = Builder(np.random.default_rng(0))
+    region = build.region((Result(build.conv((build.source(channels),), channels, (3, 5), groups=channels)),))
+    size, stage = (2, 5, 10), StageDecisions(2, (32, 2), tiles=2, outputs=outputs, winograd=True)
+    check(region, size, random_inputs(region, size), Decisions(32, IMAGE, False, False, (stage,)))
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 3)])
+def test_winograd_of_shared_channels(kernel: tuple[int, int], tiles: int) -> None:
+    """In groups of four inputs and, with less local memory, in rows; with a picture whose edge is within a tile."""
+    build = Builder(np.random.default_rng(0))
+    region = build.region((Result(build.conv((build.source(7),), 24, kernel)),))
+    size, stage = (2, 19, 23), StageDecisions(4, (32, 2), tiles, outputs=2, winograd=True)
+    for local in LOCAL_BYTES:
+        decisions = Decisions(32, IMAGE, False, False, (stage,))
+        check(region, size, random_inputs(region, size), decisions, Limits(local_bytes=local))
 
 
 def test_no_kernels_for_a_size_that_is_not_known() -> None:
