@@ -148,20 +148,22 @@ class Bench:
 
     def loss(self, data: Path | None, size: tuple[int, int]) -> None:
         """Note in the rows in float16 what that costs, in dB on Set5, or on photographs where that is not here."""
+        from sr_tvm.build.options import CompileOptions
         from sr_tvm.evaluation.float16 import compare
         from sr_tvm.targets import registry
 
         rows = [row for row in self.rows if row["part"] == CODE and row["dtype"] == FLOAT16 and "error" not in row]
         set5 = data / SET5 if data and (data / SET5).is_dir() else None
-        found: dict[tuple[str, str], dict[str, Any]] = {}
+        found: dict[tuple[str, str, bool], dict[str, Any]] = {}
         for row in rows:
-            key = row["model"], row["target"]
+            key = row["model"], row["target"], bool(row["how"] == TUNED and row["tuned_kernels"])
             if key not in found:
                 self.note(f"{row['model']}: {row['target']}'s float16 against float32")
                 try:
-                    made = compare(MODELS[row["model"]], registry.get(row["target"]), {"x": (1, 3, *size)}, set5)
+                    target, options = registry.get(row["target"]), CompileOptions(use_shipped_log=key[2])
+                    made = compare(MODELS[row["model"]], target, {"x": (1, 3, *size)}, set5, options)
                     found[key] = {"loss": str(made)}
-                    if made and set5:
+                    if set5:
                         found[key]["psnr_set5"] = round(made.psnr_y, 2)
                 except SrTvmError as error:
                     found[key] = {"loss": str(error)}
