@@ -37,6 +37,8 @@ RECORDING = common.RESULTS / "opencl_kernels.json"
 MODELS = {path.stem: path for path in sorted((ROOT / "models").glob("wdsr_*.onnx"))}
 RUN_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
 CODE_VARIANTS = (*(Variant(STOCK, target, generic=True) for target in GPUS), *RUN_VARIANTS)
+SIZE = (360, 640)  # of the published counts
+KEPT = "of this run, or, where a kernel is the same and was not among those measured again, of an earlier one"
 FP16 = Variant(TUNED, "mali", FLOAT16), Variant(UNTUNED, "mali", FLOAT16)  # of the main network
 # Of the paper's, beside the WDSRs; not in the summary.
 VGG, VGG_SIZE = "vgg16", (224, 224)
@@ -110,7 +112,7 @@ class Bench:
                 if self.how["record"]:
                     recording.save(recording.about)
 
-            errors = opencl_counts.measure(wanted, gpu, mesa, recording, share, seed, note)
+            errors = opencl_counts.measure(wanted, gpu, mesa, recording, share, seed, note, self.how["record"])
             for row, built, macs in here:
                 try:
                     found = opencl_counts.network_count(built.code, gpu, mesa, macs, recording, errors)
@@ -232,6 +234,10 @@ def main(
     whole = set(names) == set(MODELS) and set(parts) == {CODE, RUN}
     if not whole and not output:
         raise click.UsageError("the published file is of all networks and parts: name another for the result with -o")
+    counted = set(names) == set(MODELS) and CODE in parts and (vgg or whole) and size == SIZE
+    if record and not counted:
+        raise click.UsageError("--record needs the machine code of all networks, VGG-16's too, at 360x640: it drops "
+                               "what this run has not counted")  # fmt: skip
     path = output or common.RESULTS / f"{NAME}.json"
     check_writable(path)
     from sr_tvm.targets.opencl.family import LINUX
@@ -243,7 +249,7 @@ def main(
     recording = opencl_counts.Recording(RECORDING)
     if record:
         recording.about = {"command": f"python -m benchmarks.{NAME} --record", "seed": seed, "date": common.now(),
-                           "machine": report_host.machine()}  # fmt: skip
+                           "machine": report_host.machine(), "rows": KEPT}  # fmt: skip
     how: dict[str, Any] = {"input": f"code {size[0]}x{size[1]}, runs {run_size[0]}x{run_size[1]}, batch 1, float32"}
     how |= {"rounds": f"{plan.least} to {plan.most}, as many as fit {budget:g} s", "threads": threads, "seed": seed}
     how |= {"recording": recording.about, "measured_again": again, "record": record}
