@@ -37,6 +37,8 @@ RECORDING = common.RESULTS / "opencl_kernels.json"
 MODELS = {path.stem: path for path in sorted((ROOT / "models").glob("wdsr_*.onnx"))}
 RUN_VARIANTS = tuple(Variant(how, target) for how in (STOCK, TUNED, UNTUNED) for target in GPUS)
 CODE_VARIANTS = (*(Variant(STOCK, target, generic=True) for target in GPUS), *RUN_VARIANTS)
+SIZE = (360, 640)  # of the published counts
+KEPT = "of this run, or, where a kernel is the same and was not among those measured again, of an earlier one"
 FP16 = Variant(TUNED, "mali", FLOAT16), Variant(UNTUNED, "mali", FLOAT16)  # of the main network
 # Of the paper's, beside the WDSRs; not in the summary.
 VGG, VGG_SIZE = "vgg16", (224, 224)
@@ -110,7 +112,7 @@ class Bench:
                 if self.how["record"]:
                     recording.save(recording.about)
 
-            errors = opencl_counts.measure(wanted, gpu, mesa, recording, share, seed, note)
+            errors = opencl_counts.measure(wanted, gpu, mesa, recording, share, seed, note, self.how["record"])
             for row, built, macs in here:
                 try:
                     found = opencl_counts.network_count(built.code, gpu, mesa, macs, recording, errors)
@@ -148,20 +150,22 @@ class Bench:
 
     def loss(self, data: Path | None, size: tuple[int, int]) -> None:
         """Note in the rows in float16 what that costs, in dB on Set5, or on photographs where that is not here."""
+        from sr_tvm.build.options import CompileOptions
         from sr_tvm.evaluation.float16 import compare
         from sr_tvm.targets import registry
 
         rows = [row for row in self.rows if row["part"] == CODE and row["dtype"] == FLOAT16 and "error" not in row]
         set5 = data / SET5 if data and (data / SET5).is_dir() else None
-        found: dict[tuple[str, str], dict[str, Any]] = {}
+        found: dict[tuple[str, str, bool], dict[str, Any]] = {}
         for row in rows:
-            key = row["model"], row["target"]
+            key = row["model"], row["target"], bool(row["how"] == TUNED and row["tuned_kernels"])
             if key not in found:
                 self.note(f"{row['model']}: {row['target']}'s float16 against float32")
                 try:
-                    made = compare(MODELS[row["model"]], registry.get(row["target"]), {"x": (1, 3, *size)}, set5)
+                    target, options = registry.get(row["target"]), CompileOptions(use_shipped_log=key[2])
+                    made = compare(MODELS[row["model"]], target, {"x": (1, 3, *size)}, set5, options)
                     found[key] = {"loss": str(made)}
-                    if made and set5:
+                    if set5:
                         found[key]["psnr_set5"] = round(made.psnr_y, 2)
                 except SrTvmError as error:
                     found[key] = {"loss": str(error)}
@@ -230,6 +234,10 @@ def main(
     whole = set(names) == set(MODELS) and set(parts) == {CODE, RUN}
     if not whole and not output:
         raise click.UsageError("the published file is of all networks and parts: name another for the result with -o")
+    counted = set(names) == set(MODELS) and CODE in parts and (vgg or whole) and size == SIZE
+    if record and not counted:
+        raise click.UsageError("--record needs the machine code of all networks, VGG-16's too, at 360x640: it drops "
+                               "what this run has not counted")  # fmt: skip
     path = output or common.RESULTS / f"{NAME}.json"
     check_writable(path)
     from sr_tvm.targets.opencl.family import LINUX
@@ -241,7 +249,7 @@ def main(
     recording = opencl_counts.Recording(RECORDING)
     if record:
         recording.about = {"command": f"python -m benchmarks.{NAME} --record", "seed": seed, "date": common.now(),
-                           "machine": report_host.machine()}  # fmt: skip
+                           "machine": report_host.machine(), "rows": KEPT}  # fmt: skip
     how: dict[str, Any] = {"input": f"code {size[0]}x{size[1]}, runs {run_size[0]}x{run_size[1]}, batch 1, float32"}
     how |= {"rounds": f"{plan.least} to {plan.most}, as many as fit {budget:g} s", "threads": threads, "seed": seed}
     how |= {"recording": recording.about, "measured_again": again, "record": record}

@@ -122,11 +122,12 @@ def measure(
     share: float,
     seed: int,
     note: Callable[[int, int], None],
+    record: bool = False,
 ) -> dict[str, str]:
     """Have counts of all ``wanted`` in ``recording``: what is not there is measured, of the rest a ``share`` again.
 
-    Gives errors by key: a kernel does not build, or came out otherwise than recorded. ``note`` gets how many kernels
-    are done, and of how many.
+    Gives errors by key: a kernel does not build, or came out otherwise than recorded. With ``record`` the latter is no
+    error: what was measured again replaces what was recorded. ``note`` gets how many kernels are done, and of how many.
     """
     by_key = {program.key(gpu, mesa): program for program in wanted}
     known = sorted(key for key in by_key if key in recording.rows)
@@ -141,7 +142,7 @@ def measure(
         for key, made in zip(keys, _counts(texts, [by_key[k].launch for k in keys], gpu), strict=True):
             if isinstance(made, str):
                 errors[key] = made
-            elif key not in again:
+            elif record or key not in again:
                 recording.rows[key] = made
             elif said := differs(recording.rows[key], made):
                 errors[key] = f"measured anew: {said}; record it again (--record)"

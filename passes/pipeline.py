@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import tvm
+import tvm_ffi
 from tvm.relax import transform as relax_passes
 
 from sr_tvm import files
 from sr_tvm.codegen.kernel import Lowers
+from sr_tvm.errors import SrTvmError
 from sr_tvm.passes import accounting
 from sr_tvm.passes.fold_batch_norm import FoldBatchNorm
 from sr_tvm.passes.fold_mean_shift import FoldMeanShift
@@ -24,6 +26,9 @@ from sr_tvm.passes.report import PassReport
 from sr_tvm.passes.shapes import has_symbols
 from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
 from sr_tvm.passes.transposed_convolution import TransposedConvolution
+
+# Else what a lowering refuses would come out of TVM's pass as a RuntimeError.
+tvm_ffi.register_error("SrTvmError", SrTvmError)
 
 
 class Hooks(Protocol):

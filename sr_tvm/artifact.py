@@ -29,7 +29,7 @@ class Artifact:
     ``target`` is our preset's name, ``tvm_target`` TVM's own description of it. ``schedule`` is "default" or "tuned".
     ``kernels`` says which kernel runs on which device. ``notes`` are for people: "not yet optimised", "compile only".
     ``halo`` is how many input pixels to each side an output pixel depends on; None where the network can't be tiled.
-    ``fp16``: where kernels compute in float16, how many, and how far the output is from float32's; else None.
+    ``fp16``: where kernels keep numbers in float16, how many do; else None.
     ``verification``: where its kernels ran before it was written, and how far they were off; None if they did not.
     ``any_size``: the library takes inputs of any size, also where :meth:`at` has fixed one. Not in the manifest.
     """

@@ -19,7 +19,7 @@ class CompileOptions:
     Attributes:
         database: a folder of tuning records, which come before the shipped ones.
         use_shipped_log: whether the records that are shipped for the target are used.
-        dtype: what streaming kernels compute in, where the target can.
+        dtype: what streaming kernels compute in, or on a GPU keep numbers in, where the target can.
         host: the machine whose CPU calls the kernels, where the target has a choice; None for its default.
         verification: what the artifact tells of a verification of its kernels, as JSON; None where there was none.
     """

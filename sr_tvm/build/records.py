@@ -66,15 +66,26 @@ class Recorded:
         self.used: dict[Any, RegionRecord] = {}
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        found = self._find(region, shape)
+        if found is None:
+            return self.lowering.lower(region, shape, name)
+        decisions, record, told = found
+        self.used[record.key] = record
+        return [kernel.tuned(told) for kernel in self.lowering.lower(region, shape, name, decisions)]
+
+    def decide(self, region: Region, shape: Shape) -> Any:
+        """Find the decisions that :meth:`lower` carries out."""
+        found = self._find(region, shape)
+        return self.lowering.decide(region, shape) if found is None else found[0]
+
+    def _find(self, region: Region, shape: Shape) -> tuple[Any, RegionRecord, str] | None:
+        """Decisions, the record that has them, and what kernels tell of it."""
         for source in self.sources:
             found = source.regions.find(region, shape, self.lowering)
             if found is not None:
-                decisions, record = found
-                self.used[record.key] = record
-                told = f"{source.label}{Path(record.where).name}: region {record.region}"
-                told += ESTIMATED if record.clock == ESTIMATE else ""
-                return [kernel.tuned(told) for kernel in self.lowering.lower(region, shape, name, decisions)]
-        return self.lowering.lower(region, shape, name)
+                told = f"{source.label}{Path(found[1].where).name}: region {found[1].region}"
+                return *found, told + (ESTIMATED if found[1].clock == ESTIMATE else "")
+        return None
 
     def save_used(self, folder: Path) -> None:
         """Keep the records that were used in ``folder``; without any, no folder is made."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sr_tvm.cli._given import refuse_given
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import check_writable
 from sr_tvm.measurement import ESTIMATED_MS
@@ -62,6 +63,8 @@ def command(
     """
     if isa is not None and tracker is not None:
         raise click.UsageError("--isa is an estimate without a device; leave out --tracker and --key")
+    if isa is not None:
+        refuse_given("an estimate by --isa runs nothing", "repeats", "threads", "deadline")
     if (tracker is None) != (key is None):
         raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
     from sr_tvm.artifact import Artifact

@@ -22,7 +22,9 @@ from sr_tvm.targets import registry
 )
 @click.option("--database", type=click.Path(), metavar="DIR", help="Tuning records to build from ('sr-tvm tune').")
 @click.option("--no-shipped-log", is_flag=True, help="Do not use the tuning records that come with sr-tvm.")
-@click.option("--fp16", is_flag=True, help="Compute in float16 where the CPU can; then say what that costs in PSNR.")
+@click.option(
+    "--fp16", is_flag=True, help="Keep numbers in float16: adreno, mali, CPUs that can. Says the cost in PSNR."
+)
 @click.option("--host", metavar="NAME", help="adreno, mali: what calls the kernels, android (default), x86 or arm.")
 @click.option("--data", metavar="DIR", help="Pictures to measure --fp16 with; a few photographs if not given.")
 @click.option("--verify", "verified", is_flag=True, help="First run its kernels here, and write nothing if they err.")
@@ -45,8 +47,9 @@ def command(
     A model with symbolic height and width becomes one library for pictures of every size, where the target can do that
     (cpu); a fixed shape may be faster.
 
-    With --fp16 the streaming kernels of a CPU that has float16 instructions compute in it. Its output is then compared
-    with float32's on this machine, on the pictures of --data; for another CPU by emulation, and the note says so.
+    With --fp16 the streaming kernels of a CPU that has float16 instructions compute in it. Those of adreno and mali
+    keep weights and what lies between kernels in it; a phone's Mali adds in it, too. The output is then compared with
+    float32's on this machine, on the pictures of --data; for another CPU, and GPUs, by emulation, and the note says so.
 
     Kernels of adreno and mali are called by the CPU of a phone. With --host x86, or arm, by that of a Linux machine:
     the artifact then runs on its OpenCL device, which may be a GPU or, by PoCL, the CPU ('sr-tvm doctor').
@@ -76,14 +79,17 @@ def command(
     registry.check(target)
     check_output(output, database)
     shapes = merge_open(input_shapes)
-    comparison = None
+    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host)
+    comparison, uncompared = None, ""
     if fp16:  # first: numbers that float16 can't hold are no artifact
-        from sr_tvm.evaluation.float16 import check_pictures, compare
+        from sr_tvm.evaluation.float16 import NotCompared, check_pictures, compare
 
         check_pictures(data)
-        comparison = compare(model, registry.get(target), shapes, data)
+        try:
+            comparison = compare(model, registry.get(target), shapes, data, options)
+        except NotCompared as error:
+            uncompared = str(error)
     begin = time.perf_counter()
-    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host)
     verification = None
     if verified:
         from dataclasses import replace
@@ -110,10 +116,8 @@ def command(
         click.echo(f"note: {note}")
     if fp16:
         kernels = (artifact.fp16 or {})["kernels"]
-        click.echo(f"note: {kernels} of {len(artifact.kernels)} kernels compute in float16")
-        click.echo(
-            f"note: {comparison or 'fp16 against fp32: not measured, for it does not make pictures of pictures'}"
-        )
+        click.echo(f"note: {kernels} of {len(artifact.kernels)} kernels keep numbers in float16")
+        click.echo(f"note: {comparison or f'fp16 against fp32: not measured, for {uncompared}'}")
     if verification is not None:
         click.echo(f"note: {verification}")
     click.echo(f"{artifact.library_path} ({artifact.library_path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")

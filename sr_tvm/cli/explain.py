@@ -42,18 +42,20 @@ def command(
       sr-tvm explain out/
       sr-tvm explain out/ --isa adreno-660
     """
-    if isa:
+    from sr_tvm.cli._given import refuse_given
+
+    if isa is not None:
         from sr_tvm.cli import _isa_table
 
         if not model.is_dir():
             raise click.UsageError(f"--isa needs the folder of a compiled OpenCL artifact; {model} is none")
+        refuse_given("--isa counts the kernels of an artifact as they are", "shape", "target", "dump")
         _isa_table.show(model, isa, as_json)
         return
     if model.is_dir():
         from sr_tvm.passes.report import FILE_NAME, PassReport
 
-        if shape or dump:
-            raise click.UsageError(f"{model} is an artifact: --input-shape and --dump need an ONNX file")
+        refuse_given(f"{model} is an artifact: only an ONNX file can be compiled", "shape", "target", "dump")
         report = PassReport.load(model / FILE_NAME)
     else:
         report = _make(model, shape, target, dump)

@@ -23,6 +23,7 @@ from sr_tvm.targets.opencl.family import OpenCl
 
 if TYPE_CHECKING:
     from sr_tvm.artifact import Artifact
+    from sr_tvm.build.options import CompileOptions
     from sr_tvm.targets.target import Target
     from sr_tvm.upscaling.network import Network
 
@@ -55,6 +56,10 @@ class Comparison:
         )
 
 
+class NotCompared(SrTvmError):
+    """A network whose float16 can't be compared with float32 on pictures here; the message says why."""
+
+
 def check_pictures(folder: str | Path | None) -> None:
     """Refuse a ``folder`` without pictures, with SrTvmError; None stands for scikit-image's photographs."""
     if folder is not None:
@@ -78,23 +83,26 @@ def compare(
     target: Target,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     folder: str | Path | None = None,
-) -> Comparison | None:
+    options: CompileOptions | None = None,
+) -> Comparison:
     """Compile an ONNX file for this machine with float32 and with the float16 kernels of ``target``, and run both.
 
-    Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in ``sr-tvm evaluate``, and
-    enlarged by both; a border of as many pixels as the scale is left out. None for a network that does not make
-    pictures of pictures.
+    ``options`` are those that the artifact is compiled with: its host and, for a GPU, its tuning records make its
+    kernels. Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in
+    ``sr-tvm evaluate``, and enlarged by both; a border of as many pixels as the scale is left out.
 
     Raises:
+        NotCompared: the network does not make pictures of pictures, or is not a single region, for a GPU.
         SrTvmError: a target without such kernels, no readable picture, or numbers that float16 cannot hold.
     """
-    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.compiler import chosen, compile_model
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.upscaling.network import Network
 
-    half = target.computing_in(FLOAT16)
+    options = options or CompileOptions()
+    half = chosen(target, replace(options, dtype=FLOAT16))
     if isinstance(half, OpenCl):
-        return _compare_gpu(model, half, input_shapes, folder)
+        return _compare_gpu(model, half, input_shapes, folder, options)
     if not isinstance(half, CpuFamily):
         raise SrTvmError(f"target {target.name}: only kernels of CPUs and of OpenCL can be compared on this machine")
     emulated = not target.capabilities.runs_here
@@ -104,15 +112,20 @@ def compare(
             compile_model(model, built, Path(scratch) / name, input_shapes, CompileOptions(use_shipped_log=False))
             for name, built in (("float32", _StandIn()), ("float16", half))
         )
-        return _compared(Network(exact), Network(rounded), folder, emulated) if _enlarges(exact) else None
+        _check_enlarges(exact)
+        return _compared(Network(exact), Network(rounded), folder, emulated)
 
 
 def _compare_gpu(
-    model: str | Path, half: OpenCl, input_shapes: Mapping[str, tuple[int | str, ...]] | None, folder: str | Path | None
-) -> Comparison | None:
+    model: str | Path,
+    half: OpenCl,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None,
+    folder: str | Path | None,
+    options: CompileOptions,
+) -> Comparison:
     """Compare with the steps of the GPU's kernels as numpy does them, on the middle of each picture.
 
-    None for a network that does not make pictures of pictures, or is not one region.
+    A network of fixed size gets pictures of that size.
     """
     from sr_tvm.build.compiler import compile_model
     from sr_tvm.build.options import CompileOptions
@@ -120,9 +133,8 @@ def _compare_gpu(
 
     with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
         exact = compile_model(model, Cpu(), Path(scratch) / "float32", options=CompileOptions(use_shipped_log=False))
-        emulated = EmulatedGpu.of(model, half, input_shapes)
-        if not _enlarges(exact) or emulated is None or not exact.any_size:
-            return None
+        _check_enlarges(exact)
+        emulated = EmulatedGpu.of(model, half, input_shapes, options)
         return _compared(Network(exact), emulated, folder, True, MIDDLE)
 
 
@@ -135,28 +147,52 @@ class EmulatedGpu:
 
     @classmethod
     def of(
-        cls, model: str | Path, half: OpenCl, input_shapes: Mapping[str, tuple[int | str, ...]] | None = None
-    ) -> EmulatedGpu | None:
-        """Find the region of an ONNX file and decide it as for ``half``; None where it is not a single one."""
+        cls,
+        model: str | Path,
+        half: OpenCl,
+        input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
+        options: CompileOptions | None = None,
+    ) -> EmulatedGpu:
+        """Find the region of an ONNX file and decide it as a build for ``half`` with ``options`` does.
+
+        Raises:
+            NotCompared: it is not a single region of one input and one output.
+        """
+        from sr_tvm.build.options import CompileOptions
+        from sr_tvm.build.records import Recorded, open_sources
         from sr_tvm.frontend.input_shapes import resolve_inputs
         from sr_tvm.frontend.onnx_file import load_onnx
         from sr_tvm.frontend.to_relax import import_onnx
         from sr_tvm.passes.pipeline import optimize
         from sr_tvm.tvm_setup import import_tvm
 
+        options = options or CompileOptions()
         import_tvm()
         loaded, found = load_onnx(model), _Found()
         mod = import_onnx(loaded, resolve_inputs(loaded, input_shapes))
         optimize(mod, half.tvm_target(), lowering=found, hooks=half)
-        if len(found.regions) != 1 or len(found.regions[0][0].sources) != 1 or len(found.regions[0][0].results) != 1:
-            return None
+        if (count := len(found.regions)) != 1:
+            raise NotCompared(f"it becomes {count} regions of kernels, and only a single one is emulated")
         ((region, shape),) = found.regions
-        return cls(region, half.lowering().decide(region, shape))
+        ends = len(region.sources), len(region.results)
+        if ends != (1, 1):
+            raise NotCompared(
+                f"its region has {ends[0]} inputs and {ends[1]} outputs, and only one of each is emulated"
+            )
+        recorded = Recorded(half.lowering(), open_sources(half.name, options.database, options.use_shipped_log))
+        return cls(region, recorded.decide(region, shape))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Enlarge a (C, H, W) float32 picture."""
+        """Enlarge a (C, H, W) float32 picture.
+
+        Raises:
+            SrTvmError: an output is not finite, for float16 overflowed on the way.
+        """
         (source,), (result,) = self.region.sources, self.region.results
-        y = emulate(self.region, self.decisions, {source.name: x})[result.value]
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            y = emulate(self.region, self.decisions, {source.name: x})[result.value]
+        if not np.isfinite(y).all():
+            raise SrTvmError("the kernels give NaN or infinite pixels in float16")
         r, (c, h, w) = result.shuffle, y.shape
         return y.reshape(c // r**2, r, r, h, w).transpose(0, 3, 1, 4, 2).reshape(c // r**2, h * r, w * r)
 
@@ -173,14 +209,15 @@ class _Found:
         return []
 
 
-def _enlarges(artifact: Artifact) -> bool:
+def _check_enlarges(artifact: Artifact) -> None:
     from sr_tvm.upscaling.model import channels_and_scale, example_shapes
 
     try:
         channels_and_scale(artifact.folder, *example_shapes(artifact))
-    except SrTvmError:
-        return False
-    return len(artifact.inputs) == len(artifact.outputs) == 1
+    except SrTvmError as error:
+        raise NotCompared("it does not make pictures of pictures") from error
+    if (ends := (len(artifact.inputs), len(artifact.outputs))) != (1, 1):
+        raise NotCompared(f"it has {ends[0]} inputs and {ends[1]} outputs, and pictures are one of each")
 
 
 def _compared(
@@ -190,24 +227,41 @@ def _compared(
     emulated: bool,
     most: int | None = None,
 ) -> Comparison:
-    """``most`` is the side that a low-resolution picture is cut to."""
+    """``most`` is the side that a low-resolution picture is cut to, of a network of fixed size for ``half`` alone."""
     from sr_tvm.training.resize import low_resolution
 
     found = []
     sides = None if exact.artifact.any_size else exact.artifact.inputs[0].at({})[2:]
     for name, picture in _pictures(folder):
         low = low_resolution(_fit(picture, exact.scale, sides), exact.scale)
-        if most is not None:
+        if most is not None and sides is None:
             top, left = (max(side - most, 0) // 2 for side in low.shape[:2])
             low = low[top : top + most, left : left + most]
         x = _network_input(low, exact.channels)
-        y = exact(x)
+        y, border = exact(x), exact.scale
+        if most is not None and sides is not None:
+            x, y, lost = _middle(x, y, exact, most)
+            border += lost
         try:
-            found.append(_psnr_y(y, half(x), exact.scale))
+            found.append(_psnr_y(y, half(x), border))
         except SrTvmError as error:
             raise SrTvmError(f"{name}: float16 overflows in this network; compile without --fp16") from error
     where = "of scikit-image" if folder is None else Path(folder).name
     return Comparison(math.fsum(found) / len(found), min(found), len(found), where, emulated)
+
+
+def _middle(x: np.ndarray, y: np.ndarray, exact: Network, most: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Cut input and output to the middle, and say how many of its outer pixels the cut makes others.
+
+    Where the network sees too far for that, or the picture is small, they stay whole.
+    """
+    halo, scale, shape = exact.artifact.halo, exact.scale, x.shape[1:]
+    if halo is None or max(shape) <= most or min(*shape, most) <= 4 * halo:
+        return x, y, 0
+    top, left = (max(side - most, 0) // 2 for side in shape)
+    down, across = (min(side, most) for side in shape)
+    rows, columns = slice(top * scale, (top + down) * scale), slice(left * scale, (left + across) * scale)
+    return x[:, top : top + down, left : left + across], y[:, rows, columns], halo * scale
 
 
 def _pictures(folder: str | Path | None) -> Iterator[tuple[str, np.ndarray]]:
@@ -249,9 +303,15 @@ def _network_input(low: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _psnr_y(exact: np.ndarray, half: np.ndarray, border: int) -> float:
-    """Of (C, H, W) outputs of 0..1, C 1 or 3; infinite where they are equal."""
+    """Of (C, H, W) outputs of 0..1, C 1 or 3; infinite where they are equal.
+
+    Raises:
+        SrTvmError: an output is not finite: min and max of such figures would depend on the order of the pictures.
+    """
     from sr_tvm.training.metrics import STUDIO
 
+    if not (np.isfinite(exact).all() and np.isfinite(half).all()):
+        raise SrTvmError("an output has NaN or infinite pixels")
     weights = STUDIO if len(exact) == 3 else np.ones(1)
     a, b = (np.tensordot(weights, y.astype(np.float64).clip(0, 1) * 255, 1) for y in (exact, half))
     inside = slice(border, -border or None)

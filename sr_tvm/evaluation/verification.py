@@ -83,7 +83,7 @@ def verify(
             found, truth = (a.at(_example(a)) for a in (found, truth))
         with ChildRunner(deadline=SECONDS) as runner:
             session = runner.open()
-            deviation = max(_deviation(session, found, truth, x) for x in _pictures(found))
+            deviation = float(np.max([_deviation(session, found, truth, x) for x in _pictures(found)]))  # keeps a NaN
             device = twin.device_here()
         allowed = _allowed(twin)
         if not deviation <= allowed:  # NaN is wrong too

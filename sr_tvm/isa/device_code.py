@@ -86,6 +86,7 @@ def load_programs(path: Path) -> list[Program]:
         SrTvmError: the file is not there, or a field is missing or of another type.
     """
     rows = expect(files.read_json(path, PROGRAMS, VERSION).get("programs"), list, f"{path}: field programs")
+    rows = [expect(row, dict, f"{path}: programs[{i}]") for i, row in enumerate(rows)]
     return [
         Program(
             expect(row.get("text"), str, f"{path}: programs[{i}].text"),

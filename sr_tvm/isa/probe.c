@@ -71,7 +71,9 @@ int main(int count, char **names) {
     if (error) break;
     if (clBuildProgram(program, 1, &device, "", 0, 0)) {
       static char log[1 << 18];
-      clGetProgramBuildInfo(program, device, 0x1183, sizeof log, log, 0); /* CL_PROGRAM_BUILD_LOG */
+      log[0] = 0; /* else it would be the program's before, for a log that does not fit is not written at all */
+      if (clGetProgramBuildInfo(program, device, 0x1183, sizeof log - 1, log, 0)) /* CL_PROGRAM_BUILD_LOG */
+        snprintf(log, sizeof log, "there is no log, or it is of more than %zu bytes", sizeof log - 1);
       printf("#! failed: the log follows\n%s\n", log);
       continue;
     }

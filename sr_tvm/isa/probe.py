@@ -76,9 +76,12 @@ def _environment(gpu: Gpu) -> dict[str, str]:
 
 def _child(command: list[str], environment: dict[str, str], output: Path, deadline: float) -> int:
     with open(output, "wb") as handle:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, env=environment, start_new_session=True
-        )
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, env=environment, start_new_session=True
+            )
+        except OSError as error:
+            raise SrTvmError(f"cannot start {command[0]}: {error.strerror or error}; {system.HINT}") from None
         try:
             return process.wait(deadline)
         except subprocess.TimeoutExpired:
@@ -96,7 +99,7 @@ def _program() -> Path:
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = Path(platformdirs.user_cache_dir("sr-tvm")) / "gpu-isa-probe" / digest
     if path.is_file():
-        return path
+        return _executable(path)
     with files.atomic_file(path) as partial, tempfile.TemporaryDirectory() as scratch:
         text = Path(scratch) / "probe.c"
         text.write_text(source, encoding="utf-8")
@@ -119,5 +122,14 @@ def _program() -> Path:
             raise SrTvmError(f"zig did not compile the probe within {ZIG_SECONDS:g} s") from None
         if done.returncode:
             raise SrTvmError(f"zig could not compile the probe: {one_line(done.stderr)}")
-    path.chmod(0o755)
+    return _executable(path)
+
+
+def _executable(path: Path) -> Path:
+    """An atomic file becomes executable after it has its name: who wrote it may have ended in between."""
+    if not os.access(path, os.X_OK):
+        try:
+            path.chmod(0o755)
+        except OSError as error:
+            raise SrTvmError(f"{path} cannot be made executable: {error.strerror or error}; delete it") from None
     return path

@@ -70,13 +70,19 @@ def unpack() -> Path:
             raise SrTvmError(f"there is no {tool} here: Mesa's compilers are unpacked from Debian's packages")
     with files.atomic_folder(place) as partial, tempfile.TemporaryDirectory() as scratch:
         archives = _download(Path(scratch))
-        root = partial / "root"
+        for wanted in (EMULATOR, *PACKAGES):
+            if not any(archive.name.startswith(f"{wanted}_") for archive in archives):
+                raise SrTvmError(f"apt downloaded no package {wanted} of {SUITE} or {MESA_SUITE}; try again")
+        root, version = partial / "root", ""
         for archive in archives:
             name = archive.name.split("_")[0]
             if name == EMULATOR:
                 _run(["dpkg-deb", "-x", str(archive), str(Path(scratch) / "emulator")])
                 (partial / "bin").mkdir(parents=True, exist_ok=True)
-                shutil.copy2(Path(scratch) / "emulator/usr/bin/qemu-aarch64", partial / "bin")
+                emulator = Path(scratch) / "emulator/usr/bin/qemu-aarch64"
+                if not emulator.is_file():
+                    raise SrTvmError(f"{archive.name} has no usr/bin/qemu-aarch64: Debian moved the emulator")
+                shutil.copy2(emulator, partial / "bin")
             else:
                 _run(["dpkg-deb", "-x", str(archive), str(root)])
             if name == "mesa-opencl-icd":

@@ -23,6 +23,8 @@ from sr_tvm.runners.timer import ESTIMATE, Timer
 
 CAPACITY = 8  # sessions side by side: what they ask for while the compiler runs is compiled together afterwards
 
+INTERRUPTED = "the session that had the compiler was interrupted; try again"
+
 
 class MachineCodeRunner(Runner):
     """Estimates the time of OpenCL kernels on ``gpu``, say "adreno-660", by their machine code (see sr_tvm.isa).
@@ -107,10 +109,18 @@ class MachineCodeRunner(Runner):
     def _compile(self) -> None:
         """Count all that is waiting, of whatever session: starting the compiler takes longer than most kernels."""
         taken: list[tuple[Program, Future[Count]]] = []
-        while not self._waiting.empty():
-            taken.append(self._waiting.get())
-        if not taken:
-            return
+        try:
+            while not self._waiting.empty():
+                taken.append(self._waiting.get())
+            if taken:
+                self._count(taken)
+        except BaseException as error:  # other sessions wait for what this one has taken
+            for _, future in taken:
+                if not future.done():
+                    future.set_exception(error if isinstance(error, Exception) else SrTvmError(INTERRUPTED))
+            raise
+
+    def _count(self, taken: Sequence[tuple[Program, Future[Count]]]) -> None:
         try:
             made = count_sources([(program.text, [program.launch]) for program, _ in taken], self.gpu)
         except SrTvmError:

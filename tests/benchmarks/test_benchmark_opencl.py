@@ -221,6 +221,8 @@ def test_a_recording_is_measured_again_in_part(tmp_path: Path, monkeypatch: pyte
     made["slots"] = 6.0
     errors = measure(again)
     assert len(errors) == 2 and all("slots 6.0, recorded 5.0" in said for said in errors.values())
+    assert opencl_counts.measure(wanted, "adreno-660", "1", again, 0.1, 0, lambda *_: None, record=True) == {}
+    assert measure(again) == {} and sorted(row["slots"] for row in again.rows.values()) == [5.0] * 18 + [6.0] * 2
     code = DeviceCode("", (), ())
     assert opencl_counts.network_count(code, "adreno-660", "1", 1, again, errors).counts == ()
 
@@ -248,6 +250,15 @@ def test_what_a_shipped_network_asks_for() -> None:
     pixels = 36 * 64
     trunk = 2 * len(shape.blocks) * shape.channels * pixels
     assert found.floor == 3 * pixels + 3 * pixels * shape.scale**2 + found.weights + trunk
+
+
+def test_a_recording_is_not_rewritten_by_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the counts of all other networks would be dropped from it."""
+    monkeypatch.setattr(opencl, "RECORDING", tmp_path / "kernels.json")
+    for options in (["--quick", "--vgg"], ["--parts", "run"], ["--parts", "code"], ["--input", "90x160"]):
+        found = CliRunner().invoke(opencl.main, [*options, "--record", "-o", str(tmp_path / "out.json")])
+        assert found.exit_code == 2 and "--record needs the machine code of all networks" in found.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_part_needs_a_file_of_its_own() -> None:

@@ -14,6 +14,7 @@ from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
+from sr_tvm.evaluation import verification
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets import registry
 from sr_tvm.targets.opencl import weights
@@ -99,6 +100,22 @@ def test_an_earlier_artifact_stays_as_it_was(opencl, model, tmp_path, monkeypatc
     monkeypatch.setattr(weights, "by_rows", lambda weight: right(weight) * np.nan)
     assert "nothing was written" in str(run(model, "mali", tmp_path / "out").exception)
     assert (tmp_path / "out" / MANIFEST).read_bytes() == before
+
+
+def test_not_a_number_on_the_second_picture_alone(model, tmp_path, monkeypatch):
+    """Python's max would keep the first picture's deviation."""
+    right = verification._deviation
+    answers = []
+
+    def second_is_nan(*arguments):
+        answers.append(right(*arguments))
+        return answers[0] if len(answers) == 1 else float("nan")
+
+    monkeypatch.setattr(verification, "_deviation", second_is_nan)
+    done = run(model, "cpu", tmp_path / "out")
+    assert len(answers) == 2 and answers[0] < 1e-5
+    assert isinstance(done.exception, SrTvmError) and "outputs are off by nan of the peak" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_cpu_against_plain_loops(model, tmp_path):

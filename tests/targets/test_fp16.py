@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +18,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from skimage import data
+from target_runs import SHAPE
 from tvm.target import codegen
 
 from sr_tvm.artifact import Artifact
@@ -21,7 +26,9 @@ from sr_tvm.build.compiler import compile_model
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
-from sr_tvm.evaluation.float16 import _fit, _psnr_y, compare
+from sr_tvm.evaluation import float16
+from sr_tvm.evaluation.float16 import EmulatedGpu, NotCompared, _fit, _psnr_y, compare
+from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, key_of
 from sr_tvm.targets import registry
 from sr_tvm.targets.cpu import host as cpu
 
@@ -49,7 +56,7 @@ def test_a_phone_in_float16(tiny_onnx: Path, tmp_path: Path) -> None:
     assert artifact.fp16 == {"kernels": 1}  # an artifact says what it is, not how good its pictures are
     found = re.search(r"note: fp16 against fp32: ([0-9.]+) dB PSNR-Y on 3 images \(emulated on this CPU\)", done.stdout)
     assert found is not None and 50 < float(found[1]) < 100, done.stdout
-    assert "note: 1 of 1 kernels compute in float16" in done.stdout
+    assert "note: 1 of 1 kernels keep numbers in float16" in done.stdout
     assert all(t.dtype == "float32" for t in (*artifact.inputs, *artifact.outputs))
 
 
@@ -107,7 +114,8 @@ def test_a_folder_without_pictures_is_refused_before_the_work(tiny_onnx: Path, t
 
 def test_what_makes_no_pictures_is_not_measured(tmp_path: Path) -> None:
     path = pointwise_net(tmp_path / "net.onnx", np.ones((5, 3)))
-    assert compare(path, registry.get("android-cpu")) is None
+    with pytest.raises(NotCompared, match="it does not make pictures of pictures"):
+        compare(path, registry.get("android-cpu"))
     arguments = [str(path), "--target", "android-cpu", "-o", str(tmp_path / "out"), "--fp16"]
     assert "note: fp16 against fp32: not measured" in CliRunner().invoke(command, arguments).stdout
 
@@ -121,12 +129,90 @@ def test_a_network_that_overflows_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_that_overflows_a_gpu_is_refused(tmp_path: Path) -> None:
+    """Mali's sums are float16; a weight that is no float16 is none for either GPU."""
+    beyond = pointwise_net(tmp_path / "sums.onnx", np.full((3, 3), 6e4), np.full((3, 3), 1e-5))
+    heavy = pointwise_net(tmp_path / "weight.onnx", np.full((3, 3), 1e6), np.full((3, 3), 1e-5))
+    for path, target in ((beyond, "mali"), (heavy, "mali"), (heavy, "adreno")):
+        arguments = [str(path), "--target", target, "-o", str(tmp_path / "out"), "--fp16"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            error = CliRunner().invoke(command, arguments).exception
+        assert isinstance(error, SrTvmError)
+        assert "astronaut: float16 overflows in this network; compile without --fp16" in str(error)
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(SrTvmError, match="a weight of the network is 1e.06, over the 65504 of float16"):
+        compile_model(heavy, "adreno", tmp_path / "out", options=HALF)
+
+
+def test_a_gpus_network_of_fixed_size_is_compared_as_it_is_compiled(tiny_onnx: Path, tmp_path: Path) -> None:
+    """With the host's kernels, and with the decisions of the database: both add in float32, and a phone's Mali not."""
+    Image.fromarray(data.coffee()[:90, :70]).save(tmp_path / "a.png")
+
+    def loss(target: str, **options: Any) -> float:
+        options = {"use_shipped_log": False} | options
+        found = compare(tiny_onnx, registry.get(target), None, tmp_path, CompileOptions(**options))
+        assert found.emulated and math.isfinite(found.psnr_y)
+        return found.psnr_y
+
+    phone, adreno = loss("mali"), loss("adreno")
+    assert loss("mali", host="x86") == pytest.approx(adreno, abs=1) and adreno > phone + 5
+    half = registry.get("mali").computing_in("float16")
+    emulated, lowering = EmulatedGpu.of(tiny_onnx, half), half.lowering()
+    key = key_of(emulated.region, (1, *SHAPE[2:]), lowering)
+    wide = replace(emulated.decisions, stages=tuple(replace(s, sums="float32") for s in emulated.decisions.stages))
+    record = RegionRecord(key[0], key[1], lowering.name, lowering.hardware, 1.0, 2.0, wide.to_json())
+    RegionRecords({record.key: record}).save(tmp_path / "log")
+    assert loss("mali", database=tmp_path / "log") == pytest.approx(adreno, abs=1)
+
+
+def test_a_large_network_of_fixed_size_is_emulated_in_the_middle(
+    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cut's border is left out: with it, the loss would be that of other pictures."""
+    path = tmp_path / "net.onnx"
+    model = onnx.load(tiny_onnx)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 90
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 70
+    for dim, side in zip(model.graph.output[0].type.tensor_type.shape.dim[2:], (180, 140), strict=True):
+        dim.dim_value = side
+    onnx.save(model, path)
+    sizes = []
+    run = EmulatedGpu.__call__
+    monkeypatch.setattr(EmulatedGpu, "__call__", lambda self, x: [sizes.append(x.shape), run(self, x)][1])
+    mali = registry.get("mali")
+    whole = compare(path, mali)
+    monkeypatch.setattr(float16, "MIDDLE", 40)
+    middle = compare(path, mali)
+    assert sizes == [(3, 90, 70)] * 3 + [(3, 40, 40)] * 3
+    assert middle.psnr_y == pytest.approx(whole.psnr_y, abs=3)
+
+
+def test_several_regions_are_the_reason_that_is_told(tmp_path: Path) -> None:
+    path = pointwise_net(tmp_path / "net.onnx", np.eye(3), np.eye(3))
+    model = onnx.load(path)
+    model.graph.node[1].input[0] = "between"
+    model.graph.node.insert(1, helper.make_node("Softmax", ["v1"], ["between"], axis=3))
+    onnx.save(model, path)
+    arguments = [str(path), "--target", "adreno", "-o", str(tmp_path / "out"), "--fp16"]
+    told = CliRunner().invoke(command, arguments).stdout
+    assert "fp16 against fp32: not measured, for it becomes 2 regions of kernels" in told
+
+
 def test_pictures_are_fitted_to_a_fixed_size() -> None:
     picture = np.arange(5 * 8 * 3, dtype=np.uint8).reshape(5, 8, 3)
     assert _fit(picture, 2, None).shape == (4, 8, 3)
     fitted = _fit(picture, 2, (4, 2))
     assert fitted.shape == (8, 4, 3)
     assert (fitted[:5] == picture[:, 2:6]).all() and (fitted[5:] == picture[4:1:-1, 2:6]).all()
+
+
+def test_no_psnr_of_what_is_not_finite() -> None:
+    exact, half = np.full((3, 8, 8), 0.5), np.full((3, 8, 8), 0.5)
+    for value in (np.nan, np.inf):
+        half[0, 4, 4] = value
+        with pytest.raises(SrTvmError, match="NaN or infinite pixels"):
+            _psnr_y(exact, half, 2)
 
 
 def test_psnr_is_of_unrounded_luma() -> None:

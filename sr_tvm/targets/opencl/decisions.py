@@ -9,6 +9,8 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 
 SCHEMA, VERSION = "sr-tvm opencl decisions", 2
+# What version 1 had not, as its kernels were: such records are still read.
+SINCE_2, STAGE_SINCE_2 = {"remade": False}, {"tiles": 1, "winograd": False}
 LOCAL, GLOBAL = "local", "global"  # where weights are read from
 BUFFER, IMAGE = "buffer", "image"  # what values between kernels lie in
 PIXELS = (1, 2, 4, 8)
@@ -63,12 +65,12 @@ class StageDecisions:
 
     def __post_init__(self) -> None:
         for ok, what in (
-            (self.pixels in PIXELS, f"pixels are one of {PIXELS}"),
-            (self.group in GROUPS, f"the group is one of {GROUPS}"),
-            (self.tiles in TILES, f"tiles are one of {TILES}"),
+            (_is_one_of(self.pixels, PIXELS), f"pixels are one of {PIXELS}"),
+            (self.group in GROUPS and all(type(n) is int for n in self.group), f"the group is one of {GROUPS}"),
+            (_is_one_of(self.tiles, TILES), f"tiles are one of {TILES}"),
             (self.weights in (LOCAL, GLOBAL), f"weights are in {LOCAL} or {GLOBAL} memory"),
-            (isinstance(self.outputs, int) and 0 <= self.outputs <= 1024, "outputs are 0 (all) to 1024"),
-            (self.load in LOADS, f"vectors of a load are one of {LOADS}"),
+            (type(self.outputs) is int and 0 <= self.outputs <= 1024, "outputs are 0 (all) to 1024"),
+            (_is_one_of(self.load, LOADS), f"vectors of a load are one of {LOADS}"),
             (isinstance(self.winograd, bool), "winograd is true or false"),
             (self.sums in (FLOAT32, FLOAT16), f"sums are {FLOAT32} or {FLOAT16}"),
         ):
@@ -97,7 +99,7 @@ class Decisions:
     stages: tuple[StageDecisions, ...]
 
     def __post_init__(self) -> None:
-        if self.narrow not in NARROW:
+        if not _is_one_of(self.narrow, NARROW):
             raise ValueError(f"narrow is one of {NARROW}")
         if self.storage not in (BUFFER, IMAGE):
             raise ValueError(f"storage is {BUFFER} or {IMAGE}")
@@ -114,18 +116,31 @@ class Decisions:
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> Decisions:
-        """Raises SrTvmError where it is no such thing."""
-        if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
-            raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
+        """Read decisions, of version 1 too.
+
+        Raises:
+            SrTvmError: it is no such thing.
+        """
+        version = data.get("version") if isinstance(data, dict) and data.get("schema") == SCHEMA else None
+        if not _is_one_of(version, (1, VERSION)):
+            raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}, nor 1; tune again, into another folder")
         try:
-            if not isinstance(data["stages"], list):
-                raise ValueError("stages are a list")
-            stages = tuple(_stage(row) for row in data["stages"])
+            rows = data["stages"]
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise ValueError("stages are a list of objects")
+            if version == 1:
+                data, rows = SINCE_2 | data, [STAGE_SINCE_2 | row for row in rows]
+            stages = tuple(_stage(row) for row in rows)
             return cls(data["narrow"], data["storage"], data["packed"], data["remade"], stages)
         except KeyError as error:
             raise SrTvmError(f"{where}: has no field {error}") from None
         except (TypeError, ValueError) as error:
             raise SrTvmError(f"{where}: {error}") from None
+
+
+def _is_one_of(value: Any, known: tuple[int, ...]) -> bool:
+    """JSON's 2.0 and true are equal to numbers, and are none that a kernel can be made with."""
+    return type(value) is int and value in known
 
 
 def _stage(row: Any) -> StageDecisions:

@@ -11,6 +11,7 @@ import numpy as np
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT16, FLOAT32
+from sr_tvm.targets.cpu.rows.element import ELEMENTS, check_range
 from sr_tvm.targets.lowering import Lowering
 from sr_tvm.targets.opencl.cost import Costs
 from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, TILES, Decisions, StageDecisions
@@ -79,10 +80,16 @@ class OpenClLowering(Lowering[Decisions]):
         return min(found, key=lambda way: way[0])[1]
 
     def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
-        """Make the kernels, one a stage; none where a size is not known."""
+        """Make the kernels, one a stage; none where a size is not known.
+
+        Raises:
+            SrTvmError: a weight is beyond what ``dtype`` holds.
+        """
         n, height, width = shape
         if n is None or height is None or width is None:
             return []
+        if self.dtype != FLOAT32:
+            check_range(region, ELEMENTS[self.dtype])
         decided = decisions or self.decide(region, shape)
         pieces = cut_stages(region, *decided.way)
         values = {value.key: value for value in map(region.value, (s.name for s in region.sources))}

@@ -74,9 +74,24 @@ def test_every_choice_has_its_json() -> None:
     assert Decisions.from_json(json.loads(json.dumps(decisions.to_json())), "a test") == decisions
 
 
+def test_version_1_is_read_as_the_kernels_were_then() -> None:
+    """It had none of what came with version 2."""
+    now = Decisions(24, "image", True, False, (StageDecisions(4, (32, 8), outputs=2, load=2), StageDecisions()))
+    value = json.loads(json.dumps(now.to_json())) | {"version": 1}
+    del value["remade"]
+    for row in value["stages"]:
+        del row["tiles"], row["winograd"]
+    assert Decisions.from_json(value, "records") == now
+    with pytest.raises(SrTvmError, match="records: has no field 'tiles'"):
+        Decisions.from_json(value | {"version": 2}, "records")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"version": True}, "not version 2 of sr-tvm opencl decisions, nor 1; tune again, into another folder"),
+        ({"narrow": 24.0}, "narrow is one of"),
+        ({"version": 1, "stages": [5]}, "stages are a list of objects"),
         ({"version": 7}, "not version 2 of sr-tvm opencl decisions"),
         ({"narrow": 5}, "narrow is one of"),
         ({"storage": "paper"}, "storage is buffer or image"),
@@ -88,6 +103,13 @@ def test_every_choice_has_its_json() -> None:
             ({"stages": [StageDecisions().__dict__ | {name: value}]}, message)
             for name, value, message in (
                 ("pixels", 3, "pixels are one of"),
+                ("pixels", 2.0, "pixels are one of"),
+                ("pixels", True, "pixels are one of"),
+                ("tiles", 2.0, "tiles are one of"),
+                ("load", True, "vectors of a load are one of"),
+                ("outputs", True, "outputs are 0"),
+                ("outputs", 2.0, "outputs are 0"),
+                ("group", [64.0, 4], "the group is one of"),
                 ("group", [7, 4], "the group is one of"),
                 ("group", 7, "the group is one of"),
                 ("tiles", 7, "tiles are one of"),

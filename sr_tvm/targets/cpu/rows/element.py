@@ -34,7 +34,7 @@ def check_range(region: Region, element: Element) -> None:
     """Refuse weights that ``element`` cannot hold; the bounds of a clip may be beyond it, for so is nothing else then.
 
     Raises:
-        SrTvmError: a weight, bias or parameter is too large.
+        SrTvmError: a weight, bias or parameter is too large, or no number.
     """
     most = float(np.finfo(element.dtype).max)
     for node in region.nodes:
@@ -44,5 +44,5 @@ def check_range(region: Region, element: Element) -> None:
         elif isinstance(node, Pointwise) and node.function != "clip":
             arrays = node.parameters
         for array in arrays:
-            if (largest := float(np.abs(array).max(initial=0))) > most:
+            if not (largest := float(np.abs(array).max(initial=0))) <= most:  # NaN is refused, too
                 raise SrTvmError(f"a weight of the network is {largest:.4g}, over the {most:.0f} of {element.dtype}")

@@ -1,0 +1,19 @@
+"""Which options were given, and refusing those that would do nothing."""
+
+from __future__ import annotations
+
+import click
+from click.core import ParameterSource
+
+
+def refuse_given(why: str, *names: str) -> None:
+    """Refuse the first of the running command's parameters ``names`` that was typed, whatever its value.
+
+    Raises:
+        click.UsageError: one was; the message names its option and ends with ``why``.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") not in (None, ParameterSource.DEFAULT)
+        if parameter.name in names and given:
+            raise click.UsageError(f"{parameter.opts[0]} does nothing here, leave it out: {why}")
