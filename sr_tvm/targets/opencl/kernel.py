@@ -269,7 +269,8 @@ class StageKernel:
 
         self._make(step.value, step.channels, start)
         made = self.registers[step.value]
-        for product in step.convs:
+        # By Winograd last: its sums are not there yet while the others take registers.
+        for product in sorted(step.convs, key=lambda product: self._winograd(product.conv)):
             if product.hidden is not None:
                 self._hidden(made, product)
             elif product.registers:
