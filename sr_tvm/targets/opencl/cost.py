@@ -20,7 +20,7 @@ OVERHEAD = 60.0  # of them that a work-item takes besides
 # a Mali G57 3.6; other work-items hide much of it.
 BYTE = 5.0
 WINOGRAD = 1.0  # more of them for each vector of transformed weights: numbers change registers
-UNROLLED = 2  # groups of inputs whose loop compilers unroll, which puts the pixels of two into registers
+UNROLLED = 2  # whole groups of inputs whose loop compilers unroll, which puts the pixels of two into registers
 LAUNCH = 40  # work-groups that a kernel has at least, where the picture lets it: for all cores of the GPU, evenly
 
 
@@ -95,7 +95,7 @@ class Costs:
                     by_winograd = uses_winograd(product.conv, decided.winograd, pixels)
                     seen = pixels + product.conv.weight.shape[3] - 1
                     between = pixels * groups(product.conv.channels) / splits if by_winograd else 0
-                    if by_winograd and groups(product.conv.weight.shape[1]) <= UNROLLED:
+                    if by_winograd and product.conv.weight.shape[1] // LANES <= UNROLLED:
                         between += seen
                     beside = max(beside, between + 1 + SEEN * seen)
             most = max(most, live * pixels / splits + beside)
