@@ -101,9 +101,9 @@ def _read(target: Any, stock: bool, library: bool, found: dict[str, Traffic]) ->
         def computing_in(self, dtype: str) -> Any:
             return self  # it does so already
 
-        def build(self, mod: Any, folder: Path) -> str:
+        def build(self, mod: Any, folder: Path, kernels: Path | None = None) -> str:
             if library:
-                return super().build(mod, folder)
+                return super().build(mod, folder, kernels)
             with Mended(mod):
                 device_code.save(mod, self.tvm_target(), self.dataflow_lower(), folder)
             kernels, _ = device_code.called_kernels(mod, self.dataflow_lower())
