@@ -160,20 +160,23 @@ def _code(name: str, function: tirx.PrimFunc, helpers: list[tirx.PrimFunc]) -> C
 
 
 def _allocations(body: Any) -> dict[Any, Size]:
-    found: dict[Any, Size] = {}
-
-    def add(buffer: Any) -> None:
-        size = Size.of(Tensor("", dims(buffer.shape), str(buffer.dtype)))
-        if size.names or size.usual > ON_STACK:
-            found[buffer] = size + Size.fixed(2 * ALIGNMENT)  # what a runtime notes of it, and rounding
+    buffers: list[Any] = []
 
     def block(node: SBlock) -> None:
-        for buffer in node.alloc_buffers:
-            add(buffer)
+        buffers.extend(node.alloc_buffers)
 
     def statement(node: tirx.AllocBuffer) -> None:
-        add(node.buffer)
+        buffers.append(node.buffer)
 
+    # What is raised inside of a walk comes out of it as another error.
     tvm_ffi.structural_walk(body, (SBlock, block))
     tvm_ffi.structural_walk(body, (tirx.AllocBuffer, statement))
+    found: dict[Any, Size] = {}
+    for buffer in buffers:
+        try:
+            size = Size.of(Tensor("", dims(buffer.shape), str(buffer.dtype)))
+        except SrTvmError as error:
+            raise NoProgram(f"what a kernel allocates: {error}") from None
+        if size.names or size.usual > ON_STACK:
+            found[buffer] = size + Size.fixed(2 * ALIGNMENT)  # what a runtime notes of it, and rounding
     return found
