@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from package_library import Library
+from package_library import SCALE, Library
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import Artifact
@@ -23,8 +23,6 @@ from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets.cpu.host import Cpu
 from sr_tvm.targets.cpu.rows.decisions import Decisions
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-
-SCALE = 2
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ FORMAT = {name: code for code, (name, _) in enumerate(FORMATS, 1)}
 ORDER = {"RGB": (0, 1, 2), "BGR": (2, 1, 0), "RGBA": (0, 1, 2, 3), "BGRA": (2, 1, 0, 3), "GREY": (0,)}
 ROWS = CFUNCTYPE(c_int, c_void_p, c_int32, c_int32, c_void_p, c_size_t)
 GUARD = 0xA5
+SCALE = 2  # of the networks that are packaged
 
 
 class Guarded:

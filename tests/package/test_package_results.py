@@ -4,10 +4,9 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import SCALE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from package_library import CODES, ORDER, USE
+from package_library import CODES, ORDER, SCALE, USE
 
 from sr_tvm.records.program import Program
 from sr_tvm.upscaling.enlarge import enlarge
