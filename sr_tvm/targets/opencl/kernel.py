@@ -19,10 +19,11 @@ from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
 from sr_tvm.targets.opencl.forms import Memory
 from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.registers import Fetch, Held, arithmetic
+from sr_tvm.targets.opencl.shared import SharedWeights
 from sr_tvm.targets.opencl.shares import LANES, depthwise, splits_of
 from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
 from sr_tvm.targets.opencl.view import Pixels, View
-from sr_tvm.targets.opencl.weights import Block, Phase
+from sr_tvm.targets.opencl.weights import Block
 from sr_tvm.targets.opencl.winograd import Winograd
 
 
@@ -71,11 +72,6 @@ class StageKernel:
     @property
     def _local_vectors(self) -> int:
         return self.limits.local_bytes // (LANES * np.dtype(self.b.dtype).itemsize)
-
-    @property
-    def _all_shared(self) -> bool:
-        """Whether all weights are in local memory at the same time."""
-        return len(self.phases) == 1 and self.phases[0].size > 0 and not self.phases[0].turns
 
     def groups(self, channels: int) -> int:
         """Vectors of a value that a work-item has of each pixel."""
@@ -147,11 +143,11 @@ class StageKernel:
     def build(self, name: str) -> Kernel:
         b, (wide, tall) = self.b, self.decided.group
         buffers, constants = [self.memory[s.name].buffer for s in self.region.sources], []
-        self.weights = self.numbers = None
+        array = self.numbers = None
         if self.packed is not None:
-            self.weights = b.array("weights", self.packed.size)
+            array = b.array("weights", self.packed.size)
             constants.append(Constant("weights", self.packed.astype(b.memory).reshape(-1)))
-            buffers.append(self.weights)
+            buffers.append(array)
         if self.table is not None:
             self.numbers = b.array("parameters", self.table.size)
             with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
@@ -170,17 +166,14 @@ class StageKernel:
         ):
             layer, gy = (group // down, group % down) if layers > 1 else (b.integer(0), group)
             self.image = layer // apart if apart > 1 else layer
-            self.item = ty * wide + tx
             # Work-items beyond the picture compute its last pixels once more, and write nothing.
             self.even = self.width % (self.pixels * wide) == 0, self.height % (tall * tiles) == 0
             last = b.integer(self.width - self.pixels), b.integer(self.height - 1)
             self.first = (gx * wide + tx) * self.pixels
             self.x = b.bind("x", self.first if self.even[0] else tirx.min(self.first, last[0]))
-            size, several = max((phase.size for phase in self.phases), default=0), self.decided.load
-            self.shared = b.vectors("shared", size // several, "shared", LANES * several) if size else None
+            self.shared = SharedWeights(b, self.phases, array, self.decided.load, ty * wide + tx, wide * tall)
             with nullcontext(layer % apart) if apart > 1 else b.loop("share", self.splits) as self.split:
-                if self._all_shared:
-                    self._fill(self.phases[0], self.split * self.phases[0].whole)
+                self.shared.begin_share(self.split)
                 with b.loop("tile", tiles) as tile:
                     self.row = (gy * tiles + tile) * tall + ty
                     self.y = b.bind("y", self.row if self.even[1] else tirx.min(self.row, last[1]))
@@ -195,7 +188,7 @@ class StageKernel:
         )
 
     def _body(self) -> None:
-        self.loaded: Phase | None = self.phases[0] if self._all_shared else None  # what is in local memory
+        self.shared.begin_tile()
         for step in self.steps:
             match step:
                 case Load():
@@ -290,7 +283,7 @@ class StageKernel:
                     for group in range(outputs):
                         made.add(group, fetch(c * outputs + group), factors)
 
-            self._turns(self.blocks[conv.name, i], turn)
+            self.shared.turns(self.blocks[conv.name, i], turn)
 
     def _hidden(self, made: Held, product: Product) -> None:
         assert product.hidden is not None
@@ -320,7 +313,7 @@ class StageKernel:
                 for group in range(outputs):
                     made.add(group, fetch(used + lane * outputs + group), factors)
 
-        self._turns(self.blocks[product.conv.name, 0], turn)
+        self.shared.turns(self.blocks[product.conv.name, 0], turn)
 
     def _from_memory(self, made: Held, conv: Conv) -> None:
         if depthwise(conv):
@@ -375,7 +368,7 @@ class StageKernel:
                     if left:
                         taps(row, full, left, left, fetch.moved(full * each))
 
-            self._turns(block, turn)
+            self.shared.turns(block, turn)
         if winograd is not None:
             winograd.finish()
 
@@ -396,7 +389,7 @@ class StageKernel:
                         for pixel in range(self.pixels):
                             made.put(group, pixel, weight * seen[dx + pixel] + made.get(group, pixel))
 
-        self._turns(self.blocks[conv.name, 0], turn)
+        self.shared.turns(self.blocks[conv.name, 0], turn)
 
     def _view(self, name: str, reach: int) -> View:
         chain: list[Pointwise] = []
@@ -406,52 +399,6 @@ class StageKernel:
             node = self.region.by_name[node.inputs[0]]
         own = Pixels(self.image, self.x, self.pixels)
         return View(self.b, own, self.memory[node.name], chain, self._parameter, reach)
-
-    # Weights
-
-    def _turns(self, block: Block, turn: Callable[[Expr, Fetch], None]) -> None:
-        """Loop over the turns of a block; ``turn`` is given its number and a way to fetch its weights."""
-        b = self.b
-        phase = next(phase for phase in self.phases if block in phase.blocks)
-        offset = self.split * phase.whole + phase.offset
-        if not phase.size:
-            with b.loop("turn", block.turns) as at:
-                turn(at, Fetch(self.b, self.decided.load, self._far, offset + at * block.size))
-        elif not phase.turns:
-            if self.loaded is not phase:
-                self._fill(phase, offset)
-                self.loaded = phase
-            before = phase.blocks[: phase.blocks.index(block)]
-            base = sum(other.turns * other.size for other in before)
-            with b.loop("turn", block.turns) as at:
-                turn(at, Fetch(self.b, self.decided.load, self._near, at * block.size + base))
-        else:
-            self.loaded = None
-            with b.loop("part", block.turns // phase.turns) as part:
-                self._fill(phase, offset + part * phase.size)
-                with b.loop("turn", phase.turns) as at:
-                    turn(part * phase.turns + at, Fetch(self.b, self.decided.load, self._near, at * block.size))
-
-    def _near(self, vector: Expr) -> Expr:
-        """Read as many vectors at a time as are decided, from local memory."""
-        return self.b.get(self.shared, vector // self.decided.load)
-
-    def _far(self, vector: Expr) -> Expr:
-        """Read them where all weights lie."""
-        lanes = LANES * self.decided.load
-        return self.b.cast(self.b.load(self.weights, vector * LANES, lanes=lanes), self.b.dtype)
-
-    def _fill(self, phase: Phase, first: Expr) -> None:
-        """Copy a phase's weights to local memory, all work-items of the group together."""
-        b, wide = self.b, self.decided.group[0] * self.decided.group[1]
-        several = self.decided.load
-        loads = phase.size // several
-        b.barrier()
-        with b.loop("copy", -(-loads // wide)) as i:
-            at = i * wide + self.item
-            with b.when(at < loads) if loads % wide else nullcontext():
-                b.put(self.shared, at, self._far(first + at * several))
-        b.barrier()
 
     # Results
 
