@@ -70,7 +70,7 @@ class Library:
     """
 
     def __init__(self, path: Path, name: str, **options: object) -> None:
-        self._library, self.name, self.options = ctypes.CDLL(str(path)), name, options
+        self._library, self.path, self.name, self.options = ctypes.CDLL(str(path)), path, name, options
         self.text = self.function("text")
         self.text.restype = c_char_p
 
@@ -82,6 +82,10 @@ class Library:
         code = self.function("workspace_bytes")(height, width, threads, USE[use], byref(size))
         assert code == 0, self.text(code)
         return size.value
+
+    def with_options(self, **options: object) -> Library:
+        """The same library, whose networks are created otherwise."""
+        return Library(self.path, self.name, **options)
 
     def network(self, threads: int = 1) -> Network:
         return Network(self, threads)
@@ -107,7 +111,7 @@ class Network:
         return code, said.value.decode()
 
     @classmethod
-    def refused(cls, library: Library, **options: object) -> tuple[int, str]:
+    def refused(cls, library: Library, /, **options: object) -> tuple[int, str]:
         """The code by which a network is refused, and the text with the reason."""
         made = cls.__new__(cls)
         made.library, made.threads, made.handle = library, 1, c_void_p(5)
@@ -130,6 +134,14 @@ class Network:
 
     def run_f32(self, x: np.ndarray, scale: int, use: str = "WHOLE", extra: int = 0, offset: int = 0) -> np.ndarray:
         """(N, C, H, W) to (N, C, sH, sW); pointers lie ``offset`` bytes from a multiple of 64."""
+        code, made = self.run_f32_code(x, scale, use, extra, offset)
+        assert code == 0, self.library.text(code)
+        return made
+
+    def run_f32_code(
+        self, x: np.ndarray, scale: int, use: str = "WHOLE", extra: int = 0, offset: int = 0
+    ) -> tuple[int, np.ndarray]:
+        """As :meth:`run_f32`, with the code first."""
         images, channels, height, width = x.shape
         given = Guarded(x.nbytes, offset)
         given.bytes[:] = np.ascontiguousarray(x).view(np.uint8).ravel()
@@ -139,9 +151,8 @@ class Network:
             self.handle, c_void_p(given.address), c_void_p(made.address), images, height, width,
             c_void_p(memory.address), c_size_t(memory.size),
         )  # fmt: skip
-        assert code == 0, self.library.text(code)
         assert all(m.untouched_outside() for m in (given, made, memory))
-        return made.bytes.copy().view(np.float32).reshape(images, channels, height * scale, width * scale)
+        return code, made.bytes.copy().view(np.float32).reshape(images, channels, height * scale, width * scale)
 
     def run_u8(
         self,

@@ -50,7 +50,7 @@ static int sr_cl_open(sr_cl *cl, const char *named, sr_words *why) {
 #define SR_CL_FIND(Result, name, parameters)                    \
   do {                                                          \
     void *found = dlsym(handle, #name);                         \
-    if (!found) missing = #name;                                \
+    if (!found && !missing) missing = #name;                                \
     memcpy(&cl->name, &found, sizeof found);                    \
   } while (0);
   SR_CL_FUNCTIONS(SR_CL_FIND)
