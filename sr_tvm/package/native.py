@@ -15,8 +15,12 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.runners.elf import library_machine
 
 DEADLINE_SECONDS = 300.0  # the first build for a machine compiles its C library, half a minute on a slow machine
-# Rounding of pixels must not depend on whether the processor has a fused multiply-add.
-OPTIONS = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-sanitize=all")
+# Rounding of pixels must not depend on whether the processor has a fused multiply-add; Android has no bcmp, which
+# comparisons of memory become elsewhere.
+OPTIONS = (
+    "-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-builtin-bcmp",
+    "-fno-sanitize=all",
+)  # fmt: skip
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 # Programs for a glibc of 2014 run on all that came after.
 GLIBC = "2.19"
