@@ -28,8 +28,8 @@ def command(
     pkg-config, licences, and a benchmark program that runs on any Linux, or Android, of the machine. The artifact is of
     target cpu or android-cpu, for pictures of any size.
 
-    Or it is of target adreno or mali, for pictures of one size, which larger ones go through in tiles. The library opens
-    the phone's OpenCL by itself; --fallback is what takes smaller pictures, and all of them where there is no OpenCL.
+    Or it is of target adreno or mali, for pictures of one size, which larger ones go through in tiles. The library
+    opens the phone's OpenCL by itself; --fallback takes smaller pictures, and all of them where there is no OpenCL.
 
     With --format android there is an archive (AAR) as well, for prefab and Java, with a class that enlarges bitmaps.
 

@@ -85,7 +85,13 @@ def read(package: Package, text: str, where: str, device: str) -> Measurement:
     texts = {"schema", "name", "model_sha256", "machine"}
     known = {*texts, "version", "error", *_TIMES, *_COUNTS, *_REST}
     expect_keys(value, known, known | set(_OF_DEVICES), where)
-    kinds = {**dict.fromkeys(texts, str), **{name: str for name in _OF_DEVICES if name in value}, **dict.fromkeys(_TIMES, float), **dict.fromkeys(_COUNTS, int), **_REST}
+    kinds = {
+        **dict.fromkeys(texts, str),
+        **{name: str for name in _OF_DEVICES if name in value},
+        **dict.fromkeys(_TIMES, float),
+        **dict.fromkeys(_COUNTS, int),
+        **_REST,
+    }
     for name, kind in kinds.items():
         if kind is not bool:
             expect(value[name], kind, f"{where}: field {name}")

@@ -1,4 +1,4 @@
-"""An OpenCL artifact beside its CPU fallback: what a package of both needs, and the tables that `sr_cl_program.h` declares."""
+"""An OpenCL artifact beside its CPU fallback: what a package of both needs, as the tables of `sr_cl_program.h`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def check_fallback(artifact: Artifact, fallback: Artifact | None) -> Artifact:
     if fallback.model_sha256 != artifact.model_sha256:
         raise SrTvmError(f"{fallback.folder}: is of another model than {artifact.folder}: {right}")
     if is_device(fallback) or native.platform_of(fallback) != platform:
-        raise SrTvmError(f"{fallback.folder}: is for {fallback.target}, which does not go with {artifact.target}: {right}")
+        raise SrTvmError(
+            f"{fallback.folder}: is for {fallback.target}, which does not go with {artifact.target}: {right}"
+        )
     return fallback
 
 
@@ -72,9 +74,10 @@ class Device:
         """
         folder = artifact.folder / FOLDER
         if not (folder / FILE).is_file():
+            maker = f"sr-tvm {artifact.versions.get('sr_tvm', '?')}"
             raise SrTvmError(
-                f"{artifact.folder}: holds no program for C, made by sr-tvm {artifact.versions.get('sr_tvm', '?')}: compile "
-                "the model again; if there is none then, it does more than to call kernels, and can't be packaged"
+                f"{artifact.folder}: holds no program for C, made by {maker}: compile the model again; if there is none "
+                "then, it does more than to call kernels for one size, and can't be packaged"
             )
         program = DeviceProgram.load(folder, artifact.folder / TEXT)
         reach = max(halo, ALPHA_REACH)
@@ -83,12 +86,14 @@ class Device:
         _, channels, height, width = given
         scaled = (1, picture.channels, height * picture.scale, width * picture.scale)
         if given[:2] != (1, picture.channels) or result != scaled:
-            raise SrTvmError(f"{artifact.folder}: maps {given} to {result}, and its fallback {channels} channels otherwise")
+            raise SrTvmError(
+                f"{artifact.folder}: maps {given} to {result}, and its fallback {channels} channels otherwise"
+            )
         least = 2 * made.margin + 1
         if min(height, width) < least:
             raise SrTvmError(
-                f"{artifact.folder}: its pictures of {height}x{width} are too small to be tiles of larger ones: the network "
-                f"looks {halo} pixels far; compile it with an --input-shape of {least}x{least} or more"
+                f"{artifact.folder}: its pictures of {height}x{width} are too small to be tiles of larger ones: the "
+                f"network looks {halo} pixels far; compile it with an --input-shape of {least}x{least} or more"
             )
         return made
 

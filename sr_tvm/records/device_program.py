@@ -189,5 +189,8 @@ def _launch(value: Any, where: str) -> KernelLaunch:
     names = expect(value["arguments"], list, f"{where}: field arguments", 1)
     arguments = tuple(expect(n, str, f"{where}: field arguments") for n in names)
     return KernelLaunch(
-        kernel, arguments, _axes(value["groups"], f"{where}: field groups"), _axes(value["items"], f"{where}: field items")
+        kernel,
+        arguments,
+        _axes(value["groups"], f"{where}: field groups"),
+        _axes(value["items"], f"{where}: field items"),
     )

@@ -33,9 +33,10 @@ def phones(phone, folder) -> Artifact:
     return Artifact.load(folder / "phone")
 
 
-def test_clean_under_sanitizers(adreno, artifact, folder, need, tmp_path):
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_clean_under_sanitizers(sanitizer, adreno, artifact, folder, need, tmp_path):
     code, *others = write_sources(Artifact.load(folder / "adreno"), tmp_path, "net", artifact)
-    options = (*STRICT, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-ffp-contract=off")
+    options = (*STRICT, "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-ffp-contract=off")
     program, lost = tmp_path / "device", tmp_path / "liblost.so"
     sources = (HERE / "device.c", code, *others)
     include = (f"-I{tmp_path}", f"-I{NATIVE}")
@@ -60,7 +61,7 @@ def test_the_benchmark_program_checks_the_device(adreno, folder):
 
 
 def test_a_phones_library(android, phones, need, tmp_path):
-    """It needs no OpenCL to be loaded, and without one it runs on the CPU: here under emulation, as a static program."""
+    """It needs no OpenCL to be loaded, and without one runs on the CPU: here under emulation, as a static program."""
     from elftools.elf.elffile import ELFFile
 
     package = write_package(android, tmp_path / "made", fallback=phones)

@@ -28,7 +28,10 @@ static int tell(const void *value, size_t bytes, size_t size, void *at, size_t *
 AS_GPU = r"""
 int clGetDeviceIDs(void *platform, uint64_t type, unsigned count, void **ids, unsigned *found) {
   if (type != 4) return -1;
-  return ((int (*)(void *, uint64_t, unsigned, void **, unsigned *))real("clGetDeviceIDs"))(platform, 2, count, ids, found);
+  int (*get)(void *, uint64_t, unsigned, void **, unsigned *);
+  void *there = real("clGetDeviceIDs");
+  memcpy(&get, &there, sizeof get);
+  return get(platform, 2, count, ids, found);
 }
 """
 
@@ -64,7 +67,10 @@ BROKEN = [
     (asked("0x1010", "uint64_t value = 4096"), "buffers are too small"),
     (asked("0x1023", "uint64_t value = 64"), "more local memory than there is"),
     ("void *clCreateContext(void *p, unsigned n, void *d, void *f, void *u, int *e) { *e = -2; return 0; }", "opening"),
-    ("void *clCreateBuffer(void *c, uint64_t f, size_t s, void *h, int *e) { *e = -4; return 0; }", "CL_MEM_OBJECT_ALL"),
+    (
+        "void *clCreateBuffer(void *c, uint64_t f, size_t s, void *h, int *e) { *e = -4; return 0; }",
+        "CL_MEM_OBJECT_ALL",
+    ),
     ("void *clCreateKernel(void *p, const char *n, int *e) { *e = -46; return 0; }", "CL_INVALID_KERNEL_NAME"),
     ("int clSetKernelArg(void *k, unsigned i, size_t s, void *v) { return -51; }", "CL_INVALID_ARG_SIZE"),
     (
