@@ -76,8 +76,8 @@ class Device:
         if not (folder / FILE).is_file():
             maker = f"sr-tvm {artifact.versions.get('sr_tvm', '?')}"
             raise SrTvmError(
-                f"{artifact.folder}: holds no program for C, made by {maker}: compile the model again; if there is none "
-                "then, it does more than to call kernels for one size, and can't be packaged"
+                f"{artifact.folder}: holds no program for C, made by {maker}: compile the model again; if there is "
+                "none then, it does more than to call kernels for one size, and can't be packaged"
             )
         program = DeviceProgram.load(folder, artifact.folder / TEXT)
         reach = max(halo, ALPHA_REACH)
