@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from sr_tvm.artifact import Artifact
@@ -117,10 +117,17 @@ class Device:
         """Height and width of the pictures that the kernels take."""
         return self.shapes[0][2], self.shapes[0][3]
 
-    @property
-    def files(self) -> dict[str, Path]:
-        """What the library holds as it is, by the names of the data."""
-        return {SOURCE_DATA: self.artifact.folder / TEXT, WEIGHT_DATA: self.artifact.folder / FOLDER / WEIGHTS}
+    @cached_property
+    def text(self) -> bytes:
+        """The kernels' OpenCL C."""
+        return (self.artifact.folder / TEXT).read_bytes()
+
+    @cached_property
+    def data(self) -> dict[str, bytes]:
+        """What the library holds as it is, by name: the text, deflated to a tenth, and the weights."""
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        source = deflate.compress(self.text) + deflate.flush()
+        return {SOURCE_DATA: source, WEIGHT_DATA: (self.artifact.folder / FOLDER / WEIGHTS).read_bytes()}
 
     @cached_property
     def memories(self) -> list[str]:
@@ -149,14 +156,14 @@ class Device:
     def facts(self) -> dict[str, Any]:
         """What templates are told."""
         height, width = self.tile
-        size = self.files[SOURCE_DATA].stat().st_size
         return {
             "tile_height": height,
             "tile_width": width,
             "margin": self.margin,
             "memories": self.memories,
             "launches": self.launches,
-            "source_bytes": size,
+            "source_bytes": len(self.data[SOURCE_DATA]),
+            "text_bytes": len(self.text),
             "source_digest": self.program.source_sha256,
             "half": int(self.program.half),
             "device_bytes": sum(m.bytes for m in self.program.memories),

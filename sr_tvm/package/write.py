@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,8 +126,8 @@ class _Writer:
             raise SrTvmError(f"{self.artifact.folder}: does not say how far its network looks; compile the model again")
         self.halo = self.artifact.halo
         self.whole = self.device.artifact if self.device else self.artifact
-        self.data = {"weights": self.artifact.folder / programs.FOLDER / programs.WEIGHTS}
-        self.data |= self.device.files if self.device else {}
+        self.data = {"weights": (self.artifact.folder / programs.FOLDER / programs.WEIGHTS).read_bytes()}
+        self.data |= self.device.data if self.device else {}
         self.prefix = f"{self.name}__"
         self.platform = native.platform_of(self.artifact)
         self.source = self.artifact.folder / programs.FOLDER
@@ -144,7 +143,7 @@ class _Writer:
         code, kernels = rest / f"{self.name}.c", rest / "kernels.o"
         code.write_text(render("network.c", self.facts), encoding="utf-8")
         kernels.write_bytes(elf.rename((self.source / programs.OBJECT).read_bytes(), self._renamed))
-        return [code, kernels, *(self._assembly(name, file, rest) for name, file in self.data.items())]
+        return [code, kernels, *(self._assembly(name, data, rest) for name, data in self.data.items())]
 
     def write(self) -> None:
         for place in ("include", "lib", "example", "bin", "licences"):
@@ -213,7 +212,7 @@ class _Writer:
             "channels": self.picture.channels,
             "halo": self.artifact.halo,
             "step": self.program.step,
-            "weight_bytes": sum(file.stat().st_size for name, file in self.data.items() if "weights" in name),
+            "weight_bytes": sum(len(data) for name, data in self.data.items() if "weights" in name),
             "whole_bytes": self.program.peak().at(named),
             "peak": str(self.program.peak()),
             "statuses": STATUSES,
@@ -234,7 +233,7 @@ class _Writer:
 
     def _object(self, triple: str) -> Path:
         """Everything of the network as one object file, whose symbols all begin with its name."""
-        data = [self._data(name, file, triple) for name, file in self.data.items()]
+        data = [self._data(name, data, triple) for name, data in self.data.items()]
         library, whole = self.scratch / f"library-{triple}.o", self.scratch / f"{self.name}-{triple}.o"
         include = (f"-I{NATIVE}", f"-I{self.folder / 'include'}")
         native.compile_c(self.scratch / f"{self.name}.c", library, triple, *include)
@@ -244,16 +243,15 @@ class _Writer:
     def _renamed(self, symbol: str) -> str | None:
         return f"{self.prefix}{symbol}" if "tvm" in symbol.lower() else None
 
-    def _data(self, name: str, file: Path, triple: str) -> Path:
+    def _data(self, name: str, data: bytes, triple: str) -> Path:
         made = self.scratch / f"{name}-{triple}.o"
-        native.compile_c(self._assembly(name, file, self.scratch), made, triple, f"-I{self.scratch}")
+        native.compile_c(self._assembly(name, data, self.scratch), made, triple, f"-I{self.scratch}")
         return made
 
-    def _assembly(self, name: str, file: Path, folder: Path) -> Path:
-        """A file's bytes as read-only data, at a multiple of 64 bytes; ``folder`` gets a copy of it."""
-        source, data = folder / f"{name}.S", folder / f"{name}.bin"
-        if file != data:
-            shutil.copyfile(file, data)
+    def _assembly(self, name: str, data: bytes, folder: Path) -> Path:
+        """Bytes as read-only data, at a multiple of 64 bytes; they lie beside the source in ``folder``."""
+        source = folder / f"{name}.S"
+        (folder / f"{name}.bin").write_bytes(data)
         label = f"{self.prefix}{name}"
         lines = (
             f'.section .rodata.{label},"a",@progbits', ".balign 64", f".globl {label}", f".hidden {label}",
@@ -274,9 +272,7 @@ class _Writer:
         triple = self.platform.library if self.device else self.platform.program
         pieces = []
         for name, array in (("given", given), ("wanted", wanted)):
-            path = self.scratch / f"{name}.bin"
-            path.write_bytes(array.tobytes())
-            pieces.append(self._data(name, path, triple))
+            pieces.append(self._data(name, array.tobytes(), triple))
         facts = {**self.facts, "height": given.shape[2], "width": given.shape[3]}
         source, made = self.scratch / "bench.c", self.scratch / "bench.o"
         source.write_text(render("bench.c", facts), encoding="utf-8")

@@ -4,6 +4,7 @@
 
 #include "sr_cl_cache.h"
 #include "sr_cl_choose.h"
+#include "sr_inflate.h"
 
 /* What the driver's code depends on. Parts end with a line, which none of them holds. */
 static void sr_cl_key(const sr_cl_program *program, const sr_cl_device *device, sr_words *key) {
@@ -27,10 +28,17 @@ static cl_program sr_cl_from_binary(const sr_cl *cl, cl_context context, const s
 
 static cl_program sr_cl_from_source(const sr_cl *cl, cl_context context, const sr_cl_device *device,
                                     const sr_cl_program *program, sr_words *why) {
-  const char *source = program->source;
-  size_t size = program->source_bytes;
   cl_int code = 0;
-  cl_program made = cl->clCreateProgramWithSource(context, 1, &source, &size, &code);
+  uint8_t *text = malloc(program->text_bytes + 1);
+  if (!text || sr_inflate(program->source, program->source_bytes, text, program->text_bytes)) {
+    sr_say(why, text ? "the kernels' source is damaged" : "no memory left");
+    free(text);
+    return NULL;
+  }
+  text[program->text_bytes] = 0;
+  const char *source = (const char *)text;
+  cl_program made = cl->clCreateProgramWithSource(context, 1, &source, &program->text_bytes, &code);
+  free(text);
   if (code || !made) {
     sr_cl_fails(why, "giving the driver the kernels", code);
     return NULL;

@@ -23,9 +23,9 @@ typedef struct {
 } sr_cl_launch;
 
 typedef struct {
-  const char *source;
-  size_t source_bytes;
-  const char *digest; /* of the source, as text */
+  const uint8_t *source; /* deflated, see sr_inflate.h */
+  size_t source_bytes, text_bytes;
+  const char *digest; /* of the text, in hexadecimal */
   const uint8_t *weights;
   const sr_cl_memory *memories;
   const sr_cl_launch *launches;
