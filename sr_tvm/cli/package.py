@@ -56,4 +56,5 @@ def command(
     code, weights = (shared.stat().st_size - package.weight_bytes) / 1e3, package.weight_bytes / 1e3
     click.echo(f"{package.model} for {package.machine}: {shared}, {code:.0f} KB and {weights:.0f} KB of weights")
     click.echo(f"{package.folder / 'README.md'} says how to use it")
-    click.echo(f"next:  sr-tvm bench {package.folder}")
+    if package.bench.is_file():
+        click.echo(f"next:  sr-tvm bench {package.folder}")

@@ -2,22 +2,32 @@
 
 import subprocess
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import SCALE, TILE
+from package_library import Library, Network
 from test_package_callers import HERE, STRICT, ZIG, _defines, _run, _static
+from test_package_opencl import floats, on_cpu
 from test_package_opencl_devices import AS_GPU, DRIVER, LAUNCH
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
+from sr_tvm.cli.package import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.package.bench import measure
 from sr_tvm.package.interface import DEVICE_FUNCTIONS, FUNCTIONS
+from sr_tvm.package.record import Package
+from sr_tvm.package.tables import Picture
 from sr_tvm.package.write import write_package, write_sources
+from sr_tvm.records.device_program import DeviceProgram
 from sr_tvm.runtimes.c import NATIVE
 
+PICTURE = Picture("height", "width", 3, SCALE)
 # What drivers leave is not ours.
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
 
@@ -58,6 +68,38 @@ def test_the_benchmark_program_checks_the_device(adreno, folder):
     value = json.loads(_run(program, "--height", 50, "--width", 70, "--seconds", 0.2, "--device", "opencl"))
     assert value["error"] is None and 0 < value["error_of_peak"] < 1e-5
     assert value["device"] != "cpu" and value["why"] == ""
+
+
+def test_kernels_in_float16_need_a_device_that_has_it(model, artifact, tmp_path):
+    from dataclasses import replace
+
+    from sr_tvm.package.device import Device
+    from sr_tvm.runtimes.opencl import backend
+    from sr_tvm.targets import registry
+
+    target = replace(registry.get("adreno").stand_in(), dtype="float16")
+    made = compile_model(model, target, tmp_path / "half", {"": (1, 3, *TILE)})
+    package = write_package(made, tmp_path / "made", "half", fallback=artifact)
+    library = Library(package.folder / "lib" / "libhalf.so", "half", device="OPENCL")
+    program = DeviceProgram.load(made.folder / "program", made.folder / "kernels.cl")
+    assert program.half and {m.bits for m in program.memories if m.image} == {16}
+    assert Device.load(made, PICTURE, artifact.halo, 2).facts()["half"] == 1
+    if backend.find().devices[0].float16:
+        x = floats(50, 70)
+        with library.network() as network, on_cpu(library).network() as cpu:
+            made, wanted = network.run_f32(x, SCALE), cpu.run_f32(x, SCALE)
+        assert 1e-6 < np.abs(made - wanted).max() / np.abs(wanted).max() < 2e-2
+        return
+    _, said = Network.refused(library, device="OPENCL")
+    assert "it has no float16 (cl_khr_fp16)" in said
+
+
+def test_the_command(android, phones, tmp_path):
+    arguments = [str(android.folder), "--fallback", str(phones.folder), "-o", str(tmp_path / "made"), "--name", "abc"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0 and "libabc.so" in result.output and "sr-tvm bench" not in result.output
+    with pytest.raises(SrTvmError, match="packages of OpenCL for Android have none"):
+        measure(Package.load(tmp_path / "made"), 30, 50, 1)
 
 
 def test_a_phones_library(android, phones, need, tmp_path):
