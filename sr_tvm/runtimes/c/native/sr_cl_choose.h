@@ -119,6 +119,7 @@ static int sr_cl_choose(const sr_cl *cl, const sr_cl_program *program, const cha
       }
     }
   }
+  device->name[0] = device->driver[0] = 0;
   if (wanted) {
     sr_say(why, "; one is wanted whose platform or name holds ");
     sr_say(why, wanted);
