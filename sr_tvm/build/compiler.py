@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,7 @@ def compile_module(
         library = target.build(mod, folder, None if program is None else folder / records.FOLDER / records.OBJECT)
         if program is not None:
             program.save(folder / records.FOLDER)
+        _device_program(mod, target, inputs, outputs, folder)
         report.save(folder / FILE_NAME)
         artifact = Artifact(
             folder=folder,
@@ -141,6 +143,19 @@ def _program(
     if facts.example is not None:
         facts.example.save(folder / records.FOLDER / records.REFERENCE)
     return program
+
+
+def _device_program(
+    mod: Any, target: Target, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], folder: Path
+) -> None:
+    """Write the program of a module whose kernels are OpenCL C, which the build has left in ``folder``."""
+    from sr_tvm.build.device_program import write_device_program
+    from sr_tvm.build.program import NoProgram
+
+    if target.capabilities.device != "opencl":
+        return
+    with contextlib.suppress(NoProgram):
+        write_device_program(mod, inputs, outputs, folder)
 
 
 def _versions() -> dict[str, str]:

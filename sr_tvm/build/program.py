@@ -35,7 +35,7 @@ def program_of(
     Raises:
         NoProgram: ``main`` has something else than calls of kernels, or a size that is no product of names.
     """
-    reader = _Reader(mod, inputs, outputs)
+    reader = Reader(mod, inputs, outputs)
     scratch, buffers = plan_memory(reader.scratch, reader.calls)
     helpers = [function for _, function in mod.functions_items() if is_helper(function)]
     program = Program(
@@ -63,8 +63,12 @@ def write_program(
     return program
 
 
-class _Reader:
-    """Walks ``main`` of a scheduled module, which binds the result of one call after another."""
+class Reader:
+    """Walks ``main`` of a scheduled module, which binds the result of one call after another.
+
+    Raises:
+        NoProgram: it does something else.
+    """
 
     def __init__(self, mod: tvm.IRModule, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         self.calls: list[Call] = []
@@ -74,7 +78,8 @@ class _Reader:
         self._known: dict[bytes, str] = {}
         self._taken = {t.name for t in (*inputs, *outputs)}
         main = mod["main"]
-        self._names: dict[relax.Var, str] = dict(zip(main.params, (t.name for t in inputs), strict=True))
+        # By variable, or by the variable of a kernel's several results and the number of one.
+        self._names: dict[Any, str] = dict(zip(main.params, (t.name for t in inputs), strict=True))
         rows = [binding for block in main.body.blocks for binding in block.bindings]
         for result, tensor in zip(self._results(main.body.body, rows), outputs, strict=True):
             if result in self._names:
@@ -83,31 +88,39 @@ class _Reader:
         for row in rows:
             self._read(row)
 
-    def _results(self, result: Any, rows: list[Any]) -> list[relax.Var]:
+    def _results(self, result: Any, rows: list[Any]) -> list[Any]:
         """The variables that kernels write and that leave the network, whatever they are called on the way."""
         self._values = {row.var: row.value for row in rows}
         fields = list(result.fields) if isinstance(result, relax.Tuple) else [result]
         return [self._source(field) for field in fields]
 
     def _source(self, var: Any) -> Any:
-        while isinstance(self._values.get(var), relax.Var):
-            var = self._values[var]
-        return var
+        while True:
+            value = self._values.get(var)
+            if isinstance(value, relax.TupleGetItem):
+                return self._source(value.tuple_value), int(value.index)
+            if not isinstance(value, relax.Var):
+                return var
+            var = value
 
     def _read(self, row: Any) -> None:
         value = row.value
-        if isinstance(value, relax.Var):
+        if isinstance(value, (relax.Var, relax.TupleGetItem)):
             return
         if not (isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.call_tir")):
             raise NoProgram(f"{row.var.name} is no call of a kernel")
-        if isinstance(row.var.ty, relax.TupleType) or len(value.args) > 2:
-            raise NoProgram(f"{row.var.name} is a kernel of several outputs, or of numbers")
+        if len(value.args) > 2:
+            raise NoProgram(f"{row.var.name} is a kernel of numbers")
         names = [self._argument(arg) for arg in value.args[1].fields]
-        if row.var not in self._names:
-            name = self._name(row.var.name)
-            self._names[row.var] = name
-            self.scratch[name] = self._tensor(name, row.var.ty)
-        self.calls.append(Call(value.args[0].name_hint, (*names, self._names[row.var])))
+        results = [(row.var, row.var.ty)]
+        if isinstance(row.var.ty, relax.TupleType):
+            results = [((row.var, i), kind) for i, kind in enumerate(row.var.ty.fields)]
+        for key, kind in results:
+            if key not in self._names:
+                name = self._name(row.var.name)
+                self._names[key] = name
+                self.scratch[name] = self._tensor(name, kind)
+        self.calls.append(Call(value.args[0].name_hint, (*names, *(self._names[key] for key, _ in results))))
 
     def _argument(self, arg: Any) -> str:
         if isinstance(arg, tvm.ir.GenericConst):

@@ -15,13 +15,21 @@ import click
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to write. [default: ARTIFACT-FORMAT]")
 @click.option("--name", help="Of the library and its functions. [default: the model's]")
+@click.option(
+    "--fallback", type=click.Path(path_type=Path), help="For adreno and mali: the same model's artifact for the CPU."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the package's record as one JSON object.")
-def command(artifact: Path, kind: str, output: Path | None, name: str | None, as_json: bool) -> None:
+def command(
+    artifact: Path, kind: str, output: Path | None, name: str | None, fallback: Path | None, as_json: bool
+) -> None:
     """Make a small C library of the artifact in the folder ARTIFACT, with nothing of TVM beside it.
 
     The folder has a header, a static and a shared library with the weights inside, an example, files for CMake and
     pkg-config, licences, and a benchmark program that runs on any Linux, or Android, of the machine. The artifact is of
     target cpu or android-cpu, for pictures of any size.
+
+    Or it is of target adreno or mali, for pictures of one size, which larger ones go through in tiles. The library
+    opens the phone's OpenCL by itself; --fallback takes smaller pictures, and all of them where there is no OpenCL.
 
     With --format android there is an archive (AAR) as well, for prefab and Java, with a class that enlarges bitmaps.
 
@@ -29,12 +37,14 @@ def command(artifact: Path, kind: str, output: Path | None, name: str | None, as
     sr-tvm package out/
     sr-tvm package phone/ --format android
     sr-tvm package phone/ --name wdsr -o app/libs/wdsr
+    sr-tvm package adreno/ --fallback phone/
     """
     from sr_tvm.artifact import Artifact
     from sr_tvm.package.write import write_package
 
     output = output or Path(f"{artifact.resolve()}-{kind}")
-    package = write_package(Artifact.load(artifact), output, name, kind)
+    cpu = None if fallback is None else Artifact.load(fallback)
+    package = write_package(Artifact.load(artifact), output, name, kind, cpu)
     if as_json:
         from sr_tvm import files
         from sr_tvm.package.record import FILE, SCHEMA, VERSION
@@ -46,4 +56,5 @@ def command(artifact: Path, kind: str, output: Path | None, name: str | None, as
     code, weights = (shared.stat().st_size - package.weight_bytes) / 1e3, package.weight_bytes / 1e3
     click.echo(f"{package.model} for {package.machine}: {shared}, {code:.0f} KB and {weights:.0f} KB of weights")
     click.echo(f"{package.folder / 'README.md'} says how to use it")
-    click.echo(f"next:  sr-tvm bench {package.folder}")
+    if package.bench.is_file():
+        click.echo(f"next:  sr-tvm bench {package.folder}")

@@ -19,6 +19,7 @@ SECONDS = 20.0  # of measuring, at most
 DEADLINE_SECONDS = 300.0  # for all of it
 _TIMES = ("start_ms", "p50_ms", "p90_ms", "low_ms", "high_ms", "error_of_peak")
 _COUNTS = ("height", "width", "threads", "replays", "workspace_bytes", "peak_kb")
+_OF_DEVICES = ("device", "why")  # networks for OpenCL tell what they ran on, "cpu" or its name, and why it was the CPU
 _REST: dict[str, Any] = {"narrow": bool, "clock": str, "clock_khz": dict, "millidegrees": dict, "samples_ms": list}
 
 
@@ -30,7 +31,10 @@ def measure(package: Package, height: int, width: int, threads: int, seconds: fl
             too long, or printed something else.
     """
     if not package.bench.is_file():
-        raise SrTvmError(f"{package.folder}: has no benchmark program; compile and package the model again")
+        raise SrTvmError(
+            f"{package.folder}: has no benchmark program; packages of OpenCL for Android have none, "
+            "for others compile and package the model again"
+        )
     if package.machine == machine.machine():
         text = _run(package.bench, height, width, threads, seconds)
         return read(package, text, str(package.bench), machine.cpu_name())
@@ -80,8 +84,14 @@ def read(package: Package, text: str, where: str, device: str) -> Measurement:
         raise SrTvmError(f"{where}: {expect(value['error'], str, f'{where}: field error')}")
     texts = {"schema", "name", "model_sha256", "machine"}
     known = {*texts, "version", "error", *_TIMES, *_COUNTS, *_REST}
-    expect_keys(value, known, known, where)
-    kinds = {**dict.fromkeys(texts, str), **dict.fromkeys(_TIMES, float), **dict.fromkeys(_COUNTS, int), **_REST}
+    expect_keys(value, known, known | set(_OF_DEVICES), where)
+    kinds = {
+        **dict.fromkeys(texts, str),
+        **{name: str for name in _OF_DEVICES if name in value},
+        **dict.fromkeys(_TIMES, float),
+        **dict.fromkeys(_COUNTS, int),
+        **_REST,
+    }
     for name, kind in kinds.items():
         if kind is not bool:
             expect(value[name], kind, f"{where}: field {name}")
@@ -90,9 +100,11 @@ def read(package: Package, text: str, where: str, device: str) -> Measurement:
     samples = value["samples_ms"]
     for i, sample in enumerate(samples):
         expect(sample, float, f"{where}: field samples_ms[{i}]", 0)
+    if value.get("device", "cpu") != "cpu":
+        device = value["device"]
     left_out = {"samples_ms", "height", "width"}
     conditions = {name: value[name] for name in (*_TIMES, *_COUNTS, *_REST) if name not in left_out}
-    conditions |= {
+    conditions |= {name: value[name] for name in _OF_DEVICES if name in value} | {
         "repeats": len(samples),
         "runs_per_sample": 1,
         "schedule": package.schedule,

@@ -24,6 +24,8 @@ STATUSES: tuple[tuple[str, str], ...] = (
     ("ERROR_CALLER", "a function of the caller's said that it failed"),
     ("ERROR_NOT_FINITE", "the network gives NaN or infinite pixels: its weights are damaged"),
     ("ERROR_INTERNAL", "a kernel failed: a bug of ours"),
+    ("ERROR_DEVICE", "no OpenCL device runs the network, or one failed: get_device, or the options' text, says why"),
+    ("ERROR_OPTION", "no such choice of a device"),
 )
 
 # Uses of a workspace by code, with what the header says of them.
@@ -44,7 +46,23 @@ FORMATS: tuple[tuple[str, str], ...] = (
     ("GREY", "1 byte"),
 )
 
+# What a network for a device runs on, by code from 0 on.
+DEVICES: tuple[tuple[str, str], ...] = (
+    ("AUTO", "a GPU where one runs the network, else the CPU"),
+    ("CPU", "the CPU"),
+    ("OPENCL", "an OpenCL device, be it a CPU's; creating fails where there is none"),
+)
+
+# What became of compiled kernels in the cache's folder, by code from 0 on.
+CACHES: tuple[tuple[str, str], ...] = (
+    ("NOT_CACHED", "no folder was named, or there is no device"),
+    ("CACHE_READ", "they came from there"),
+    ("CACHE_WRITTEN", "they were compiled, and are there now"),
+    ("CACHE_FAILED", "they were compiled, and could not be written there"),
+)
+
 FUNCTIONS = (
     *("version", "text", "get_properties", "workspace_bytes", "create", "destroy"),
     *("run_f32", "run_u8", "run_rows"),
 )
+DEVICE_FUNCTIONS = ("create_on", "get_device")  # only networks for a device have them

@@ -10,14 +10,14 @@ import sr_tvm
 from sr_tvm.errors import SrTvmError
 
 
-def copy(folder: Path, bench: bool) -> None:
-    """Write into ``folder`` the licence of sr-tvm, and of the C library inside the benchmark program if there is one.
+def copy(folder: Path, musl: bool) -> None:
+    """Write into ``folder`` the licence of sr-tvm, and with ``musl`` of the C library inside the benchmark program.
 
     Raises:
         SrTvmError: sr-tvm's licence text is not installed with it.
     """
     (folder / "sr-tvm.txt").write_text(_own(), encoding="utf-8")
-    if bench:
+    if musl:
         spec = importlib.util.find_spec("ziglang")
         places = spec.submodule_search_locations if spec is not None else None
         path = Path(next(iter(places or ["."]))) / "lib" / "libc" / "musl" / "COPYRIGHT"

@@ -15,8 +15,12 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.runners.elf import library_machine
 
 DEADLINE_SECONDS = 300.0  # the first build for a machine compiles its C library, half a minute on a slow machine
-# Rounding of pixels must not depend on whether the processor has a fused multiply-add.
-OPTIONS = ("-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-sanitize=all")
+# Rounding of pixels must not depend on whether the processor has a fused multiply-add; Android has no bcmp, which
+# comparisons of memory become elsewhere.
+OPTIONS = (
+    "-std=c11", "-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-fno-builtin-bcmp",
+    "-fno-sanitize=all",
+)  # fmt: skip
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 # Programs for a glibc of 2014 run on all that came after.
 GLIBC = "2.19"
@@ -48,7 +52,8 @@ class Platform:
 
 def platform_of(artifact: Artifact) -> Platform:
     """The platform that an artifact's code is for."""
-    android = "android" in str(artifact.tvm_target.get("mtriple", ""))
+    host = artifact.tvm_target.get("host") or {}
+    android = "android" in str(artifact.tvm_target.get("mtriple") or host.get("mtriple", ""))
     return Platform(library_machine(artifact.library_path), android)
 
 
@@ -93,11 +98,16 @@ def program(output: Path, objects: Sequence[Path], triple: str) -> None:
     zig(["cc", "-target", triple, "-O2", "-static", "-s", *objects, "-o", output], output.name)
 
 
+def open_program(output: Path, objects: Sequence[Path], triple: str) -> None:
+    """Link a program that opens libraries, and so needs the C library of its machine."""
+    zig(["cc", "-target", triple, "-O2", "-s", *objects, "-lpthread", "-ldl", "-lm", "-o", output], output.name)
+
+
 def shared(output: Path, objects: Sequence[Path], platform: Platform, exports: Path) -> None:
     """Link a shared library that shows the symbols named in the version script ``exports``, and no others."""
     options = [f"-Wl,--version-script={exports}", f"-Wl,-soname,{output.name}", "-Wl,-z,max-page-size=16384"]
     if not platform.android:
-        needed = ("-Wl,--as-needed", "-lpthread", "-lm")
+        needed = ("-Wl,--as-needed", "-lpthread", "-ldl", "-lm")
         command: list[str | Path] = ["cc", "-target", platform.library, "-shared", "-s", *options, *objects, *needed]
         zig([*command, "-o", output], output.name)
         return
@@ -114,9 +124,11 @@ _LIBC = (
     "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
     "pthread_cond_init pthread_cond_wait pthread_create pthread_getspecific pthread_join pthread_key_create "
     "pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_setspecific "
-    "calloc free getauxval memcpy memmove memset strcmp"
+    "calloc fclose fgetc fopen fread free fwrite getauxval getpid malloc memcmp memcpy memmove memset remove rename "
+    "strcmp strlen strncmp strstr"
 )
-_BIONIC = {"libc.so": _LIBC.split(), "libm.so": ["erff", "expf", "fmaf", "powf", "sqrtf", "tanhf"]}
+_LIBM = ["erff", "expf", "fmaf", "powf", "sqrtf", "tanhf"]
+_BIONIC = {"libc.so": _LIBC.split(), "libm.so": _LIBM, "libdl.so": ["dlopen", "dlsym"]}
 
 
 def _bionic(path: Path, names: Sequence[str], platform: Platform) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import android, elf, features, licences, native
-from sr_tvm.package.interface import FORMATS, FUNCTIONS, STATUSES, USES, VERSION
+from sr_tvm.package.device import Device, check_fallback, is_device
+from sr_tvm.package.interface import CACHES, DEVICE_FUNCTIONS, DEVICES, FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import Picture, Tables, picture_of
 from sr_tvm.package.templates import render
@@ -38,32 +38,39 @@ def default_name(artifact: Artifact) -> str:
     return name[:60] if _IDENTIFIER.fullmatch(name[:60]) else f"net_{name}"[:60].rstrip("_")
 
 
-def write_package(artifact: Artifact, out: str | Path, name: str | None = None, kind: str = C) -> Package:
+def write_package(
+    artifact: Artifact, out: str | Path, name: str | None = None, kind: str = C, fallback: Artifact | None = None
+) -> Package:
     """Write the package of an artifact for any size into the folder ``out``, whole or not.
 
-    ``kind`` is one of :data:`KINDS`: a C library, or the same with an archive for Android and a class for Java.
+    ``kind`` is one of :data:`KINDS`: a C library, or the same with an archive for Android and a class for Java. An
+    OpenCL artifact is for one size, which becomes that of tiles; ``fallback`` is the same network for the CPU.
 
     Raises:
         SrTvmError: the artifact has no program, does not enlarge pictures of any size, or is for a target that can't be
-            packaged; ``name`` is no C identifier in small letters; ``out`` holds other things or can't be written.
+            packaged; ``fallback`` is missing or does not belong to it; ``name`` is no C identifier in small letters;
+            ``out`` holds other things or can't be written.
     """
     name = _checked_name(artifact, name)
     _check_output(Path(out))
     with files.atomic_folder(out) as folder, tempfile.TemporaryDirectory(prefix="sr-tvm-package-") as scratch:
-        _writer(artifact, name, folder, Path(scratch), kind).write()
+        _writer(artifact, name, folder, Path(scratch), kind, fallback).write()
     return Package.load(out)
 
 
-def write_sources(artifact: Artifact, folder: Path, name: str | None = None) -> list[Path]:
+def write_sources(
+    artifact: Artifact, folder: Path, name: str | None = None, fallback: Artifact | None = None
+) -> list[Path]:
     """Write what a package's library is compiled from into a folder that is there: a header beside what is returned.
 
     That is a C file, which includes the headers of ``sr_tvm/runtimes/c/native``, an object file with the kernels, and
-    an assembly file that includes the weights, which lie beside it.
+    assembly files that include the weights, and a device's kernels, which lie beside them.
 
     Raises:
         SrTvmError: as :func:`write_package`.
     """
-    return _writer(artifact, _checked_name(artifact, name), folder, folder).sources(folder, folder)
+    name = _checked_name(artifact, name)
+    return _writer(artifact, name, folder, folder, fallback=fallback).sources(folder, folder)
 
 
 def _checked_name(artifact: Artifact, name: str | None) -> str:
@@ -73,7 +80,16 @@ def _checked_name(artifact: Artifact, name: str | None) -> str:
     return name
 
 
-def _writer(artifact: Artifact, name: str, folder: Path, scratch: Path, kind: str = C) -> _Writer:
+def _writer(
+    artifact: Artifact, name: str, folder: Path, scratch: Path, kind: str = C, fallback: Artifact | None = None
+) -> _Writer:
+    whole = artifact
+    if is_device(whole):
+        artifact = check_fallback(whole, fallback)
+        if kind == ANDROID:
+            raise SrTvmError(f"{whole.folder}: is for {whole.target}, which --format android can't package yet; use c")
+    elif fallback is not None:
+        raise SrTvmError(f"{whole.folder}: is for the CPU; --fallback is for packages of OpenCL artifacts")
     source = artifact.folder / programs.FOLDER
     if not (source / programs.FILE).is_file():
         raise SrTvmError(
@@ -81,7 +97,11 @@ def _writer(artifact: Artifact, name: str, folder: Path, scratch: Path, kind: st
             f"{artifact.versions.get('sr_tvm', '?')}; compile the model again, with --target {' or '.join(TARGETS)}"
         )
     program = Program.load(source)
-    return _Writer(artifact, program, picture_of(program, str(artifact.folder)), name, folder, scratch, kind)
+    picture = picture_of(program, str(artifact.folder))
+    device = None
+    if is_device(whole):
+        device = Device.load(whole, picture, artifact.halo or 0, program.step)
+    return _Writer(artifact, program, picture, name, folder, scratch, kind, device)
 
 
 def _check_output(out: Path) -> None:
@@ -99,11 +119,15 @@ class _Writer:
     folder: Path
     scratch: Path
     kind: str = C
+    device: Device | None = None  # ``artifact`` is its fallback then
 
     def __post_init__(self) -> None:
         if self.artifact.halo is None:
             raise SrTvmError(f"{self.artifact.folder}: does not say how far its network looks; compile the model again")
         self.halo = self.artifact.halo
+        self.whole = self.device.artifact if self.device else self.artifact
+        self.data = {"weights": (self.artifact.folder / programs.FOLDER / programs.WEIGHTS).read_bytes()}
+        self.data |= self.device.data if self.device else {}
         self.prefix = f"{self.name}__"
         self.platform = native.platform_of(self.artifact)
         self.source = self.artifact.folder / programs.FOLDER
@@ -114,12 +138,12 @@ class _Writer:
         self.facts = self._facts()
 
     def sources(self, include: Path, rest: Path) -> list[Path]:
-        """Write the header, the C file, and the kernels and weights, which are linked with it; gives the last three."""
+        """Write the header, the C file, and the kernels and data, which are linked with it; gives all but the first."""
         (include / f"{self.name}.h").write_text(render("network.h", self.facts), encoding="utf-8")
         code, kernels = rest / f"{self.name}.c", rest / "kernels.o"
         code.write_text(render("network.c", self.facts), encoding="utf-8")
         kernels.write_bytes(elf.rename((self.source / programs.OBJECT).read_bytes(), self._renamed))
-        return [code, kernels, self._assembly("weights", self.source / programs.WEIGHTS, rest)]
+        return [code, kernels, *(self._assembly(name, data, rest) for name, data in self.data.items())]
 
     def write(self) -> None:
         for place in ("include", "lib", "example", "bin", "licences"):
@@ -136,21 +160,22 @@ class _Writer:
             name=self.name,
             model=self.artifact.model,
             model_sha256=self.artifact.model_sha256,
-            target=self.artifact.target,
+            target=self.whole.target,
             machine=self.platform.machine,
             scale=self.picture.scale,
             channels=self.picture.channels,
             halo=self.halo,
             weight_bytes=self.facts["weight_bytes"],
-            schedule=self.artifact.schedule,
-            architecture=self.artifact.architecture,
+            schedule=self.whole.schedule,
+            architecture=self.whole.architecture,
             files={str(path.relative_to(self.folder)): path.stat().st_size for path in made},
         ).save()
 
     def _shared(self, whole: Path) -> None:
         """The shared library and, in the form for Android, what is made of it."""
         library = self.folder / "lib" / f"lib{self.name}.so"
-        shown, objects = [f"{self.name}_{name}" for name in FUNCTIONS], [whole]
+        functions = FUNCTIONS + DEVICE_FUNCTIONS if self.device else FUNCTIONS
+        shown, objects = [f"{self.name}_{name}" for name in functions], [whole]
         if self.kind == ANDROID:
             source, made = self.scratch / "jni.c", self.scratch / "jni.o"
             source.write_text(render("jni.c", self.facts), encoding="utf-8")
@@ -176,7 +201,8 @@ class _Writer:
             "version": VERSION,
             "model": self.artifact.model,
             "model_sha256": self.artifact.model_sha256,
-            "target": self.artifact.target,
+            "target": self.whole.target,
+            "cpu_target": self.artifact.target,
             "tvm_target": self.artifact.tvm_target,
             "machine": self.platform.machine,
             "android": self.platform.android,
@@ -186,14 +212,17 @@ class _Writer:
             "channels": self.picture.channels,
             "halo": self.artifact.halo,
             "step": self.program.step,
-            "weight_bytes": (self.source / programs.WEIGHTS).stat().st_size,
+            "weight_bytes": sum(len(data) for name, data in self.data.items() if "weights" in name),
             "whole_bytes": self.program.peak().at(named),
             "peak": str(self.program.peak()),
             "statuses": STATUSES,
             "uses": USES,
             "formats": FORMATS,
+            "device": self.device.facts() if self.device else None,
+            "devices": DEVICES,
+            "caches": CACHES,
             "features": features.rows(self.platform.machine, self.program.features),
-            "tolerance": HALF_TOLERANCE if self.artifact.fp16 else TOLERANCE,
+            "tolerance": HALF_TOLERANCE if self.artifact.fp16 or self.whole.fp16 else TOLERANCE,
             "values": tables.values,
             "buffers": tables.buffers,
             "once": tables.size(self.program.once),
@@ -204,26 +233,25 @@ class _Writer:
 
     def _object(self, triple: str) -> Path:
         """Everything of the network as one object file, whose symbols all begin with its name."""
-        weights = self._data("weights", self.source / programs.WEIGHTS, triple)
+        data = [self._data(name, data, triple) for name, data in self.data.items()]
         library, whole = self.scratch / f"library-{triple}.o", self.scratch / f"{self.name}-{triple}.o"
         include = (f"-I{NATIVE}", f"-I{self.folder / 'include'}")
         native.compile_c(self.scratch / f"{self.name}.c", library, triple, *include)
-        native.merge(whole, [library, self.scratch / "kernels.o", weights])
+        native.merge(whole, [library, self.scratch / "kernels.o", *data])
         return whole
 
     def _renamed(self, symbol: str) -> str | None:
         return f"{self.prefix}{symbol}" if "tvm" in symbol.lower() else None
 
-    def _data(self, name: str, file: Path, triple: str) -> Path:
+    def _data(self, name: str, data: bytes, triple: str) -> Path:
         made = self.scratch / f"{name}-{triple}.o"
-        native.compile_c(self._assembly(name, file, self.scratch), made, triple, f"-I{self.scratch}")
+        native.compile_c(self._assembly(name, data, self.scratch), made, triple, f"-I{self.scratch}")
         return made
 
-    def _assembly(self, name: str, file: Path, folder: Path) -> Path:
-        """A file's bytes as read-only data, at a multiple of 64 bytes; ``folder`` gets a copy of it."""
-        source, data = folder / f"{name}.S", folder / f"{name}.bin"
-        if file != data:
-            shutil.copyfile(file, data)
+    def _assembly(self, name: str, data: bytes, folder: Path) -> Path:
+        """Bytes as read-only data, at a multiple of 64 bytes; they lie beside the source in ``folder``."""
+        source = folder / f"{name}.S"
+        (folder / f"{name}.bin").write_bytes(data)
         label = f"{self.prefix}{name}"
         lines = (
             f'.section .rodata.{label},"a",@progbits', ".balign 64", f".globl {label}", f".hidden {label}",
@@ -236,22 +264,22 @@ class _Writer:
     def _bench(self) -> None:
         """The benchmark program, if there is an example of what the network must give."""
         reference = self.source / programs.REFERENCE
-        if not reference.is_file():
+        # A program that opens a device's library needs Android's C library, and something to begin in, of its NDK.
+        if not reference.is_file() or (self.device and self.platform.android):
             return
         with np.load(reference, allow_pickle=False) as arrays:
             given, wanted = (np.ascontiguousarray(arrays[key], np.float32) for key in ("given", "wanted"))
-        triple = self.platform.program
+        triple = self.platform.library if self.device else self.platform.program
         pieces = []
         for name, array in (("given", given), ("wanted", wanted)):
-            path = self.scratch / f"{name}.bin"
-            path.write_bytes(array.tobytes())
-            pieces.append(self._data(name, path, triple))
+            pieces.append(self._data(name, array.tobytes(), triple))
         facts = {**self.facts, "height": given.shape[2], "width": given.shape[3]}
         source, made = self.scratch / "bench.c", self.scratch / "bench.o"
         source.write_text(render("bench.c", facts), encoding="utf-8")
         native.compile_c(source, made, triple, f"-I{NATIVE}", f"-I{self.folder / 'include'}")
         output = self.folder / "bin" / f"{self.name}-bench"
-        native.program(output, [made, self._object(triple), *pieces], triple)
+        link = native.open_program if self.device else native.program
+        link(output, [made, self._object(triple), *pieces], triple)
         self.facts["bench"] = True
 
     def _texts(self) -> None:
@@ -268,4 +296,4 @@ class _Writer:
             ("README.md", self.folder / "README.md"),
         ):
             path.write_text(render(template, facts), encoding="utf-8")
-        licences.copy(self.folder / "licences", bench=facts["bench"])
+        licences.copy(self.folder / "licences", musl=facts["bench"] and not self.device)

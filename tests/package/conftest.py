@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from package_library import SCALE, Library
+from package_library import SCALE, TILE, Library
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import Artifact
@@ -89,6 +89,29 @@ def pieces(folder) -> tuple[Artifact, Library]:
     made = compile_model(model, InPieces(), folder / "pieces")
     package = write_package(made, folder / "pieces-c")
     return made, Library(package.folder / "lib" / "libpieces.so", "pieces")
+
+
+def _on_device(folder: Path, model: Path, artifact: Artifact, target: str) -> Library:
+    """A package for OpenCL called by this machine's CPU, with the phone's kernels; its tiles are ``TILE``."""
+    from sr_tvm.runtimes.opencl import backend
+    from sr_tvm.targets import registry
+
+    why = backend.why_none()
+    if why is not None:
+        pytest.skip(f"no OpenCL device: make system-deps ({why})")
+    made = compile_model(model, registry.get(target).stand_in(), folder / target, {"": (1, 3, *TILE)})
+    package = write_package(made, folder / f"{target}-c", f"on_{target}", fallback=artifact)
+    return Library(package.folder / "lib" / f"lib{package.name}.so", package.name, device="OPENCL")
+
+
+@pytest.fixture(scope="session")
+def adreno(folder, model, artifact) -> Library:
+    return _on_device(folder, model, artifact, "adreno")
+
+
+@pytest.fixture(scope="session")
+def mali(folder, model, artifact) -> Library:
+    return _on_device(folder, model, artifact, "mali")
 
 
 @pytest.fixture(scope="session")

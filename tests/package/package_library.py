@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from sr_tvm.package.interface import FORMATS, STATUSES, USES, VERSION
+from sr_tvm.package.interface import CACHES, DEVICES, FORMATS, STATUSES, USES, VERSION
 
 CODES = {name: code for code, (name, _) in enumerate(STATUSES)}
 USE = {name: code for code, (name, _) in enumerate(USES, 1)}
 FORMAT = {name: code for code, (name, _) in enumerate(FORMATS, 1)}
+DEVICE = {name: code for code, (name, _) in enumerate(DEVICES)}
+CACHE = {name: code for code, (name, _) in enumerate(CACHES)}
 ORDER = {"RGB": (0, 1, 2), "BGR": (2, 1, 0), "RGBA": (0, 1, 2, 3), "BGRA": (2, 1, 0, 3), "GREY": (0,)}
 ROWS = CFUNCTYPE(c_int, c_void_p, c_int32, c_int32, c_void_p, c_size_t)
 GUARD = 0xA5
 SCALE = 2  # of the networks that are packaged
+TILE = (24, 40)  # height, width: of packages for OpenCL
 
 
 class Guarded:
@@ -44,11 +47,32 @@ class Guarded:
         return bool((self.memory == GUARD).all())
 
 
-class Library:
-    """The functions of one network; each gives its code, 0 for all went well."""
+class Options(ctypes.Structure):
+    """How to create a network on a device."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._library, self.name = ctypes.CDLL(str(path)), name
+    _fields_ = [
+        ("device", c_int32), ("cache", c_char_p), ("library", c_char_p), ("name", c_char_p), ("text", c_char_p),
+        ("text_bytes", c_size_t),
+    ]  # fmt: skip
+
+
+class Device(ctypes.Structure):
+    """What runs pictures of a size."""
+
+    _fields_ = [
+        ("device", c_int32), ("tile_height", c_int32), ("tile_width", c_int32), ("cache", c_int32),
+        ("name", c_char_p), ("driver", c_char_p), ("why", c_char_p),
+    ]  # fmt: skip
+
+
+class Library:
+    """The functions of one network; each gives its code, 0 for all went well.
+
+    ``options`` are those that networks of a device are created with.
+    """
+
+    def __init__(self, path: Path, name: str, **options: object) -> None:
+        self._library, self.path, self.name, self.options = ctypes.CDLL(str(path)), path, name, options
         self.text = self.function("text")
         self.text.restype = c_char_p
 
@@ -61,6 +85,10 @@ class Library:
         assert code == 0, self.text(code)
         return size.value
 
+    def with_options(self, **options: object) -> Library:
+        """The same library, whose networks are created otherwise."""
+        return Library(self.path, self.name, **options)
+
     def network(self, threads: int = 1) -> Network:
         return Network(self, threads)
 
@@ -70,8 +98,35 @@ class Network:
 
     def __init__(self, library: Library, threads: int) -> None:
         self.library, self.threads, self.handle = library, threads, c_void_p()
+        if library.options:
+            code, said = self._create_on(**library.options)
+            assert code == 0, (library.text(code), said)
+            return
         code = library.function("create")(VERSION, threads, byref(self.handle))
         assert code == 0, library.text(code)
+
+    def _create_on(self, **options: object) -> tuple[int, str]:
+        given = {key: str(value).encode() for key, value in options.items() if key != "device" and value is not None}
+        said = ctypes.create_string_buffer(5000)
+        made = Options(DEVICE[str(options["device"])], text=ctypes.cast(said, c_char_p), text_bytes=5000, **given)
+        code = self.library.function("create_on")(VERSION, self.threads, byref(made), byref(self.handle))
+        return code, said.value.decode()
+
+    @classmethod
+    def refused(cls, library: Library, /, **options: object) -> tuple[int, str]:
+        """The code by which a network is refused, and the text with the reason."""
+        made = cls.__new__(cls)
+        made.library, made.threads, made.handle = library, 1, c_void_p(5)
+        code, said = made._create_on(**options)
+        assert code != 0 and made.handle.value is None
+        return code, said
+
+    def device(self, height: int, width: int) -> Device:
+        """What a picture of a size runs on."""
+        found = Device()
+        code = self.library.function("get_device")(self.handle, height, width, byref(found))
+        assert code == 0, self.library.text(code)
+        return found
 
     def __enter__(self) -> Network:
         return self
@@ -81,6 +136,14 @@ class Network:
 
     def run_f32(self, x: np.ndarray, scale: int, use: str = "WHOLE", extra: int = 0, offset: int = 0) -> np.ndarray:
         """(N, C, H, W) to (N, C, sH, sW); pointers lie ``offset`` bytes from a multiple of 64."""
+        code, made = self.run_f32_code(x, scale, use, extra, offset)
+        assert code == 0, self.library.text(code)
+        return made
+
+    def run_f32_code(
+        self, x: np.ndarray, scale: int, use: str = "WHOLE", extra: int = 0, offset: int = 0
+    ) -> tuple[int, np.ndarray]:
+        """As :meth:`run_f32`, with the code first."""
         images, channels, height, width = x.shape
         given = Guarded(x.nbytes, offset)
         given.bytes[:] = np.ascontiguousarray(x).view(np.uint8).ravel()
@@ -90,9 +153,8 @@ class Network:
             self.handle, c_void_p(given.address), c_void_p(made.address), images, height, width,
             c_void_p(memory.address), c_size_t(memory.size),
         )  # fmt: skip
-        assert code == 0, self.library.text(code)
         assert all(m.untouched_outside() for m in (given, made, memory))
-        return made.bytes.copy().view(np.float32).reshape(images, channels, height * scale, width * scale)
+        return code, made.bytes.copy().view(np.float32).reshape(images, channels, height * scale, width * scale)
 
     def run_u8(
         self,

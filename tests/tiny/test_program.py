@@ -228,6 +228,7 @@ def test_texts_of_templates_cannot_break_out():
         "weight_bytes": 1,
         "model": 'a"\\*/ü',
         "target": "t",
+        "device": None,
     }
     facts |= {"statuses": [("OK", "fine")], "uses": [], "symbols": [], "values": [], "buffers": [], "once": []}
     facts |= {"per_task": [], "calls": [], "channels": 3, "scale": 2, "halo": 1, "step": 1, "features": []}

@@ -7,6 +7,11 @@
 #include "sr_pixels.h"
 #include "sr_plan.h"
 #include "sr_processor.h"
+#ifdef SR_ON_DEVICE
+#include "sr_gpu_run.h"
+#else
+#include "sr_gpu_none.h"
+#endif
 
 #define SR_API(name) SR_JOIN(SR_NAME, name)
 
@@ -18,6 +23,7 @@ enum {
 
 struct SR_API(_network) {
   sr_pool pool;
+  sr_gpu gpu;
   sr_bicubic bicubic;
   float levels[256];
 };
@@ -186,6 +192,8 @@ int SR_API(_workspace_bytes)(int32_t height, int32_t width, int32_t threads, int
         sr_plan plan = sr_best_plan(&picture, good > needed ? good : needed);
         if (plan.rows && plan.total > needed) needed = plan.total;
       }
+      if (picture.pixel && sr_gpu_fits(height, width) && sr_gpu_plan(&picture).total > needed)
+        needed = sr_gpu_plan(&picture).total;
       break;
     default:
       return SR_ERROR_USE;
@@ -197,7 +205,8 @@ int SR_API(_workspace_bytes)(int32_t height, int32_t width, int32_t threads, int
   return SR_OK;
 }
 
-int SR_API(_create)(int32_t version, int32_t threads, sr_network **network) {
+/* Makes all of a network but what runs on a device. */
+static int sr_make_network(int32_t version, int32_t threads, sr_network **network) {
   if (!network) return SR_ERROR_NULL;
   *network = NULL;
   if (version != SR_VERSION) return SR_ERROR_VERSION;
@@ -215,8 +224,17 @@ int SR_API(_create)(int32_t version, int32_t threads, sr_network **network) {
   return SR_OK;
 }
 
+#ifdef SR_ON_DEVICE
+#include "sr_gpu_api.h"
+#else
+int SR_API(_create)(int32_t version, int32_t threads, sr_network **network) {
+  return sr_make_network(version, threads, network);
+}
+#endif
+
 void SR_API(_destroy)(sr_network *network) {
   if (!network) return;
+  sr_gpu_stop(&network->gpu);
   sr_pool_stop(&network->pool);
   free(network);
 }
@@ -248,19 +266,21 @@ int SR_API(_run_f32)(sr_network *network, const float *input, float *output, int
   for (int32_t i = 0; i < images && !status; i++) {
     const float *in = input + (size_t)i * pixels;
     float *out = output + (size_t)i * pixels * (size_t)p->scale * (size_t)p->scale;
-    if (whole) {
+    sr_tile tile = {0};
+    tile.height = height;
+    tile.width = width;
+    tile.scale = p->scale;
+    tile.channels = p->channels;
+    tile.format = &sr_formats[0];
+    tile.source_planes = in;
+    tile.sink_planes = out;
+    run.tasks = workspace;
+    if (sr_gpu_takes(&network->gpu, height, width))
+      status = sr_gpu_run(&network->gpu, &run, &tile);
+    else if (whole)
       status = sr_call_kernels(&run, height, width, in, out, workspace);
-    } else {
-      sr_tile tile = {0};
-      tile.height = height;
-      tile.width = width;
-      tile.scale = p->scale;
-      tile.channels = p->channels;
-      tile.format = &sr_formats[0];
-      tile.source_planes = in;
-      tile.sink_planes = out;
+    else
       status = sr_run_tiles(&run, &plan, &tile, workspace, 0, height);
-    }
   }
   sr_end(&active);
   return status;
@@ -301,40 +321,56 @@ int SR_API(_run_u8)(sr_network *network, const uint8_t *input, size_t input_stri
   sr_active active;
   int status = sr_begin(&active, workspace, bytes);
   if (status) return status;
-  sr_run run = {&network->pool, network->pool.threads, NULL, 0};
+  sr_run run = {&network->pool, network->pool.threads, workspace, 0};
   sr_tile tile = sr_byte_tile(network, layout, height, width);
   tile.source = input;
   tile.source_stride = input_stride;
   tile.sink = output;
   tile.sink_stride = output_stride;
-  status = sr_run_tiles(&run, &plan, &tile, workspace, 0, height);
+  if (sr_gpu_takes(&network->gpu, height, width))
+    status = sr_gpu_run(&network->gpu, &run, &tile);
+  else
+    status = sr_run_tiles(&run, &plan, &tile, workspace, 0, height);
   sr_end(&active);
   return status;
 }
 
+/* The rows of a band that are kept and read, on the device (``gpu``) or the CPU; 0 after the last. */
+static int sr_band(const sr_plan *plan, const sr_gpu *gpu, int32_t height, int32_t number, sr_rect *keep, sr_rect *read) {
+  if (gpu) return sr_gpu_band(height, number, keep, read);
+  int64_t top = (int64_t)number * plan->rows;
+  if (top >= height) return 0;
+  keep->top = (int32_t)top;
+  keep->bottom = sr_least(top + plan->rows, height);
+  read->top = sr_clamp(keep->top - sr_margin(), 0, height);
+  read->bottom = sr_clamp(keep->bottom + sr_margin(), 0, height);
+  return 1;
+}
+
 /* Bands of rows: those of the last band that the next one looks at stay, so each row is asked for once. */
-static int sr_run_bands(sr_run *run, const sr_plan *plan, sr_tile *tile, uint8_t *memory, SR_API(_read_rows) read,
-                        SR_API(_write_rows) write, void *user) {
-  int32_t margin = sr_margin(), height = tile->height, scale = tile->scale, have = 0;
+static int sr_run_bands(sr_run *run, const sr_plan *plan, sr_gpu *gpu, sr_tile *tile, uint8_t *memory,
+                        SR_API(_read_rows) read, SR_API(_write_rows) write, void *user) {
+  int32_t scale = tile->scale, have = 0;
   size_t line = (size_t)tile->width * (size_t)tile->format->bytes;
   uint8_t *rows_in = memory, *rows_out = rows_in + plan->rows_in, *rest = rows_out + plan->rows_out;
+  sr_rect keep, look;
   tile->source = rows_in;
   tile->source_stride = line;
   tile->sink = rows_out;
   tile->sink_stride = line * (size_t)scale;
-  for (int32_t y = 0; y < height; y += plan->rows) {
-    int32_t bottom = sr_least((int64_t)y + plan->rows, height);
-    int32_t first = sr_clamp(y - margin, 0, height), wanted = sr_clamp(bottom + margin, 0, height);
-    if (have > first && first > tile->source_top)
-      memmove(rows_in, rows_in + (size_t)(first - tile->source_top) * line, (size_t)(have - first) * line);
-    tile->source_top = first;
-    if (wanted > have && read(user, have, wanted - have, rows_in + (size_t)(have - first) * line, line))
+  for (int32_t number = 0; sr_band(plan, gpu, tile->height, number, &keep, &look); number++) {
+    if (have > look.top && look.top > tile->source_top)
+      memmove(rows_in, rows_in + (size_t)(look.top - tile->source_top) * line, (size_t)(have - look.top) * line);
+    tile->source_top = look.top;
+    if (look.bottom > have &&
+        read(user, have, look.bottom - have, rows_in + (size_t)(have - look.top) * line, line))
       return SR_ERROR_CALLER;
-    have = wanted;
-    tile->sink_top = y * scale;
-    int status = sr_run_tiles(run, plan, tile, rest, y, bottom);
+    have = look.bottom;
+    tile->sink_top = keep.top * scale;
+    int status = gpu ? sr_gpu_run_band(gpu, run, tile, number) : sr_run_tiles(run, plan, tile, rest, keep.top, keep.bottom);
     if (status) return status;
-    if (write(user, y * scale, (bottom - y) * scale, rows_out, tile->sink_stride)) return SR_ERROR_CALLER;
+    if (write(user, keep.top * scale, (keep.bottom - keep.top) * scale, rows_out, tile->sink_stride))
+      return SR_ERROR_CALLER;
   }
   return SR_OK;
 }
@@ -347,13 +383,15 @@ int SR_API(_run_rows)(sr_network *network, SR_API(_read_rows) read, SR_API(_writ
   if (!layout) return SR_ERROR_FORMAT;
   sr_picture picture = {height, width, network->pool.threads, layout->bytes};
   sr_plan plan = sr_best_plan(&picture, bytes);
-  if (!plan.rows) return SR_ERROR_WORKSPACE_SIZE;
+  if (!plan.rows || (sr_gpu_fits(height, width) && bytes < sr_gpu_plan(&picture).total)) return SR_ERROR_WORKSPACE_SIZE;
+  sr_gpu *gpu = sr_gpu_takes(&network->gpu, height, width) ? &network->gpu : NULL;
+  if (gpu) plan = sr_gpu_plan(&picture);
   sr_active active;
   int status = sr_begin(&active, workspace, bytes);
   if (status) return status;
-  sr_run run = {&network->pool, network->pool.threads, NULL, 0};
+  sr_run run = {&network->pool, network->pool.threads, workspace, 0};
   sr_tile tile = sr_byte_tile(network, layout, height, width);
-  status = sr_run_bands(&run, &plan, &tile, workspace, read, write, user);
+  status = sr_run_bands(&run, &plan, gpu, &tile, workspace, read, write, user);
   sr_end(&active);
   return status;
 }
