@@ -8,6 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder, Expr, Register
+from sr_tvm.codegen.functions import private
 
 LANES = 32  # 32-bit lanes of a vector
 VECTOR = 128  # bytes
@@ -25,6 +26,19 @@ class Code(Builder):
 
     def __init__(self) -> None:
         super().__init__(LANES, "int32", alignment=VECTOR)
+        self._aligned: list[tirx.Var] = []
+
+    def private(self, name: str) -> tirx.PrimFunc:
+        """Give the function; what :meth:`aligned` pointers point to begins at a whole vector."""
+        body = self.body()
+        for pointer in self._aligned:
+            body = tirx.AttrStmt(pointer, "storage_alignment", tirx.const(VECTOR, "int32"), body)
+        return private(name, self.params, body)
+
+    def aligned(self, name: str, buffer: str, dtype: str = "int32") -> Any:
+        """Append a pointer to whole vectors to the parameters, and view them as ``buffer``."""
+        self._aligned.append(self.pointer(name, dtype))
+        return self.view(buffer, self._aligned[-1])
 
     def bytes_at(self, name: str, pointer: tirx.Var) -> Any:
         """View memory as bytes that are aligned to nothing."""

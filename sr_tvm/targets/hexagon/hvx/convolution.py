@@ -69,11 +69,11 @@ class _Row:
     def __init__(self, form: Form) -> None:
         self.form, self.c = form, Code()
         c = self.c
-        self.source = c.view("S", c.pointer("s"))
-        self.other_row = c.view("X", c.pointer("x"))
-        self.target = c.view("Y", c.pointer("y"))
-        self.weights = c.view("W", c.pointer("w", "int64"))
-        self.biases = c.view("B", c.pointer("b"))
+        self.source = c.aligned("s", "S")
+        self.other_row = c.aligned("x", "X")
+        self.target = c.aligned("y", "Y")
+        self.weights = c.aligned("w", "W", "int64")
+        self.biases = c.aligned("b", "B")
         self.at = {name: c.parameter(name) for name in NUMBERS}
 
     def function(self, name: str) -> tirx.PrimFunc:
@@ -81,17 +81,17 @@ class _Row:
         tiles = range(form.tiles)
         sums = [[c.register(f"a{t}_{o}") for o in range(form.outputs)] for t in tiles]
         taps = [[c.register(f"t{t}_{d}") for d in form.order] for t in tiles]
+        for t in tiles:
+            for o in range(form.outputs):
+                sums[t][o].set(c.vector(self.biases, at["bias"] + o))
+        self._fetch(taps, at["table"], c.integer(0))
+        each = form.kernel * form.outputs // 2
         with c.loop("v", at["turns"]) as v:
             # A zero that LLVM does not know: else it moves the loads of all biases out of the loop, and spills them.
             zero = c.bind("zero", c.scalar(self.source, at["zeros"] + v))
             first = c.bind("first", at["weight"] + zero)
             bias = c.bind("bias", at["bias"] + zero)
             tile = c.bind("tile", v * form.tiles)
-            for t in tiles:
-                for o in range(form.outputs):
-                    sums[t][o].set(c.vector(self.biases, bias + o))
-            self._fetch(taps, at["table"] + zero, tile)
-            each = form.kernel * form.outputs // 2
             if form.steps > 1:
                 with c.loop("n", form.steps - 1) as n:
                     words = c.words(self.weights, first + n * each, 2 * each)
@@ -108,6 +108,10 @@ class _Row:
                         for t in tiles:
                             c.add_products(sums[t][o], taps[t][d].get(), words[d * form.outputs + o])
                 self._end(j, [row[GROUP * j : GROUP * (j + 1)] for row in sums], tile, v, bias)
+                for t in tiles:  # the next tiles begin while these end
+                    for o in range(GROUP * j, GROUP * (j + 1)):
+                        sums[t][o].set(c.vector(self.biases, bias + o))
+            self._fetch(taps, at["table"] + zero, tile + form.tiles)
         return c.private(name)
 
     def _fetch(self, taps: list[list[Register]], entry: Expr, tile: Expr) -> None:

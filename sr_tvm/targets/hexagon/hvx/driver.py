@@ -39,11 +39,12 @@ class Memory:
     rows: int
     tables: int
     lines: int
+    slack: int  # tiles of the largest value that are read, not used, beyond the last row
 
     def vectors(self, width: int) -> int:
         """How many vectors a picture of ``width`` pixels needs, whatever its height."""
         tiles = -(-width // (LANES * TILES)) * TILES
-        return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES)
+        return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES) + self.slack
 
 
 def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
@@ -60,11 +61,11 @@ def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
 
 def memory(stages: list[Stage]) -> Memory:
     """The workspace of a network."""
-    found = rings(stages)[1].values()
+    found = list(rings(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].channels, stages[-1]
     lines = planes + result.channels // result.shuffle * result.shuffle
-    return Memory(sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines)
+    return Memory(sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines, 4 * max(r.tile for r in found))
 
 
 class Driver:

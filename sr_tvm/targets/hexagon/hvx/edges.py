@@ -33,7 +33,7 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
     Its integers: place of the first plane's row, vectors from one plane to the next, place to write, turns.
     """
     c = Code()
-    s, y = c.view("S", c.pointer("s")), c.view("Y", c.pointer("y"))
+    s, y = c.aligned("s", "S"), c.aligned("y", "Y")
     read, plane, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
     with c.loop("v", turns) as v:
         none = c.splat(c.integer(0))
@@ -55,7 +55,7 @@ def fill(name: str) -> tirx.PrimFunc:
     Its integers: place to write, groups of a tile, tiles, and the word of the biases with the first group's bytes.
     """
     c = Code()
-    y, biases = c.view("Y", c.pointer("y")), c.view("B", c.pointer("b"))
+    y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     out, groups, tiles, zero = (c.parameter(n) for n in ("out", "groups", "tiles", "zero"))
     with c.loop("g", groups) as g:
         vector = c.bind("z", tirx.Broadcast(c.scalar(biases, zero + g), LANES))
@@ -70,7 +70,7 @@ def seal(name: str) -> tirx.PrimFunc:
     Its other integers: place of the row, groups of a tile, and the word of the biases with the first group's bytes.
     """
     c = Code()
-    y, biases = c.view("Y", c.pointer("y")), c.view("B", c.pointer("b"))
+    y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     out, groups, first, count, zero = (c.parameter(n) for n in ("out", "groups", "first", "count", "zero"))
     with c.loop("i", count) as i:
         x = c.bind("x", first + i)

@@ -43,10 +43,10 @@ class _Row:
     def __init__(self, form: PairForm) -> None:
         self.form, self.c = form, Code()
         c = self.c
-        self.source = c.view("S", c.pointer("s"))
-        self.target = c.view("Y", c.pointer("y"))
-        self.weights = c.view("W", c.pointer("w", "int64"))
-        self.biases = c.view("B", c.pointer("b"))
+        self.source = c.aligned("s", "S")
+        self.target = c.aligned("y", "Y")
+        self.weights = c.aligned("w", "W", "int64")
+        self.biases = c.aligned("b", "B")
         self.at = {name: c.parameter(name) for name in NUMBERS}
 
     def function(self, name: str) -> tirx.PrimFunc:
@@ -54,51 +54,59 @@ class _Row:
         sums = [c.register(f"p{o}") for o in range(form.outputs)]
         self.hidden = [c.register(f"e{o}") for o in range(GROUP)]
         made = c.register("h")
+        inputs = [c.register(f"x{k}") for k in range(form.inputs)]
+        self._read(inputs, c.integer(0))
+        for o, total in enumerate(sums):
+            total.set(c.vector(self.biases, at["bias"] + o))
+        self._begin(at["bias"] + form.outputs)
+        for product in self._expand(inputs, c.words(self.weights, at["expand"], form.inputs * GROUP)):
+            c.add_products(*product)
+        made.set(self._narrowed())
         with c.loop("v", at["turns"]) as v:
+            # A zero that LLVM does not know: else it moves the loads of all biases out of the loop, and spills them.
             zero = c.bind("zero", c.scalar(self.source, at["zeros"] + v))
             expand, project = c.bind("expand", at["expand"] + zero), c.bind("project", at["project"] + zero)
             bias = c.bind("bias", at["bias"] + zero)
-            place = c.bind("place", at["read"] + v * form.inputs)
-            inputs = [c.bind("x", c.vector(self.source, place + k)) for k in range(form.inputs)]
-            for o, total in enumerate(sums):
-                total.set(c.vector(self.biases, bias + o))
-            first = bias + form.outputs
-            self._begin(first)
-            words = c.words(self.weights, expand, form.inputs * GROUP)
-            for product in self._expand(inputs, words):
-                c.add_products(*product)
-            made.set(self._narrowed())
+            first = c.bind("first", bias + form.outputs)
             with c.loop("g", at["hidden"]) as g:
                 words = c.words(self.weights, expand + (g + 1) * (2 * form.inputs), form.inputs * GROUP)
-                self._products(words, inputs, sums, made, project, g, first)
+                shares = c.words(self.weights, project + g * (form.outputs // 2), form.outputs)
+                self._products(words, inputs, sums, made, shares, first + (g + 1) * GROUP)
                 made.set(self._narrowed())
-            words = c.words(self.weights, project + at["hidden"] * (form.outputs // 2), form.outputs)
-            last = c.bind("h", made.get())
-            for total, word in zip(sums, words, strict=True):
-                c.add_products(total, last, word)
+            # The last hidden channels of this tile together with the first of the next.
+            self._read(inputs, v + 1)
+            words = c.words(self.weights, expand, form.inputs * GROUP)
+            shares = c.words(self.weights, project + at["hidden"] * (form.outputs // 2), form.outputs)
+            self._products(words, inputs, sums, made, shares, first)
             for j in range(form.outputs // GROUP):
                 even, odd = c.halves(sums[GROUP * j : GROUP * (j + 1)], at["last"])
                 c.put(self.target, c.to_bytes(even, odd), at["out"] + v * (form.outputs // GROUP) + j)
+                for o in range(GROUP * j, GROUP * (j + 1)):
+                    sums[o].set(c.vector(self.biases, bias + o))
+            made.set(self._narrowed())
         return c.private(name)
+
+    def _read(self, inputs: list[Register], tile: Expr) -> None:
+        for k, register in enumerate(inputs):
+            register.set(self.c.vector(self.source, self.at["read"] + tile * self.form.inputs + k))
 
     def _begin(self, bias: Expr) -> None:
         for o, total in enumerate(self.hidden):
             total.set(self.c.vector(self.biases, bias + o))
 
-    def _expand(self, inputs: list[Expr], words: list[Expr]) -> list[tuple[Register, Expr, Expr]]:
+    def _expand(self, inputs: list[Register], words: list[Expr]) -> list[tuple[Register, Expr, Expr]]:
         return [
-            (self.hidden[o], read, words[k * GROUP + o]) for k, read in enumerate(inputs) for o in range(GROUP)
+            (self.hidden[o], read.get(), words[k * GROUP + o]) for k, read in enumerate(inputs) for o in range(GROUP)
         ]
 
     def _products(
-        self, words: list[Expr], inputs: list[Expr], sums: list[Register], made: Register, project: Expr, g: Expr,
+        self, words: list[Expr], inputs: list[Register], sums: list[Register], made: Register, shares: list[Expr],
         bias: Expr,
     ) -> None:  # fmt: skip
         """The next four hidden channels and the outputs' share of the last four, one product of each in turn."""
         c, form = self.c, self.form
-        shares = c.words(self.weights, project + g * (form.outputs // 2), form.outputs)
         read = c.bind("h", made.get())
-        self._begin(bias + (g + 1) * GROUP)
+        self._begin(bias)
         others: list[Any] = [(total, read, word) for total, word in zip(sums, shares, strict=True)]
         rows = self._expand(inputs, words)
         done = 0
