@@ -58,11 +58,23 @@ class Code(Builder):
         """Call an instruction by LLVM's name for it."""
         return tirx.call_llvm_pure_intrin(dtype, f"llvm.hexagon.V6.{name}.128B", *arguments)
 
-    def words(self, buffer: Any, first: Expr, count: int) -> list[Expr]:
-        """Read ``count`` words of weights, an even number, two by two, into scalar registers."""
+    def doubleword(self, name: str) -> Doubleword:
+        """Reserve a pair of scalar registers for the rest of the enclosing loop."""
+        return Doubleword(self, self._name(name))
+
+    def read_ahead(self, ready: Sequence[Doubleword], buffer: Any, first: Expr) -> None:
+        """Read the first doublewords of the weights that come next."""
+        for i, each in enumerate(ready):
+            each.set(self.scalar(buffer, first + i))
+
+    def words(self, buffer: Any, first: Expr, count: int, ready: Sequence[Doubleword] = ()) -> list[Expr]:
+        """Read ``count`` words of weights, an even number, two by two, into scalar registers.
+
+        The first of them are ``ready`` and not read.
+        """
         found = []
         for i in range(count // 2):
-            both = self.bind("d", self.scalar(buffer, first + i))
+            both = self.bind("d", ready[i].get() if i < len(ready) else self.scalar(buffer, first + i))
             found.append(self.bind("w", both.astype("int32")))
             found.append(self.bind("w", (both >> tirx.const(32, "int64")).astype("int32")))
         return found
@@ -89,3 +101,18 @@ class Code(Builder):
         if shift is None:
             return self.hvx("vsathub", odd, even)
         return self.hvx("vasrhubrndsat", odd, even, shift)
+
+
+class Doubleword:
+    """Two words of weights that were read before they are needed, say at the end of the turn before."""
+
+    def __init__(self, code: Code, name: str) -> None:
+        self.code = code
+        self.buffer = tirx.decl_buffer((1,), "int64", name=name, layout=None)
+        code.add(tirx.AllocBuffer(self.buffer))
+
+    def get(self) -> Expr:
+        return self.code.scalar(self.buffer, 0)
+
+    def set(self, value: Expr) -> None:
+        self.code.store_scalar(self.buffer, value, 0)

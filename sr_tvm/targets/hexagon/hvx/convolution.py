@@ -10,6 +10,7 @@ from tvm import tirx
 from sr_tvm.codegen.builder import Expr, Register
 from sr_tvm.targets.hexagon.hvx.code import GROUP, PAIR, Code
 
+READY = 1  # doublewords of a turn's weights that are read in the turn before: without, each turn begins with a wait
 REGISTERS = 24  # of 32, for sums: the taps take the rest
 BYTES, HALFWORDS, RESIDUAL, SUM = "bytes", "halfwords", "residual", "sum"  # what becomes of the sums
 
@@ -86,22 +87,27 @@ class _Row:
                 sums[t][o].set(c.vector(self.biases, at["bias"] + o))
         self._fetch(taps, at["table"], c.integer(0))
         each = form.kernel * form.outputs // 2
+        ready = [c.doubleword("r") for _ in range(READY)]
         with c.loop("v", at["turns"]) as v:
             # A zero that LLVM does not know: else it moves the loads of all biases out of the loop, and spills them.
             zero = c.bind("zero", c.scalar(self.source, at["zeros"] + v))
             first = c.bind("first", at["weight"] + zero)
             bias = c.bind("bias", at["bias"] + zero)
             tile = c.bind("tile", v * form.tiles)
+            c.read_ahead(ready, self.weights, first)
             if form.steps > 1:
                 with c.loop("n", form.steps - 1) as n:
-                    words = c.words(self.weights, first + n * each, 2 * each)
+                    entry = c.bind("entry", c.scalar(self.source, at["table"] + (n + 1)))
+                    words = c.words(self.weights, first + n * each, 2 * each, ready)
                     for d in range(form.kernel):
                         read = [taps[t][d].get() for t in tiles]
                         for o in range(form.outputs):
                             for t in tiles:
                                 c.add_products(sums[t][o], read[t], words[d * form.outputs + o])
-                    self._fetch(taps, at["table"] + (n + 1), tile)
-            words = c.words(self.weights, first + (form.steps - 1) * each, 2 * each)
+                    raw = self._raw(entry, tile)
+                    c.read_ahead(ready, self.weights, first + (n + 1) * each)
+                    self._taps(taps, raw)
+            words = c.words(self.weights, first + (form.steps - 1) * each, 2 * each, ready)
             for j in range(form.outputs // GROUP):
                 for d in range(form.kernel):
                     for o in range(GROUP * j, GROUP * (j + 1)):
@@ -116,12 +122,20 @@ class _Row:
 
     def _fetch(self, taps: list[list[Register]], entry: Expr, tile: Expr) -> None:
         """Read the tiles of one group of one row, and make the vectors of their neighbours."""
+        self._taps(taps, self._raw(self.c.scalar(self.source, entry), tile))
+
+    def _raw(self, entry: Expr, tile: Expr) -> dict[int, Expr]:
+        """Read the tiles of one group of one row, and those beside them."""
         c, form = self.c, self.form
-        place = c.bind("place", c.scalar(self.source, entry) + tile * form.inputs)
+        place = c.bind("place", entry + tile * form.inputs)
         reach = 1 if form.kernel > 1 else 0
-        read = {
+        return {
             t: c.bind("v", c.vector(self.source, place + t * form.inputs)) for t in range(-reach, form.tiles + reach)
         }
+
+    def _taps(self, taps: list[list[Register]], read: dict[int, Expr]) -> None:
+        """Make the vectors of each tap of what is read."""
+        c, form = self.c, self.form
         for t in range(form.tiles):
             for register, d in zip(taps[t], form.order, strict=True):
                 if d == 0:

@@ -88,9 +88,13 @@ def convolution_biases(node: Convolution, form: Form, first: int) -> np.ndarray:
 
 
 def expand_weights(node: Convolution) -> np.ndarray:
-    """By group of outputs, group of inputs, output of the group, input of the group."""
+    """By group of outputs, group of inputs, output of the group, input of the group; the first group comes once more.
+
+    The function reads ahead: what follows the last group is the first of the next tile.
+    """
     whole = padded(node)[:, :, 0, 0]
-    return whole.reshape(-1, GROUP, whole.shape[1] // GROUP, GROUP).transpose(0, 2, 1, 3)
+    split = whole.reshape(-1, GROUP, whole.shape[1] // GROUP, GROUP).transpose(0, 2, 1, 3)
+    return np.concatenate([split, split[:1]])
 
 
 def project_weights(node: Convolution, form: PairForm) -> np.ndarray:

@@ -10,6 +10,7 @@ from tvm import tirx
 from sr_tvm.codegen.builder import Expr, Register
 from sr_tvm.targets.hexagon.hvx.code import GROUP, Code
 
+READY, SHARED = 2, 1  # doublewords of a turn's weights, for hidden channels and outputs, that are read in the turn before
 REGISTERS = 31  # of 32 that inputs, sums and the hidden bytes may take
 
 
@@ -62,6 +63,10 @@ class _Row:
         for product in self._expand(inputs, c.words(self.weights, at["expand"], form.inputs * GROUP)):
             c.add_products(*product)
         made.set(self._narrowed())
+        ready, shared = [c.doubleword("r") for _ in range(READY)], [c.doubleword("r") for _ in range(SHARED)]
+        each, share = 2 * form.inputs, form.outputs // 2
+        c.read_ahead(ready, self.weights, at["expand"] + each)
+        c.read_ahead(shared, self.weights, at["project"])
         with c.loop("v", at["turns"]) as v:
             # A zero that LLVM does not know: else it moves the loads of all biases out of the loop, and spills them.
             zero = c.bind("zero", c.scalar(self.source, at["zeros"] + v))
@@ -69,14 +74,18 @@ class _Row:
             bias = c.bind("bias", at["bias"] + zero)
             first = c.bind("first", bias + form.outputs)
             with c.loop("g", at["hidden"]) as g:
-                words = c.words(self.weights, expand + (g + 1) * (2 * form.inputs), form.inputs * GROUP)
-                shares = c.words(self.weights, project + g * (form.outputs // 2), form.outputs)
+                words = c.words(self.weights, expand + (g + 1) * each, form.inputs * GROUP, ready)
+                shares = c.words(self.weights, project + g * share, form.outputs, shared)
+                c.read_ahead(ready, self.weights, expand + (g + 2) * each)
+                c.read_ahead(shared, self.weights, project + (g + 1) * share)
                 self._products(words, inputs, sums, made, shares, first + (g + 1) * GROUP)
                 made.set(self._narrowed())
             # The last hidden channels of this tile together with the first of the next.
             self._read(inputs, v + 1)
-            words = c.words(self.weights, expand, form.inputs * GROUP)
-            shares = c.words(self.weights, project + at["hidden"] * (form.outputs // 2), form.outputs)
+            words = c.words(self.weights, expand, form.inputs * GROUP, ready)
+            shares = c.words(self.weights, project + at["hidden"] * share, form.outputs, shared)
+            c.read_ahead(ready, self.weights, expand + each)
+            c.read_ahead(shared, self.weights, project)
             self._products(words, inputs, sums, made, shares, first)
             for j in range(form.outputs // GROUP):
                 even, odd = c.halves(sums[GROUP * j : GROUP * (j + 1)], at["last"])
