@@ -204,11 +204,7 @@ class _Calibrator:
             return float((grown(shift) ** 2 * (energy + 4.0**shift)) @ importance)
 
         shift = min(SHIFTS, key=noise)
-        scale = grown(shift) * 2.0**shift
-        # The range grows on both sides alike.
-        ratio = meaning.scale / scale
-        zero = meaning.zero_point * ratio + (0.0 if step.relu else 127.5 * (1 - ratio))
-        return _Scales(grown(shift), shift, None, Meaning(scale, np.round(zero).astype(np.int64)))
+        return _Scales(grown(shift), shift, None, Meaning(grown(shift) * 2.0**shift, meaning.zero_point))
 
     def _importance(self, step: Step) -> np.ndarray:
         """How much the square of an error of each channel counts for those that read the value."""

@@ -22,8 +22,13 @@ class Range:
     high: np.ndarray
 
     def meaning(self) -> Meaning:
-        scale = np.maximum(self.high - self.low, LEAST) / LEVELS
-        return Meaning(scale, np.clip(np.round(-self.low / scale), 0, LEVELS).astype(np.int64))
+        """A scale by channel, and one zero point for all, as engines want it: where it costs the channels least."""
+        ideal = np.maximum(self.high - self.low, LEAST) / LEVELS
+        zeros = np.arange(LEVELS + 1) if (self.low < 0).any() else np.zeros(1, int)
+        below, above = np.maximum(zeros, 0.5)[:, None], np.maximum(LEVELS - zeros, 0.5)[:, None]
+        scales = np.maximum(np.maximum(-self.low / below, self.high / above), LEAST / LEVELS)
+        best = int(np.square(scales / ideal).sum(1).argmin())
+        return Meaning(scales[best], np.full(len(ideal), int(zeros[best])))
 
 
 def best_range(samples: np.ndarray, positive: bool = False) -> Range:
