@@ -51,7 +51,9 @@ def calibrate(
         SrTvmError: too few pictures, pictures of a single colour each, or an operator without integer form.
     """
     if len(pictures) < FEWEST:
-        raise SrTvmError(f"{len(pictures)} pictures to calibrate with; {FEWEST} different ones is the least, 24 are better")
+        raise SrTvmError(
+            f"{len(pictures)} pictures to calibrate with; {FEWEST} different ones is the least, 24 are better"
+        )
     if all(int(p.min()) == int(p.max()) for p in pictures):
         raise SrTvmError("the pictures to calibrate with are of a single colour each; photographs are needed")
     return _Calibrator(region, pictures, how or Calibration()).network(progress)

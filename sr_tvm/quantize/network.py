@@ -162,6 +162,8 @@ def multiplied(halfword: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
 def _check(node: Convolution) -> None:
     low, high = sums(node)
     if low.min() < -MAX_SUM or high.max() > MAX_SUM:
-        raise SrTvmError(f"{node.name}: a sum of its int8 products may leave 31 bits; fewer inputs or a smaller bias fit")
+        raise SrTvmError(
+            f"{node.name}: a sum of its int8 products may leave 31 bits; fewer inputs or a smaller bias fit"
+        )
     if not 0 <= node.shift < 32:
         raise SrTvmError(f"{node.name}: its sums would be divided by 2 ** {node.shift}; 0 to 31 is possible")

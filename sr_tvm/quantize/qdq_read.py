@@ -66,7 +66,9 @@ class _Reader:
     def network(self) -> IntegerNetwork:
         inputs = [v.name for v in self.graph.input if v.name not in self.constants]
         if len(inputs) != 1 or len(self.graph.output) != 1:
-            raise SrTvmError(f"{self.where}: {len(inputs)} inputs, {len(self.graph.output)} outputs; one of each is wanted")
+            raise SrTvmError(
+                f"{self.where}: {len(inputs)} inputs, {len(self.graph.output)} outputs; one of each is wanted"
+            )
         shuffle, stored = self._result()
         for node in self.graph.node:
             if node.op_type == "QuantizeLinear" and node.input[0] not in self.constants:
@@ -261,7 +263,9 @@ class _Reader:
         convolutions = [name for name in maker.input if self._is_conv(name)]
         others = [name for name in maker.input if name not in convolutions]
         if not convolutions:
-            raise self.fail(maker, "a sum has an integer form where one of its inputs is a convolution not yet quantised")
+            raise self.fail(
+                maker, "a sum has an integer form where one of its inputs is a convolution not yet quantised"
+            )
         first = self.maker[convolutions[0]]
         channels = len(self._weights(first)[0])
         meaning = self._meaning(node, channels)
@@ -277,7 +281,9 @@ class _Reader:
             trunk = self._value(others[0], maker)
             factor = round(self.scale[trunk] / small)
             if not 1 <= factor <= 127:
-                raise self.fail(maker, f"a residual of scale {self.scale[trunk]:.3g} on one of {scale:.3g}: too far apart")
+                raise self.fail(
+                    maker, f"a residual of scale {self.scale[trunk]:.3g} on one of {scale:.3g}: too far apart"
+                )
             nodes[value] = Residual(value, (pending[0].name, trunk), factor, FRACTION_BITS, meaning)
         else:
             nodes[value] = Sum(value, (pending[0].name, pending[1].name), FRACTION_BITS, meaning)

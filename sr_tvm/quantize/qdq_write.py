@@ -119,4 +119,3 @@ class _Writer:
     def _constant(self, name: str, numbers: Any, dtype: Any) -> str:
         self.constants.append(numpy_helper.from_array(np.asarray(numbers, dtype), name))
         return name
-

@@ -60,7 +60,9 @@ def accumulate(node: Convolution, value: np.ndarray, zero_point: np.ndarray) -> 
     low, high = sums(node)
     largest = 255 * int(np.abs(node.weight.astype(np.int64)).reshape(len(node.bias), -1).sum(1).max())
     exact = np.float32 if max(largest, -int(low.min()), int(high.max())) < 1 << 24 else np.float64
-    return convolve(node.weight.astype(exact), node.bias.astype(exact), value.astype(exact), zero_point).astype(np.int32)
+    return convolve(node.weight.astype(exact), node.bias.astype(exact), value.astype(exact), zero_point).astype(
+        np.int32
+    )
 
 
 def convolve(weight: np.ndarray, bias: np.ndarray, value: np.ndarray, padding: np.ndarray) -> np.ndarray:

@@ -141,7 +141,9 @@ class _Row:
                 if d == 0:
                     register.set(read[t])
                 elif abs(d) == 1:
-                    name, pair = ("valignbi", (read[t + 1], read[t])) if d > 0 else ("vlalignbi", (read[t], read[t - 1]))
+                    name, pair = (
+                        ("valignbi", (read[t + 1], read[t])) if d > 0 else ("vlalignbi", (read[t], read[t - 1]))
+                    )
                     register.set(c.hvx(name, *pair, c.integer(4)))
                 else:
                     name, pair = ("valignb", (read[t + 1], read[t])) if d > 0 else ("vlalignb", (read[t], read[t - 1]))

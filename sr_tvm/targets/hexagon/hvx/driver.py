@@ -65,7 +65,9 @@ def memory(stages: list[Stage]) -> Memory:
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].channels, stages[-1]
     lines = planes + result.channels // result.shuffle * result.shuffle
-    return Memory(sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines, 4 * max(r.tile for r in found))
+    return Memory(
+        sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines, 4 * max(r.tile for r in found)
+    )
 
 
 class Driver:
@@ -90,7 +92,9 @@ class Driver:
         c = self.c = Code()
         flat = {"x": "uint8", "w": "int64", "b": "int32", "y": "uint8", "s": "int32"}
         buffers = {
-            n: tirx.decl_buffer((tirx.Var(f"n{n}", "int64"),), kind, name=n, data_alignment=1 if kind == "uint8" else VECTOR)
+            n: tirx.decl_buffer(
+                (tirx.Var(f"n{n}", "int64"),), kind, name=n, data_alignment=1 if kind == "uint8" else VECTOR
+            )
             for n, kind in flat.items()
         }
         self.workspace = buffers["s"]
@@ -176,7 +180,9 @@ class Driver:
             read = (y + self.height * k) * self.width
             out = (self.planes + self.line * k) * VECTOR
             c.call(self.copy, [self.data["x"], self.data["s"], read, out, self.width])
-        function = self.functions.of(("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels))
+        function = self.functions.of(
+            ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
+        )
         c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
 
     def _pair(self, stage: Stage, y: Expr) -> None:
@@ -236,7 +242,9 @@ class Driver:
                 "line": self.line * stage.shuffle if stage.shuffle else 0,
             }
             s = self.data["s"]
-            c.call(function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)])
+            c.call(
+                function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
+            )
 
     def _result(self, stage: Stage, y: Expr) -> None:
         """Copy the lines of a shuffled row to the result's planes."""

@@ -41,9 +41,7 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
     with c.loop("v", turns) as v:
         none = c.splat(c.integer(0))
         planes = [c.bind("p", c.vector(s, read + plane * k + v)) if k < channels else none for k in range(4)]
-        below = [
-            c.bind("b", c.hvx("vshuffvdd", planes[k + 1], planes[k], c.integer(-1), dtype=PAIR)) for k in (0, 2)
-        ]
+        below = [c.bind("b", c.hvx("vshuffvdd", planes[k + 1], planes[k], c.integer(-1), dtype=PAIR)) for k in (0, 2)]
         for i, half in enumerate(("lo", "hi")):
             one, two = (c.hvx(half, pair) for pair in below)
             both = c.bind("both", c.hvx("vshuffvdd", two, one, c.integer(-2), dtype=PAIR))

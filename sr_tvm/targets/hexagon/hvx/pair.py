@@ -10,7 +10,10 @@ from tvm import tirx
 from sr_tvm.codegen.builder import Expr, Register
 from sr_tvm.targets.hexagon.hvx.code import GROUP, Code
 
-READY, SHARED = 2, 1  # doublewords of a turn's weights, for hidden channels and outputs, that are read in the turn before
+READY, SHARED = (
+    2,
+    1,
+)  # doublewords of a turn's weights, for hidden channels and outputs, that are read in the turn before
 REGISTERS = 31  # of 32 that inputs, sums and the hidden bytes may take
 
 
