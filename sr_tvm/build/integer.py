@@ -100,7 +100,7 @@ def region_of(model_path: str | Path) -> Region:
     optimize(mod, tvm.target.Target({"kind": "llvm"}), lowering=found)
     if len(found.regions) != 1:
         raise SrTvmError(
-            f"{model_path}: {len(found.regions)} regions of operators that stream; a network that is one can be quantised"
+            f"{model_path}: {len(found.regions)} regions that stream; a network that is one of them can be quantised"
         )
     return found.regions[0]
 

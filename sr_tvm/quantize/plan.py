@@ -1,4 +1,4 @@
-"""What becomes of each operator of a float region in integers: which values are bytes, which halfwords, what is joined."""
+"""What becomes of each operator of a float region in integers: what is bytes, what is halfwords, what is joined."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Result, So
 class Step:
     """A node of the integer network to be: ``node`` of the region makes it, ``value`` is the float value that it is.
 
-    ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual" or "sum"; ``relu`` says that
-    a convolution's value is that of the ReLU after it; ``inputs`` are values.
+    ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual" or "sum"; ``relu`` says
+    that a convolution's value is that of the ReLU after it; ``inputs`` are values.
     """
 
     kind: str

@@ -23,7 +23,7 @@ def is_quantized(path: str | Path) -> bool:
     """Whether a file is ONNX with QuantizeLinear; what is no ONNX at all is others' to refuse."""
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except Exception:  # noqa: BLE001  # protobuf raises many kinds
+    except Exception:  # protobuf raises many kinds
         return False
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
@@ -39,7 +39,7 @@ def from_onnx(path: str | Path) -> IntegerNetwork:
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise SrTvmError(f"{path}: not a valid ONNX model: {' '.join(str(error).split())[:200]}") from None
     return _Reader(model, str(path)).network()
 
@@ -179,7 +179,7 @@ class _Reader:
         if maker is not None:
             means = self._means(maker, channels)
             if np.abs(np.round(means * 255) - meaning.zero_point).max() > 0:
-                raise self.fail(node, f"zero points {meaning.zero_point.tolist()} with means {means.round(4).tolist()}: "
+                raise self.fail(node, f"zero points {meaning.zero_point.tolist()}, means {means.round(4).tolist()}: "
                                 "a picture's bytes would not be its quantised values")  # fmt: skip
         elif meaning.zero_point.any():
             raise self.fail(node, f"a picture's bytes have zero point 0, not {meaning.zero_point.tolist()}")

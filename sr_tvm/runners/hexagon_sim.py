@@ -41,7 +41,7 @@ class Simulator:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a stage took: packets, instructions, and instructions of HVX. ``what`` are its words, "" for what is between."""
+    """What a stage took: packets, instructions, and those of HVX. ``what`` are its words, "" for what is between."""
 
     what: str
     macs: int
@@ -225,7 +225,7 @@ def facts_of(artifact: Artifact) -> Facts:
     """
     if not (artifact.folder / FACTS).is_file():
         raise SrTvmError(
-            f"{artifact.folder}: target {artifact.target}, without integer kernels: the simulator runs quantised models "
+            f"{artifact.folder}: target {artifact.target}, no integer kernels: the simulator runs quantised models "
             "compiled for hexagon ('sr-tvm quantize', then 'sr-tvm compile --target hexagon')"
         )
     if sha256(artifact.library_path) != artifact.library_sha256:

@@ -201,7 +201,7 @@ class Target(ABC):
             SrTvmError: the target has no integer kernels, or none for something of the network.
         """
         raise SrTvmError(
-            f"target {self.name} has no kernels for quantised models; hexagon has, and {self.name} takes the float32 one"
+            f"target {self.name} has no kernels for quantised models: hexagon has; give {self.name} the float32 model"
         )
 
     def write_library(self, kernels: tvm.IRModule, caller: tvm.IRModule, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
@@ -59,9 +58,9 @@ def function(name: str, form: Form) -> tirx.PrimFunc:
 
     Its parameters are the workspace three times, as what is read, what is read beside it and what is written, the
     weights, the biases, and the integers NUMBERS: the word at which the table of places begins, that of the zeros,
-    places of the other value's row and of the row to write, the first doubleword of weights, the first vector of biases,
-    how often ``tiles`` tiles are made, shift of the sums, factor of a residual, shift of the last sum, and vectors from
-    one line of a shuffled result to the next.
+    places of the other value's row and of the row to write, the first doubleword of weights, the first vector of
+    biases, how often ``tiles`` tiles are made, shift of the sums, factor of a residual, shift of the last sum, and
+    vectors from one line of a shuffled result to the next.
     """
     return _Row(form).function(name)
 

@@ -15,7 +15,7 @@ from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
 from sr_tvm.targets.hexagon.hvx import convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
-from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS
+from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
 from sr_tvm.targets.hexagon.hvx.stages import Stage
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
@@ -143,7 +143,8 @@ class Driver:
         for value, ring in self.rings.items():
             if ring.zeros:
                 count = (self.tiles + 2) * (ring.rows + 1)
-                c.call(self.fill, [self.data["s"], self.data["b"], self.base[value], c.integer(ring.tile), count, c.integer(self.zero[value])])  # fmt: skip
+                numbers = [self.base[value], ring.tile, count, self.zero[value]]
+                c.call(self.fill, [self.data["s"], self.data["b"], *map(self._number, numbers)])
 
     def _row(self, value: str, y: Expr) -> Expr:
         """The place of the first tile of a row that is there."""
@@ -218,7 +219,7 @@ class Driver:
             for g in range(tile):
                 c.store_scalar(self.workspace, row + g, self.table * LANES + ((dy + halo) * tile + g))
         for form, first in stage.forms():
-            function = self.functions.of(form, lambda name, form=form: convolution.function(name, form))
+            function = self._function(form)
             j = first // 4
             wide = 2 if stage.end == HALFWORDS else 1
             if stage.shuffle:
@@ -245,6 +246,9 @@ class Driver:
             c.call(
                 function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
             )
+
+    def _function(self, form: Form) -> tvm.ir.GlobalVar:
+        return self.functions.of(form, lambda name: convolution.function(name, form))
 
     def _result(self, stage: Stage, y: Expr) -> None:
         """Copy the lines of a shuffled row to the result's planes."""

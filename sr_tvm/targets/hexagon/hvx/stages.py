@@ -1,4 +1,4 @@
-"""An integer network as stages, each of which makes one row of a value at a time: what runs fused, and what is stored."""
+"""An integer network as stages, each of which makes a row of a value at a time: what is fused, and what is stored."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class Stage:
         assert self.convolution is not None
         outputs, inputs, kernel, _ = self.convolution.weight.shape
         whole = groups(outputs) * 4
-        tiles = 2 if self.shuffle == 2 or whole <= REGISTERS // 2 else 1
+        # Five taps in a row leave registers for 24 sums only where tiles share the weights.
+        tiles = 2 if self.shuffle == 2 or self.shuffle == 0 and (kernel == 5 or whole <= REGISTERS // 2) else 1
         passes = -(-whole // (REGISTERS // tiles))
         each = groups(-(-whole // passes)) * 4
         saturates = False
