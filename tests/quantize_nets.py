@@ -9,8 +9,10 @@ from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Result, So
 MEANS = (0.4488, 0.4371, 0.4040)
 
 
-def conv(rng: np.random.Generator, name: str, source: str, inputs: int, outputs: int, kernel: int) -> Conv:
-    spread = 1.5 / np.sqrt(inputs * kernel**2)
+def conv(
+    rng: np.random.Generator, name: str, source: str, inputs: int, outputs: int, kernel: int, gain: float = 1.5
+) -> Conv:
+    spread = gain / np.sqrt(inputs * kernel**2)
     weight = rng.normal(0, spread, (outputs, inputs, kernel, kernel)).astype("float32")
     return Conv(name, (source,), weight, rng.normal(0, 0.05, outputs).astype("float32"))
 
@@ -30,8 +32,10 @@ def wdsr(blocks: list[tuple[int, int]], channels: int = 24, scale: int = 2, seed
             Add(f"f{i + 1}", (f"f{i}", f"s{i}"), channels),
         ]
     out = 3 * scale**2
-    nodes += [conv(rng, "t", f"f{len(blocks)}", channels, out, 3), conv(rng, "k", "c", 3, out, 5)]
-    return Region((*nodes, Add("y", ("t", "k"), out)), (Result("y", scale),))
+    nodes += [conv(rng, "t", f"f{len(blocks)}", channels, out, 3, 0.1), conv(rng, "k", "c", 3, out, 5, 0.7)]
+    nodes.append(Add("y", ("t", "k"), out))
+    nodes[-2].bias[:] += 0.5  # a picture's numbers are 0...1, not around 0
+    return Region(tuple(nodes), (Result("y", scale),))
 
 
 def pictures(count: int = 4, side: int = 20, seed: int = 1) -> list[np.ndarray]:

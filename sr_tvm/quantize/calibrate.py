@@ -10,6 +10,7 @@ import numpy as np
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import floating, reference
 from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Node, Picture, Residual, Sum
+from sr_tvm.quantize.plain import SPARE_BITS
 from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
 from sr_tvm.quantize.ranges import Range, best_range, joined
 from sr_tvm.quantize.rounding import rounded
@@ -180,17 +181,18 @@ class _Calibrator:
         finest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), LEAST) / LARGEST
         if step.kind == "halfword":
             scale = self._meaning(self._after(step)).scale / (1 << FRACTION_BITS)
-            return self._given(Meaning(scale, np.zeros(len(scale), np.int64)), finest)
+            return self._given(Meaning(scale, np.zeros(len(scale), np.int64)), finest, 0)
         meaning = self._meaning(step)
         if step.value == self.plan.result.value or step.value in self.ranges:
-            return self._given(meaning, finest)
+            return self._given(meaning, finest, SPARE_BITS)
         return self._free(step, meaning, finest, int(np.prod(weight.shape[1:])))
 
-    def _given(self, meaning: Meaning, finest: np.ndarray) -> _Scales:
+    def _given(self, meaning: Meaning, finest: np.ndarray, spare: int) -> _Scales:
         """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits."""
         shift = max(0, int(np.floor(np.log2(meaning.scale / finest).min() + 1e-9)))
         if not self.how.multipliers:
             return _Scales(meaning.scale / 2.0**shift, shift, None, meaning)
+        shift = max(0, shift - spare)
         multiplier = np.clip(np.round(finest * 2.0**shift / meaning.scale * 32768), 1, 32767)
         unit = meaning.scale * multiplier / 32768 / 2.0**shift
         return _Scales(unit, shift, multiplier.astype(np.int16), meaning)

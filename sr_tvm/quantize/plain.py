@@ -7,6 +7,9 @@ import numpy as np
 from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Residual, Sum
 
 
+SPARE_BITS = 4  # of halfwords that a multiplier makes bytes of: else they would be rounded to whole units twice
+
+
 def plain_scales(network: IntegerNetwork) -> dict[str, float]:
     """One scale of each value, where those of its channels go over into the weights beside it.
 
@@ -44,3 +47,8 @@ def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
             trunk = network.by_name[reader.inputs[1]].meaning.zero_point
             zero = reader.meaning.zero_point * 2.0**reader.shift - trunk * float(reader.factor)
     return np.round(zero / factors(node)).astype(np.int64)
+
+
+def centring(weight: np.ndarray, zero_point: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """What sums change by where the picture's zero points (C,) are not rounded, but ``exact``: (O,) int64."""
+    return np.round(weight.astype(np.float64).sum((2, 3)) @ (zero_point - exact)).astype(np.int64)

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Node, Picture, Residual, Sum
-from sr_tvm.quantize.plain import offset
+from sr_tvm.quantize.plain import SPARE_BITS, centring, offset
 
 FRACTION_BITS = 6
 MOST_SHIFT = 24
@@ -234,11 +234,11 @@ class _Reader:
         self._check_conv(node, weight)
         source = self._value(node.input[0], node)
         unit = scales * self.scale[source]
-        shift, multiplier = requantized(unit / scale)
+        shift, multiplier = requantized(unit / scale, 0 if dtype == S16 else SPARE_BITS)
         zero = self.nodes[source].meaning.zero_point
         bias = self._plain_bias(node, unit) - weight.astype(np.int64).sum((2, 3)) @ zero
         if self.exact is not None and isinstance(self.nodes[source], Picture):  # what rounding the means has moved
-            bias = bias + np.round(weight.astype(np.float64).sum((2, 3)) @ (zero - self.exact)).astype(np.int64)
+            bias = bias + centring(weight, zero, self.exact)
         return _Pending(name, source, weight, bias, shift, multiplier, dtype, meaning)
 
     def _convolution(self, node: onnx.NodeProto, value: str, maker: onnx.NodeProto, relu: bool) -> None:
@@ -317,12 +317,16 @@ class _Pending:
         )
 
 
-def requantized(ratio: np.ndarray) -> tuple[int, np.ndarray | None]:
-    """The shift that multiplies sums by ``ratio`` (O,), and the multipliers where no power of two does."""
+def requantized(ratio: np.ndarray, spare: int = 0) -> tuple[int, np.ndarray | None]:
+    """The shift that multiplies sums by ``ratio`` (O,), and the multipliers where no power of two does.
+
+    ``spare`` bits of the halfwords between are below a unit of the value.
+    """
     shift = int(np.floor(-np.log2(ratio.max()) + EXACT))
     shift = min(max(shift, 0), MOST_SHIFT)
     if np.abs(ratio * 2.0**shift - 1).max() < EXACT:
         return shift, None
+    shift = max(0, shift - spare)
     return shift, np.clip(np.round(ratio * 2.0**shift * 32768), 1, 32767).astype(np.int16)
 
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Node, Picture, Residual, Sum
-from sr_tvm.quantize.plain import factors, offset, plain_scales
+from sr_tvm.quantize.plain import centring, factors, offset, plain_scales
 
 OPSET, IR_VERSION = 17, 8
 
@@ -31,7 +31,8 @@ class _Writer:
         self.network = network
         self.scale = plain_scales(network)
         zero = network.picture.meaning.zero_point
-        self.means = zero / 255 if means is None else means
+        # As they are written: what is read back must give the same biases.
+        self.means = np.asarray(zero / 255 if means is None else means, np.float32).astype(np.float64)
         self.real: dict[str, str] = {}  # a value's float tensor, where it is not that of its name
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -79,6 +80,8 @@ class _Writer:
         unit = factors(node) * self.scale[name] / scale_in
         zero = source.meaning.zero_point.astype(np.int64)
         bias = node.bias + node.weight.astype(np.int64).sum((2, 3)) @ zero - offset(self.network, node)
+        if isinstance(source, Picture):
+            bias = bias - centring(node.weight, zero, 255 * self.means)
         weight = self._constant(f"{name}_weight", node.weight, np.int8)
         by_output = self._constant(f"{name}_scale", unit, np.float32)
         self._add("DequantizeLinear", [weight, by_output], f"{name}_weight_real", axis=0)

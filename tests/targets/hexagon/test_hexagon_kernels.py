@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from quantize_nets import pictures, wdsr  # noqa: E402
+from quantize_nets import pictures, wdsr
 
-from sr_tvm.errors import SrTvmError  # noqa: E402
-from sr_tvm.quantize import reference  # noqa: E402
-from sr_tvm.quantize.calibrate import Calibration, calibrate  # noqa: E402
-from sr_tvm.quantize.network import IntegerNetwork  # noqa: E402
-from sr_tvm.runners import hexagon_sim  # noqa: E402
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize import reference
+from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.runners import hexagon_sim
 
 NETS = {
     "as shipped": (wdsr([(24, 20)]), Calibration(adapt=False)),
