@@ -6,7 +6,6 @@ import numpy as np
 
 from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Residual, Sum
 
-
 SPARE_BITS = 4  # of halfwords that a multiplier makes bytes of: else they would be rounded to whole units twice
 
 
