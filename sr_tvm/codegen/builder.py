@@ -198,9 +198,7 @@ class Register:
     def __init__(self, builder: Builder, name: str) -> None:
         self.builder = builder
         # The scope "local" would lie on the heap: TVM puts only small "global" buffers on the stack.
-        self.buffer = tirx.decl_buffer(
-            (builder.lanes,), builder.dtype, name=name, layout=None, data_alignment=builder.alignment
-        )
+        self.buffer = tirx.decl_buffer((builder.lanes,), builder.dtype, name=name, layout=None)
         builder.add(tirx.AllocBuffer(self.buffer))
 
     def get(self) -> Expr:

@@ -8,12 +8,11 @@ from typing import Any
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Builder, Expr, Register
-from sr_tvm.codegen.functions import ATTRIBUTES, STATUS
+from sr_tvm.codegen.functions import private
 
 LANES = 32  # 32-bit lanes of a vector
 VECTOR = 128  # bytes
 GROUP = 4  # channels of a lane
-PLAIN_CALL = 1  # any calling convention but TVM's default, by which it would pack the arguments
 ONE, PAIR = "int32x32", "int32x64"
 
 
@@ -30,18 +29,11 @@ class Code(Builder):
         self._aligned: list[tirx.Var] = []
 
     def private(self, name: str) -> tirx.PrimFunc:
-        """Give the function that others of the module call; what :meth:`aligned` pointers point to is whole vectors.
-
-        It has a symbol of its own, for LLVM inlines what is called once and private; why it must not, see
-        :func:`sr_tvm.codegen.functions.private`, whose way would store all registers at each call: TVM allocates them
-        outside of the function that it makes.
-        """
+        """Give the function; what :meth:`aligned` pointers point to begins at a whole vector."""
         body = self.body()
         for pointer in self._aligned:
             body = tirx.AttrStmt(pointer, "storage_alignment", tirx.const(VECTOR, "int32"), body)
-        done = tirx.Return(tirx.const(0, "int32"))
-        attributes = {**ATTRIBUTES, "global_symbol": name, "calling_conv": PLAIN_CALL}
-        return tirx.PrimFunc(list(self.params), tirx.SeqStmt([body, done]), STATUS).with_attr(attributes)
+        return private(name, self.params, body)
 
     def aligned(self, name: str, buffer: str, dtype: str = "int32") -> Any:
         """Append a pointer to whole vectors to the parameters, and view them as ``buffer``."""
