@@ -11,6 +11,7 @@ from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.build.options import CompileOptions, ModelFacts
 from sr_tvm.build.output import check_output
+from sr_tvm.errors import SrTvmError
 from sr_tvm.records import program as records
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets import registry
@@ -43,6 +44,10 @@ def compile_model(
     if isinstance(target, str):
         registry.check(target)
     check_output(out, options.database)
+    from sr_tvm.quantize.qdq_read import is_quantized
+
+    if is_quantized(model_path):
+        return _compile_integer(model_path, target, out, input_shapes, options)
     from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
     from sr_tvm.frontend.onnx_file import load_onnx
 
@@ -57,6 +62,21 @@ def compile_model(
     facts = facts_of(model, model_path)
     del model  # its weights are in the module now, and there may be half a gigabyte of them
     return compile_module(mod, wanted, out, options, facts)
+
+
+def _compile_integer(
+    model_path: str | Path,
+    target: Target | str,
+    out: str | Path,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None,
+    options: CompileOptions,
+) -> Artifact:
+    import_tvm()
+    from sr_tvm.build.integer import compile_integer
+
+    if input_shapes:
+        raise SrTvmError(f"{model_path} is quantised: its kernels take pictures of any size; leave out --input-shape")
+    return compile_integer(model_path, chosen(target, options), out, _versions())
 
 
 def chosen(target: Target | str, options: CompileOptions) -> Target:

@@ -60,6 +60,7 @@ def command(
     sr-tvm bench out/ --tracker 127.0.0.1:9190 --key galaxy-s21 --per-operator
     sr-tvm bench out/ --isa adreno-660
     sr-tvm bench out-c/ --threads 2
+    sr-tvm bench dsp/ --input-shape 1x3x360x640 --per-operator     a hexagon artifact: in the simulator, in packets
     """
     if isa is not None and tracker is not None:
         raise click.UsageError("--isa is an estimate without a device; leave out --tracker and --key")
@@ -87,6 +88,10 @@ def command(
         from sr_tvm.runners.machine_code import MachineCodeRunner
 
         device = MachineCodeRunner(isa)
+    elif loaded.target == "hexagon":
+        from sr_tvm.runners.hexagon_sim import HexagonSimRunner
+
+        device = HexagonSimRunner(deadline)
     else:
         from sr_tvm.runners.local import LocalRunner
 
@@ -152,17 +157,31 @@ def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
     c = result.conditions
     shape = "x".join(map(str, result.input_shape))
     click.echo(f"{result.model}, {result.target}, input {shape}, on {result.device}")
-    if result.unit == ESTIMATED_MS:
+    if result.unit == "packets":
+        click.echo(f"{result.median:,.0f} packets (simulated, no time; {c['method']})")
+    elif result.unit == ESTIMATED_MS:
         click.echo(f"{result.median:.3f} {result.unit}")
         click.echo(f"{c['schedule']} schedules; {c['method']}")
     else:
         click.echo(f"{result.median:.3f} {result.unit} (middle half {low:.3f} to {high:.3f})")
         click.echo(_how(c))
-    if rows:
+    if rows and result.unit == "packets":
+        _print_packets(rows)
+    elif rows:
         total = sum(row["ms"] for row in rows)
         click.echo(f"\n{'kernel':<60} {'calls':>5} {'ms':>9} {'share':>6}")
         for row in rows:
             click.echo(f"{row['kernel'][:60]:<60} {row['calls']:>5} {row['ms']:>9.3f} {row['ms'] / total:>6.1%}")
+
+
+def _print_packets(rows: list[dict[str, Any]]) -> None:
+    total = sum(row["packets"] for row in rows)
+    click.echo(f"\n{'stage':<40} {'packets':>12} {'share':>6} {'HVX':>12} {'MAC/packet':>10}")
+    for row in rows:
+        share = row["packets"] / total
+        click.echo(
+            f"{row['kernel']:<40} {row['packets']:>12,} {share:>6.1%} {row['hvx']:>12,} {row['macs_per_packet']:>10.1f}"
+        )
 
 
 def _how(c: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train a network on a folder of pictures; resumes.",
     "evaluate": "PSNR-Y and SSIM of a model, or of bicubic, on a folder of pictures.",
     "export": "Write a trained network as ONNX and compare it with PyTorch.",
+    "quantize": "Make an int8 model of an ONNX file and a folder of pictures.",
     "compile": "Turn an ONNX file into an artifact for a target.",
     "explain": "What the passes did to an ONNX file: kernels, rules, traffic.",
     "tune": "Search fast schedules with the genetic tuner; resumes.",

@@ -24,10 +24,19 @@ class Builder:
         dtype: the type of an element.
         index: the type of loop variables and of numbers that are plain ints.
         sums: the type a product is added in (:meth:`Register.fma`), where it is not ``dtype``.
+        alignment: bytes that memory is aligned to, which vector loads may count on.
     """
 
-    def __init__(self, lanes: int = 1, dtype: str = FLOAT32, index: str = "int32", sums: str | None = None) -> None:
+    def __init__(
+        self,
+        lanes: int = 1,
+        dtype: str = FLOAT32,
+        index: str = "int32",
+        sums: str | None = None,
+        alignment: int = ALIGNMENT,
+    ) -> None:
         self.lanes, self.dtype, self.index, self.sums = lanes, dtype, index, sums or dtype
+        self.alignment = alignment
         self.params: list[tirx.Var] = []
         self._blocks: list[list[tirx.Stmt]] = [[]]
         self._names = 0
@@ -114,7 +123,7 @@ class Builder:
         """View what a pointer points to as a tensor of ``shape``, or flat, where offsets count from the pointer."""
         if shape is None:
             dtype = str(pointer.ty.element_type.dtype)
-            buffer = tirx.decl_buffer((1,), dtype, name=name, layout=None, data_alignment=ALIGNMENT)
+            buffer = tirx.decl_buffer((1,), dtype, name=name, layout=None, data_alignment=self.alignment)
         else:
             buffer = self.tensor(name, shape)
         self.add(tirx.DeclBuffer(buffer, data=pointer))
@@ -122,7 +131,7 @@ class Builder:
 
     def scratch(self, name: str, size: int) -> tirx.Var:
         """Allocate ``size`` elements for the rest of the enclosing loop."""
-        made = tirx.decl_buffer((size,), self.dtype, name=self._name(name), layout=None, data_alignment=ALIGNMENT)
+        made = tirx.decl_buffer((size,), self.dtype, name=self._name(name), layout=None, data_alignment=self.alignment)
         self.add(tirx.AllocBuffer(made))
         return made
 

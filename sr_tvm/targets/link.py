@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
 
+PROGRAM_SECONDS = 900.0
+
 
 def shared(output: Path, objects: Sequence[Path], *options: str) -> None:
     """Link ELF objects of any machine to the shared library ``output``.
@@ -32,3 +34,27 @@ def shared(output: Path, objects: Sequence[Path], *options: str) -> None:
 def aliases(names: Mapping[str, str]) -> list[str]:
     """The linker's options that give symbols further names: new name to old."""
     return [f"--defsym={new}={old}" for new, old in names.items()]
+
+
+def program(output: Path, sources: Sequence[Path], triple: str, *options: str) -> None:
+    """Compile C and link it with objects to a static program for another machine, by the clang and musl in ziglang.
+
+    The first program for a machine takes minutes, for its C library is compiled; the others a second.
+
+    Raises:
+        SrTvmError: ziglang is not installed, it takes longer than PROGRAM_SECONDS, or the compiler refuses; the
+            message holds its first line.
+    """
+    if importlib.util.find_spec("ziglang") is None:
+        raise SrTvmError(
+            "the compiler is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')"
+        )
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-static", "-O2", *options]
+    command += [*map(str, sources), "-o", str(output)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise SrTvmError(f"cannot link {output.name}: ziglang is not done within {PROGRAM_SECONDS:g} s") from None
+    if done.returncode != 0 or not output.is_file():
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        raise SrTvmError(f"cannot link {output.name}: {lines[0] if lines else f'zig cc exits {done.returncode}'}")

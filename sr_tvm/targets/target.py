@@ -19,6 +19,7 @@ from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.hide_helpers import HideHelpers
 from sr_tvm.passes.reshape_views import ReshapeViews
+from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets import link
 from sr_tvm.targets.lowering import Lowering
@@ -49,6 +50,14 @@ class Capabilities:
     def runs_here(self) -> bool:
         """Whether artifacts are made for this machine."""
         return not self.needs
+
+
+@dataclass(frozen=True)
+class IntegerBuild:
+    """What :meth:`Target.build_integer` wrote: the library's file name, and a row of each kernel."""
+
+    library: str
+    kernels: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,16 @@ class Target(ABC):
 
         executable.export_library(str(Path(folder) / self.library), fcompile=fcompile)
         return self.library
+
+    def build_integer(self, network: IntegerNetwork, folder: Path) -> IntegerBuild:
+        """Lower a quantised network to machine code and write it into ``folder``.
+
+        Raises:
+            SrTvmError: the target has no integer kernels, or none for something of the network.
+        """
+        raise SrTvmError(
+            f"target {self.name} has no kernels for quantised models: hexagon has; give {self.name} the float32 model"
+        )
 
     def write_library(self, kernels: tvm.IRModule, caller: tvm.IRModule, path: Path) -> None:
         """Compile kernels for host and device, and host functions that call them by their symbols, to one library.

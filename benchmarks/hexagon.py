@@ -1,0 +1,166 @@
+"""Int8 networks on a simulated Hexagon DSP: packets of our kernels and of stock TVM's convolutions of the same shapes.
+
+Writes benchmarks/results/hexagon.json. Packets are no milliseconds: nothing here says how long a DSP takes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+
+from benchmarks import common, hexagon_stock, options
+from sr_tvm.artifact import Artifact
+from sr_tvm.errors import SrTvmError
+from sr_tvm.files import check_writable
+
+NAME = "hexagon"
+MODELS = ("wdsr_x2_37k", "wdsr_x2_dsp_40ms", "wdsr_x2_s21_40ms", "wdsr_x4_s21_40ms")
+STOCK_ROWS, STOCK_WIDTH = 4, 640  # a row costs the same wherever it is
+SHARE = 0.02  # of a network's multiply-accumulates from which a kernel counts as one
+METHOD = {
+    "packets": "instruction packets that qemu-hexagon counts over the whole call, uint8 planes in to uint8 planes out",
+    "mac": "multiply-accumulates of the ONNX graph: channels and taps that fill up vectors are not counted",
+    "bit_exact": "every byte of the result equals the NumPy definition (sr_tvm/quantize/reference.py)",
+    "quantisation": "after training, on up to 24 pictures of --data; no quantisation-aware training yet",
+    "stock": hexagon_stock.HOW,
+    "ours": "default decisions: nothing is tuned yet",
+}
+
+
+def measure(model: Path, data: str, sets: list[str], size: tuple[int, int], folder: Path) -> dict[str, Any]:
+    """Quantise, compile and run a model: a row of its network with a row of each stage."""
+    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.integer import quantize_model
+    from sr_tvm.evaluation.integer import compare
+    from sr_tvm.quantize import reference
+    from sr_tvm.quantize.qdq_read import from_onnx
+    from sr_tvm.runners.hexagon_sim import HexagonSimRunner
+
+    quantized = folder / f"{model.stem}.onnx"
+    region, _ = quantize_model(model, data, quantized)
+    network = from_onnx(quantized)
+    start = time.monotonic()
+    artifact: Artifact = compile_model(quantized, "hexagon", folder / model.stem)
+    seconds = time.monotonic() - start
+    picture = photograph(*size)
+    made, counts = HexagonSimRunner().counted(artifact, picture[None])
+    exact = bool(np.array_equal(made[0], reference.run(network, picture)))
+    total = sum(count.packets for count in counts)
+    stages = [
+        {"what": c.what or "between stages", "packets": c.packets, "hvx": c.hvx, "instructions": c.instructions,
+         "mac": c.macs, "mac_per_packet": round(c.macs_per_packet, 2)}
+        for c in counts
+    ]  # fmt: skip
+    scores = [compare(region, network, folder).to_json() for folder in sets]
+    macs = network.macs() * size[0] * size[1]
+    return {
+        "model": model.stem, "packets": total, "mac": macs, "mac_per_packet": round(macs / total, 2),
+        "bit_exact": exact, "compile_seconds": round(seconds, 2), "scores": scores, "stages": stages,
+        "worst_mac_per_packet": min(s["mac_per_packet"] for s in stages if s["mac"] >= SHARE * macs),
+    }  # fmt: skip
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """A part of scikit-image's astronaut, mirrored as often as is needed: (3, height, width) uint8."""
+    from skimage import data
+
+    image = data.astronaut()
+    tall, wide = (-(-n // 512) for n in (height, width))
+    return np.ascontiguousarray(
+        np.pad(image, ((0, 512 * (tall - 1)), (0, 512 * (wide - 1)), (0, 0)), "symmetric")[:height, :width].transpose(
+            2, 0, 1
+        )
+    )
+
+
+def stock(model: Path, folder: Path, note: Any) -> list[dict[str, Any]]:
+    """A row of each different convolution of a model as stock TVM builds it, and how often the network has it."""
+    from collections import Counter
+
+    from sr_tvm.build.integer import region_of
+
+    shapes = Counter(conv.weight.shape for conv in region_of(model).convolutions())
+    rows = []
+    for (outputs, inputs, kernel, _), times in shapes.items():
+        note(f"stock TVM: {kernel}x{kernel} {inputs}->{outputs}")
+        macs = outputs * inputs * kernel**2 * STOCK_ROWS * STOCK_WIDTH
+        found = hexagon_stock.packets(inputs, outputs, kernel, STOCK_ROWS, STOCK_WIDTH, folder)
+        rows.append({"what": f"{kernel}x{kernel} {inputs}->{outputs}", "times": times, "packets_per_pixel":
+                     round(found / STOCK_ROWS / STOCK_WIDTH, 3), "mac_per_packet": round(macs / found, 2)})  # fmt: skip
+    return rows
+
+
+def summarize(rows: list[dict[str, Any]], others: list[dict[str, Any]], pixels: int) -> dict[str, Any]:
+    """The figures of the first model, and whether all are exact."""
+    first = rows[0]
+    ours = first["packets"] / pixels
+    theirs = sum(row["times"] * row["packets_per_pixel"] for row in others)
+    return {
+        "model": first["model"],
+        "net_mac_per_packet": first["mac_per_packet"],
+        "worst_kernel_mac_per_packet": first["worst_mac_per_packet"],
+        "bit_exact": int(all(row["bit_exact"] for row in rows)),
+        "packets_vs_stock": round(theirs / ours, 2) if others else None,
+        "psnr_drop_calibrated_db": {s["pictures"]: round(s["drop_db"], 4) for s in first["scores"]},
+    }
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The networks as a Markdown table."""
+    lines = ["| network | packets | MAC/packet | worst kernel | bit-exact |", "|---|---|---|---|---|"]
+    for r in rows:
+        worst, exact = r["worst_mac_per_packet"], "yes" if r["bit_exact"] else "NO"
+        lines.append(
+            f"| {r['model']} | {r['packets'] / 1e6:.2f} M | {r['mac_per_packet']:.1f} | {worst:.1f} | {exact} |"
+        )
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--data", required=True, metavar="DIR", help="Pictures to calibrate with.")
+@click.option("--evaluate", "sets", multiple=True, metavar="DIR", help="Pictures to score the first model on.")
+@click.option("--models", "names", default=",".join(MODELS), show_default=True, callback=options.words(MODELS))
+@click.option("--input", "size", default="360x640", show_default=True, callback=options.size, help="Height x width.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/hexagon.json."
+)
+def main(data: str, sets: tuple[str, ...], names: list[str], size: tuple[int, int], output: Path | None) -> None:
+    """Count the packets of int8 networks in the simulator, beside stock TVM's convolutions.
+
+    \b
+    Example:  make bench NAME=hexagon ARGS="--data BSDS400 --evaluate Set5 --evaluate Set14"
+    """
+    from sr_tvm.runners.hexagon_sim import find
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()
+    path = output or common.RESULTS / f"{NAME}.json"
+    check_writable(path)
+    simulator, console = find(), Console()
+    shipped = Path(__file__).parents[1] / "models"
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-hexagon-") as place, console.status("") as status:
+        for name in names:
+            status.update(f"quantising, compiling and running {name}")
+            scored = [] if rows else list(sets)
+            rows.append(measure(shipped / f"{name}.onnx", data, scored, size, Path(place)))
+        others = stock(shipped / f"{names[0]}.onnx", Path(place), status.update)
+    how = METHOD | {"input": f"{size[0]}x{size[1]} (height x width)", "stock_rows": STOCK_ROWS}
+    how |= {"simulator": f"qemu-hexagon {simulator.version} as {simulator.cpu}, code for v68"}
+    summary = summarize(rows, others, size[0] * size[1])
+    value = common.result(NAME, how, rows, summary, ("apache-tvm", "ziglang"))
+    common.write_result(value | {"stock": others}, path)
+    print(markdown(rows))
+    console.print(f"wrote {path}")
+    if not summary["bit_exact"]:
+        raise SrTvmError("a network's bytes are not those of the definition")
+
+
+if __name__ == "__main__":
+    options.run(main)

@@ -1,0 +1,154 @@
+"""From a quantised ONNX file to an artifact, and from a float one and pictures to a quantised one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sr_tvm import files
+from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.regions.region import Region
+from sr_tvm.tensor import Tensor
+from sr_tvm.tvm_setup import import_tvm
+
+if TYPE_CHECKING:
+    from sr_tvm.targets.target import Target
+
+PICTURES, SIDE = 24, 96  # that are calibrated with, pixels of the low resolution along each side
+
+
+def compile_integer(model_path: str | Path, target: Target, out: str | Path, versions: dict[str, str]) -> Artifact:
+    """Compile a QDQ model for pictures of any size, uint8 in and out; ``out`` appears whole or not.
+
+    Raises:
+        SrTvmError: the target has no integer kernels, or none for something of the model.
+    """
+    from sr_tvm.quantize.qdq_read import from_onnx
+
+    network = from_onnx(model_path)
+    r = network.shuffle
+    channels = network.channels(network.picture.name)
+    made = network.channels(network.result.name) // r**2
+    with files.atomic_folder(out) as folder:
+        built = target.build_integer(network, folder)
+        artifact = Artifact(
+            folder=folder,
+            model=Path(model_path).name,
+            model_sha256=sha256(model_path),
+            target=target.name,
+            tvm_target={str(k): _plain(v) for k, v in target.tvm_target().export().items()},
+            library=built.library,
+            library_sha256=sha256(folder / built.library),
+            inputs=(Tensor("input", (1, channels, "height", "width"), "uint8"),),
+            outputs=(Tensor("output", (1, made, f"{r}*height", f"{r}*width"), "uint8"),),
+            kernels=built.kernels,
+            notes=("integer kernels: runs in the simulator (hexagon-sim), in packets; untested on a DSP",),
+            versions=versions,
+        )
+        artifact.save()
+    return Artifact.load(out)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        return value
+    return [str(v) for v in value] if hasattr(value, "__iter__") and not isinstance(value, str) else str(value)
+
+
+class _Found:
+    """A lowering that only looks."""
+
+    name = "calibration"
+
+    def __init__(self) -> None:
+        self.regions: list[Region] = []
+
+    def lower(self, region: Region, shape: Any, name: str) -> list[Any]:
+        self.regions.append(region)
+        return []
+
+
+def region_of(model_path: str | Path) -> Region:
+    """The one region that a float model is.
+
+    Raises:
+        SrTvmError: it is not a single region of operators that stream.
+    """
+    import_tvm()
+    import tvm
+
+    from sr_tvm.frontend.input_shapes import resolve_inputs
+    from sr_tvm.frontend.onnx_file import load_onnx
+    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.passes.pipeline import optimize
+
+    model = load_onnx(model_path)
+    known = {tensor.name for tensor in model.graph.initializer}
+    (first, *others) = [value for value in model.graph.input if value.name not in known]
+    dims = [d.dim_value for d in first.type.tensor_type.shape.dim]
+    if others or len(dims) != 4 or not dims[1]:
+        raise SrTvmError(f"{model_path}: only a network of one picture (1, C, H, W) can be quantised")
+    shape = (1, dims[1], dims[2] or 64, dims[3] or 64)
+    mod = import_onnx(model, resolve_inputs(model, {first.name: shape}))
+    found = _Found()
+    optimize(mod, tvm.target.Target({"kind": "llvm"}), lowering=found)
+    if len(found.regions) != 1:
+        raise SrTvmError(
+            f"{model_path}: {len(found.regions)} regions that stream; a network that is one of them can be quantised"
+        )
+    return found.regions[0]
+
+
+def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarray]:
+    """Up to 24 pictures of a folder, spread over it, shrunk by ``scale``: the middle of each, (C, H, W) uint8.
+
+    Raises:
+        SrTvmError: no such folder, no picture in it, or one that can't be read.
+    """
+    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
+    from sr_tvm.training.resize import low_resolution, modcrop
+
+    paths = list_pictures(folder)
+    chosen = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(PICTURES, len(paths)))})]
+    found = []
+    for path in chosen:
+        low = as_rgb(low_resolution(modcrop(read_picture(path), scale), scale))
+        top, left = (max(0, (n - SIDE) // 2) for n in low.shape[:2])
+        middle = low[top : top + SIDE, left : left + SIDE]
+        if channels == 1:
+            middle = np.round(middle @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+        found.append(np.ascontiguousarray(middle.transpose(2, 0, 1)))
+    return found
+
+
+def quantize_model(
+    model_path: str | Path,
+    folder: str | Path,
+    out: str | Path,
+    how: Calibration | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> tuple[Region, IntegerNetwork]:
+    """Quantise a float ONNX file on a folder of pictures, and write it as QDQ ONNX.
+
+    Raises:
+        SrTvmError: as :func:`region_of`, :func:`pictures_of` and :func:`~sr_tvm.quantize.calibrate.calibrate`.
+    """
+    import onnx
+
+    from sr_tvm.quantize.plan import plan, zero_bytes
+    from sr_tvm.quantize.qdq_write import to_onnx
+
+    files.check_writable(Path(out))
+    region = region_of(model_path)
+    pictures = pictures_of(folder, region.results[0].shuffle, region.sources[0].channels)
+    network = calibrate(region, pictures, how, progress)
+    means = zero_bytes(region, plan(region).steps[0].value) / 255
+    with files.atomic_file(Path(out)) as path:
+        onnx.save(to_onnx(network, means), str(path))
+    return region, network

@@ -1,0 +1,62 @@
+"""How far an integer network is from the float one it was made of, in dB against the originals of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize import floating, reference
+from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.regions.region import Region
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean PSNR of the luma in dB on the pictures of a folder, of the float network and of the integer one."""
+
+    pictures: str
+    images: int
+    float32: float
+    int8: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "drop_db": self.float32 - self.int8}
+
+    def __str__(self) -> str:
+        drop = self.float32 - self.int8
+        return f"{self.pictures}: int8 {self.int8:.3f} dB, float32 {self.float32:.3f} dB PSNR-Y ({drop:.3f} lost)"
+
+
+def compare(region: Region, network: IntegerNetwork, folder: str | Path) -> Scores:
+    """Score both on pictures, as ``sr-tvm evaluate`` does: shrunk by MATLAB's bicubic, a border of the scale shaved.
+
+    Raises:
+        SrTvmError: no readable picture, or a network that does not take RGB.
+    """
+    from sr_tvm.training.metrics import psnr_y
+    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
+    from sr_tvm.training.resize import low_resolution, modcrop
+
+    scale = network.shuffle
+    if network.channels(network.picture.name) != 3:
+        raise SrTvmError("only networks of RGB pictures are scored in int8")
+    found: list[tuple[float, float]] = []
+    for path in list_pictures(folder):
+        high = modcrop(read_picture(path), scale)
+        low = np.ascontiguousarray(as_rgb(low_resolution(high, scale)).transpose(2, 0, 1))
+        both = (in_float(region, low), reference.run(network, low))
+        one, two = (psnr_y(high, made.transpose(1, 2, 0), scale) for made in both)
+        found.append((one, two))
+    plain, integer = np.mean(found, 0)
+    return Scores(Path(folder).name, len(found), float(plain), float(integer))
+
+
+def in_float(region: Region, picture: np.ndarray) -> np.ndarray:
+    """Enlarge a picture (C, H, W) uint8 by the float network, rounded to uint8."""
+    (result,) = region.results
+    value = floating.values(region, picture.astype(np.float32) / np.float32(255))[result.value]
+    return reference.shuffled(np.clip(np.round(value * 255), 0, 255).astype(np.uint8), result.shuffle)

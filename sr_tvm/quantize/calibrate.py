@@ -1,0 +1,218 @@
+"""From a float region and pictures to an integer network: post-training quantization, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize import floating, reference
+from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Node, Picture, Residual, Sum
+from sr_tvm.quantize.plain import SPARE_BITS
+from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
+from sr_tvm.quantize.ranges import Range, best_range, joined
+from sr_tvm.quantize.rounding import rounded
+from sr_tvm.regions.region import Region
+
+FRACTION_BITS = 6  # of s16 below a unit of the u8 that it is added to; 2 ** 6 is the largest power in an int8
+LARGEST = 127  # of a weight
+SHIFTS = range(20)
+SAMPLES = 40_000  # pixels of each value that ranges are chosen from
+LEAST = 1e-8  # of the largest weight of an output
+FEWEST = 4  # pictures
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How numbers are chosen.
+
+    Attributes:
+        multipliers: whether sums whose scale is given (those of a residual path, and the result's) get a multiplier,
+            which keeps their weights at full precision where a power of two would not.
+        adapt: whether weights are rounded such that their errors make up for one another on the pictures.
+    """
+
+    multipliers: bool = False
+    adapt: bool = True
+
+
+def calibrate(
+    region: Region,
+    pictures: Sequence[np.ndarray],
+    how: Calibration | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> IntegerNetwork:
+    """Quantize a float region of a whole network on ``pictures``, (C, H, W) uint8 each.
+
+    ``progress`` is told how many operators are done, of how many.
+
+    Raises:
+        SrTvmError: too few pictures, pictures of a single colour each, or an operator without integer form.
+    """
+    if len(pictures) < FEWEST:
+        raise SrTvmError(
+            f"{len(pictures)} pictures to calibrate with; {FEWEST} different ones is the least, 24 are better"
+        )
+    if all(int(p.min()) == int(p.max()) for p in pictures):
+        raise SrTvmError("the pictures to calibrate with are of a single colour each; photographs are needed")
+    return _Calibrator(region, pictures, how or Calibration()).network(progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scales:
+    """How the sums of a convolution become its value: a unit of the weights by output, shift, multiplier, meaning."""
+
+    unit: np.ndarray
+    shift: int
+    multiplier: np.ndarray | None
+    meaning: Meaning
+
+
+class _Calibrator:
+    def __init__(self, region: Region, pictures: Sequence[np.ndarray], how: Calibration) -> None:
+        self.region, self.pictures, self.how = region, pictures, how
+        self.plan: Plan = plan(region)
+        self.floats = [floating.values(region, p.astype(np.float32) / np.float32(255)) for p in pictures]
+        self.stored: list[dict[str, np.ndarray]] = [{} for _ in pictures]
+        self.nodes: dict[str, Node] = {}
+        rng = np.random.default_rng(0)
+        each = -(-SAMPLES // len(pictures))
+        self.places = [rng.integers(0, p[0].size, min(each, p[0].size)) for p in pictures]
+        self.ranges: dict[str, Range] = {}
+        for trunk in self.plan.trunks:
+            whole = joined([self._range(name) for name in sorted(trunk)])
+            self.ranges |= dict.fromkeys(trunk, whole)
+
+    def network(self, progress: Callable[[int, int], None]) -> IntegerNetwork:
+        """Make the nodes one after another; each sees what those before it really make of the pictures."""
+        for done, step in enumerate(self.plan.steps):
+            progress(done, len(self.plan.steps))
+            node = self._node(step)
+            self.nodes[node.name] = node
+            network = IntegerNetwork(tuple(self.nodes.values()), self.plan.result.shuffle)
+            for picture, stored in zip(self.pictures, self.stored, strict=True):
+                stored[node.name] = picture if isinstance(node, Picture) else reference.compute(network, node, stored)
+        progress(len(self.plan.steps), len(self.plan.steps))
+        return network
+
+    # Ranges
+
+    def _range(self, name: str, positive: bool = False) -> Range:
+        """By the float value at random places, the same for every value."""
+        rows = [f[name].reshape(len(f[name]), -1)[:, at].T for f, at in zip(self.floats, self.places, strict=True)]
+        return best_range(np.concatenate(rows), positive)
+
+    def _meaning(self, step: Step) -> Meaning:
+        """Of a u8 value."""
+        channels = self.region.by_name[step.value].channels
+        if step.value == self.plan.result.value:
+            return Meaning(np.full(channels, 1 / 255), np.zeros(channels, np.int64))
+        return (self.ranges.get(step.value) or self._range(step.value, step.relu)).meaning()
+
+    # Nodes
+
+    def _node(self, step: Step) -> Node:
+        match step.kind:
+            case "picture":
+                zero = np.clip(np.round(zero_bytes(self.region, step.value)), 0, 255).astype(np.int64)
+                return Picture(step.value, Meaning(np.full(len(zero), 1 / 255), zero))
+            case "residual":
+                one, two = step.inputs
+                return Residual(step.value, (one, two), 1 << FRACTION_BITS, FRACTION_BITS, self._meaning(step))
+            case "sum":
+                one, two = step.inputs
+                return Sum(step.value, (one, two), FRACTION_BITS, self._meaning(step))
+        return self._convolution(step)
+
+    def _convolution(self, step: Step) -> Convolution:
+        assert step.conv is not None
+        source = self.nodes[step.inputs[0]]
+        weight = step.conv.weight.astype(np.float64) * source.meaning.scale[None, :, None, None]
+        scales = self._scales(step, weight)
+        scaled = weight / scales.unit[:, None, None, None]
+        if self.how.adapt:
+            inputs = [stored[source.name] for stored in self.stored]
+            quantized = rounded(scaled, inputs, source.meaning.zero_point, LARGEST)
+        else:
+            quantized = np.clip(np.round(scaled), -LARGEST, LARGEST).astype(np.int8)
+        factor = np.ones(len(weight)) if scales.multiplier is None else scales.multiplier / 32768.0
+        offset = self._offset(step, scales.meaning) / factor * 2.0**scales.shift
+        dtype = S16 if step.kind == "halfword" else U8
+
+        def made(bias: np.ndarray) -> Convolution:
+            whole = np.round(bias).astype(np.int32)
+            return Convolution(
+                step.value, (source.name,), quantized, whole, scales.shift, scales.multiplier, dtype, scales.meaning
+            )
+
+        return made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit) + offset)
+
+    def _bias(self, unbiased: Convolution, name: str, unit: np.ndarray) -> np.ndarray:
+        """What the sums are short of, on average over the pictures: bias, zero points, and what rounding has moved."""
+        zero = self.nodes[unbiased.inputs[0]].meaning.zero_point
+        short, pixels = np.zeros(len(unit)), 0
+        for floats, stored in zip(self.floats, self.stored, strict=True):
+            wanted = floats[name].reshape(len(unit), -1) / unit[:, None]
+            total = reference.accumulate(unbiased, stored[unbiased.inputs[0]], zero).reshape(len(unit), -1)
+            short += (wanted - total).sum(1)
+            pixels += total.shape[1]
+        return short / pixels
+
+    def _offset(self, step: Step, meaning: Meaning) -> np.ndarray:
+        """The zero point that is added before the value is stored.
+
+        A residual's u8 brings its own, times the factor. A sum's comes with the first of its inputs.
+        """
+        if step.kind != "halfword":
+            return meaning.zero_point.astype(np.float64)
+        after = self._after(step)
+        if after.kind != "sum" or after.inputs[0] != step.value:
+            return np.zeros(len(meaning.scale))
+        return (self._meaning(after).zero_point << FRACTION_BITS).astype(np.float64)
+
+    def _after(self, step: Step) -> Step:
+        return next(other for other in self.plan.steps if step.value in other.inputs)
+
+    # Scales
+
+    def _scales(self, step: Step, weight: np.ndarray) -> _Scales:
+        finest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), LEAST) / LARGEST
+        if step.kind == "halfword":
+            scale = self._meaning(self._after(step)).scale / (1 << FRACTION_BITS)
+            return self._given(Meaning(scale, np.zeros(len(scale), np.int64)), finest, 0)
+        meaning = self._meaning(step)
+        if step.value == self.plan.result.value or step.value in self.ranges:
+            return self._given(meaning, finest, SPARE_BITS)
+        return self._free(step, meaning, finest, int(np.prod(weight.shape[1:])))
+
+    def _given(self, meaning: Meaning, finest: np.ndarray, spare: int) -> _Scales:
+        """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits."""
+        shift = max(0, int(np.floor(np.log2(meaning.scale / finest).min() + 1e-9)))
+        if not self.how.multipliers:
+            return _Scales(meaning.scale / 2.0**shift, shift, None, meaning)
+        shift = max(0, shift - spare)
+        multiplier = np.clip(np.round(finest * 2.0**shift / meaning.scale * 32768), 1, 32767)
+        unit = meaning.scale * multiplier / 32768 / 2.0**shift
+        return _Scales(unit, shift, multiplier.astype(np.int16), meaning)
+
+    def _free(self, step: Step, meaning: Meaning, finest: np.ndarray, terms: int) -> _Scales:
+        """For a value whose scales its readers take over: they grow until a shift is enough, at the least noise."""
+        energy, importance = terms * 128.0**2, self._importance(step)
+
+        def grown(shift: int) -> np.ndarray:
+            return np.maximum(finest, meaning.scale / 2.0**shift)
+
+        def noise(shift: int) -> float:
+            return float((grown(shift) ** 2 * (energy + 4.0**shift)) @ importance)
+
+        shift = min(SHIFTS, key=noise)
+        return _Scales(grown(shift), shift, None, Meaning(grown(shift) * 2.0**shift, meaning.zero_point))
+
+    def _importance(self, step: Step) -> np.ndarray:
+        """How much the square of an error of each channel counts for those that read the value."""
+        readers = [s.conv.weight for s in self.plan.steps if s.conv is not None and step.value in s.inputs]
+        if not readers:
+            return np.ones(self.region.by_name[step.value].channels)
+        return np.sum([np.square(weight.astype(np.float64)).sum((0, 2, 3)) for weight in readers], 0)

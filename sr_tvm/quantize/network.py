@@ -1,0 +1,169 @@
+"""The `IntegerNetwork` record: a network in integers, as a DSP computes it and as NumPy defines it.
+
+Activations are bytes without sign (u8) that stand for scale * (byte - zero point), or halfwords with sign (s16) that
+stand for scale * halfword. Weights are signed bytes, sums 32 bits. Outside of the picture every byte is its zero point,
+which stands for 0. A convolution's bias has the zero point of its input, and of its output, folded in: the sum starts
+from it, over plain bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+
+U8, S16 = "uint8", "int16"
+MAX_SUM = 1 << 30  # of a 32-bit sum: rounding adds up to half of the divisor
+
+
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What the integers of a value stand for, by channel: scale (C,) float64, zero point (C,) int; s16 has zero 0."""
+
+    scale: np.ndarray
+    zero_point: np.ndarray
+
+    def real(self, stored: np.ndarray) -> np.ndarray:
+        """The numbers that ``stored`` (C, H, W) stands for, in float64."""
+        return (stored - self.zero_point[:, None, None].astype(np.float64)) * self.scale[:, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The network's input: u8."""
+
+    name: str
+    meaning: Meaning
+    dtype = U8
+    inputs = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """Convolution of u8, stride 1, an odd kernel and as many pixels out as in.
+
+    Each sum, begun at the bias, is divided by 2 ** ``shift`` with halves rounded up and saturated to 16 bits; then,
+    where there is a ``multiplier``, multiplied by multiplier / 32768, halves rounded up, and saturated again. That is
+    the result for s16; u8 saturates it once more to 0...255, which is what a ReLU is where the zero point is 0.
+
+    Attributes:
+        weight: (O, I, kh, kw) int8.
+        bias: (O,) int32.
+        multiplier: (O,) int16, positive; None where scales are such that none is needed.
+    """
+
+    name: str
+    inputs: tuple[str]
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: int
+    multiplier: np.ndarray | None
+    dtype: str
+    meaning: Meaning
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """Sum of s16 and u8 * ``factor``, saturated to 16 bits, divided by 2 ** ``shift``, halves rounded up, as u8.
+
+    The zero points are folded into the bias of the convolution that makes the s16.
+    """
+
+    name: str
+    inputs: tuple[str, str]
+    factor: int
+    shift: int
+    meaning: Meaning
+    dtype = U8
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """Sum of two s16 values, saturated to 16 bits, divided by 2 ** ``shift``, halves rounded up, as u8."""
+
+    name: str
+    inputs: tuple[str, str]
+    shift: int
+    meaning: Meaning
+    dtype = U8
+
+
+Node = Picture | Convolution | Residual | Sum
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """Nodes in the order in which they run; the last is the result, which is written after a pixel shuffle.
+
+    Raises:
+        SrTvmError: a sum may leave its 32 bits, a constant its range; the message names the node.
+    """
+
+    nodes: tuple[Node, ...]
+    shuffle: int
+
+    def __post_init__(self) -> None:
+        for node in self.nodes:
+            if isinstance(node, Convolution):
+                _check(node)
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def picture(self) -> Picture:
+        (found,) = (node for node in self.nodes if isinstance(node, Picture))
+        return found
+
+    @property
+    def result(self) -> Node:
+        return self.nodes[-1]
+
+    def channels(self, name: str) -> int:
+        return len(self.by_name[name].meaning.scale)
+
+    def readers(self, name: str) -> list[Node]:
+        return [node for node in self.nodes if name in node.inputs]
+
+    def macs(self) -> int:
+        """Multiply-accumulates for each pixel of the input."""
+        return sum(node.weight.size for node in self.nodes if isinstance(node, Convolution))
+
+
+def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest sum that any picture can give, by output channel."""
+    weight = node.weight.astype(np.int64).reshape(len(node.bias), -1)
+    low = node.bias + 255 * np.minimum(weight, 0).sum(1)
+    return low, node.bias + 255 * np.maximum(weight, 0).sum(1)
+
+
+def halfwords(node: Convolution) -> tuple[int, int]:
+    """The least and the largest s16 that any picture can give."""
+    low, high = (divided(total, node.shift) for total in sums(node))
+    if node.multiplier is not None:
+        low, high = (multiplied(total, node.multiplier.astype(np.int64)) for total in (low, high))
+    return int(np.clip(low.min(), -32768, 32767)), int(np.clip(high.max(), -32768, 32767))
+
+
+def divided(total: np.ndarray, shift: int) -> np.ndarray:
+    """Divide integers by 2 ** shift, halves rounded up."""
+    return (total + ((1 << shift) >> 1)) >> shift
+
+
+def multiplied(halfword: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
+    """Multiply by multiplier / 32768, halves rounded up."""
+    return (np.clip(halfword, -32768, 32767) * multiplier + 0x4000) >> 15
+
+
+def _check(node: Convolution) -> None:
+    low, high = sums(node)
+    if low.min() < -MAX_SUM or high.max() > MAX_SUM:
+        raise SrTvmError(
+            f"{node.name}: a sum of its int8 products may leave 31 bits; fewer inputs or a smaller bias fit"
+        )
+    if not 0 <= node.shift < 32:
+        raise SrTvmError(f"{node.name}: its sums would be divided by 2 ** {node.shift}; 0 to 31 is possible")

@@ -1,0 +1,53 @@
+"""What lies between an integer network and its ONNX form: scales by tensor, and biases without zero points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Residual, Sum
+
+SPARE_BITS = 4  # of halfwords that a multiplier makes bytes of: else they would be rounded to whole units twice
+
+
+def plain_scales(network: IntegerNetwork) -> dict[str, float]:
+    """One scale of each value, where those of its channels go over into the weights beside it.
+
+    The result's and the picture's stay as they are. Values that are added share theirs.
+    """
+    found: dict[str, float] = {}
+    for node in network.nodes:
+        if isinstance(node, Residual) and node.inputs[1] in found:
+            found[node.name] = found[node.inputs[1]] * node.factor / 2.0**node.shift
+        elif node.name not in found:
+            found[node.name] = float(np.exp(np.log(node.meaning.scale).mean()))
+    for node in network.nodes:
+        if isinstance(node, Residual | Sum):
+            for name in node.inputs:
+                if network.by_name[name].dtype == S16:
+                    found[name] = found[node.name] / 2.0**node.shift
+    return found
+
+
+def factors(node: Convolution) -> np.ndarray:
+    """What a unit of its sums is of a unit of the value, by output channel."""
+    whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
+    return whole / 2.0**node.shift
+
+
+def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
+    """What of the bias is the zero point of what is stored in the end: (O,) int64, in units of the sums."""
+    zero = node.meaning.zero_point.astype(np.float64)
+    if node.dtype == S16:
+        (reader,) = network.readers(node.name)
+        zero = np.zeros(len(node.bias))
+        if isinstance(reader, Sum) and reader.inputs[0] == node.name:
+            zero = reader.meaning.zero_point * 2.0**reader.shift
+        elif isinstance(reader, Residual):  # its u8 brings one, times the factor
+            trunk = network.by_name[reader.inputs[1]].meaning.zero_point
+            zero = reader.meaning.zero_point * 2.0**reader.shift - trunk * float(reader.factor)
+    return np.round(zero / factors(node)).astype(np.int64)
+
+
+def centring(weight: np.ndarray, zero_point: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """What sums change by where the picture's zero points (C,) are not rounded, but ``exact``: (O,) int64."""
+    return np.round(weight.astype(np.float64).sum((2, 3)) @ (zero_point - exact)).astype(np.int64)

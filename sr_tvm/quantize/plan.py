@@ -1,0 +1,130 @@
+"""What becomes of each operator of a float region in integers: what is bytes, what is halfwords, what is joined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Result, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A node of the integer network to be: ``node`` of the region makes it, ``value`` is the float value that it is.
+
+    ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual" or "sum"; ``relu`` says
+    that a convolution's value is that of the ReLU after it; ``inputs`` are values.
+    """
+
+    kind: str
+    value: str
+    inputs: tuple[str, ...]
+    conv: Conv | None = None
+    relu: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The steps in order, and which values share their scales: those of a residual path."""
+
+    steps: tuple[Step, ...]
+    trunks: tuple[frozenset[str], ...]
+    result: Result
+
+
+def plan(region: Region) -> Plan:
+    """Decide what is what.
+
+    Raises:
+        SrTvmError: an operator has no integer form; the message names it and says which do.
+    """
+    if len(region.sources) != 1 or len(region.results) != 1:
+        raise SrTvmError("only a network with one input and one output has an integer form")
+    return _Planner(region).plan()
+
+
+class _Planner:
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.steps: dict[str, Step] = {}
+        self.trunk: dict[str, set[str]] = {}
+        (self.result,) = region.results
+
+    def plan(self) -> Plan:
+        for node in self.region.nodes:
+            match node:
+                case Source():
+                    self._add("picture", node.name)
+                case Pointwise(function="shift") if self._source(node.inputs[0]):
+                    del self.steps[node.inputs[0]]
+                    self._add("picture", node.name)
+                case Conv() if node.groups == 1 and len(node.inputs) == 1:
+                    self._add("convolution", node.name, node.inputs, node)
+                case Pointwise(function="relu"):
+                    self._relu(node)
+                case Add():
+                    self._sum(node)
+                case _:
+                    raise SrTvmError(f"{node.name}: {_what(node)} has no integer form; {FORMS} have")
+        trunks = {id(group): frozenset(group) for group in self.trunk.values()}
+        if self.steps[self.result.value].kind not in ("convolution", "sum", "residual"):
+            raise SrTvmError(f"{self.result.value}: the result is no convolution and no sum, so it has no integer form")
+        return Plan(tuple(self.steps.values()), tuple(trunks.values()), self.result)
+
+    def _source(self, name: str) -> bool:
+        return isinstance(self.region.by_name[name], Source) and len(self.region.readers[name]) == 1
+
+    def _alone(self, name: str) -> bool:
+        """Whether a value is read once, by an operator of the region."""
+        return len(self.region.readers[name]) == 1 and self.result.value != name
+
+    def _add(
+        self, kind: str, value: str, inputs: tuple[str, ...] = (), conv: Conv | None = None, relu: bool = False
+    ) -> None:
+        self.steps[value] = Step(kind, value, inputs, conv, relu)
+
+    def _relu(self, node: Pointwise) -> None:
+        before = self.steps.get(node.inputs[0])
+        if before is None or before.kind != "convolution" or before.relu or not self._alone(before.value):
+            raise SrTvmError(f"{node.name}: a ReLU that is not right after a convolution has no integer form")
+        del self.steps[before.value]
+        self._add("convolution", node.name, before.inputs, before.conv, True)
+
+    def _sum(self, node: Add) -> None:
+        branches = [name for name in node.inputs if self._branch(name)]
+        others = [name for name in node.inputs if name not in branches]
+        if not branches or node.inputs[0] == node.inputs[1]:
+            raise SrTvmError(f"{node.name}: a sum without a convolution that nobody else reads has no integer form")
+        for name in branches:
+            before = self.steps[name]
+            self._add("halfword", name, before.inputs, before.conv)
+        if not others:
+            self._add("sum", node.name, (branches[0], branches[1]))
+            return
+        self._add("residual", node.name, (branches[0], others[0]))
+        group = self.trunk.setdefault(others[0], {others[0]}) | {node.name}
+        for name in group:
+            self.trunk[name] = group
+
+    def _branch(self, name: str) -> bool:
+        step = self.steps[name]
+        return step.kind == "convolution" and not step.relu and self._alone(name)
+
+
+FORMS = "convolutions of one group, ReLU after them, and sums with them"
+
+
+def _what(node: Node) -> str:
+    if isinstance(node, Pointwise):
+        return f"'{node.function}'"
+    if isinstance(node, Conv):
+        return f"a convolution of {node.groups} groups and {len(node.inputs)} inputs"
+    return type(node).__name__.lower()
+
+
+def zero_bytes(region: Region, value: str) -> np.ndarray:
+    """Of the network's input, by channel, the pixel 0...255 that stands for 0 behind a shift of it, not rounded."""
+    node = region.by_name[value]
+    return -255.0 * node.parameters[0] if isinstance(node, Pointwise) else np.zeros(node.channels)

@@ -1,0 +1,90 @@
+"""What an integer network computes: the definition, in NumPy, that every kernel must equal bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sr_tvm.quantize.network import (
+    S16,
+    Convolution,
+    IntegerNetwork,
+    Node,
+    Picture,
+    Residual,
+    Sum,
+    divided,
+    multiplied,
+    sums,
+)
+
+
+def run(network: IntegerNetwork, picture: np.ndarray) -> np.ndarray:
+    """Enlarge a picture (C, H, W) uint8; the result is uint8 (C', H * shuffle, W * shuffle)."""
+    return shuffled(values(network, picture)[network.result.name], network.shuffle)
+
+
+def values(network: IntegerNetwork, picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute every value of the network, (C, H, W) uint8 or int16, by name."""
+    found: dict[str, np.ndarray] = {}
+    for node in network.nodes:
+        found[node.name] = picture if isinstance(node, Picture) else compute(network, node, found)
+    return found
+
+
+def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Compute the value of one node from those that it reads."""
+    match node:
+        case Convolution():
+            zero = network.by_name[node.inputs[0]].meaning.zero_point
+            total = divided(accumulate(node, found[node.inputs[0]], zero), node.shift)
+            if node.multiplier is not None:
+                total = multiplied(total, node.multiplier.astype(np.int32)[:, None, None])
+            total = np.clip(total, -32768, 32767)
+            return total.astype(np.int16) if node.dtype == S16 else _bytes(total)
+        case Residual():
+            halfword, byte = (found[name].astype(np.int32) for name in node.inputs)
+            return _bytes(divided(np.clip(halfword + byte * node.factor, -32768, 32767), node.shift))
+        case Sum():
+            a, b = (found[name].astype(np.int32) for name in node.inputs)
+            return _bytes(divided(np.clip(a + b, -32768, 32767), node.shift))
+    raise TypeError(f"nothing computes {type(node).__name__}")
+
+
+def accumulate(node: Convolution, value: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+    """The sums of a convolution, (O, H, W) int32.
+
+    BLAS adds them up in floating point, which is exact: a float32 holds integers up to 2 ** 24, a float64 to 2 ** 53.
+    """
+    low, high = sums(node)
+    largest = 255 * int(np.abs(node.weight.astype(np.int64)).reshape(len(node.bias), -1).sum(1).max())
+    exact = np.float32 if max(largest, -int(low.min()), int(high.max())) < 1 << 24 else np.float64
+    return convolve(node.weight.astype(exact), node.bias.astype(exact), value.astype(exact), zero_point).astype(
+        np.int32
+    )
+
+
+def convolve(weight: np.ndarray, bias: np.ndarray, value: np.ndarray, padding: np.ndarray) -> np.ndarray:
+    """Convolve (C, H, W) with (O, C, kh, kw), ``padding`` (C,) outside of the picture; all of one element type."""
+    (tall, wide), (_, height, width) = weight.shape[2:], value.shape
+    padded = np.empty((len(value), height + tall - 1, width + wide - 1), value.dtype)
+    padded[:] = padding[:, None, None]
+    padded[:, tall // 2 : tall // 2 + height, wide // 2 : wide // 2 + width] = value
+    total = np.repeat(bias, height * width).reshape(len(bias), height * width)
+    for dy in range(tall):
+        for dx in range(wide):
+            window = padded[:, dy : dy + height, dx : dx + width].reshape(len(value), -1)
+            total += weight[:, :, dy, dx] @ window
+    return total.reshape(len(bias), height, width)
+
+
+def shuffled(value: np.ndarray, factor: int) -> np.ndarray:
+    """Shuffle (C * factor ** 2, H, W) to (C, H * factor, W * factor), in PyTorch's order."""
+    channels, height, width = value.shape
+    apart = value.reshape(channels // factor**2, factor, factor, height, width)
+    return np.ascontiguousarray(apart.transpose(0, 3, 1, 4, 2).reshape(-1, height * factor, width * factor))
+
+
+def _bytes(total: np.ndarray) -> np.ndarray:
+    return np.clip(total, 0, 255).astype(np.uint8)

@@ -1,0 +1,238 @@
+"""The simulator as a device: qemu-hexagon runs a program, bit by bit as a DSP does, and counts packets, never time."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.measurement import Measurement
+from sr_tvm.runners.base import Runner, Session, SessionLost, check_inputs, measurement
+from sr_tvm.targets.hexagon.integer import BIASES, FACTS, PROGRAM, WEIGHTS, Facts
+
+VARIABLE = "SR_TVM_QEMU_HEXAGON"
+NAMES = ("qemu-hexagon", "qemu-hexagon-static")
+HINT = "make system-deps (Debian has it in qemu-user-static)"
+PACKETS = "packets"
+OLD, OLD_CPU, CPU = 10, "v67", "v68"  # before version 10 it knows no later processor; HVX's integers are the same there
+_LINE = re.compile(r"stage (-?\d+) packets (\d+) instructions (\d+) hvx (\d+)")
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """An installed qemu-hexagon, and the processor it is asked to be."""
+
+    path: str
+    version: str
+    cpu: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a stage took: packets, instructions, and those of HVX. ``what`` are its words, "" for what is between."""
+
+    what: str
+    macs: int
+    packets: int
+    instructions: int
+    hvx: int
+
+    @property
+    def macs_per_packet(self) -> float:
+        """Multiply-accumulates of the network itself: what is added to fill vectors up is not counted."""
+        return self.macs / self.packets if self.packets else 0.0
+
+
+def missing() -> str | None:
+    """Say in one line what is not there; None: the simulator is."""
+    try:
+        find()
+    except SrTvmError as error:
+        return str(error)
+    return None
+
+
+@cache
+def find() -> Simulator:
+    """Find qemu-hexagon: the file that SR_TVM_QEMU_HEXAGON names, or one in PATH.
+
+    Raises:
+        SrTvmError: there is none, or it does not start.
+    """
+    named = os.environ.get(VARIABLE)
+    path = named or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        raise SrTvmError(f"the Hexagon simulator qemu-hexagon is not installed: {HINT}")
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SrTvmError(f"{path} does not start: {error}; install it: {HINT}") from None
+    version = re.search(r"version (\d+)\.(\d+)", said)
+    if version is None:
+        raise SrTvmError(f"{path} is no qemu: {one_line(said) or 'it says nothing'}; install it: {HINT}")
+    return Simulator(path, f"{version[1]}.{version[2]}", OLD_CPU if int(version[1]) < OLD else CPU)
+
+
+def simulate(
+    program: Path, weights: Path, biases: Path, facts: Facts, picture: np.ndarray, deadline: float
+) -> tuple[np.ndarray, list[Counts]]:
+    """Run a network on a picture (C, H, W) uint8; returns its result and what each stage took, what is between last.
+
+    Raises:
+        SrTvmError: no simulator; the program crashes, with the signal and its last words, or is not done in time.
+    """
+    found = find()
+    _, height, width = picture.shape
+    shape = facts.channels[1], height * facts.shuffle, width * facts.shuffle
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-hexagon-") as scratch:
+        source, result = Path(scratch) / "picture", Path(scratch) / "result"
+        np.ascontiguousarray(picture).tofile(source)
+        command = [found.path, "-cpu", found.cpu, *map(str, (program, weights, biases, source, result))]
+        numbers = (height, width, int(np.prod(shape)), facts.workspace(width), len(facts.stages), 1)
+        try:
+            done = subprocess.run(
+                [*command, *map(str, numbers)], capture_output=True, text=True, timeout=deadline, errors="replace"
+            )
+        except subprocess.TimeoutExpired:
+            raise SessionLost(
+                f"{program}: not done within {deadline:g} s in the simulator; try a smaller picture"
+            ) from None
+        if done.returncode or not result.is_file():
+            raise SessionLost(
+                f"{program}: {_died(done.returncode)} in the simulator: {one_line(done.stderr) or 'no words'}"
+            )
+        made = np.fromfile(result, np.uint8)
+    if made.size != np.prod(shape):
+        raise SrTvmError(f"{program}: made {made.size} bytes, not {int(np.prod(shape))}")
+    return made.reshape(shape), _counts(done.stdout, facts, height * width)
+
+
+def _died(code: int) -> str:
+    number = -code if code < 0 else code - 128
+    try:
+        return f"ended by {signal.Signals(number).name}"
+    except ValueError:
+        return f"exits {code}"
+
+
+def _counts(text: str, facts: Facts, pixels: int) -> list[Counts]:
+    rows = {int(m[1]): tuple(map(int, m.groups()[1:])) for m in _LINE.finditer(text)}
+    names = [*facts.stages, ("", 0)]
+    order = [*range(len(facts.stages)), -1]
+    return [Counts(what, macs * pixels, *rows[i]) for i, (what, macs) in zip(order, names, strict=True)]
+
+
+class HexagonSimRunner(Runner):
+    """Runs integer artifacts of target hexagon in qemu-hexagon and measures in packets.
+
+    Packets are issued one after another by one thread: there are no stalls, no caches and no other contexts in them,
+    so they say which of two programs does less, and not how long it takes.
+
+    Raises:
+        SrTvmError: the simulator is not installed.
+    """
+
+    threads, capacity, unit = 1, 1, PACKETS
+
+    def __init__(self, deadline: float = 600.0) -> None:
+        self.deadline, self.simulator = deadline, find()
+        self.name = f"hexagon-sim (qemu {self.simulator.version}, {self.simulator.cpu})"
+
+    @property
+    def clock(self) -> str:
+        return PACKETS
+
+    def clock_on(self, device: str) -> str:
+        return PACKETS
+
+    def open(self, hold: float = 0.0) -> Session:
+        return _Simulation(self)
+
+    def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, (1, C, H, W) uint8."""
+        return [self.counted(artifact, check_inputs(artifact, inputs)[0])[0]]
+
+    def counted(self, artifact: Artifact, pictures: np.ndarray) -> tuple[np.ndarray, list[Counts]]:
+        """The output for one picture (1, C, H, W), and what each stage took."""
+        facts = facts_of(artifact)
+        if len(pictures) != 1:
+            raise SrTvmError(f"{artifact.folder}: {len(pictures)} pictures; one at a time is simulated")
+        folder = artifact.folder
+        made, counts = simulate(folder / PROGRAM, folder / WEIGHTS, folder / BIASES, facts, pictures[0], self.deadline)
+        return made[None], counts
+
+    def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
+        """Count the packets of one run; they are always the same, so there is one sample whatever ``repeats`` says."""
+        _, counts = self.counted(artifact, _noise(artifact, seed))
+        conditions = {
+            "method": f"packets counted by qemu {self.simulator.version} as {self.simulator.cpu}, simulated: no time",
+            "threads": self.threads,
+            "clock": self.clock,
+            "repeats": 1,
+            "runs_per_sample": 1,
+        }
+        return measurement(self.name, artifact, [float(sum(c.packets for c in counts))], conditions, self.unit)
+
+    def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
+        """A row of each stage: its words as "kernel", "calls", "packets", "hvx" and "macs_per_packet"."""
+        _, counts = self.counted(artifact, _noise(artifact, 0))
+        return [
+            {"kernel": c.what or "between stages", "calls": 1, "packets": c.packets, "hvx": c.hvx,
+             "macs_per_packet": round(c.macs_per_packet, 2)}
+            for c in counts
+        ]  # fmt: skip
+
+
+class _Simulation(Session):
+    """A session without a process: each call starts one."""
+
+    runner: HexagonSimRunner
+
+    def __init__(self, runner: HexagonSimRunner) -> None:
+        self.runner = runner
+
+    def ask(
+        self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        if operation == "info":
+            return {"info": {"cpu": self.runner.name, "simulated": True}}, []
+        raise SrTvmError(f"{self.runner.name}: whole artifacts are run there, no single modules yet")
+
+    def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return self.runner.run(artifact, inputs)
+
+    def close(self) -> None:
+        return
+
+
+def facts_of(artifact: Artifact) -> Facts:
+    """What the runner must know of an artifact.
+
+    Raises:
+        SrTvmError: it is not an integer artifact of target hexagon, or its program was changed.
+    """
+    if not (artifact.folder / FACTS).is_file():
+        raise SrTvmError(
+            f"{artifact.folder}: target {artifact.target}, no integer kernels: the simulator runs quantised models "
+            "compiled for hexagon ('sr-tvm quantize', then 'sr-tvm compile --target hexagon')"
+        )
+    if sha256(artifact.library_path) != artifact.library_sha256:
+        raise SrTvmError(f"{artifact.library_path}: not the program that was built; compile the model again")
+    return Facts.load(artifact.folder / FACTS)
+
+
+def _noise(artifact: Artifact, seed: int) -> np.ndarray:
+    shape = artifact.at({}).inputs[0].at({})
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)

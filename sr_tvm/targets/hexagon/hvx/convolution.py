@@ -1,0 +1,197 @@
+"""One row of a convolution: sums of several outputs in registers, the rows above and below by a table of places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from sr_tvm.codegen.builder import Expr, Register
+from sr_tvm.targets.hexagon.hvx.code import GROUP, PAIR, Code
+
+READY = 1  # doublewords of a turn's weights that are read in the turn before: without, each turn begins with a wait
+REGISTERS = 24  # of 32, for sums: the taps take the rest
+BYTES, HALFWORDS, RESIDUAL, SUM = "bytes", "halfwords", "residual", "sum"  # what becomes of the sums
+
+
+@dataclass(frozen=True)
+class Form:
+    """What tells one row function of a convolution from another: all else is an argument.
+
+    Attributes:
+        kernel: taps along each axis.
+        inputs: groups of four channels that are read.
+        outputs: channels made, a multiple of four; with ``tiles`` no more than REGISTERS sums.
+        tiles: of 32 pixels, side by side.
+        row: groups of four channels in a row of what is written, or in a shuffled result's 2 or 4.
+        end: one of BYTES, HALFWORDS, RESIDUAL, SUM.
+        multiplier: whether sums are multiplied after they were divided.
+        saturates: whether a residual's sum may leave 16 bits.
+        shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer.
+    """
+
+    kernel: int
+    inputs: int
+    outputs: int
+    tiles: int
+    row: int
+    end: str
+    multiplier: bool = False
+    saturates: bool = False
+    shuffle: int = 0
+
+    @property
+    def order(self) -> list[int]:
+        """The taps of a row in the order of the weights: the middle, then from near to far."""
+        return sorted(range(-(self.kernel // 2), self.kernel // 2 + 1), key=lambda d: (abs(d), d))
+
+    @property
+    def steps(self) -> int:
+        return self.kernel * self.inputs
+
+
+NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift", "factor", "last", "line")
+
+
+def function(name: str, form: Form) -> tirx.PrimFunc:
+    """Write the function of one row.
+
+    Its parameters are the workspace three times, as what is read, what is read beside it and what is written, the
+    weights, the biases, and the integers NUMBERS: the word at which the table of places begins, that of the zeros,
+    places of the other value's row and of the row to write, the first doubleword of weights, the first vector of
+    biases, how often ``tiles`` tiles are made, shift of the sums, factor of a residual, shift of the last sum, and
+    vectors from one line of a shuffled result to the next.
+    """
+    return _Row(form).function(name)
+
+
+class _Row:
+    def __init__(self, form: Form) -> None:
+        self.form, self.c = form, Code()
+        c = self.c
+        self.source = c.aligned("s", "S")
+        self.other_row = c.aligned("x", "X")
+        self.target = c.aligned("y", "Y")
+        self.weights = c.aligned("w", "W", "int64")
+        self.biases = c.aligned("b", "B")
+        self.at = {name: c.parameter(name) for name in NUMBERS}
+
+    def function(self, name: str) -> tirx.PrimFunc:
+        c, form, at = self.c, self.form, self.at
+        tiles = range(form.tiles)
+        sums = [[c.register(f"a{t}_{o}") for o in range(form.outputs)] for t in tiles]
+        taps = [[c.register(f"t{t}_{d}") for d in form.order] for t in tiles]
+        for t in tiles:
+            for o in range(form.outputs):
+                sums[t][o].set(c.vector(self.biases, at["bias"] + o))
+        self._fetch(taps, at["table"], c.integer(0))
+        each = form.kernel * form.outputs // 2
+        ready = [c.doubleword("r") for _ in range(READY)]
+        with c.loop("v", at["turns"]) as v:
+            # A zero that LLVM does not know: else it moves the loads of all biases out of the loop, and spills them.
+            zero = c.bind("zero", c.scalar(self.source, at["zeros"] + v))
+            first = c.bind("first", at["weight"] + zero)
+            bias = c.bind("bias", at["bias"] + zero)
+            tile = c.bind("tile", v * form.tiles)
+            c.read_ahead(ready, self.weights, first)
+            if form.steps > 1:
+                with c.loop("n", form.steps - 1) as n:
+                    entry = c.bind("entry", c.scalar(self.source, at["table"] + (n + 1)))
+                    words = c.words(self.weights, first + n * each, 2 * each, ready)
+                    for d in range(form.kernel):
+                        read = [taps[t][d].get() for t in tiles]
+                        for o in range(form.outputs):
+                            for t in tiles:
+                                c.add_products(sums[t][o], read[t], words[d * form.outputs + o])
+                    raw = self._raw(entry, tile)
+                    c.read_ahead(ready, self.weights, first + (n + 1) * each)
+                    self._taps(taps, raw)
+            words = c.words(self.weights, first + (form.steps - 1) * each, 2 * each, ready)
+            for j in range(form.outputs // GROUP):
+                for d in range(form.kernel):
+                    for o in range(GROUP * j, GROUP * (j + 1)):
+                        for t in tiles:
+                            c.add_products(sums[t][o], taps[t][d].get(), words[d * form.outputs + o])
+                self._end(j, [row[GROUP * j : GROUP * (j + 1)] for row in sums], tile, v, bias)
+                for t in tiles:  # the next tiles begin while these end
+                    for o in range(GROUP * j, GROUP * (j + 1)):
+                        sums[t][o].set(c.vector(self.biases, bias + o))
+            self._fetch(taps, at["table"] + zero, tile + form.tiles)
+        return c.private(name)
+
+    def _fetch(self, taps: list[list[Register]], entry: Expr, tile: Expr) -> None:
+        """Read the tiles of one group of one row, and make the vectors of their neighbours."""
+        self._taps(taps, self._raw(self.c.scalar(self.source, entry), tile))
+
+    def _raw(self, entry: Expr, tile: Expr) -> dict[int, Expr]:
+        """Read the tiles of one group of one row, and those beside them."""
+        c, form = self.c, self.form
+        place = c.bind("place", entry + tile * form.inputs)
+        reach = 1 if form.kernel > 1 else 0
+        return {
+            t: c.bind("v", c.vector(self.source, place + t * form.inputs)) for t in range(-reach, form.tiles + reach)
+        }
+
+    def _taps(self, taps: list[list[Register]], read: dict[int, Expr]) -> None:
+        """Make the vectors of each tap of what is read."""
+        c, form = self.c, self.form
+        for t in range(form.tiles):
+            for register, d in zip(taps[t], form.order, strict=True):
+                if d == 0:
+                    register.set(read[t])
+                elif abs(d) == 1:
+                    name, pair = (
+                        ("valignbi", (read[t + 1], read[t])) if d > 0 else ("vlalignbi", (read[t], read[t - 1]))
+                    )
+                    register.set(c.hvx(name, *pair, c.integer(4)))
+                else:
+                    name, pair = ("valignb", (read[t + 1], read[t])) if d > 0 else ("vlalignb", (read[t], read[t - 1]))
+                    register.set(c.hvx(name, *pair, c.integer(4 * abs(d))))
+
+    def _end(self, j: int, sums: list[list[Register]], tile: Expr, v: Expr, bias: Expr) -> None:
+        """Narrow the sums of a group of outputs, and store them."""
+        c, form, at = self.c, self.form, self.at
+        factors = None
+        if form.multiplier:
+            word = (bias + form.outputs) * 32 + 2 * j
+            factors = [c.bind("m", c.scalar(self.biases, word + i)) for i in (0, 1)]
+        made = []
+        for t, totals in enumerate(sums):
+            even, odd = c.halves(totals, at["shift"], factors)
+            place = tile + t
+            if form.end == HALFWORDS:
+                c.put(self.target, even, at["out"] + (place * form.row + j) * 2)
+                c.put(self.target, odd, at["out"] + (place * form.row + j) * 2 + 1)
+                continue
+            if form.end == RESIDUAL:
+                made.append(self._residual(even, odd, c.vector(self.other_row, at["other"] + place * form.row + j)))
+            elif form.end == SUM:
+                first = at["other"] + (place * form.row + j) * 2
+                even = c.hvx("vaddhsat", even, c.vector(self.other_row, first))
+                odd = c.hvx("vaddhsat", odd, c.vector(self.other_row, first + 1))
+                made.append(c.to_bytes(even, odd, at["last"]))
+            else:
+                made.append(c.to_bytes(even, odd))
+        if form.end == HALFWORDS:
+            return
+        if form.shuffle == 0:
+            for t, vector in enumerate(made):
+                c.put(self.target, vector, at["out"] + (tile + t) * form.row + j)
+        elif form.shuffle == 4:  # a group is the four pixels of a line
+            c.put(self.target, made[0], at["out"] + at["line"] * j + v)
+        else:  # a group is two pixels of each of two lines
+            one, two = (c.bind("made", vector) for vector in made)
+            for i, name in enumerate(("vpackeh", "vpackoh")):
+                c.put(self.target, c.hvx(name, two, one), at["out"] + at["line"] * (2 * j + i) + v)
+
+    def _residual(self, even: Expr, odd: Expr, byte: Expr) -> Expr:
+        c, at = self.c, self.at
+        if self.form.saturates:
+            product = c.bind("product", c.hvx("vmpybus", byte, at["factor"], dtype=PAIR))
+            even = c.hvx("vaddhsat", even, c.hvx("lo", product))
+            odd = c.hvx("vaddhsat", odd, c.hvx("hi", product))
+        else:
+            both = c.hvx("vcombine", odd, even, dtype=PAIR)
+            both = c.bind("both", c.hvx("vmpybus.acc", both, byte, at["factor"], dtype=PAIR))
+            even, odd = c.hvx("lo", both), c.hvx("hi", both)
+        return c.to_bytes(even, odd, at["last"])

@@ -1,0 +1,268 @@
+"""The entry: line buffers for any size of picture, and in each step a row of every stage whose rows are ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import tirx
+
+from sr_tvm.codegen.builder import Expr
+from sr_tvm.codegen.functions import Functions
+from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.regions.delays import timetable
+from sr_tvm.targets.hexagon.hvx import convolution, edges, pack, pair
+from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
+from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
+from sr_tvm.targets.hexagon.hvx.stages import Stage
+
+TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
+MARK = "sr_hexagon_mark"  # called before each stage's row with its number, and with -1 after it
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The line buffer of a value: vectors of a tile, rows, a power of two, and whether a row of zeros follows."""
+
+    tile: int
+    rows: int
+    zeros: bool
+    seal: int  # pixels right of the picture that someone reads
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a picture needs of the workspace, as vectors: ``rows`` whole rows of a tile's vector, and ``fixed``."""
+
+    rows: int
+    tables: int
+    lines: int
+    slack: int  # tiles of the largest value that are read, not used, beyond the last row
+
+    def vectors(self, width: int) -> int:
+        """How many vectors a picture of ``width`` pixels needs, whatever its height."""
+        tiles = -(-width // (LANES * TILES)) * TILES
+        return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES) + self.slack
+
+
+def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
+    """The delay of each stage, and the line buffers of all but the result."""
+    place = {stage.value: i for i, stage in enumerate(stages)}
+    delay, live = timetable([{place[name]: halo for name, halo in stage.reads.items()} for stage in stages], 1)
+    found = {}
+    for stage, rows in zip(stages[:-1], live[:-1], strict=True):
+        halo = max((s.reads.get(stage.value, 0) for s in stages), default=0)
+        tile = groups(stage.channels) * (2 if stage.end == HALFWORDS else 1)
+        found[stage.value] = Ring(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
+    return delay, found
+
+
+def memory(stages: list[Stage]) -> Memory:
+    """The workspace of a network."""
+    found = list(rings(stages)[1].values())
+    longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
+    planes, result = stages[0].channels, stages[-1]
+    lines = planes + result.channels // result.shuffle * result.shuffle
+    return Memory(
+        sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines, 4 * max(r.tile for r in found)
+    )
+
+
+class Driver:
+    """Writes the functions of a network."""
+
+    def __init__(self, network: IntegerNetwork, stages: list[Stage], name: str) -> None:
+        self.network, self.stages, self.name = network, stages, name
+        self.packed = pack.Packed()
+        self.functions = Functions(name)
+        self.delay, self.rings = rings(stages)
+        self.copy = self.functions.of("copy", edges.copy)
+        self.fill = self.functions.of("fill", edges.fill)
+        self.seal = self.functions.of("seal", edges.seal)
+        self.zero = {
+            stage.value: self.packed.add_zero(network.by_name[stage.value].meaning.zero_point)
+            for stage in stages[:-1]
+            if stage.end != HALFWORDS
+        }
+
+    def entry(self) -> tirx.PrimFunc:
+        """Write the entry: picture, weights, biases, result and workspace as flat tensors, then height and width."""
+        c = self.c = Code()
+        flat = {"x": "uint8", "w": "int64", "b": "int32", "y": "uint8", "s": "int32"}
+        buffers = {
+            n: tirx.decl_buffer(
+                (tirx.Var(f"n{n}", "int64"),), kind, name=n, data_alignment=1 if kind == "uint8" else VECTOR
+            )
+            for n, kind in flat.items()
+        }
+        self.workspace = buffers["s"]
+        self.data = {n: tirx.buffer_data(buffer) for n, buffer in buffers.items()}
+        self.height, self.width = c.parameter("h"), c.parameter("width")
+        self.tiles = c.bind("tiles", tirx.floordiv(self.width + (LANES * TILES - 1), LANES * TILES) * TILES)
+        self._places()
+        self._clear()
+        with c.loop("t", self.height + max(self.delay)) as t:
+            for i, stage in enumerate(self.stages):
+                y = c.bind("y", t - self.delay[i])
+                with c.when(tirx.And(y >= 0, y < self.height)):
+                    self._mark(i)
+                    self._stage(stage, y)
+                    self._mark(-1)
+        return c.entry(list(buffers.values()))
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """Once the entry is written: weights and biases."""
+        return {"weights": self.packed.weights, "biases": self.packed.biases}
+
+    def _mark(self, number: int) -> None:
+        self.c.add(tirx.Evaluate(tirx.call_extern("int32", MARK, self.c.integer(number))))
+
+    def _places(self) -> None:
+        """Where everything lies in the workspace, in vectors."""
+        c, place = self.c, self.c.integer(0)
+        self.row, self.base = {}, {}
+        for value, ring in self.rings.items():
+            self.row[value] = c.bind("row", (self.tiles + 2) * ring.tile)
+            self.base[value] = c.bind("base", place)
+            place = self.base[value] + self.row[value] * (ring.rows + ring.zeros)
+        used = memory(self.stages)
+        self.table = c.bind("table", place)
+        self.zeros = c.bind("zeros", self.table + used.tables)
+        self.planes = c.bind("planes", self.zeros + tirx.floordiv(self.tiles + (LANES - 1), LANES))
+        self.line = c.bind("line", tirx.floordiv(self.tiles, TILES))
+        self.lines = c.bind("lines", self.planes + self.line * self.stages[0].channels)
+
+    def _clear(self) -> None:
+        """Zeros outside of the picture, in every line buffer whose neighbours are read."""
+        c = self.c
+        with c.loop("i", self.tiles) as i:
+            c.store_scalar(self.workspace, c.integer(0), self.zeros * LANES + i)
+        for value, ring in self.rings.items():
+            if ring.zeros:
+                count = (self.tiles + 2) * (ring.rows + 1)
+                numbers = [self.base[value], ring.tile, count, self.zero[value]]
+                c.call(self.fill, [self.data["s"], self.data["b"], *map(self._number, numbers)])
+
+    def _row(self, value: str, y: Expr) -> Expr:
+        """The place of the first tile of a row that is there."""
+        ring = self.rings[value]
+        return self.base[value] + (y & self.c.integer(ring.rows - 1)) * self.row[value] + ring.tile
+
+    def _row_or_zeros(self, value: str, y: Expr) -> Expr:
+        ring = self.rings[value]
+        inside = tirx.And(y >= 0, y < self.height)
+        outside = self.base[value] + self.row[value] * ring.rows + ring.tile
+        return tirx.Select(inside, self._row(value, y), outside)
+
+    def _stage(self, stage: Stage, y: Expr) -> None:
+        c = self.c
+        if stage.convolution is None:
+            self._picture(stage, y)
+        elif stage.expand is not None:
+            self._pair(stage, y)
+        else:
+            self._convolution(stage, y)
+        if stage.shuffle:
+            self._result(stage, y)
+        elif self.rings[stage.value].seal:
+            ring = self.rings[stage.value]
+            numbers = [ring.tile, self.width, ring.seal, self.zero[stage.value]]
+            c.call(self.seal, [self.data["s"], self.data["b"], self._row(stage.value, y), *map(self._number, numbers)])
+
+    def _number(self, value: Any) -> Expr:
+        return self.c.integer(value) if isinstance(value, int) else value
+
+    def _picture(self, stage: Stage, y: Expr) -> None:
+        c = self.c
+        for k in range(stage.channels):
+            read = (y + self.height * k) * self.width
+            out = (self.planes + self.line * k) * VECTOR
+            c.call(self.copy, [self.data["x"], self.data["s"], read, out, self.width])
+        function = self.functions.of(
+            ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
+        )
+        c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
+
+    def _pair(self, stage: Stage, y: Expr) -> None:
+        c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
+        assert expand is not None and project is not None
+        function = self.functions.of(form, lambda name: pair.function(name, form))
+        biases = np.concatenate([pack.spread(project.bias), pack.spread(expand.bias)])
+        at = {
+            "zeros": self.zeros * LANES,
+            "read": self._row(next(iter(stage.reads)), y),
+            "out": self._row(stage.value, y),
+            "expand": self.packed.add_weights(pack.expand_weights(expand)),
+            "project": self.packed.add_weights(pack.project_weights(project, form)),
+            "bias": self.packed.add_biases(biases),
+            "hidden": groups(len(expand.bias)) - 1,
+            "turns": self._turns(1),
+            "shift": expand.shift,
+            "last": project.shift,
+        }
+        s = self.data["s"]
+        c.call(function, [s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in pair.NUMBERS)])
+
+    def _turns(self, tiles: int) -> Expr:
+        return tirx.floordiv(self.width + (LANES * tiles - 1), LANES * tiles)
+
+    def _convolution(self, stage: Stage, y: Expr) -> None:
+        c, node = self.c, stage.convolution
+        assert node is not None
+        source, halo = node.inputs[0], stage.reads[node.inputs[0]]
+        tile = self.rings[source].tile
+        for dy in range(-halo, halo + 1):
+            row = c.bind("row", self._row_or_zeros(source, y + dy) if halo else self._row(source, y))
+            for g in range(tile):
+                c.store_scalar(self.workspace, row + g, self.table * LANES + ((dy + halo) * tile + g))
+        for form, first in stage.forms():
+            function = self._function(form)
+            j = first // 4
+            wide = 2 if stage.end == HALFWORDS else 1
+            if stage.shuffle:
+                out = self.lines + self.line * (stage.shuffle * (first // stage.shuffle))
+            else:
+                out = self._row(stage.value, y) + j * wide
+            other = c.integer(0)
+            if stage.other is not None:
+                other = self._row(stage.other, y) + j * (2 if self.network.by_name[stage.other].dtype == "int16" else 1)
+            at = {
+                "table": self.table * LANES,
+                "zeros": self.zeros * LANES,
+                "other": other,
+                "out": out,
+                "weight": self.packed.add_weights(pack.convolution_weights(node, form, first)),
+                "bias": self.packed.add_biases(pack.convolution_biases(node, form, first)),
+                "turns": self._turns(form.tiles),
+                "shift": node.shift,
+                "factor": getattr(stage.joined, "factor", 0) * 0x01010101,
+                "last": getattr(stage.joined, "shift", 0),
+                "line": self.line * stage.shuffle if stage.shuffle else 0,
+            }
+            s = self.data["s"]
+            c.call(
+                function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
+            )
+
+    def _function(self, form: Form) -> tvm.ir.GlobalVar:
+        return self.functions.of(form, lambda name: convolution.function(name, form))
+
+    def _result(self, stage: Stage, y: Expr) -> None:
+        """Copy the lines of a shuffled row to the result's planes."""
+        c, r = self.c, stage.shuffle
+        for plane in range(stage.channels // (r * r)):
+            for i in range(r):
+                line = (self.lines + self.line * r * (plane * r + i)) * VECTOR
+                out = ((self.height * plane + y) * r + i) * (self.width * r)
+                c.call(self.copy, [self.data["s"], self.data["y"], line, out, self.width * r])
+
+
+def module(network: IntegerNetwork, stages: list[Stage], name: str) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
+    """Make the TIR of a network: the entry ``name`` and the functions that it calls; and its constants."""
+    driver = Driver(network, stages, name)
+    entry = driver.entry().with_attr("global_symbol", name)
+    functions = {var: driver.functions.made[var.name_hint] for var in driver.functions.variables}
+    return tvm.IRModule({tvm.ir.GlobalVar(name): entry, **functions}), driver.constants

@@ -1,0 +1,81 @@
+"""Functions at the borders: bytes copied in and out, planes made to tiles, and what lies outside of the picture."""
+
+from __future__ import annotations
+
+from tvm import tirx
+
+from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, Code
+
+
+def copy(name: str) -> tirx.PrimFunc:
+    """Write the copy of ``count`` bytes, aligned to nothing: whole vectors, the last of which ends with them."""
+    c = Code()
+    source, target = c.pointer("s", "uint8"), c.pointer("y", "uint8")
+    s, y = c.bytes_at("S", source), c.bytes_at("Y", target)
+    read, out, count = (c.parameter(n) for n in ("read", "out", "count"))
+
+    def move(at: tirx.Expr) -> None:
+        vector = tirx.reinterpret(ONE, c.load(s, read + at, lanes=VECTOR))
+        # LLVM knows the loop as a memcpy, whose code here moves bytes, unless it does not see what is moved.
+        vector = tirx.reinterpret(f"uint8x{VECTOR}", c.hvx("vassign", vector))
+        c.store(y, vector, out + at, lanes=VECTOR)
+
+    with c.when(count >= VECTOR):
+        with c.loop("i", tirx.floordiv(count, VECTOR)) as i:
+            move(i * VECTOR)
+        move(count - VECTOR)
+    with c.otherwise():
+        with c.loop("i", count) as i:
+            c.store_scalar(y, c.scalar(s, read + i), out + i)
+    return c.private(name)
+
+
+def interleave(name: str, channels: int) -> tirx.PrimFunc:
+    """Write the function that makes tiles of one row of up to four planes, 128 pixels a turn.
+
+    Its integers: place of the first plane's row, vectors from one plane to the next, place to write, turns.
+    """
+    c = Code()
+    s, y = c.aligned("s", "S"), c.aligned("y", "Y")
+    read, plane, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
+    with c.loop("v", turns) as v:
+        none = c.splat(c.integer(0))
+        planes = [c.bind("p", c.vector(s, read + plane * k + v)) if k < channels else none for k in range(4)]
+        below = [c.bind("b", c.hvx("vshuffvdd", planes[k + 1], planes[k], c.integer(-1), dtype=PAIR)) for k in (0, 2)]
+        for i, half in enumerate(("lo", "hi")):
+            one, two = (c.hvx(half, pair) for pair in below)
+            both = c.bind("both", c.hvx("vshuffvdd", two, one, c.integer(-2), dtype=PAIR))
+            c.put(y, c.hvx("lo", both), out + v * 4 + 2 * i)
+            c.put(y, c.hvx("hi", both), out + v * 4 + 2 * i + 1)
+    return c.private(name)
+
+
+def fill(name: str) -> tirx.PrimFunc:
+    """Write the function that fills tiles with what stands for 0.
+
+    Its integers: place to write, groups of a tile, tiles, and the word of the biases with the first group's bytes.
+    """
+    c = Code()
+    y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
+    out, groups, tiles, zero = (c.parameter(n) for n in ("out", "groups", "tiles", "zero"))
+    with c.loop("g", groups) as g:
+        vector = c.bind("z", tirx.Broadcast(c.scalar(biases, zero + g), LANES))
+        with c.loop("t", tiles) as t:
+            c.put(y, vector, out + t * groups + g)
+    return c.private(name)
+
+
+def seal(name: str) -> tirx.PrimFunc:
+    """Write the function that puts what stands for 0 right of a row, into ``count`` pixels from pixel ``first``.
+
+    Its other integers: place of the row, groups of a tile, and the word of the biases with the first group's bytes.
+    """
+    c = Code()
+    y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
+    out, groups, first, count, zero = (c.parameter(n) for n in ("out", "groups", "first", "count", "zero"))
+    with c.loop("i", count) as i:
+        x = c.bind("x", first + i)
+        tile, lane = x >> c.integer(5), x & c.integer(LANES - 1)
+        with c.loop("g", groups) as g:
+            c.store_scalar(y, c.scalar(biases, zero + g), (out + tile * groups + g) * LANES + lane)
+    return c.private(name)

@@ -1,0 +1,103 @@
+"""Weights and biases in the order in which row functions read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sr_tvm.quantize.network import Convolution
+from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, groups
+from sr_tvm.targets.hexagon.hvx.convolution import Form
+from sr_tvm.targets.hexagon.hvx.pair import PairForm
+
+
+class Packed:
+    """Collects the numbers of all stages: doublewords of weights, words of biases; each is told where it lies."""
+
+    def __init__(self) -> None:
+        self._weights: list[np.ndarray] = []
+        self._biases: list[np.ndarray] = []
+        self._counts = [0, 0]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(n,) int64."""
+        return np.concatenate([*self._weights, np.zeros(16, np.int64)])
+
+    @property
+    def biases(self) -> np.ndarray:
+        """(n,) int32, whole vectors."""
+        return np.concatenate([*self._biases, np.zeros(LANES, np.int32)])
+
+    def add_weights(self, numbers: np.ndarray) -> int:
+        """Append int8 in the order of use; returns the first doubleword."""
+        place = self._counts[0]
+        raw = numbers.astype(np.int8).tobytes()
+        packed = np.frombuffer(raw + bytes(-len(raw) % 8), np.int64)
+        self._weights.append(packed)
+        self._counts[0] += len(packed)
+        return place
+
+    def add_biases(self, numbers: np.ndarray) -> int:
+        """Append words; returns the first vector."""
+        place = self._counts[1]
+        words = np.concatenate([numbers.astype(np.int32).ravel(), np.zeros(-numbers.size % LANES, np.int32)])
+        self._biases.append(words)
+        self._counts[1] += len(words) // LANES
+        return place
+
+    def add_zero(self, zero_point: np.ndarray) -> int:
+        """Append the bytes that stand for 0, four channels a word; returns the first word."""
+        padded = np.zeros(groups(len(zero_point)) * GROUP, np.uint8)
+        padded[: len(zero_point)] = zero_point
+        return self.add_biases(np.frombuffer(padded.tobytes(), np.int32)) * LANES
+
+
+def padded(node: Convolution) -> np.ndarray:
+    """The weights with both channels filled up to whole groups."""
+    outputs, inputs, tall, wide = node.weight.shape
+    found = np.zeros((groups(outputs) * GROUP, groups(inputs) * GROUP, tall, wide), np.int8)
+    found[:outputs, :inputs] = node.weight
+    return found
+
+
+def spread(bias: np.ndarray) -> np.ndarray:
+    """A vector of each bias, up to whole groups of outputs."""
+    whole = np.zeros(groups(len(bias)) * GROUP, np.int32)
+    whole[: len(bias)] = bias
+    return np.repeat(whole, LANES)
+
+
+def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray:
+    """Of ``form.outputs`` channels from ``first``: by row, group of inputs, tap, output, input of the group."""
+    part = padded(node)[first : first + form.outputs]
+    taps = part[:, :, :, [d + form.kernel // 2 for d in form.order]]
+    split = taps.reshape(form.outputs, form.inputs, GROUP, form.kernel, form.kernel)
+    return split.transpose(3, 1, 4, 0, 2)
+
+
+def convolution_biases(node: Convolution, form: Form, first: int) -> np.ndarray:
+    """A vector of each bias, and the words of the multipliers where there are some."""
+    part = spread(node.bias).reshape(-1, LANES)[first : first + form.outputs].ravel()
+    if node.multiplier is None:
+        return part
+    whole = np.zeros(groups(len(node.bias)) * GROUP, np.int64)
+    whole[: len(node.bias)] = node.multiplier
+    four = whole[first : first + form.outputs].reshape(-1, GROUP)
+    words = np.stack([four[:, 0] | four[:, 2] << 16, four[:, 1] | four[:, 3] << 16], 1)
+    return np.concatenate([part, words.ravel().astype(np.int32)])
+
+
+def expand_weights(node: Convolution) -> np.ndarray:
+    """By group of outputs, group of inputs, output of the group, input of the group; the first group comes once more.
+
+    The function reads ahead: what follows the last group is the first of the next tile.
+    """
+    whole = padded(node)[:, :, 0, 0]
+    split = whole.reshape(-1, GROUP, whole.shape[1] // GROUP, GROUP).transpose(0, 2, 1, 3)
+    return np.concatenate([split, split[:1]])
+
+
+def project_weights(node: Convolution, form: PairForm) -> np.ndarray:
+    """By group of inputs, output, input of the group."""
+    whole = padded(node)[:, :, 0, 0]
+    return whole.reshape(form.outputs, -1, GROUP).transpose(1, 0, 2)

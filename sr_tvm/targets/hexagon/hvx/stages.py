@@ -1,0 +1,173 @@
+"""An integer network as stages, each of which makes a row of a value at a time: what is fused, and what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Picture, Residual, Sum, halfwords
+from sr_tvm.targets.hexagon.hvx.code import groups
+from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, REGISTERS, RESIDUAL, SUM, Form
+from sr_tvm.targets.hexagon.hvx.pair import PairForm
+
+KERNELS = (1, 3, 5)
+SHUFFLES = (2, 4)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One row of ``value`` from rows of what it reads.
+
+    Attributes:
+        reads: by value, how many rows above and below its own are read.
+        convolution: the one that makes it; None for the picture, which is copied.
+        expand: the 1x1 convolution before it, where both are fused.
+        end: what becomes of the sums, see convolution.py.
+        joined: the residual or sum that is done at the end.
+        other: the value that is added.
+        channels: of the value.
+        shuffle: of the result; 0 for what goes to a line buffer.
+    """
+
+    value: str
+    reads: dict[str, int]
+    channels: int
+    convolution: Convolution | None = None
+    expand: Convolution | None = None
+    end: str = BYTES
+    joined: Residual | Sum | None = None
+    other: str | None = None
+    shuffle: int = 0
+
+    @property
+    def halo(self) -> int:
+        return max(self.reads.values(), default=0)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates a pixel, those of the network alone."""
+        return sum(c.weight.size for c in (self.expand, self.convolution) if c is not None)
+
+    @property
+    def describe(self) -> str:
+        """The stage in words, for tables: equal for stages of equal form."""
+        if self.convolution is None:
+            return f"{self.channels} planes to tiles"
+        o, i, k, _ = self.convolution.weight.shape
+        if self.expand is not None:
+            return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
+        ends = {BYTES: "", HALFWORDS: "", RESIDUAL: " + residual", SUM: " + skip"}
+        return f"{k}x{k} {i}->{o}{ends[self.end]}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
+
+    def forms(self) -> list[tuple[Form, int]]:
+        """The row functions that make a row, each with the first of the channels that it makes."""
+        assert self.convolution is not None
+        outputs, inputs, kernel, _ = self.convolution.weight.shape
+        whole = groups(outputs) * 4
+        # Five taps in a row leave registers for 24 sums only where tiles share the weights.
+        tiles = 2 if self.shuffle == 2 or self.shuffle == 0 and (kernel == 5 or whole <= REGISTERS // 2) else 1
+        passes = -(-whole // (REGISTERS // tiles))
+        each = groups(-(-whole // passes)) * 4
+        saturates = False
+        if isinstance(self.joined, Residual):
+            low, high = halfwords(self.convolution)
+            reach = 255 * self.joined.factor
+            saturates = low < -32768 or high + reach > 32767
+        return [
+            (
+                Form(
+                    kernel, groups(inputs), min(each, whole - first), tiles, whole // 4, self.end,
+                    self.convolution.multiplier is not None, saturates, self.shuffle,
+                ),
+                first,
+            )
+            for first in range(0, whole, each)
+        ]  # fmt: skip
+
+    @property
+    def pair(self) -> PairForm:
+        """The form of the row function of two fused 1x1 convolutions."""
+        assert self.expand is not None and self.convolution is not None
+        return _pair(self.expand, self.convolution)
+
+
+def _pair(expand: Convolution, project: Convolution) -> PairForm:
+    return PairForm(groups(expand.weight.shape[1]), groups(len(project.bias)) * 4)
+
+
+def stages(network: IntegerNetwork) -> list[Stage]:
+    """Cut a network into stages.
+
+    Raises:
+        SrTvmError: something of it has no kernel on HVX; the message names it.
+    """
+    if network.shuffle not in SHUFFLES:
+        raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2 or 4, not of {network.shuffle}")
+    joined = _joined(network)
+    inside = {convolution.name for convolution in joined.values()}
+    hidden = _hidden(network)
+    found: list[Stage] = []
+    for node in network.nodes:
+        shuffle = network.shuffle if node is network.result else 0
+        channels = network.channels(node.name)
+        match node:
+            case Picture():
+                if channels > 4:
+                    raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
+                found.append(Stage(node.name, {}, channels))
+            case Convolution() if node.name not in inside and node.name not in hidden:
+                found.append(_convolution(network, node, node.name, channels, hidden, shuffle))
+            case Residual() | Sum():
+                made = joined[node.name]
+                other = next(name for name in node.inputs if name != made.name)
+                end = RESIDUAL if isinstance(node, Residual) else SUM
+                found.append(_joined_stage(node, made, other, end, channels, shuffle))
+    return found
+
+
+def _joined(network: IntegerNetwork) -> dict[str, Convolution]:
+    """By residual or sum, the convolution whose end it becomes: the one that reads nothing else than is ready."""
+    found = {}
+    for node in network.nodes:
+        if isinstance(node, Residual | Sum):
+            made = network.by_name[node.inputs[0]]
+            assert isinstance(made, Convolution)
+            found[node.name] = made
+    return found
+
+
+def _hidden(network: IntegerNetwork) -> dict[str, Convolution]:
+    """1x1 convolutions that are fused with the one that alone reads them."""
+    found = {}
+    for node in network.nodes:
+        if isinstance(node, Convolution) and node.weight.shape[2:] == (1, 1) and node.multiplier is None:
+            readers = network.readers(node.name)
+            if len(readers) == 1 and isinstance(project := readers[0], Convolution):
+                plain = project.weight.shape[2:] == (1, 1) and project.multiplier is None and project.dtype != S16
+                if plain and project is not network.result and _pair(node, project).fits:
+                    found[node.name] = node
+    # Of a chain of 1x1 convolutions each second is stored.
+    return {name: node for name, node in found.items() if node.inputs[0] not in found}
+
+
+def _convolution(
+    network: IntegerNetwork, node: Convolution, value: str, channels: int, hidden: dict[str, Convolution], shuffle: int
+) -> Stage:
+    _check(node)
+    expand = hidden.get(node.inputs[0])
+    source = expand.inputs[0] if expand is not None else node.inputs[0]
+    end = HALFWORDS if node.dtype == S16 else BYTES
+    return Stage(value, {source: node.weight.shape[2] // 2}, channels, node, expand, end, shuffle=shuffle)
+
+
+def _joined_stage(node: Residual | Sum, made: Convolution, other: str, end: str, channels: int, shuffle: int) -> Stage:
+    _check(made)
+    reads = {made.inputs[0]: made.weight.shape[2] // 2}
+    reads[other] = max(reads.get(other, 0), 0)
+    return Stage(node.name, reads, channels, made, None, end, node, other, shuffle)
+
+
+def _check(node: Convolution) -> None:
+    tall, wide = node.weight.shape[2:]
+    if tall != wide or tall not in KERNELS:
+        raise SrTvmError(f"{node.name}: hexagon has no kernel for a {tall}x{wide} convolution; 1x1, 3x3 and 5x5 it has")

@@ -1,0 +1,77 @@
+"""HVX kernels in the simulator: byte by byte what the NumPy definition says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from quantize_nets import pictures, wdsr
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize import reference
+from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.runners import hexagon_sim
+
+NETS = {
+    "as shipped": (wdsr([(24, 20)]), Calibration(adapt=False)),
+    "odd widths": (wdsr([(26, 11), (9, 4)]), Calibration(adapt=False)),
+    "few channels": (wdsr([(20, 7)], channels=10), Calibration(adapt=False)),
+    "multipliers": (wdsr([(20, 20)]), Calibration(multipliers=True, adapt=False)),
+    "times four": (wdsr([(16, 12)], scale=4), Calibration(adapt=False)),
+    "too wide for registers": (wdsr([(40, 32)], channels=32), Calibration(adapt=False)),
+    "one hidden group": (wdsr([(3, 8)]), Calibration(adapt=False)),
+}
+SIZES = ((1, 1), (3, 31), (2, 33), (5, 64), (3, 127), (2, 130), (9, 5))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def simulator():
+    if (why := hexagon_sim.missing()) is not None:
+        pytest.skip(f"make system-deps ({why})")
+
+
+def built(network: IntegerNetwork, folder: Path):
+    """The network's program, as a function of a picture."""
+    from sr_tvm.tvm_setup import import_tvm
+
+    import_tvm()
+    from sr_tvm.targets.hexagon import integer
+
+    integer.build(network, folder, "hexagonv68")
+    facts = integer.Facts.load(folder / integer.FACTS)
+    paths = [folder / name for name in (integer.PROGRAM, integer.WEIGHTS, integer.BIASES)]
+    return lambda picture: hexagon_sim.simulate(*paths, facts, picture, 120.0)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_kernels_are_the_definition(name, tmp_path):
+    region, how = NETS[name]
+    network = calibrate(region, pictures(), how)
+    run = built(network, tmp_path)
+    rng = np.random.default_rng(0)
+    for height, width in SIZES:
+        picture = rng.integers(0, 256, (3, height, width)).astype(np.uint8)
+        made, counts = run(picture)
+        wanted = reference.run(network, picture)
+        assert np.array_equal(made, wanted), (height, width, np.argwhere(made != wanted)[:3].tolist())
+        assert all(count.packets > 0 for count in counts)
+        assert sum(count.macs for count in counts) == network.macs() * height * width
+
+
+def test_a_crash_in_the_simulator_is_told(tmp_path):
+    network = calibrate(wdsr([(8, 4)], channels=8), pictures(), Calibration(adapt=False))
+    built(network, tmp_path)
+    from sr_tvm.targets.hexagon import integer
+
+    facts = integer.Facts.load(tmp_path / integer.FACTS)
+    broken = tmp_path / "none.bin"
+    broken.write_bytes(b"")
+    paths = (tmp_path / integer.PROGRAM, tmp_path / "missing.bin", broken)
+    with pytest.raises(SrTvmError, match=re.escape("exits 3 in the simulator")):
+        hexagon_sim.simulate(*paths, facts, pictures(1)[0], 60.0)

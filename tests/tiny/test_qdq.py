@@ -1,0 +1,98 @@
+"""Integer networks as QDQ ONNX: read back as they were, run by ONNX Runtime, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from quantize_nets import MEANS, pictures, wdsr
+
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize import reference
+from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.network import Convolution, IntegerNetwork, Residual
+from sr_tvm.quantize.qdq_read import from_onnx, is_quantized, requantized
+from sr_tvm.quantize.qdq_write import to_onnx
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["shifts", "multipliers"])
+def network(request) -> IntegerNetwork:
+    return calibrate(wdsr([(20, 7)], channels=8), pictures(), Calibration(multipliers=request.param))
+
+
+@pytest.fixture
+def saved(network, tmp_path) -> Path:
+    path = tmp_path / "q.onnx"
+    onnx.save(to_onnx(network, np.array(MEANS, "float32").astype(float)), path)
+    return path
+
+
+def test_what_is_read_is_what_was_written(network, saved):
+    back = from_onnx(saved)
+    assert [type(node) for node in back.nodes] == [type(node) for node in network.nodes]
+    for one, two in zip(network.nodes, back.nodes, strict=True):
+        if isinstance(one, Convolution):
+            assert np.array_equal(one.weight, two.weight) and one.shift == two.shift
+            assert (one.multiplier is None) == (two.multiplier is None)
+            assert np.array_equal(one.bias, two.bias)
+        if isinstance(one, Residual):
+            assert (one.factor, one.shift) == (two.factor, two.shift)
+    picture = pictures(1, seed=5)[0]
+    assert np.array_equal(reference.run(network, picture), reference.run(back, picture))
+
+
+def test_onnxruntime_makes_the_same_pictures_but_for_ties(saved):
+    """It rounds halves to even, and its sums of a residual once, not twice: from layer to layer that adds up."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, network = onnx.load(saved), from_onnx(saved)
+    first = next(node for node in network.nodes if isinstance(node, Convolution)).name
+    model.graph.output.append(onnx.helper.make_tensor_value_info(first, onnx.TensorProto.UINT8, None))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    picture = pictures(1, seed=5)[0]
+    made, layer = session.run(None, {"input": picture[None].astype(np.float32) / 255})
+    ours = reference.values(network, picture)
+    inside = (slice(None), slice(1, -1), slice(1, -1))  # outside, ours pads with the means as whole pixels
+    apart = np.abs(layer[0].astype(int) - ours[first])[inside]
+    assert apart.max() <= 1 and (apart > 0).mean() < 0.03
+    apart = np.abs(np.round(np.clip(made[0], 0, 1) * 255) - reference.run(network, picture))
+    assert apart.max() <= 6 and apart.mean() < 1.0
+
+
+def test_a_float_model_is_not_quantised(tmp_path, saved):
+    path = tmp_path / "text"
+    path.write_text("no model")
+    assert is_quantized(saved) and not is_quantized(path)
+
+
+def test_scales_that_are_powers_of_two_apart_need_no_multiplier():
+    assert requantized(np.array([2**-7, 2**-7])) == (7, None)
+    shift, multiplier = requantized(np.array([0.011, 0.004]))
+    assert shift == 6 and np.allclose(multiplier / 32768 / 64, [0.011, 0.004], rtol=1e-4)
+
+
+def test_an_operator_without_integer_form_is_named(saved):
+    model = onnx.load(saved)
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Sigmoid"
+    onnx.save(model, saved)
+    with pytest.raises(SrTvmError, match="Sigmoid 'Relu_.*: has no integer form"):
+        from_onnx(saved)
+
+
+def test_signed_activations_are_refused(saved):
+    model = onnx.load(saved)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.UINT8:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array((values.astype(int) - 128).astype(np.int8), tensor.name))
+    onnx.save(model, saved)
+    with pytest.raises(SrTvmError, match="activations are int8; uint8 ones have an integer form here"):
+        from_onnx(saved)
