@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import floating, reference
-from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Node, Picture, Residual, Sum
+from sr_tvm.quantize.network import (
+    MOST_FRACTION,
+    S16,
+    U8,
+    Blend,
+    Convolution,
+    IntegerNetwork,
+    Meaning,
+    Node,
+    Picture,
+    Residual,
+    Sum,
+    blend_fraction,
+    blend_multipliers,
+)
 from sr_tvm.quantize.plain import SPARE_BITS
 from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
 from sr_tvm.quantize.ranges import Range, best_range, joined
@@ -20,6 +34,7 @@ FRACTION_BITS = 6  # of s16 below a unit of the u8 that it is added to; 2 ** 6 i
 LARGEST = 127  # of a weight
 SHIFTS = range(20)
 SAMPLES = 40_000  # pixels of each value that ranges are chosen from
+HEADROOM = 0.8  # of 16 bits, that what occurs may take before a PReLU
 LEAST = 1e-8  # of the largest weight of an output
 FEWEST = 4  # pictures
 
@@ -68,6 +83,40 @@ class _Scales:
     shift: int
     multiplier: np.ndarray | None
     meaning: Meaning
+    fraction: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Bend:
+    """A PReLU as the larger of a halfword and its product with a slope of at most 1, which int16 / 32768 holds.
+
+    Attributes:
+        turn: (O,) what the convolution's weights are multiplied by: where the steeper side is that below zero, the
+            halfword is that side, and the slope the inverse.
+        slope: (O,) int16.
+        negative: (O,) whether the value is stored as its negative: else the smaller would have to be taken.
+    """
+
+    turn: np.ndarray
+    slope: np.ndarray
+    negative: np.ndarray
+
+    @classmethod
+    def of(cls, slope: np.ndarray) -> _Bend:
+        steep = np.abs(slope) > 1
+        inverse = 1 / np.where(steep, slope, 1)
+        bent = np.round(np.where(steep, inverse, slope) * 32768)
+        turn = np.where(steep, -np.abs(slope), 1.0)
+        return cls(turn, np.clip(bent, -32768, 32767).astype(np.int16), slope > 1)
+
+
+def _turned(meaning: Meaning, negative: np.ndarray, step: Step, whole: Plan) -> Meaning:
+    """A value's meaning where some channels are stored as their negative: those who read it turn them back."""
+    if not negative.any():
+        return meaning
+    if step.value == whole.result.value or any(step.value in trunk for trunk in whole.trunks):
+        raise SrTvmError(f"{step.value}: a PReLU of slope over 1 has no integer form on a residual path or as the result")
+    return Meaning(np.where(negative, -meaning.scale, meaning.scale), meaning.zero_point)
 
 
 class _Calibrator:
@@ -109,7 +158,16 @@ class _Calibrator:
         channels = self.region.by_name[step.value].channels
         if step.value == self.plan.result.value:
             return Meaning(np.full(channels, 1 / 255), np.zeros(channels, np.int64))
-        return (self.ranges.get(step.value) or self._range(step.value, step.relu)).meaning()
+        found = self.ranges.get(step.value) or self._range(step.value, step.relu)
+        if step.slope is not None and (negative := step.slope > 1).any():
+            found = Range(np.where(negative, -found.high, found.low), np.where(negative, -found.low, found.high))
+        return found.meaning()
+
+    def _slope(self, step: Step) -> np.ndarray | None:
+        """A PReLU's, or that of a ReLU which no zero point of 0 does: on a residual path bytes may mean less than 0."""
+        if step.relu and self._meaning(step).zero_point.any():
+            return np.zeros(self.region.by_name[step.value].channels)
+        return step.slope
 
     # Nodes
 
@@ -124,13 +182,34 @@ class _Calibrator:
             case "sum":
                 one, two = step.inputs
                 return Sum(step.value, (one, two), FRACTION_BITS, self._meaning(step))
+            case "blend":
+                return self._blend(step)
         return self._convolution(step)
+
+    def _blend(self, step: Step) -> Blend:
+        """Bytes from bytes: any scales will do, so each channel has that of its range."""
+        meaning, sources = self._meaning(step), [self.nodes[name].meaning for name in step.inputs]
+        slope = np.zeros(len(meaning.scale)) if step.relu else step.slope
+        if slope is not None and (slope > 1).any():
+            meaning = _turned(meaning, slope > 1, step, self.plan)
+        ratios = np.array([source.scale / meaning.scale for source in sources])
+        below = None if slope is None else ratios[0] * slope
+        fraction = blend_fraction(float(max(np.abs(ratios).max(), 0 if below is None else np.abs(below).max())))
+        return Blend(
+            step.value, step.inputs, blend_multipliers(ratios, fraction),
+            None if below is None else blend_multipliers(below, fraction),
+            (meaning.zero_point << fraction).astype(np.int16), fraction, meaning,
+        )  # fmt: skip
 
     def _convolution(self, step: Step) -> Convolution:
         assert step.conv is not None
         source = self.nodes[step.inputs[0]]
+        bent = self._slope(step)
+        bend = None if bent is None else _Bend.of(bent)
+        turn = np.ones(len(step.conv.weight)) if bend is None else bend.turn
         weight = step.conv.weight.astype(np.float64) * source.meaning.scale[None, :, None, None]
-        scales = self._scales(step, weight)
+        weight *= turn[:, None, None, None]
+        scales = self._scales(step, weight, turn)
         scaled = weight / scales.unit[:, None, None, None]
         if self.how.adapt:
             inputs = [stored[source.name] for stored in self.stored]
@@ -140,14 +219,18 @@ class _Calibrator:
         factor = np.ones(len(weight)) if scales.multiplier is None else scales.multiplier / 32768.0
         offset = self._offset(step, scales.meaning) / factor * 2.0**scales.shift
         dtype = S16 if step.kind == "halfword" else U8
+        meaning, slope = scales.meaning, None
+        if bend is not None:
+            meaning, slope = _turned(meaning, bend.negative, step, self.plan), bend.slope
 
         def made(bias: np.ndarray) -> Convolution:
             whole = np.round(bias).astype(np.int32)
             return Convolution(
-                step.value, (source.name,), quantized, whole, scales.shift, scales.multiplier, dtype, scales.meaning
-            )
+                step.value, (source.name,), quantized, whole, scales.shift, scales.multiplier, dtype, meaning, slope,
+                scales.fraction,
+            )  # fmt: skip
 
-        return made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit) + offset)
+        return made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset)
 
     def _bias(self, unbiased: Convolution, name: str, unit: np.ndarray) -> np.ndarray:
         """What the sums are short of, on average over the pictures: bias, zero points, and what rounding has moved."""
@@ -165,6 +248,8 @@ class _Calibrator:
 
         A residual's u8 brings its own, times the factor. A sum's comes with the first of its inputs.
         """
+        if self._slope(step) is not None:
+            return np.zeros(len(meaning.scale))
         if step.kind != "halfword":
             return meaning.zero_point.astype(np.float64)
         after = self._after(step)
@@ -177,15 +262,25 @@ class _Calibrator:
 
     # Scales
 
-    def _scales(self, step: Step, weight: np.ndarray) -> _Scales:
+    def _scales(self, step: Step, weight: np.ndarray, turn: np.ndarray) -> _Scales:
         finest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), LEAST) / LARGEST
         if step.kind == "halfword":
             scale = self._meaning(self._after(step)).scale / (1 << FRACTION_BITS)
             return self._given(Meaning(scale, np.zeros(len(scale), np.int64)), finest, 0)
         meaning = self._meaning(step)
+        fraction = 0 if self._slope(step) is None else self._fraction(step, meaning, turn)
         if step.value == self.plan.result.value or step.value in self.ranges:
-            return self._given(meaning, finest, SPARE_BITS)
-        return self._free(step, meaning, finest, int(np.prod(weight.shape[1:])))
+            small = Meaning(meaning.scale / 2.0**fraction, meaning.zero_point)
+            given = self._given(small, finest, 0 if fraction else SPARE_BITS)
+            return replace(given, meaning=meaning, fraction=fraction)
+        return self._free(step, meaning, finest, int(np.prod(weight.shape[1:])), fraction)
+
+    def _fraction(self, step: Step, meaning: Meaning, turn: np.ndarray) -> int:
+        """Bits below a byte that halfwords have before a PReLU, where they reach farther than the bytes after it."""
+        assert step.conv is not None
+        most = np.max([np.abs(f[step.conv.name]).reshape(len(turn), -1).max(1) for f in self.floats], 0)
+        reach = float((most * np.abs(turn) / meaning.scale).max())
+        return int(np.clip(np.floor(np.log2(HEADROOM * 32767 / max(reach, 1.0))), 0, MOST_FRACTION))
 
     def _given(self, meaning: Meaning, finest: np.ndarray, spare: int) -> _Scales:
         """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits."""
@@ -197,7 +292,9 @@ class _Calibrator:
         unit = meaning.scale * multiplier / 32768 / 2.0**shift
         return _Scales(unit, shift, multiplier.astype(np.int16), meaning)
 
-    def _free(self, step: Step, meaning: Meaning, finest: np.ndarray, terms: int) -> _Scales:
+    def _free(
+        self, step: Step, meaning: Meaning, finest: np.ndarray, terms: int, fraction: int = 0
+    ) -> _Scales:  # fmt: skip
         """For a value whose scales its readers take over: they grow until a shift is enough, at the least noise."""
         energy, importance = terms * 128.0**2, self._importance(step)
 
@@ -207,8 +304,9 @@ class _Calibrator:
         def noise(shift: int) -> float:
             return float((grown(shift) ** 2 * (energy + 4.0**shift)) @ importance)
 
-        shift = min(SHIFTS, key=noise)
-        return _Scales(grown(shift), shift, None, Meaning(grown(shift) * 2.0**shift, meaning.zero_point))
+        shift = min(SHIFTS[fraction:], key=noise)
+        whole = Meaning(grown(shift) * 2.0**shift, meaning.zero_point)
+        return _Scales(grown(shift), shift - fraction, None, whole, fraction)
 
     def _importance(self, step: Step) -> np.ndarray:
         """How much the square of an error of each channel counts for those that read the value."""

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions.region import taps
 
 U8, S16 = "uint8", "int16"
 MAX_SUM = 1 << 30  # of a 32-bit sum: rounding adds up to half of the divisor
@@ -49,10 +50,16 @@ class Convolution:
     where there is a ``multiplier``, multiplied by multiplier / 32768, halves rounded up, and saturated again. That is
     the result for s16; u8 saturates it once more to 0...255, which is what a ReLU is where the zero point is 0.
 
+    With a ``slope``, a PReLU, the halfword h becomes the larger of h and h * slope / 32768, halves rounded up. Then the
+    zero point * 2 ** ``fraction`` is added, which the bias does not hold here, saturated to 16 bits, and the result
+    divided by 2 ** ``fraction``, halves rounded up. A slope over 1 is one below it of the negative: see calibrate.py.
+
     Attributes:
         weight: (O, I, kh, kw) int8.
         bias: (O,) int32.
         multiplier: (O,) int16, positive; None where scales are such that none is needed.
+        slope: (O,) int16; None: no PReLU. Only for u8.
+        fraction: bits of the halfwords below a unit of the bytes; 0 without a slope.
     """
 
     name: str
@@ -63,6 +70,8 @@ class Convolution:
     multiplier: np.ndarray | None
     dtype: str
     meaning: Meaning
+    slope: np.ndarray | None = None
+    fraction: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +100,34 @@ class Sum:
     dtype = U8
 
 
-Node = Picture | Convolution | Residual | Sum
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """One u8 from one or two others of the same channels, whatever their scales: what stands between convolutions.
+
+    Each byte less its zero point is taken * 64 and multiplied by its multiplier / 32768, halves rounded up; both are
+    added, saturated to 16 bits. With a ``slope``, a PReLU or ReLU of one input, the result is the larger of that and of
+    the same by the slope in the multiplier's place. Then ``offset`` is added, saturated, and all of it divided by
+    2 ** ``fraction``, halves rounded up, and saturated to 0...255.
+
+    Attributes:
+        multipliers: (inputs, C) int16.
+        slope: (C,) int16 or None.
+        offset: (C,) int16; holds the zero point of the result.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    multipliers: np.ndarray
+    slope: np.ndarray | None
+    offset: np.ndarray
+    fraction: int
+    meaning: Meaning
+    dtype = U8
+
+
+Node = Picture | Convolution | Residual | Sum | Blend
+BLEND_BITS = 6  # what a byte is taken times in a blend: 2 ** 6 is the largest power in an int8
+MOST_FRACTION = 6  # of halfwords: 32767 / 2 ** 6 is beyond a byte
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +167,12 @@ class IntegerNetwork:
 
     def macs(self) -> int:
         """Multiply-accumulates for each pixel of the input."""
-        return sum(node.weight.size for node in self.nodes if isinstance(node, Convolution))
+        return sum(macs(node) for node in self.nodes if isinstance(node, Convolution))
+
+
+def macs(node: Convolution) -> int:
+    """Multiply-accumulates a pixel, but those of taps that are zero for all inputs, as in a transposed convolution."""
+    return int(taps(node.weight).sum()) * node.weight.shape[1]
 
 
 def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:
@@ -159,6 +200,29 @@ def multiplied(halfword: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     return (np.clip(halfword, -32768, 32767) * multiplier + 0x4000) >> 15
 
 
+def blend_fraction(ratio: float) -> int:
+    """The bits below a byte of a blend whose largest factor from a byte to a byte is ``ratio``: as many as fit.
+
+    Raises:
+        SrTvmError: it is 64 or more, which no multiplier reaches.
+    """
+    reach = 32767 / 32768 * 2.0**BLEND_BITS / max(ratio, 1e-9)
+    if reach < 1:
+        raise SrTvmError(f"bytes would be multiplied by {ratio:.3g}; up to 64 is possible")
+    return min(MOST_FRACTION, int(np.log2(reach)))
+
+
+def blend_multipliers(ratios: np.ndarray, fraction: int) -> np.ndarray:
+    """The multipliers (int16) of a blend for factors from a byte to a byte, of any shape."""
+    scale = 2.0 ** (15 + fraction - BLEND_BITS)
+    return np.clip(np.round(ratios * scale), -32768, 32767).astype(np.int16)
+
+
+def blend_ratios(multipliers: np.ndarray, fraction: int) -> np.ndarray:
+    """What :func:`blend_multipliers` made multipliers of."""
+    return multipliers / 2.0 ** (15 + fraction - BLEND_BITS)
+
+
 def _check(node: Convolution) -> None:
     low, high = sums(node)
     if low.min() < -MAX_SUM or high.max() > MAX_SUM:
@@ -167,3 +231,7 @@ def _check(node: Convolution) -> None:
         )
     if not 0 <= node.shift < 32:
         raise SrTvmError(f"{node.name}: its sums would be divided by 2 ** {node.shift}; 0 to 31 is possible")
+    if not 0 <= node.fraction <= (0 if node.slope is None else MOST_FRACTION):
+        raise SrTvmError(f"{node.name}: {node.fraction} bits below a byte; 0 to {MOST_FRACTION} are, with a slope")
+    if node.slope is not None and (node.dtype != U8 or np.ptp(node.meaning.zero_point)):
+        raise SrTvmError(f"{node.name}: a PReLU makes uint8 with one zero point for all channels")

@@ -19,7 +19,7 @@ def plain_scales(network: IntegerNetwork) -> dict[str, float]:
         if isinstance(node, Residual) and node.inputs[1] in found:
             found[node.name] = found[node.inputs[1]] * node.factor / 2.0**node.shift
         elif node.name not in found:
-            found[node.name] = float(np.exp(np.log(node.meaning.scale).mean()))
+            found[node.name] = float(np.exp(np.log(np.abs(node.meaning.scale)).mean()))
     for node in network.nodes:
         if isinstance(node, Residual | Sum):
             for name in node.inputs:
@@ -31,12 +31,14 @@ def plain_scales(network: IntegerNetwork) -> dict[str, float]:
 def factors(node: Convolution) -> np.ndarray:
     """What a unit of its sums is of a unit of the value, by output channel."""
     whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
-    return whole / 2.0**node.shift
+    return whole / 2.0 ** (node.shift + node.fraction)
 
 
 def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
     """What of the bias is the zero point of what is stored in the end: (O,) int64, in units of the sums."""
     zero = node.meaning.zero_point.astype(np.float64)
+    if node.slope is not None:
+        return np.zeros(len(node.bias), np.int64)  # it is added behind the PReLU
     if node.dtype == S16:
         (reader,) = network.readers(node.name)
         zero = np.zeros(len(node.bias))

@@ -14,8 +14,9 @@ from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Result, So
 class Step:
     """A node of the integer network to be: ``node`` of the region makes it, ``value`` is the float value that it is.
 
-    ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual" or "sum"; ``relu`` says
-    that a convolution's value is that of the ReLU after it; ``inputs`` are values.
+    ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual", "sum", or "blend" for what
+    becomes bytes from bytes; ``relu`` says that a value is that of the ReLU after it, ``slope`` (C,) that it is that of
+    a PReLU; ``inputs`` are values.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class Step:
     inputs: tuple[str, ...]
     conv: Conv | None = None
     relu: bool = False
+    slope: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +64,15 @@ class _Planner:
                     self._add("picture", node.name)
                 case Conv() if node.groups == 1 and len(node.inputs) == 1:
                     self._add("convolution", node.name, node.inputs, node)
-                case Pointwise(function="relu"):
-                    self._relu(node)
+                case Pointwise(function="relu" | "prelu"):
+                    self._rectified(node)
                 case Add():
                     self._sum(node)
                 case _:
                     raise SrTvmError(f"{node.name}: {_what(node)} has no integer form; {FORMS} have")
         trunks = {id(group): frozenset(group) for group in self.trunk.values()}
-        if self.steps[self.result.value].kind not in ("convolution", "sum", "residual"):
-            raise SrTvmError(f"{self.result.value}: the result is no convolution and no sum, so it has no integer form")
+        if self.steps[self.result.value].kind == "picture":
+            raise SrTvmError(f"{self.result.value}: the result is the picture itself, so it has no integer form")
         return Plan(tuple(self.steps.values()), tuple(trunks.values()), self.result)
 
     def _source(self, name: str) -> bool:
@@ -81,22 +83,28 @@ class _Planner:
         return len(self.region.readers[name]) == 1 and self.result.value != name
 
     def _add(
-        self, kind: str, value: str, inputs: tuple[str, ...] = (), conv: Conv | None = None, relu: bool = False
-    ) -> None:
-        self.steps[value] = Step(kind, value, inputs, conv, relu)
+        self, kind: str, value: str, inputs: tuple[str, ...] = (), conv: Conv | None = None, relu: bool = False,
+        slope: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        self.steps[value] = Step(kind, value, inputs, conv, relu, slope)
 
-    def _relu(self, node: Pointwise) -> None:
-        before = self.steps.get(node.inputs[0])
-        if before is None or before.kind != "convolution" or before.relu or not self._alone(before.value):
-            raise SrTvmError(f"{node.name}: a ReLU that is not right after a convolution has no integer form")
-        del self.steps[before.value]
-        self._add("convolution", node.name, before.inputs, before.conv, True)
+    def _rectified(self, node: Pointwise) -> None:
+        """At the end of a convolution where there is one before it, else bytes from bytes."""
+        relu = node.function == "relu"
+        slope = None if relu else node.parameters[0].astype(np.float64)
+        if self._branch(node.inputs[0]):
+            before = self.steps.pop(node.inputs[0])
+            self._add("convolution", node.name, before.inputs, before.conv, relu, slope)
+        else:
+            self._add("blend", node.name, node.inputs, None, relu, slope)
 
     def _sum(self, node: Add) -> None:
         branches = [name for name in node.inputs if self._branch(name)]
         others = [name for name in node.inputs if name not in branches]
-        if not branches or node.inputs[0] == node.inputs[1]:
-            raise SrTvmError(f"{node.name}: a sum without a convolution that nobody else reads has no integer form")
+        given = self.result.value == node.name or any(self.steps[name].kind == "picture" for name in others)
+        if not branches or node.inputs[0] == node.inputs[1] or others and given:  # of scales that are not to be chosen
+            self._add("blend", node.name, node.inputs)
+            return
         for name in branches:
             before = self.steps[name]
             self._add("halfword", name, before.inputs, before.conv)
@@ -110,10 +118,10 @@ class _Planner:
 
     def _branch(self, name: str) -> bool:
         step = self.steps[name]
-        return step.kind == "convolution" and not step.relu and self._alone(name)
+        return step.kind == "convolution" and not step.relu and step.slope is None and self._alone(name)
 
 
-FORMS = "convolutions of one group, ReLU after them, and sums with them"
+FORMS = "convolutions of one group, ReLU, PReLU and sums"
 
 
 def _what(node: Node) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from sr_tvm.quantize.network import (
+    BLEND_BITS,
     S16,
+    Blend,
     Convolution,
     IntegerNetwork,
     Node,
@@ -42,6 +44,10 @@ def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]
             if node.multiplier is not None:
                 total = multiplied(total, node.multiplier.astype(np.int32)[:, None, None])
             total = np.clip(total, -32768, 32767)
+            if node.slope is not None:
+                bent = np.maximum(total, multiplied(total, node.slope.astype(np.int32)[:, None, None]))
+                whole = np.clip(bent, -32768, 32767) + (node.meaning.zero_point[:, None, None] << node.fraction)
+                return _bytes(divided(np.clip(whole, -32768, 32767), node.fraction))
             return total.astype(np.int16) if node.dtype == S16 else _bytes(total)
         case Residual():
             halfword, byte = (found[name].astype(np.int32) for name in node.inputs)
@@ -49,7 +55,22 @@ def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]
         case Sum():
             a, b = (found[name].astype(np.int32) for name in node.inputs)
             return _bytes(divided(np.clip(a + b, -32768, 32767), node.shift))
+        case Blend():
+            return _blend(network, node, found)
     raise TypeError(f"nothing computes {type(node).__name__}")
+
+
+def _blend(network: IntegerNetwork, node: Blend, found: Mapping[str, np.ndarray]) -> np.ndarray:
+    def column(numbers: np.ndarray) -> np.ndarray:
+        return numbers.astype(np.int32)[:, None, None]
+
+    zeros = [network.by_name[name].meaning.zero_point for name in node.inputs]
+    wide = [(found[n].astype(np.int32) - column(z)) << BLEND_BITS for n, z in zip(node.inputs, zeros, strict=True)]
+    parts = [multiplied(h, column(m)) for h, m in zip(wide, node.multipliers, strict=True)]
+    total = np.clip(sum(parts[1:], parts[0]), -32768, 32767)
+    if node.slope is not None:
+        total = np.maximum(total, multiplied(wide[0], column(node.slope)))
+    return _bytes(divided(np.clip(total + column(node.offset), -32768, 32767), node.fraction))
 
 
 def accumulate(node: Convolution, value: np.ndarray, zero_point: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon.hvx.code import VECTOR
 from sr_tvm.targets.hexagon.hvx.driver import Memory, memory, module
-from sr_tvm.targets.hexagon.hvx.stages import Stage, stages
+from sr_tvm.targets.hexagon.hvx.stages import Stage, grouped, planes, stages
 from sr_tvm.targets.target import IntegerBuild
 
 ENTRY = "sr_network"  # which runtimes/hexagon/native/sr_run.c calls
@@ -81,6 +81,7 @@ def tvm_target(mcpu: str) -> tvm.target.Target:
 
 def build(network: IntegerNetwork, folder: Path, mcpu: str) -> IntegerBuild:
     """Write the program of a network into ``folder``, with what it is made of."""
+    network = grouped(network)
     parts = stages(network)
     mod, constants = module(network, parts, ENTRY)
     with tvm.transform.PassContext(opt_level=3):
@@ -96,10 +97,9 @@ def build(network: IntegerNetwork, folder: Path, mcpu: str) -> IntegerBuild:
 
 
 def facts_of(network: IntegerNetwork, parts: list[Stage]) -> Facts:
-    """What a runner must know of the network's program."""
-    out = network.channels(network.result.name) // network.shuffle**2
+    """What a runner must know of the program of a grouped network."""
     named = tuple((stage.describe, stage.macs) for stage in parts)
-    return Facts((network.channels(network.picture.name), out), network.shuffle, memory(parts), named)
+    return Facts((network.channels(network.picture.name), planes(network)), network.shuffle, memory(parts), named)
 
 
 def _row(number: int, stage: Stage) -> dict[str, Any]:

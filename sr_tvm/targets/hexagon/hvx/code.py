@@ -96,6 +96,28 @@ class Code(Builder):
             even, odd = (self.hvx("vmpyhsrs", half, f) for half, f in zip((even, odd), factors, strict=True))
         return self.bind("even", even), self.bind("odd", odd)
 
+    def bent(self, half: Expr, slope: Expr) -> Expr:
+        """The larger of halfwords and their products with the slopes of a word."""
+        half = self.bind("half", half)
+        return self.hvx("vmaxh", half, self.hvx("vmpyhsrs", half, slope))
+
+    def put_lines(
+        self, buffer: Any, made: Sequence[Expr], shuffle: int, out: Expr, line: Expr, j: int | Expr, v: Expr
+    ) -> None:
+        """Write a group of channels of a shuffled result, of one tile or, where ``shuffle`` is 2, of two, to its lines.
+
+        Args:
+            out: place of the first line; the others follow, ``line`` vectors apart.
+            j: which group it is.
+            v: which vector of a line.
+        """
+        if shuffle > 2:  # a group is the pixels of a line
+            self.put(buffer, made[0], out + line * j + v)
+            return
+        one, two = (self.bind("made", vector) for vector in made)  # a group is two pixels of each of two lines
+        for i, name in enumerate(("vpackeh", "vpackoh")):
+            self.put(buffer, self.hvx(name, two, one), out + line * (j * 2 + i) + v)
+
     def to_bytes(self, even: Expr, odd: Expr, shift: Expr | None = None) -> Expr:
         """Saturate halfwords to bytes, four channels a lane again, first divided by 2 ** shift where one is given."""
         if shift is None:

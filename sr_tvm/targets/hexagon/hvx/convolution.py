@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr, Register
-from sr_tvm.targets.hexagon.hvx.code import GROUP, PAIR, Code
+from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, PAIR, Code
 
 READY = 1  # doublewords of a turn's weights that are read in the turn before: without, each turn begins with a wait
 REGISTERS = 24  # of 32, for sums: the taps take the rest
@@ -27,7 +27,10 @@ class Form:
         end: one of BYTES, HALFWORDS, RESIDUAL, SUM.
         multiplier: whether sums are multiplied after they were divided.
         saturates: whether a residual's sum may leave 16 bits.
-        shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer.
+        shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer. Of a factor of 3
+            a group of four channels is three pixels of a line and nothing.
+        slope: whether a PReLU follows.
+        skipped: taps along a row, as their place in ``order``, and outputs, all of whose weights are 0.
     """
 
     kernel: int
@@ -39,6 +42,8 @@ class Form:
     multiplier: bool = False
     saturates: bool = False
     shuffle: int = 0
+    slope: bool = False
+    skipped: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def order(self) -> list[int]:
@@ -59,8 +64,9 @@ def function(name: str, form: Form) -> tirx.PrimFunc:
     Its parameters are the workspace three times, as what is read, what is read beside it and what is written, the
     weights, the biases, and the integers NUMBERS: the word at which the table of places begins, that of the zeros,
     places of the other value's row and of the row to write, the first doubleword of weights, the first vector of
-    biases, how often ``tiles`` tiles are made, shift of the sums, factor of a residual, shift of the last sum, and
-    vectors from one line of a shuffled result to the next.
+    biases, how often ``tiles`` tiles are made, shift of the sums, factor of a residual or, twice in a word, what is
+    added behind a PReLU, shift of the last sum or of a PReLU, and vectors from one line of a shuffled result to the
+    next.
     """
     return _Row(form).function(name)
 
@@ -102,7 +108,8 @@ class _Row:
                         read = [taps[t][d].get() for t in tiles]
                         for o in range(form.outputs):
                             for t in tiles:
-                                c.add_products(sums[t][o], read[t], words[d * form.outputs + o])
+                                if (d, o) not in form.skipped:
+                                    c.add_products(sums[t][o], read[t], words[d * form.outputs + o])
                     raw = self._raw(entry, tile)
                     c.read_ahead(ready, self.weights, first + (n + 1) * each)
                     self._taps(taps, raw)
@@ -111,7 +118,8 @@ class _Row:
                 for d in range(form.kernel):
                     for o in range(GROUP * j, GROUP * (j + 1)):
                         for t in tiles:
-                            c.add_products(sums[t][o], taps[t][d].get(), words[d * form.outputs + o])
+                            if (d, o) not in form.skipped:
+                                c.add_products(sums[t][o], taps[t][d].get(), words[d * form.outputs + o])
                 self._end(j, [row[GROUP * j : GROUP * (j + 1)] for row in sums], tile, v, bias)
                 for t in tiles:  # the next tiles begin while these end
                     for o in range(GROUP * j, GROUP * (j + 1)):
@@ -151,10 +159,8 @@ class _Row:
     def _end(self, j: int, sums: list[list[Register]], tile: Expr, v: Expr, bias: Expr) -> None:
         """Narrow the sums of a group of outputs, and store them."""
         c, form, at = self.c, self.form, self.at
-        factors = None
-        if form.multiplier:
-            word = (bias + form.outputs) * 32 + 2 * j
-            factors = [c.bind("m", c.scalar(self.biases, word + i)) for i in (0, 1)]
+        factors = self._words(bias, j, 0) if form.multiplier else None
+        slopes = self._words(bias, j, int(form.multiplier)) if form.slope else None
         made = []
         for t, totals in enumerate(sums):
             even, odd = c.halves(totals, at["shift"], factors)
@@ -170,19 +176,26 @@ class _Row:
                 even = c.hvx("vaddhsat", even, c.vector(self.other_row, first))
                 odd = c.hvx("vaddhsat", odd, c.vector(self.other_row, first + 1))
                 made.append(c.to_bytes(even, odd, at["last"]))
+            elif slopes is not None:
+                zero = c.splat(at["factor"])
+                halves = (c.bent(half, slope) for half, slope in zip((even, odd), slopes, strict=True))
+                even, odd = (c.hvx("vaddhsat", half, zero) for half in halves)
+                made.append(c.to_bytes(even, odd, at["last"]))
             else:
                 made.append(c.to_bytes(even, odd))
         if form.end == HALFWORDS:
             return
-        if form.shuffle == 0:
-            for t, vector in enumerate(made):
-                c.put(self.target, vector, at["out"] + (tile + t) * form.row + j)
-        elif form.shuffle == 4:  # a group is the four pixels of a line
-            c.put(self.target, made[0], at["out"] + at["line"] * j + v)
-        else:  # a group is two pixels of each of two lines
-            one, two = (c.bind("made", vector) for vector in made)
-            for i, name in enumerate(("vpackeh", "vpackoh")):
-                c.put(self.target, c.hvx(name, two, one), at["out"] + at["line"] * (2 * j + i) + v)
+        if form.shuffle:
+            c.put_lines(self.target, made, form.shuffle, at["out"], at["line"], j, v)
+            return
+        for t, vector in enumerate(made):
+            c.put(self.target, vector, at["out"] + (tile + t) * form.row + j)
+
+    def _words(self, bias: Expr, j: int, number: int) -> list[Expr]:
+        """The multipliers of a group of outputs, or the slopes behind them: of outputs 0 and 2, and of 1 and 3."""
+        c, each = self.c, self.form.outputs // GROUP * 2
+        word = (bias + self.form.outputs) * LANES + (number * each + 2 * j)
+        return [c.bind("m", c.scalar(self.biases, word + i)) for i in (0, 1)]
 
     def _residual(self, even: Expr, odd: Expr, byte: Expr) -> Expr:
         c, at = self.c, self.at

@@ -13,10 +13,10 @@ from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.functions import Functions
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
-from sr_tvm.targets.hexagon.hvx import convolution, edges, pack, pair
+from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
-from sr_tvm.targets.hexagon.hvx.stages import Stage
+from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
 MARK = "sr_hexagon_mark"  # called before each stage's row with its number, and with -1 after it
@@ -64,7 +64,8 @@ def memory(stages: list[Stage]) -> Memory:
     found = list(rings(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].channels, stages[-1]
-    lines = planes + result.channels // result.shuffle * result.shuffle
+    across = ACROSS[result.shuffle]
+    lines = planes + result.channels // across * across
     return Memory(
         sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines, 4 * max(r.tile for r in found)
     )
@@ -81,6 +82,9 @@ class Driver:
         self.copy = self.functions.of("copy", edges.copy)
         self.fill = self.functions.of("fill", edges.fill)
         self.seal = self.functions.of("seal", edges.seal)
+        if network.shuffle == 3:
+            self._squeeze = self.functions.of("squeeze", edges.squeeze)
+            self.thirds = self.packed.add_biases(edges.thirds().view(np.int32))
         self.zero = {
             stage.value: self.packed.add_zero(network.by_name[stage.value].meaning.zero_point)
             for stage in stages[:-1]
@@ -159,7 +163,9 @@ class Driver:
 
     def _stage(self, stage: Stage, y: Expr) -> None:
         c = self.c
-        if stage.convolution is None:
+        if stage.blend is not None:
+            self._blend(stage, y)
+        elif stage.convolution is None:
             self._picture(stage, y)
         elif stage.expand is not None:
             self._pair(stage, y)
@@ -185,6 +191,26 @@ class Driver:
             ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
         )
         c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
+
+    def _blend(self, stage: Stage, y: Expr) -> None:
+        c, form, node = self.c, stage.blend_form, stage.blend
+        assert node is not None
+        function = self.functions.of(form, lambda name: blend.function(name, form))
+        rows, zeros = [self._row(n, y) for n in node.inputs], [self.zero[n] for n in node.inputs]
+        at = {
+            "read": rows[0],
+            "other": rows[-1],
+            "out": self.lines if stage.shuffle else self._row(stage.value, y),
+            "words": self.packed.add_biases(pack.blend_words(node)) * LANES,
+            "zero": zeros[0],
+            "zero2": zeros[-1],
+            "groups": groups(stage.channels),
+            "turns": self._turns(form.tiles),
+            "last": node.fraction,
+            "line": self.line * ACROSS[stage.shuffle] if stage.shuffle else 0,
+        }
+        s = self.data["s"]
+        c.call(function, [s, s, s, self.data["b"], *(self._number(at[n]) for n in blend.NUMBERS)])
 
     def _pair(self, stage: Stage, y: Expr) -> None:
         c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
@@ -223,7 +249,7 @@ class Driver:
             j = first // 4
             wide = 2 if stage.end == HALFWORDS else 1
             if stage.shuffle:
-                out = self.lines + self.line * (stage.shuffle * (first // stage.shuffle))
+                out = self.lines + self.line * first
             else:
                 out = self._row(stage.value, y) + j * wide
             other = c.integer(0)
@@ -240,8 +266,10 @@ class Driver:
                 "shift": node.shift,
                 "factor": getattr(stage.joined, "factor", 0) * 0x01010101,
                 "last": getattr(stage.joined, "shift", 0),
-                "line": self.line * stage.shuffle if stage.shuffle else 0,
+                "line": self.line * ACROSS[stage.shuffle] if stage.shuffle else 0,
             }
+            if node.slope is not None:
+                at |= {"factor": int(node.meaning.zero_point[0] << node.fraction) * 0x10001, "last": node.fraction}
             s = self.data["s"]
             c.call(
                 function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
@@ -253,9 +281,14 @@ class Driver:
     def _result(self, stage: Stage, y: Expr) -> None:
         """Copy the lines of a shuffled row to the result's planes."""
         c, r = self.c, stage.shuffle
-        for plane in range(stage.channels // (r * r)):
+        across = ACROSS[r]
+        for plane in range(stage.channels // (r * across)):
             for i in range(r):
-                line = (self.lines + self.line * r * (plane * r + i)) * VECTOR
+                first = c.bind("first", self.lines + self.line * (across * (plane * r + i)))
+                if r == 3:
+                    s = self.data["s"]
+                    c.call(self._squeeze, [s, self.data["b"], s, first, self.line * across, self._number(self.thirds)])
+                line = first * VECTOR
                 out = ((self.height * plane + y) * r + i) * (self.width * r)
                 c.call(self.copy, [self.data["s"], self.data["y"], line, out, self.width * r])
 

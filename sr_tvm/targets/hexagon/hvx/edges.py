@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from tvm import tirx
 
 from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, Code
@@ -78,4 +79,33 @@ def seal(name: str) -> tirx.PrimFunc:
         tile, lane = x >> c.integer(5), x & c.integer(LANES - 1)
         with c.loop("g", groups) as g:
             c.store_scalar(y, c.scalar(biases, zero + g), (out + tile * groups + g) * LANES + lane)
+    return c.private(name)
+
+
+def thirds() -> np.ndarray:
+    """The control of a vrdelta that moves the first three bytes of each four together: (128,) uint8."""
+    control = np.zeros(VECTOR, np.uint8)
+    for to in range(VECTOR * 3 // 4):
+        place = to // 3 * 4 + to % 3
+        for step in (1 << bit for bit in range(7)):  # the instruction's stages, from near to far
+            moved = place & ~step | to & step
+            control[moved] |= step if moved != place else 0
+            place = moved
+    return control
+
+
+def squeeze(name: str) -> tirx.PrimFunc:
+    """Write the function that keeps three bytes of each four of a line, in its place.
+
+    Its integers: the line's first vector, how many there are, and the vector of the biases with :func:`thirds`.
+    """
+    c = Code()
+    y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
+    target = c.pointer("t", "uint8")  # the same memory, which is written at any byte
+    bytes_ = c.bytes_at("T", target)
+    line, count, control = (c.parameter(n) for n in ("line", "count", "control"))
+    with c.loop("i", count) as i:
+        near = c.hvx("vrdelta", c.vector(y, line + i), c.vector(biases, control))
+        made = tirx.reinterpret(f"uint8x{VECTOR}", near)
+        c.store(bytes_, made, line * VECTOR + i * (VECTOR * 3 // 4), lanes=VECTOR)
     return c.private(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.quantize.network import Convolution
+from sr_tvm.quantize.network import Blend, Convolution
 from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, groups
 from sr_tvm.targets.hexagon.hvx.convolution import Form
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
@@ -76,15 +76,24 @@ def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray
 
 
 def convolution_biases(node: Convolution, form: Form, first: int) -> np.ndarray:
-    """A vector of each bias, and the words of the multipliers where there are some."""
+    """A vector of each bias, and the words of the multipliers and of the slopes where there are some."""
     part = spread(node.bias).reshape(-1, LANES)[first : first + form.outputs].ravel()
-    if node.multiplier is None:
-        return part
-    whole = np.zeros(groups(len(node.bias)) * GROUP, np.int64)
-    whole[: len(node.bias)] = node.multiplier
-    four = whole[first : first + form.outputs].reshape(-1, GROUP)
-    words = np.stack([four[:, 0] | four[:, 2] << 16, four[:, 1] | four[:, 3] << 16], 1)
-    return np.concatenate([part, words.ravel().astype(np.int32)])
+    rows = [numbers for numbers in (node.multiplier, node.slope) if numbers is not None]
+    return np.concatenate([part, *(halfword_words(row)[first // 2 : (first + form.outputs) // 2] for row in rows)])
+
+
+def halfword_words(numbers: np.ndarray) -> np.ndarray:
+    """Halfwords by channel as words, two for each group: those of channels 0 and 2, and of 1 and 3."""
+    four = np.zeros((groups(len(numbers)), GROUP), np.int64)
+    four.reshape(-1)[: len(numbers)] = numbers
+    four &= 0xFFFF
+    return np.stack([four[:, 0] | four[:, 2] << 16, four[:, 1] | four[:, 3] << 16], 1).ravel().astype(np.int32)
+
+
+def blend_words(node: Blend) -> np.ndarray:
+    """By group: the words of each input's multipliers, of the slopes where there are some, and of the offsets."""
+    rows = [*node.multipliers, *([] if node.slope is None else [node.slope]), node.offset]
+    return np.concatenate([halfword_words(row).reshape(-1, 2) for row in rows], 1).ravel()
 
 
 def expand_weights(node: Convolution) -> np.ndarray:

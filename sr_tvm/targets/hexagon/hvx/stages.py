@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Picture, Residual, Sum, halfwords
+from sr_tvm.quantize.network import (
+    S16,
+    Blend,
+    Convolution,
+    IntegerNetwork,
+    Meaning,
+    Node,
+    Picture,
+    Residual,
+    Sum,
+    halfwords,
+    macs,
+)
+from sr_tvm.targets.hexagon.hvx.blend import BlendForm
 from sr_tvm.targets.hexagon.hvx.code import groups
 from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, REGISTERS, RESIDUAL, SUM, Form
+from sr_tvm.targets.hexagon.hvx.pack import padded
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
 KERNELS = (1, 3, 5)
-SHUFFLES = (2, 4)
+SHUFFLES = (2, 3, 4)
+ACROSS = {2: 2, 3: 4, 4: 4}  # channels of a group that go to one line, by the shuffle; of three each fourth is nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +38,14 @@ class Stage:
 
     Attributes:
         reads: by value, how many rows above and below its own are read.
-        convolution: the one that makes it; None for the picture, which is copied.
+        convolution: the one that makes it; None for the picture, which is copied, and for a blend.
         expand: the 1x1 convolution before it, where both are fused.
         end: what becomes of the sums, see convolution.py.
         joined: the residual or sum that is done at the end.
         other: the value that is added.
         channels: of the value.
         shuffle: of the result; 0 for what goes to a line buffer.
+        blend: what makes it, where that is no convolution.
     """
 
     value: str
@@ -38,6 +57,7 @@ class Stage:
     joined: Residual | Sum | None = None
     other: str | None = None
     shuffle: int = 0
+    blend: Blend | None = None
 
     @property
     def halo(self) -> int:
@@ -46,18 +66,22 @@ class Stage:
     @property
     def macs(self) -> int:
         """Multiply-accumulates a pixel, those of the network alone."""
-        return sum(c.weight.size for c in (self.expand, self.convolution) if c is not None)
+        return sum(macs(c) for c in (self.expand, self.convolution) if c is not None)
 
     @property
     def describe(self) -> str:
         """The stage in words, for tables: equal for stages of equal form."""
+        if self.blend is not None:
+            function = "sum" if len(self.blend.inputs) == 2 else "scales" if self.blend.slope is None else "PReLU"
+            return f"{function} of {self.channels} bytes{f', shuffle {self.shuffle}' if self.shuffle else ''}"
         if self.convolution is None:
             return f"{self.channels} planes to tiles"
         o, i, k, _ = self.convolution.weight.shape
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         ends = {BYTES: "", HALFWORDS: "", RESIDUAL: " + residual", SUM: " + skip"}
-        return f"{k}x{k} {i}->{o}{ends[self.end]}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
+        bent = ", PReLU" if self.convolution.slope is not None else ""
+        return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
 
     def forms(self) -> list[tuple[Form, int]]:
         """The row functions that make a row, each with the first of the channels that it makes."""
@@ -78,6 +102,7 @@ class Stage:
                 Form(
                     kernel, groups(inputs), min(each, whole - first), tiles, whole // 4, self.end,
                     self.convolution.multiplier is not None, saturates, self.shuffle,
+                    self.convolution.slope is not None, _skipped(self.convolution, first, min(each, whole - first)),
                 ),
                 first,
             )
@@ -85,10 +110,25 @@ class Stage:
         ]  # fmt: skip
 
     @property
+    def blend_form(self) -> BlendForm:
+        assert self.blend is not None
+        return BlendForm(len(self.blend.inputs), self.blend.slope is not None, self.shuffle)
+
+    @property
     def pair(self) -> PairForm:
         """The form of the row function of two fused 1x1 convolutions."""
         assert self.expand is not None and self.convolution is not None
         return _pair(self.expand, self.convolution)
+
+
+def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, int]]:
+    """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
+    kernel = node.weight.shape[3]
+    there = padded(node)[first : first + count].any((1, 2))
+    order = Form(kernel, 1, 4, 1, 1, BYTES).order
+    return frozenset(
+        (place, o) for place, d in enumerate(order) for o in range(count) if not there[o, d + kernel // 2]
+    )
 
 
 def _pair(expand: Convolution, project: Convolution) -> PairForm:
@@ -102,7 +142,7 @@ def stages(network: IntegerNetwork) -> list[Stage]:
         SrTvmError: something of it has no kernel on HVX; the message names it.
     """
     if network.shuffle not in SHUFFLES:
-        raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2 or 4, not of {network.shuffle}")
+        raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2, 3 or 4, not of {network.shuffle}")
     joined = _joined(network)
     inside = {convolution.name for convolution in joined.values()}
     hidden = _hidden(network)
@@ -117,12 +157,61 @@ def stages(network: IntegerNetwork) -> list[Stage]:
                 found.append(Stage(node.name, {}, channels))
             case Convolution() if node.name not in inside and node.name not in hidden:
                 found.append(_convolution(network, node, node.name, channels, hidden, shuffle))
+            case Blend():
+                found.append(Stage(node.name, dict.fromkeys(node.inputs, 0), channels, shuffle=shuffle, blend=node))
             case Residual() | Sum():
                 made = joined[node.name]
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
                 found.append(_joined_stage(node, made, other, end, channels, shuffle))
     return found
+
+
+def planes(network: IntegerNetwork) -> int:
+    """How many planes the result of a :func:`grouped` network has."""
+    return network.channels(network.result.name) // (network.shuffle * ACROSS[network.shuffle])
+
+
+def grouped(network: IntegerNetwork) -> IntegerNetwork:
+    """Give each line of a shuffle of 3 a group of four channels, the last of which is nothing.
+
+    Raises:
+        SrTvmError: what the result is added up of is read by something else, too.
+    """
+    if network.shuffle != 3:
+        return network
+    lines = np.arange(network.channels(network.result.name)).reshape(-1, 3)
+    order = np.pad(lines, ((0, 0), (0, 1)), constant_values=-1).ravel()
+    changed = {network.result.name}
+    for node in reversed(network.nodes):
+        if node.name in changed and not isinstance(node, Convolution):
+            changed |= set(node.inputs)
+    for name in changed:
+        if isinstance(network.by_name[name], Picture) or len(network.readers(name)) > 1:
+            raise SrTvmError(f"{name}: hexagon stores a pixel shuffle of 3 of what nothing else reads; this is read")
+    nodes = (_reordered(node, order) if node.name in changed else node for node in network.nodes)
+    return IntegerNetwork(tuple(nodes), 3)
+
+
+def _reordered(node: Node, order: np.ndarray) -> Node:
+    """The node with its channels in that order, and nothing where it is -1."""
+
+    def column(numbers: np.ndarray | None, axis: int = 0) -> np.ndarray | None:
+        if numbers is None:
+            return None
+        moved = np.moveaxis(np.take(numbers, order, axis), axis, 0)
+        moved[order < 0] = 0
+        return np.moveaxis(moved, 0, axis)
+
+    meaning = Meaning(node.meaning.scale[order], node.meaning.zero_point[order])  # nothing means what the last does
+    changes: dict[str, Any] = {"meaning": meaning}
+    match node:
+        case Convolution():
+            changes |= {n: column(getattr(node, n)) for n in ("weight", "bias", "multiplier", "slope")}
+        case Blend():
+            changes |= {"multipliers": column(node.multipliers, 1)}
+            changes |= {n: column(getattr(node, n)) for n in ("slope", "offset")}
+    return replace(node, **changes)
 
 
 def _joined(network: IntegerNetwork) -> dict[str, Convolution]:
@@ -140,14 +229,17 @@ def _hidden(network: IntegerNetwork) -> dict[str, Convolution]:
     """1x1 convolutions that are fused with the one that alone reads them."""
     found = {}
     for node in network.nodes:
-        if isinstance(node, Convolution) and node.weight.shape[2:] == (1, 1) and node.multiplier is None:
+        if isinstance(node, Convolution) and _plain(node):
             readers = network.readers(node.name)
             if len(readers) == 1 and isinstance(project := readers[0], Convolution):
-                plain = project.weight.shape[2:] == (1, 1) and project.multiplier is None and project.dtype != S16
-                if plain and project is not network.result and _pair(node, project).fits:
+                if _plain(project) and project.dtype != S16 and project is not network.result and _pair(node, project).fits:
                     found[node.name] = node
     # Of a chain of 1x1 convolutions each second is stored.
     return {name: node for name, node in found.items() if node.inputs[0] not in found}
+
+
+def _plain(node: Convolution) -> bool:
+    return node.weight.shape[2:] == (1, 1) and node.multiplier is None and node.slope is None
 
 
 def _convolution(
