@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Node, Picture, Residual, Sum
+from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
 
 LARGEST = 127  # of a weight
 HALFWORD = -32768.0, 32767.0
@@ -37,6 +37,8 @@ class IntegerConvolution(nn.Module):
     zero: Tensor
     factor: Tensor
     multiplier: Tensor | None
+    slope: Tensor | None
+    added: Tensor
     unit: Tensor
 
     def __init__(self, node: Convolution, zero: np.ndarray) -> None:
@@ -48,8 +50,10 @@ class IntegerConvolution(nn.Module):
         stored = HALFWORD_UNITS if node.dtype == S16 else 1.0
         buffers = {
             "zero": zero.reshape(1, -1, 1, 1),
-            "unit": BIAS_UNITS * stored * 2.0**node.shift / whole,
+            "unit": BIAS_UNITS * stored * 2.0 ** (node.shift + node.fraction) / whole,
             "multiplier": None if node.multiplier is None else node.multiplier.reshape(1, -1, 1, 1),
+            "slope": None if node.slope is None else node.slope.reshape(1, -1, 1, 1),
+            "added": (node.meaning.zero_point << node.fraction).reshape(1, -1, 1, 1),
         }
         for name, numbers in buffers.items():
             made = None if numbers is None else torch.from_numpy(np.asarray(numbers, np.float32))
@@ -66,6 +70,9 @@ class IntegerConvolution(nn.Module):
         total = rounded(total * 2.0**-self.node.shift).clamp(*HALFWORD)
         if self.multiplier is not None:
             total = rounded(total * self.multiplier / 32768.0).clamp(*HALFWORD)
+        if self.slope is not None:
+            bent = torch.maximum(total, rounded(total * self.slope / 32768.0)).clamp(*HALFWORD) + self.added
+            return _divided(bent, self.node.fraction)
         return total if self.node.dtype == S16 else total.clamp(*BYTE)
 
     def integers(self) -> Convolution:
@@ -83,7 +90,13 @@ def _residual(node: Residual) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _sum(node: Sum) -> Callable[[Tensor, Tensor], Tensor]:
+    if node.dtype == S16:
+        return lambda one, two: (one + two).clamp(*HALFWORD)
     return lambda one, two: _divided(one + two, node.shift)
+
+
+def _narrow(node: Narrow) -> Callable[[Tensor], Tensor]:
+    return lambda halfword: _divided(halfword, node.shift)
 
 
 def _divided(total: Tensor, shift: int) -> Tensor:
@@ -119,6 +132,8 @@ class IntegerModel(nn.Module):
                 return _residual(node)
             case Sum():
                 return _sum(node)
+            case Narrow():
+                return _narrow(node)
         raise SrTvmError(f"{node.name}: {type(node).__name__} can't be trained in integers; convolutions and sums can")
 
     def forward(self, low: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from sr_tvm.quantize.network import (
     Convolution,
     IntegerNetwork,
     Meaning,
+    Narrow,
     Node,
     Picture,
     Residual,
@@ -24,7 +25,7 @@ from sr_tvm.quantize.network import (
     blend_fraction,
     blend_multipliers,
 )
-from sr_tvm.quantize.plain import SPARE_BITS
+from sr_tvm.quantize.plain import LEAST_WIDE, SPARE_BITS
 from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
 from sr_tvm.quantize.ranges import Range, best_range, joined
 from sr_tvm.quantize.rounding import rounded
@@ -138,11 +139,12 @@ class _Calibrator:
         """Make the nodes one after another; each sees what those before it really make of the pictures."""
         for done, step in enumerate(self.plan.steps):
             progress(done, len(self.plan.steps))
-            node = self._node(step)
-            self.nodes[node.name] = node
-            network = IntegerNetwork(tuple(self.nodes.values()), self.plan.result.shuffle)
-            for picture, stored in zip(self.pictures, self.stored, strict=True):
-                stored[node.name] = picture if isinstance(node, Picture) else reference.compute(network, node, stored)
+            for node in self._nodes(step):
+                self.nodes[node.name] = node
+                network = IntegerNetwork(tuple(self.nodes.values()), self.plan.result.shuffle)
+                for picture, stored in zip(self.pictures, self.stored, strict=True):
+                    made = picture if isinstance(node, Picture) else reference.compute(network, node, stored)
+                    stored[node.name] = made
         progress(len(self.plan.steps), len(self.plan.steps))
         return network
 
@@ -170,6 +172,20 @@ class _Calibrator:
         return step.slope
 
     # Nodes
+
+    def _nodes(self, step: Step) -> tuple[Node, ...]:
+        """The node of a step; of a wide one, the halfwords and the bytes that are made of them."""
+        if not step.wide:
+            return (self._node(step),)
+        name, meaning = halfword_name(step.value), self._meaning(step)
+        first: Node
+        if step.kind == "residual":
+            branch, trunk = step.inputs
+            small = Meaning(meaning.scale / (1 << FRACTION_BITS), np.zeros(len(meaning.scale), np.int64))
+            first = Sum(name, (branch, halfword_name(trunk)), 0, small, S16)
+        else:
+            first = self._convolution(step)
+        return first, Narrow(step.value, (name,), FRACTION_BITS, meaning)
 
     def _node(self, step: Step) -> Node:
         match step.kind:
@@ -218,7 +234,8 @@ class _Calibrator:
             quantized = np.clip(np.round(scaled), -LARGEST, LARGEST).astype(np.int8)
         factor = np.ones(len(weight)) if scales.multiplier is None else scales.multiplier / 32768.0
         offset = self._offset(step, scales.meaning) / factor * 2.0**scales.shift
-        dtype = S16 if step.kind == "halfword" else U8
+        dtype = S16 if step.kind == "halfword" or step.wide else U8
+        name = halfword_name(step.value) if step.wide else step.value
         meaning, slope = scales.meaning, None
         if bend is not None:
             meaning, slope = _turned(meaning, bend.negative, step, self.plan), bend.slope
@@ -226,7 +243,7 @@ class _Calibrator:
         def made(bias: np.ndarray) -> Convolution:
             whole = np.round(bias).astype(np.int32)
             return Convolution(
-                step.value, (source.name,), quantized, whole, scales.shift, scales.multiplier, dtype, meaning, slope,
+                name, (source.name,), quantized, whole, scales.shift, scales.multiplier, dtype, meaning, slope,
                 scales.fraction,
             )  # fmt: skip
 
@@ -250,6 +267,8 @@ class _Calibrator:
         """
         if self._slope(step) is not None:
             return np.zeros(len(meaning.scale))
+        if step.wide:
+            return (self._meaning(step).zero_point << FRACTION_BITS).astype(np.float64)
         if step.kind != "halfword":
             return meaning.zero_point.astype(np.float64)
         after = self._after(step)
@@ -264,9 +283,10 @@ class _Calibrator:
 
     def _scales(self, step: Step, weight: np.ndarray, turn: np.ndarray) -> _Scales:
         finest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), LEAST) / LARGEST
-        if step.kind == "halfword":
-            scale = self._meaning(self._after(step)).scale / (1 << FRACTION_BITS)
-            return self._given(Meaning(scale, np.zeros(len(scale), np.int64)), finest, 0)
+        if step.kind == "halfword" or step.wide:
+            scale = self._meaning(step if step.wide else self._after(step)).scale / (1 << FRACTION_BITS)
+            small = Meaning(scale, np.zeros(len(scale), np.int64))
+            return self._given(small, finest, 0, LEAST_WIDE if step.wide else 1)
         meaning = self._meaning(step)
         fraction = 0 if self._slope(step) is None else self._fraction(step, meaning, turn)
         if step.value == self.plan.result.value or step.value in self.ranges:
@@ -282,13 +302,16 @@ class _Calibrator:
         reach = float((most * np.abs(turn) / meaning.scale).max())
         return int(np.clip(np.floor(np.log2(HEADROOM * 32767 / max(reach, 1.0))), 0, MOST_FRACTION))
 
-    def _given(self, meaning: Meaning, finest: np.ndarray, spare: int) -> _Scales:
-        """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits."""
+    def _given(self, meaning: Meaning, finest: np.ndarray, spare: int, least: int = 1) -> _Scales:
+        """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits.
+
+        Multipliers are ``least`` at least: halfwords before them are so much larger than those after.
+        """
         shift = max(0, int(np.floor(np.log2(meaning.scale / finest).min() + 1e-9)))
         if not self.how.multipliers:
             return _Scales(meaning.scale / 2.0**shift, shift, None, meaning)
         shift = max(0, shift - spare)
-        multiplier = np.clip(np.round(finest * 2.0**shift / meaning.scale * 32768), 1, 32767)
+        multiplier = np.clip(np.round(finest * 2.0**shift / meaning.scale * 32768), least, 32767)
         unit = meaning.scale * multiplier / 32768 / 2.0**shift
         return _Scales(unit, shift, multiplier.astype(np.int16), meaning)
 
@@ -314,3 +337,8 @@ class _Calibrator:
         if not readers:
             return np.ones(self.region.by_name[step.value].channels)
         return np.sum([np.square(weight.astype(np.float64)).sum((0, 2, 3)) for weight in readers], 0)
+
+
+def halfword_name(value: str) -> str:
+    """The name of the 16-bit form of a value of a residual path."""
+    return f"{value}_halfword"

@@ -91,10 +91,24 @@ class Residual:
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """Sum of two s16 values, saturated to 16 bits, divided by 2 ** ``shift``, halves rounded up, as u8."""
+    """Sum of two s16 values, saturated to 16 bits; as u8, divided by 2 ** ``shift``, halves rounded up."""
 
     name: str
     inputs: tuple[str, str]
+    shift: int
+    meaning: Meaning
+    dtype: str = U8
+
+
+@dataclass(frozen=True, eq=False)
+class Narrow:
+    """An s16 value divided by 2 ** ``shift``, halves rounded up, as u8: what convolutions read of a residual path.
+
+    The s16 holds the zero point * 2 ** shift.
+    """
+
+    name: str
+    inputs: tuple[str]
     shift: int
     meaning: Meaning
     dtype = U8
@@ -125,7 +139,7 @@ class Blend:
     dtype = U8
 
 
-Node = Picture | Convolution | Residual | Sum | Blend
+Node = Picture | Convolution | Residual | Sum | Narrow | Blend
 BLEND_BITS = 6  # what a byte is taken times in a blend: 2 ** 6 is the largest power in an int8
 MOST_FRACTION = 6  # of halfwords: 32767 / 2 ** 6 is beyond a byte
 

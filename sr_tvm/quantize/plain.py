@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Residual, Sum
+from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Residual, Sum
 
+LEAST_WIDE = 16384  # a multiplier of halfwords that are kept: with less, what makes 255 leaves 16 bits before it
 SPARE_BITS = 4  # of halfwords that a multiplier makes bytes of: else they would be rounded to whole units twice
 
 
@@ -18,12 +19,16 @@ def plain_scales(network: IntegerNetwork) -> dict[str, float]:
     for node in network.nodes:
         if isinstance(node, Residual) and node.inputs[1] in found:
             found[node.name] = found[node.inputs[1]] * node.factor / 2.0**node.shift
+        elif isinstance(node, Sum) and node.dtype == S16:
+            found[node.name] = found[node.inputs[1]]
+        elif isinstance(node, Narrow):
+            found[node.name] = found[node.inputs[0]] * 2.0**node.shift
         elif node.name not in found:
             found[node.name] = float(np.exp(np.log(np.abs(node.meaning.scale)).mean()))
     for node in network.nodes:
         if isinstance(node, Residual | Sum):
             for name in node.inputs:
-                if network.by_name[name].dtype == S16:
+                if name == node.inputs[0] or network.by_name[name].dtype == S16 and node.dtype != S16:
                     found[name] = found[node.name] / 2.0**node.shift
     return found
 
@@ -40,9 +45,13 @@ def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
     if node.slope is not None:
         return np.zeros(len(node.bias), np.int64)  # it is added behind the PReLU
     if node.dtype == S16:
-        (reader,) = network.readers(node.name)
+        reader = network.readers(node.name)[0]
         zero = np.zeros(len(node.bias))
-        if isinstance(reader, Sum) and reader.inputs[0] == node.name:
+        narrow = next((r for r in network.readers(node.name) if isinstance(r, Narrow)), None)
+        if narrow is not None:
+            zero = narrow.meaning.zero_point * 2.0**narrow.shift
+            return np.round(zero / factors(node)).astype(np.int64)
+        if isinstance(reader, Sum) and reader.inputs[0] == node.name and reader.dtype != S16:
             zero = reader.meaning.zero_point * 2.0**reader.shift
         elif isinstance(reader, Residual):  # its u8 brings one, times the factor
             trunk = network.by_name[reader.inputs[1]].meaning.zero_point

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,8 @@ class Step:
 
     ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual", "sum", or "blend" for what
     becomes bytes from bytes; ``relu`` says that a value is that of the ReLU after it, ``slope`` (C,) that it is that of
-    a PReLU; ``inputs`` are values.
+    a PReLU; ``inputs`` are values. ``wide``: on a residual path whose sums are kept in 16 bits, and bytes are made of
+    them for those that multiply: else each block would round what all blocks before it have made.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Step:
     conv: Conv | None = None
     relu: bool = False
     slope: np.ndarray | None = None
+    wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,9 @@ class _Planner:
                 case _:
                     raise SrTvmError(f"{node.name}: {_what(node)} has no integer form; {FORMS} have")
         trunks = {id(group): frozenset(group) for group in self.trunk.values()}
+        for trunk in trunks.values():
+            if all(self._sums(self.steps[name]) for name in trunk):
+                self.steps |= {name: replace(self.steps[name], wide=True) for name in trunk}
         if self.steps[self.result.value].kind == "picture":
             raise SrTvmError(f"{self.result.value}: the result is the picture itself, so it has no integer form")
         return Plan(tuple(self.steps.values()), tuple(trunks.values()), self.result)
@@ -115,6 +120,11 @@ class _Planner:
         group = self.trunk.setdefault(others[0], {others[0]}) | {node.name}
         for name in group:
             self.trunk[name] = group
+
+    def _sums(self, step: Step) -> bool:
+        """Whether a value is a sum as it comes: a convolution's, or one of a residual path."""
+        plain = step.kind == "convolution" and not step.relu and step.slope is None
+        return (plain or step.kind == "residual") and step.value != self.result.value
 
     def _branch(self, name: str) -> bool:
         step = self.steps[name]

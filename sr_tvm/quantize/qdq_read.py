@@ -10,8 +10,8 @@ import onnx
 from onnx import numpy_helper
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Node, Picture, Residual, Sum
-from sr_tvm.quantize.plain import SPARE_BITS, centring, offset
+from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Narrow, Node, Picture, Residual, Sum
+from sr_tvm.quantize.plain import LEAST_WIDE, SPARE_BITS, centring, offset
 
 FRACTION_BITS = 6
 MOST_SHIFT = 24
@@ -58,6 +58,7 @@ class _Reader:
                 self.readers.setdefault(name, []).append(node)
         self.nodes: dict[str, Node] = {}
         self.scale: dict[str, float] = {}
+        self.halfwords: dict[str, str] = {}  # by float tensor, a sum of a residual path that is not rounded to bytes
         self.exact: np.ndarray | None = None  # the picture's means before they are rounded, in pixels
 
     def fail(self, node: onnx.NodeProto, why: str) -> SrTvmError:
@@ -244,11 +245,38 @@ class _Reader:
     def _convolution(self, node: onnx.NodeProto, value: str, maker: onnx.NodeProto, relu: bool) -> None:
         channels = len(self._weights(maker)[0])
         meaning = self._meaning(node, channels)
+        if not relu and self._kept(maker.output[0]):
+            self._wide(value, maker, meaning, None)
+            return
         if relu and meaning.zero_point.any():
             raise self.fail(node, "a ReLU's zero point is 0 in its integer form")
         made = self._made_convolution(value, maker, U8, float(meaning.scale[0]), meaning)
         self._keep({**self.nodes, value: made.node(np.zeros(channels, np.int64))}, [made])
         self.scale[value] = float(meaning.scale[0])
+
+    def _kept(self, name: str) -> bool:
+        """Whether a float tensor is added to something beside being quantised."""
+        return any(node.op_type == "Add" and not self._centres(node) for node in self.readers[name])
+
+    def _wide(self, value: str, maker: onnx.NodeProto, meaning: Meaning, trunk: str | None) -> None:
+        """A value of a residual path: a convolution, or the sum of one and ``trunk``, as halfwords; and as bytes."""
+        half = Meaning(meaning.scale / (1 << FRACTION_BITS), np.zeros(len(meaning.scale), np.int64))
+        name, small = f"{value}_halfword", float(half.scale[0])
+        nodes = dict(self.nodes)
+        if trunk is None:
+            made = self._made_convolution(name, maker, S16, small, half)
+        else:
+            (branch,) = (n for n in maker.input if n != trunk)
+            made = self._made_convolution(f"{branch}_halfword", self.maker[branch], S16, small, half)
+        if trunk is None and made.multiplier is not None and made.multiplier.min() < LEAST_WIDE:
+            raise self.fail(maker, "begins a residual path of float numbers, and the scales of its weights are too far "
+                            "apart for 16 bits; quantise what is added, too")  # fmt: skip
+        nodes[made.name] = made.node(np.zeros(len(meaning.scale), np.int64))
+        if trunk is not None:
+            nodes[name] = Sum(name, (made.name, self.halfwords[trunk]), 0, half, S16)
+        nodes[value] = Narrow(value, (name,), FRACTION_BITS, meaning)
+        self._keep(nodes, [made])
+        self.scale[value], self.halfwords[maker.output[0]] = float(meaning.scale[0]), name
 
     def _keep(self, nodes: dict[str, Node], pending: list[_Pending]) -> None:
         """Add the zero points to the biases of new convolutions, once what reads them is known."""
@@ -266,6 +294,9 @@ class _Reader:
             raise self.fail(
                 maker, "a sum has an integer form where one of its inputs is a convolution not yet quantised"
             )
+        if others and others[0] in self.halfwords:
+            self._wide(value, maker, self._meaning(node, len(self._weights(self.maker[convolutions[0]])[0])), others[0])
+            return
         first = self.maker[convolutions[0]]
         channels = len(self._weights(first)[0])
         meaning = self._meaning(node, channels)

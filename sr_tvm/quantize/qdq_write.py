@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Node, Picture, Residual, Sum
+from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
 from sr_tvm.quantize.plain import centring, factors, offset, plain_scales
 
 OPSET, IR_VERSION = 17, 8
@@ -70,6 +70,10 @@ class _Writer:
                     self.real[node.name] = f"{node.name}_centred"
             case Convolution():
                 self._convolution(node)
+            case Narrow():
+                self._quantize(node, self._of(node.inputs[0]))
+            case Sum() if node.dtype == S16:
+                self._add("Add", [self._of(name) for name in node.inputs], f"{node.name}_real")
             case Residual() | Sum():
                 self._add("Add", [self._of(name) for name in node.inputs], f"{node.name}_sum")
                 self._quantize(node, f"{node.name}_sum")

@@ -12,6 +12,7 @@ from sr_tvm.quantize.network import (
     Blend,
     Convolution,
     IntegerNetwork,
+    Narrow,
     Node,
     Picture,
     Residual,
@@ -52,8 +53,12 @@ def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]
         case Residual():
             halfword, byte = (found[name].astype(np.int32) for name in node.inputs)
             return _bytes(divided(np.clip(halfword + byte * node.factor, -32768, 32767), node.shift))
+        case Narrow():
+            return _bytes(divided(found[node.inputs[0]].astype(np.int32), node.shift))
         case Sum():
             a, b = (found[name].astype(np.int32) for name in node.inputs)
+            if node.dtype == S16:
+                return np.clip(a + b, -32768, 32767).astype(np.int16)
             return _bytes(divided(np.clip(a + b, -32768, 32767), node.shift))
         case Blend():
             return _blend(network, node, found)

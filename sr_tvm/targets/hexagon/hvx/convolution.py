@@ -11,7 +11,8 @@ from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, PAIR, Code
 
 READY = 1  # doublewords of a turn's weights that are read in the turn before: without, each turn begins with a wait
 REGISTERS = 24  # of 32, for sums: the taps take the rest
-BYTES, HALFWORDS, RESIDUAL, SUM = "bytes", "halfwords", "residual", "sum"  # what becomes of the sums
+# What becomes of the sums. A narrowed one is bytes of halfwords that have a fraction.
+BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM = "bytes", "halfwords", "narrowed", "residual", "sum"
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Form:
         outputs: channels made, a multiple of four; with ``tiles`` no more than REGISTERS sums.
         tiles: of 32 pixels, side by side.
         row: groups of four channels in a row of what is written, or in a shuffled result's 2 or 4.
-        end: one of BYTES, HALFWORDS, RESIDUAL, SUM.
+        end: one of BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM.
         multiplier: whether sums are multiplied after they were divided.
         saturates: whether a residual's sum may leave 16 bits.
         shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer. Of a factor of 3
             a group of four channels is three pixels of a line and nothing.
         slope: whether a PReLU follows.
+        kept: whether a NARROWED value's or a SUM's halfwords are stored beside the bytes that are made of them.
         skipped: taps along a row, as their place in ``order``, and outputs, all of whose weights are 0.
     """
 
@@ -43,6 +45,7 @@ class Form:
     saturates: bool = False
     shuffle: int = 0
     slope: bool = False
+    kept: bool = False
     skipped: frozenset[tuple[int, int]] = frozenset()
 
     @property
@@ -55,7 +58,8 @@ class Form:
         return self.kernel * self.inputs
 
 
-NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift", "factor", "last", "line")
+NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift", "factor", "last", "line",
+           "kept")  # fmt: skip
 
 
 def function(name: str, form: Form) -> tirx.PrimFunc:
@@ -65,8 +69,8 @@ def function(name: str, form: Form) -> tirx.PrimFunc:
     weights, the biases, and the integers NUMBERS: the word at which the table of places begins, that of the zeros,
     places of the other value's row and of the row to write, the first doubleword of weights, the first vector of
     biases, how often ``tiles`` tiles are made, shift of the sums, factor of a residual or, twice in a word, what is
-    added behind a PReLU, shift of the last sum or of a PReLU, and vectors from one line of a shuffled result to the
-    next.
+    added behind a PReLU, shift of the last sum or of a PReLU, vectors from one line of a shuffled result to the next,
+    and the place of the row of halfwords that is kept.
     """
     return _Row(form).function(name)
 
@@ -166,15 +170,14 @@ class _Row:
             even, odd = c.halves(totals, at["shift"], factors)
             place = tile + t
             if form.end == HALFWORDS:
-                c.put(self.target, even, at["out"] + (place * form.row + j) * 2)
-                c.put(self.target, odd, at["out"] + (place * form.row + j) * 2 + 1)
+                self._put_halves(at["out"], place, j, even, odd)
                 continue
             if form.end == RESIDUAL:
                 made.append(self._residual(even, odd, c.vector(self.other_row, at["other"] + place * form.row + j)))
             elif form.end == SUM:
                 first = at["other"] + (place * form.row + j) * 2
-                even = c.hvx("vaddhsat", even, c.vector(self.other_row, first))
-                odd = c.hvx("vaddhsat", odd, c.vector(self.other_row, first + 1))
+                even = c.bind("even", c.hvx("vaddhsat", even, c.vector(self.other_row, first)))
+                odd = c.bind("odd", c.hvx("vaddhsat", odd, c.vector(self.other_row, first + 1)))
                 made.append(c.to_bytes(even, odd, at["last"]))
             elif slopes is not None:
                 zero = c.splat(at["factor"])
@@ -182,7 +185,9 @@ class _Row:
                 even, odd = (c.hvx("vaddhsat", half, zero) for half in halves)
                 made.append(c.to_bytes(even, odd, at["last"]))
             else:
-                made.append(c.to_bytes(even, odd))
+                made.append(c.to_bytes(even, odd, at["last"] if form.end == NARROWED else None))
+            if form.kept:
+                self._put_halves(at["kept"], place, j, even, odd)
         if form.end == HALFWORDS:
             return
         if form.shuffle:
@@ -190,6 +195,10 @@ class _Row:
             return
         for t, vector in enumerate(made):
             c.put(self.target, vector, at["out"] + (tile + t) * form.row + j)
+
+    def _put_halves(self, out: Expr, place: Expr, j: int, even: Expr, odd: Expr) -> None:
+        for i, half in enumerate((even, odd)):
+            self.c.put(self.target, half, out + (place * self.form.row + j) * 2 + i)
 
     def _words(self, bias: Expr, j: int, number: int) -> list[Expr]:
         """The multipliers of a group of outputs, or the slopes behind them: of outputs 0 and 2, and of 1 and 3."""

@@ -50,12 +50,20 @@ class Memory:
 def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
     """The delay of each stage, and the line buffers of all but the result."""
     place = {stage.value: i for i, stage in enumerate(stages)}
-    delay, live = timetable([{place[name]: halo for name, halo in stage.reads.items()} for stage in stages], 1)
+    place |= {stage.kept: i for i, stage in enumerate(stages) if stage.kept is not None}
+    reads: list[dict[int, int]] = [{} for _ in stages]
+    for read, stage in zip(reads, stages, strict=True):
+        for name, halo in stage.reads.items():
+            read[place[name]] = max(halo, read.get(place[name], 0))
+    delay, _ = timetable(reads, 1)
     found = {}
-    for stage, rows in zip(stages[:-1], live[:-1], strict=True):
-        halo = max((s.reads.get(stage.value, 0) for s in stages), default=0)
-        tile = groups(stage.channels) * (2 if stage.end == HALFWORDS else 1)
-        found[stage.value] = Ring(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
+    for i, stage in enumerate(stages[:-1]):
+        for value, halves in ((stage.value, stage.end == HALFWORDS), (stage.kept, True)):
+            if value is not None:
+                read_by = [(delay[k] - delay[i], s.reads[value]) for k, s in enumerate(stages) if value in s.reads]
+                rows, halo = max(late + halo for late, halo in read_by) + 1, max(halo for _, halo in read_by)
+                tile = groups(stage.channels) * (2 if halves else 1)
+                found[value] = Ring(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
     return delay, found
 
 
@@ -265,8 +273,9 @@ class Driver:
                 "turns": self._turns(form.tiles),
                 "shift": node.shift,
                 "factor": getattr(stage.joined, "factor", 0) * 0x01010101,
-                "last": getattr(stage.joined, "shift", 0),
+                "last": getattr(stage.narrow or stage.joined, "shift", 0),
                 "line": self.line * ACROSS[stage.shuffle] if stage.shuffle else 0,
+                "kept": 0 if stage.kept is None else self._row(stage.kept, y) + j * 2,
             }
             if node.slope is not None:
                 at |= {"factor": int(node.meaning.zero_point[0] << node.fraction) * 0x10001, "last": node.fraction}

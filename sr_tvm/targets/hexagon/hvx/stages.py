@@ -14,6 +14,7 @@ from sr_tvm.quantize.network import (
     Convolution,
     IntegerNetwork,
     Meaning,
+    Narrow,
     Node,
     Picture,
     Residual,
@@ -23,7 +24,7 @@ from sr_tvm.quantize.network import (
 )
 from sr_tvm.targets.hexagon.hvx.blend import BlendForm
 from sr_tvm.targets.hexagon.hvx.code import groups
-from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, REGISTERS, RESIDUAL, SUM, Form
+from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, REGISTERS, RESIDUAL, SUM, Form
 from sr_tvm.targets.hexagon.hvx.pack import padded
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
@@ -46,6 +47,8 @@ class Stage:
         channels: of the value.
         shuffle: of the result; 0 for what goes to a line buffer.
         blend: what makes it, where that is no convolution.
+        narrow: makes the value's bytes of halfwords.
+        kept: the name of these halfwords, where others read them, too.
     """
 
     value: str
@@ -58,6 +61,8 @@ class Stage:
     other: str | None = None
     shuffle: int = 0
     blend: Blend | None = None
+    narrow: Narrow | None = None
+    kept: str | None = None
 
     @property
     def halo(self) -> int:
@@ -79,7 +84,8 @@ class Stage:
         o, i, k, _ = self.convolution.weight.shape
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
-        ends = {BYTES: "", HALFWORDS: "", RESIDUAL: " + residual", SUM: " + skip"}
+        added = " + residual" if self.narrow else " + skip"
+        ends = {BYTES: "", HALFWORDS: "", NARROWED: "", RESIDUAL: " + residual", SUM: added}
         bent = ", PReLU" if self.convolution.slope is not None else ""
         return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
 
@@ -102,7 +108,8 @@ class Stage:
                 Form(
                     kernel, groups(inputs), min(each, whole - first), tiles, whole // 4, self.end,
                     self.convolution.multiplier is not None, saturates, self.shuffle,
-                    self.convolution.slope is not None, _skipped(self.convolution, first, min(each, whole - first)),
+                    self.convolution.slope is not None, self.kept is not None,
+                    _skipped(self.convolution, first, min(each, whole - first)),
                 ),
                 first,
             )
@@ -145,6 +152,7 @@ def stages(network: IntegerNetwork) -> list[Stage]:
         raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2, 3 or 4, not of {network.shuffle}")
     joined = _joined(network)
     inside = {convolution.name for convolution in joined.values()}
+    inside |= {node.inputs[0] for node in network.nodes if isinstance(node, Narrow)}
     hidden = _hidden(network)
     found: list[Stage] = []
     for node in network.nodes:
@@ -159,6 +167,10 @@ def stages(network: IntegerNetwork) -> list[Stage]:
                 found.append(_convolution(network, node, node.name, channels, hidden, shuffle))
             case Blend():
                 found.append(Stage(node.name, dict.fromkeys(node.inputs, 0), channels, shuffle=shuffle, blend=node))
+            case Narrow():
+                found.append(_narrowed(network, node, channels))
+            case Sum() if node.dtype == S16:
+                pass  # the stage of the bytes that are made of it makes it, too
             case Residual() | Sum():
                 made = joined[node.name]
                 other = next(name for name in node.inputs if name != made.name)
@@ -252,11 +264,29 @@ def _convolution(
     return Stage(value, {source: node.weight.shape[2] // 2}, channels, node, expand, end, shuffle=shuffle)
 
 
-def _joined_stage(node: Residual | Sum, made: Convolution, other: str, end: str, channels: int, shuffle: int) -> Stage:
+def _joined_stage(
+    node: Residual | Sum | Narrow, made: Convolution, other: str, end: str, channels: int, shuffle: int
+) -> Stage:
     _check(made)
     reads = {made.inputs[0]: made.weight.shape[2] // 2}
     reads[other] = max(reads.get(other, 0), 0)
-    return Stage(node.name, reads, channels, made, None, end, node, other, shuffle)
+    joined = None if isinstance(node, Narrow) else node
+    return Stage(node.name, reads, channels, made, None, end, joined, other, shuffle)
+
+
+def _narrowed(network: IntegerNetwork, node: Narrow, channels: int) -> Stage:
+    """The bytes of a value of a residual path, and its halfwords where they are added to once more."""
+    whole = network.by_name[node.inputs[0]]
+    kept = whole.name if len(network.readers(whole.name)) > 1 else None
+    if isinstance(whole, Sum):
+        made, other = (network.by_name[name] for name in whole.inputs)
+        assert isinstance(made, Convolution)
+        stage = _joined_stage(node, made, other.name, SUM, channels, 0)
+    else:
+        assert isinstance(whole, Convolution)
+        _check(whole)
+        stage = Stage(node.name, {whole.inputs[0]: whole.weight.shape[2] // 2}, channels, whole, None, NARROWED)
+    return replace(stage, narrow=node, kept=kept)
 
 
 def _check(node: Convolution) -> None:
