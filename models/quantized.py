@@ -28,7 +28,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 SCHEMA, VERSION = "sr-tvm/int8-model", 1
 SHIPPED = ("wdsr_x2_37k", "wdsr_x2_dsp_70ms", "wdsr_x2_8x24")
 SETS = ("Set5", "Set14", "B100")
-LR = 3e-4
+LR = 2e-5
 CALIBRATE, VALIDATE = "BSDS400", "Set5"
 TEACHERS = {2: "teacher/teacher_x2.safetensors"}
 MARKS = "<!-- int8: written by models/quantized.py -->", "<!-- end of int8 -->"
@@ -122,7 +122,7 @@ def write_table(path: Path, told: str) -> None:
 @click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/* and eval/Set5 and so on.")
 @click.option("--work", type=FOLDER, default=Path("runs/int8"), show_default=True, help="Checkpoints.")
 @click.option("--models", type=FOLDER, default=HERE, help="Where the float networks lie; here by default.")
-@click.option("--steps", type=click.IntRange(1), default=6000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=3000, show_default=True)
 @click.option("--cache", type=FOLDER, help="Of prepared pictures; the user's cache folder if not given.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")
 @click.option("--only", default=",".join(SHIPPED), show_default=True, metavar="NAME[,NAME]")

@@ -16,7 +16,7 @@ from sr_tvm.errors import SrTvmError
 if TYPE_CHECKING:
     from sr_tvm.architecture import Architecture
 
-LR, QAT_LR = 6e-3, 3e-4
+LR, QAT_LR = 6e-3, 2e-5
 
 
 def architecture(text: str, scale: int | None) -> Architecture:
@@ -46,7 +46,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--steps", type=int, default=12000, show_default=True)
 @click.option("--batch", type=int, default=4, show_default=True)
 @click.option("--patch", type=int, default=32, show_default=True, help="In low-resolution pixels.")
-@click.option("--lr", type=float, help="At the start of the cosine; 6e-3, or with --qat 3e-4, if not given.")
+@click.option("--lr", type=float, help="At the start of the cosine; 6e-3, or with --qat 2e-5, if not given.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
 @click.option("--warmup", type=int, default=0, show_default=True, help="Steps in which the rate rises to --lr.")

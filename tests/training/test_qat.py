@@ -156,7 +156,7 @@ def test_command(file, folders, tmp_path):
     done = CliRunner().invoke(command, [str(word) for word in [*line, "--cache", tmp_path / "c", "--threads", 1]])
     assert done.exit_code == 0, done.output
     assert "sr-tvm compile" in done.output and from_onnx(out / "model.onnx").shuffle == 2
-    assert json.loads((out / "history.json").read_text())["run"]["lr"] == 3e-4
+    assert json.loads((out / "history.json").read_text())["run"]["lr"] == 2e-5
 
 
 def test_a_checkpoint_of_floats_is_another_run(begin, folders, tmp_path):
