@@ -48,10 +48,12 @@ class Calibration:
         multipliers: whether sums whose scale is given (those of a residual path, and the result's) get a multiplier,
             which keeps their weights at full precision where a power of two would not.
         adapt: whether weights are rounded such that their errors make up for one another on the pictures.
+        halfwords: whether sums of a residual path stay in 16 bits; else each is rounded to a byte.
     """
 
     multipliers: bool = False
     adapt: bool = True
+    halfwords: bool = True
 
 
 def calibrate(
@@ -123,7 +125,7 @@ def _turned(meaning: Meaning, negative: np.ndarray, step: Step, whole: Plan) -> 
 class _Calibrator:
     def __init__(self, region: Region, pictures: Sequence[np.ndarray], how: Calibration) -> None:
         self.region, self.pictures, self.how = region, pictures, how
-        self.plan: Plan = plan(region)
+        self.plan: Plan = plan(region, self.how.halfwords)
         self.floats = [floating.values(region, p.astype(np.float32) / np.float32(255)) for p in pictures]
         self.stored: list[dict[str, np.ndarray]] = [{} for _ in pictures]
         self.nodes: dict[str, Node] = {}

@@ -38,20 +38,20 @@ class Plan:
     result: Result
 
 
-def plan(region: Region) -> Plan:
-    """Decide what is what.
+def plan(region: Region, halfwords: bool = True) -> Plan:
+    """Decide what is what; with ``halfwords``, sums of a residual path stay in 16 bits where that can be done.
 
     Raises:
         SrTvmError: an operator has no integer form; the message names it and says which do.
     """
     if len(region.sources) != 1 or len(region.results) != 1:
         raise SrTvmError("only a network with one input and one output has an integer form")
-    return _Planner(region).plan()
+    return _Planner(region, halfwords).plan()
 
 
 class _Planner:
-    def __init__(self, region: Region) -> None:
-        self.region = region
+    def __init__(self, region: Region, halfwords: bool) -> None:
+        self.region, self.halfwords = region, halfwords
         self.steps: dict[str, Step] = {}
         self.trunk: dict[str, set[str]] = {}
         (self.result,) = region.results
@@ -74,7 +74,7 @@ class _Planner:
                     raise SrTvmError(f"{node.name}: {_what(node)} has no integer form; {FORMS} have")
         trunks = {id(group): frozenset(group) for group in self.trunk.values()}
         for trunk in trunks.values():
-            if all(self._sums(self.steps[name]) for name in trunk):
+            if self.halfwords and all(self._sums(self.steps[name]) for name in trunk):
                 self.steps |= {name: replace(self.steps[name], wide=True) for name in trunk}
         if self.steps[self.result.value].kind == "picture":
             raise SrTvmError(f"{self.result.value}: the result is the picture itself, so it has no integer form")

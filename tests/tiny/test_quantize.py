@@ -21,6 +21,7 @@ from sr_tvm.quantize.network import (
     Convolution,
     IntegerNetwork,
     Meaning,
+    Narrow,
     Picture,
     Residual,
     Sum,
@@ -74,6 +75,15 @@ class TestDefinition:
         assert reference.run(residual, pixels(7)).item() == (75 + 7 * 64 + 32) >> 6
         twice = IntegerNetwork((*nodes, replace(nodes[1], name="v"), Sum("z", ("y", "v"), 2, meaning(1))), 1)
         assert reference.run(twice, pixels(7)).item() == (150 + 2) >> 2
+
+    def test_a_sum_in_16_bits_and_the_bytes_of_it(self):
+        nodes = one([[10]], [5], 0, dtype=S16).nodes
+        both = (*nodes, replace(nodes[1], name="v"), Sum("z", ("y", "v"), 0, meaning(1), S16))
+        whole = IntegerNetwork((*both, Narrow("n", ("z",), 6, meaning(1))), 1)
+        assert reference.values(whole, pixels(7))["z"].item() == 150 and reference.run(whole, pixels(7)).item() == 2
+        high = one([[127]], [1 << 20], 0, dtype=S16).nodes
+        both = (*high, replace(high[1], name="v"), Sum("z", ("y", "v"), 0, meaning(1), S16))
+        assert reference.run(IntegerNetwork(both, 1), pixels(1)).item() == 32767
 
     def test_the_shuffle_is_pytorchs(self):
         value = np.arange(12, dtype=np.uint8).reshape(12, 1, 1)
@@ -129,6 +139,20 @@ class TestCalibration:
         network = calibrate(region, pictures())
         first, last = network.by_name["f0"].meaning, network.by_name["f1"].meaning
         assert np.array_equal(first.scale, last.scale) and np.array_equal(first.zero_point, last.zero_point)
+
+    def test_a_residual_path_in_16_bits_loses_less(self):
+        region, x = wdsr([(20, 7)] * 8, channels=8, seed=1), pictures()[2]
+        for node in region.nodes:
+            if node.name[0] == "s":
+                node.weight[:] *= 0.03  # blocks that add little, as trained ones do
+        exact, errors, forms = floating.values(region, x.astype(np.float32) / 255)["f8"], [], []
+        for halfwords_ in (True, False):
+            network = calibrate(region, pictures(), Calibration(halfwords=halfwords_))
+            made = network.by_name["f8"].meaning.real(reference.values(network, x)["f8"])
+            errors.append(np.square(made - exact).mean())
+            forms.append({type(node) for node in network.nodes})
+        assert Narrow in forms[0] and Residual not in forms[0] and Residual in forms[1] and Narrow not in forms[1]
+        assert errors[0] < 0.9 * errors[1]
 
     def test_too_few_pictures_are_refused(self, region):
         with pytest.raises(SrTvmError, match="1 pictures to calibrate with; 4 different ones is the least"):

@@ -25,6 +25,7 @@ NETS = {
     "multipliers": (wdsr([(20, 20)]), Calibration(multipliers=True, adapt=False)),
     "times four": (wdsr([(16, 12)], scale=4), Calibration(adapt=False)),
     "too wide for registers": (wdsr([(40, 32)], channels=32), Calibration(adapt=False)),
+    "bytes on the residual path": (wdsr([(16, 8), (8, 4)]), Calibration(adapt=False, halfwords=False)),
     "one hidden group": (wdsr([(3, 8)]), Calibration(adapt=False)),
 }
 SIZES = ((1, 1), (3, 31), (2, 33), (5, 64), (3, 127), (2, 130), (9, 5))
