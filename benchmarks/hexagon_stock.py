@@ -44,7 +44,8 @@ def _packets(
     from tvm import te, topi
     from tvm_ffi import libinfo
 
-    from sr_tvm.targets.hexagon.integer import TRIPLE, tvm_target
+    from sr_tvm.targets.hexagon.integer import RUNNER_MCPU, TRIPLE
+    from sr_tvm.targets.hexagon.machine_code import tvm_target
 
     x = te.placeholder((1, inputs, height, width), "uint8", "x")
     w = te.placeholder((outputs, inputs, kernel, kernel), "int8", "w")
@@ -65,7 +66,7 @@ def _packets(
     built.write_to_file(str(folder / f"{name}.o"))
     headers = [f"-I{libinfo.find_include_path()}", f"-I{libinfo.find_dlpack_include_path()}"]
     source, program = Path(__file__).with_suffix(".c"), folder / f"{name}.elf"
-    link.program(program, [source, folder / f"{name}.o"], TRIPLE, "-mcpu=hexagonv68", *headers)
+    link.program(program, [source, folder / f"{name}.o"], TRIPLE, f"-mcpu={RUNNER_MCPU}", *headers)
     shapes = (1, inputs, height, width, outputs, inputs, kernel, kernel, 1, outputs, height, width)
     sizes = (inputs * height * width, outputs * inputs * kernel**2, 4 * outputs * height * width)
     simulator = find()

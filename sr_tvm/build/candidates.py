@@ -15,6 +15,7 @@ import tvm
 from tvm import tirx
 
 from sr_tvm.artifact import sha256
+from sr_tvm.build.integer_candidates import IntegerCandidates
 from sr_tvm.codegen.kernel import Kernel
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Argument, Module
@@ -122,7 +123,7 @@ class KernelCandidates:
             return _linked(self.target, key, folder, [path], self.arguments, {})
 
 
-TASKS = {"region": RegionCandidates, "kernel": KernelCandidates}
+TASKS: dict[str, type] = {"region": RegionCandidates, "kernel": KernelCandidates, "integer": IntegerCandidates}
 
 
 class _Objects:

@@ -76,7 +76,11 @@ def _compile_integer(
 
     if input_shapes:
         raise SrTvmError(f"{model_path} is quantised: its kernels take pictures of any size; leave out --input-shape")
-    return compile_integer(model_path, chosen(target, options), out, _versions())
+    from sr_tvm.build.records import open_sources
+
+    wanted = chosen(target, options)
+    sources = open_sources(wanted.name, options.database, options.use_shipped_log)
+    return compile_integer(model_path, wanted, out, _versions(), sources, options.database)
 
 
 def chosen(target: Target | str, options: CompileOptions) -> Target:
@@ -87,6 +91,7 @@ def chosen(target: Target | str, options: CompileOptions) -> Target:
     """
     found = registry.get(target) if isinstance(target, str) else target
     found = found if options.host is None else found.hosted_by(options.host)
+    found = found if options.mcpu is None else found.for_processor(options.mcpu)
     return found if options.dtype == FLOAT32 else found.computing_in(options.dtype)
 
 

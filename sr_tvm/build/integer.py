@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,9 @@ import numpy as np
 
 from sr_tvm import files
 from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.build.kernels import notes
+from sr_tvm.build.records import Recorded, Source
+from sr_tvm.codegen.kernel import TUNED, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import IntegerNetwork
@@ -20,11 +23,23 @@ from sr_tvm.tvm_setup import import_tvm
 if TYPE_CHECKING:
     from sr_tvm.targets.target import Target
 
+OPEN: Shape = (1, None, None)  # of an integer network's records: its kernels are for pictures of any size
+TUNING = "tuning"  # inside the artifact: the records its kernels were built from
 PICTURES, SIDE = 24, 96  # that are calibrated with, pixels of the low resolution along each side
 
 
-def compile_integer(model_path: str | Path, target: Target, out: str | Path, versions: dict[str, str]) -> Artifact:
+def compile_integer(
+    model_path: str | Path,
+    target: Target,
+    out: str | Path,
+    versions: dict[str, str],
+    sources: Sequence[Source] = (),
+    database: str | Path | None = None,
+) -> Artifact:
     """Compile a QDQ model for pictures of any size, uint8 in and out; ``out`` appears whole or not.
+
+    Kernels are as the first of ``sources`` says that has a record of their kind; ``database`` is the folder that was
+    named, if one was.
 
     Raises:
         SrTvmError: the target has no integer kernels, or none for something of the model.
@@ -35,8 +50,13 @@ def compile_integer(model_path: str | Path, target: Target, out: str | Path, ver
     r = network.shuffle
     channels = network.channels(network.picture.name)
     made = network.channels(network.result.name) // r**2
+    lowering = target.integer_lowering()
+    recorded = None if lowering is None else Recorded(lowering, sources)
     with files.atomic_folder(out) as folder:
-        built = target.build_integer(network, folder)
+        decided = {} if recorded is None else _decided(target, network, recorded)
+        built = target.build_integer(network, folder, decided)
+        if recorded is not None:
+            recorded.save_used(folder / TUNING)
         artifact = Artifact(
             folder=folder,
             model=Path(model_path).name,
@@ -47,12 +67,27 @@ def compile_integer(model_path: str | Path, target: Target, out: str | Path, ver
             library_sha256=sha256(folder / built.library),
             inputs=(Tensor("input", (1, channels, "height", "width"), "uint8"),),
             outputs=(Tensor("output", (1, made, f"{r}*height", f"{r}*width"), "uint8"),),
+            schedule=TUNED if any(row["schedule"] == TUNED for row in built.kernels) else "default",
             kernels=built.kernels,
-            notes=("integer kernels: runs in the simulator (hexagon-sim), in packets; untested on a DSP",),
+            notes=(
+                "integer kernels: runs in the simulator (hexagon-sim), in packets; untested on a DSP",
+                *built.notes,
+                *notes(built.kernels, sources, database),
+            ),
             versions=versions,
         )
         artifact.save()
     return Artifact.load(out)
+
+
+def _decided(target: Target, network: IntegerNetwork, recorded: Recorded) -> dict[str, tuple[Any, str]]:
+    """By kind of kernel what records say of it, and which."""
+    found = {}
+    for kind, (stage, _) in target.integer_kinds(network).items():
+        record = recorded.recorded(stage, OPEN)
+        if record is not None:
+            found[kind] = record
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ class CompileOptions:
         use_shipped_log: whether the records that are shipped for the target are used.
         dtype: what streaming kernels compute in, or on a GPU keep numbers in, where the target can.
         host: the machine whose CPU calls the kernels, where the target has a choice; None for its default.
+        mcpu: the processor, where the target has a choice; None for its default.
         verification: what the artifact tells of a verification of its kernels, as JSON; None where there was none.
     """
 
@@ -28,6 +29,7 @@ class CompileOptions:
     use_shipped_log: bool = True
     dtype: str = FLOAT32
     host: str | None = None
+    mcpu: str | None = None
     verification: Mapping[str, Any] | None = None
 
 

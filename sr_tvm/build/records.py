@@ -78,6 +78,15 @@ class Recorded:
         found = self._find(region, shape)
         return self.lowering.decide(region, shape) if found is None else found[0]
 
+    def recorded(self, region: Region, shape: Shape) -> tuple[Any, str] | None:
+        """Find a record's decisions and what kernels tell of it, which counts as used then; None: there is none."""
+        found = self._find(region, shape)
+        if found is None:
+            return None
+        decisions, record, told = found
+        self.used[record.key] = record
+        return decisions, told
+
     def _find(self, region: Region, shape: Shape) -> tuple[Any, RegionRecord, str] | None:
         """Decisions, the record that has them, and what kernels tell of it."""
         for source in self.sources:

@@ -32,7 +32,7 @@ def show(folder: Path, gpu: str, as_json: bool) -> None:
     gpus.get(gpu)
     artifact = Artifact.load(folder)
     if artifact.tvm_target.get("kind") != "opencl":
-        raise SrTvmError(f"{folder} is for target {artifact.target}, which has no OpenCL; --isa needs adreno or mali")
+        raise SrTvmError(f"{folder} is for target {artifact.target}, which has no OpenCL; GPUs need adreno or mali")
     network = count_network(DeviceCode.load(folder), gpu, _macs(artifact))
     click.echo(json.dumps(network.to_json())) if as_json else _print(network)
 

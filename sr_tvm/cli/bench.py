@@ -91,7 +91,7 @@ def command(
     elif loaded.target == "hexagon":
         from sr_tvm.runners.hexagon_sim import HexagonSimRunner
 
-        device = HexagonSimRunner(deadline)
+        device = HexagonSimRunner(deadline, threads)
     else:
         from sr_tvm.runners.local import LocalRunner
 
@@ -158,7 +158,9 @@ def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
     shape = "x".join(map(str, result.input_shape))
     click.echo(f"{result.model}, {result.target}, input {shape}, on {result.device}")
     if result.unit == "packets":
-        click.echo(f"{result.median:,.0f} packets (simulated, no time; {c['method']})")
+        bands = f" in {c['threads']} bands of rows" if c["threads"] > 1 else ""
+        click.echo(f"{result.median:,.0f} packets{bands} (simulated, no time; {c['method']})")
+        click.echo(f"{c['line_buffer_bytes'] / 1024:.0f} KiB of line buffers, plain memory in the simulator")
     elif result.unit == ESTIMATED_MS:
         click.echo(f"{result.median:.3f} {result.unit}")
         click.echo(f"{c['schedule']} schedules; {c['method']}")

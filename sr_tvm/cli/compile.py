@@ -26,6 +26,7 @@ from sr_tvm.targets import registry
     "--fp16", is_flag=True, help="Keep numbers in float16: adreno, mali, CPUs that can. Says the cost in PSNR."
 )
 @click.option("--host", metavar="NAME", help="adreno, mali: what calls the kernels, android (default), x86 or arm.")
+@click.option("--mcpu", metavar="NAME", help="hexagon: the processor, hexagonv65 to hexagonv75; default hexagonv68.")
 @click.option("--data", metavar="DIR", help="Pictures to measure --fp16 with; a few photographs if not given.")
 @click.option("--verify", "verified", is_flag=True, help="First run its kernels here, and write nothing if they err.")
 @click.option("--json", "as_json", is_flag=True, help="Print the artifact's manifest as one JSON object.")
@@ -38,6 +39,7 @@ def command(
     no_shipped_log: bool,
     fp16: bool,
     host: str | None,
+    mcpu: str | None,
     data: str | None,
     verified: bool,
     as_json: bool,
@@ -63,6 +65,7 @@ def command(
     sr-tvm compile models/wdsr_x2_37k.onnx --target android-cpu -o phone/ --fp16 --data Set5
     sr-tvm compile models/wdsr_x2_37k.onnx --target mali -o out/ --host x86 --input-shape 1x3x90x160
     sr-tvm compile models/wdsr_x2_37k.onnx --target adreno -o phone/ --verify --input-shape 1x3x360x640
+    sr-tvm compile wdsr_int8.onnx --target hexagon -o dsp/ --mcpu hexagonv66
     """
     import time
 
@@ -79,7 +82,7 @@ def command(
     registry.check(target)
     check_output(output, database)
     shapes = merge_open(input_shapes)
-    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host)
+    options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host, mcpu)
     comparison, uncompared = None, ""
     if fp16:  # first: numbers that float16 can't hold are no artifact
         from sr_tvm.evaluation.float16 import NotCompared, check_pictures, compare

@@ -26,7 +26,7 @@ FEW = 12  # operators of one kernel that are listed one by one
 )
 @click.option("--target", default="cpu", show_default=True, help="Target that the kernels are made for.")
 @click.option("--dump", type=click.Path(file_okay=False, path_type=Path), help="Write the module after each phase.")
-@click.option("--isa", metavar="GPU", help="Count the machine code of an OpenCL artifact, such as for adreno-660.")
+@click.option("--isa", metavar="GPU", help="Count an artifact's machine code: a GPU such as adreno-660, or hexagon.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     model: Path, shape: tuple[str, ...], target: str, dump: Path | None, isa: str | None, as_json: bool
@@ -41,15 +41,19 @@ def command(
       sr-tvm explain model.onnx --input-shape 1x3x360x640 --dump phases/
       sr-tvm explain out/
       sr-tvm explain out/ --isa adreno-660
+      sr-tvm explain dsp/ --isa hexagon
     """
     from sr_tvm.cli._given import refuse_given
 
     if isa is not None:
-        from sr_tvm.cli import _isa_table
+        from sr_tvm.cli import _isa_table, _packet_table
 
         if not model.is_dir():
-            raise click.UsageError(f"--isa needs the folder of a compiled OpenCL artifact; {model} is none")
+            raise click.UsageError(f"--isa needs the folder of a compiled OpenCL or Hexagon artifact; {model} is none")
         refuse_given("--isa counts the kernels of an artifact as they are", "shape", "target", "dump")
+        if isa == _packet_table.NAME:
+            _packet_table.show(model, as_json)
+            return
         _isa_table.show(model, isa, as_json)
         return
     if model.is_dir():

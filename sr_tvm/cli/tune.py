@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deadline", type=click.FloatRange(min=1), default=60, show_default=True, help="Seconds for a candidate."
 )
+@click.option("--mcpu", metavar="NAME", help="hexagon: the processor, as for 'sr-tvm compile'.")
 @click.option("--isa", metavar="GPU", help="adreno, mali: without a phone, the GPU that times are estimated for.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -50,6 +51,7 @@ def command(
     key: str | None,
     parallel: int | None,
     deadline: float,
+    mcpu: str | None,
     isa: str | None,
     max_minutes: float | None,
     as_json: bool,
@@ -64,6 +66,8 @@ def command(
     them those for a phone's GPU are compiled to its machine code, and their times are estimated by its instructions:
     what is found so is a first guess, for nothing ran.
 
+    Of a quantised model for hexagon each kind of kernel is tuned, in the simulator and in packets, never ms.
+
     The records are for the input shape given here, and for vectors and registers like this machine's. Tune and compile
     with the same --input-shape, or both without: that is what 'upscale' runs too.
 
@@ -71,6 +75,7 @@ def command(
     sr-tvm tune models/wdsr_x2_37k.onnx --target cpu -o tuning/wdsr --input-shape 1x3x360x640 --trials 100
     sr-tvm tune models/wdsr_x2_37k.onnx --target android-cpu --tracker 127.0.0.1:9190 --key galaxy-s21
     sr-tvm tune models/wdsr_x2_37k.onnx --target adreno --input-shape 1x3x360x640
+    sr-tvm tune wdsr_int8.onnx --target hexagon --input-shape 1x3x36x640 --trials 100
     """
     from sr_tvm.targets import registry
     from sr_tvm.tuning.options import TuneOptions
@@ -86,6 +91,20 @@ def command(
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
     files.check_writable(folder / "tuning.json")
     preset = registry.get(target)
+    preset = preset if mcpu is None else preset.for_processor(mcpu)
+    from sr_tvm.quantize.qdq_read import is_quantized
+
+    if is_quantized(model):
+        if tracker is not None or isa is not None:
+            raise click.UsageError("a quantised model is tuned in the simulator here: leave out --tracker and --isa")
+        from sr_tvm.cli import _tune_integer
+
+        result = _tune_integer.run(model, preset, input_shape, folder, options, deadline)
+        if as_json:
+            click.echo(json.dumps({"model": model, "target": target, **result.to_json()}))
+        else:
+            _tell(model, target, {}, result)
+        return
     gpu = _check_tunable(preset, model, tracker, isa)
 
     from sr_tvm.frontend.input_shapes import is_open, parse_open_shape, resolve_inputs, resolve_open
@@ -101,6 +120,7 @@ def command(
     import_tvm()
     from sr_tvm import machine
     from sr_tvm.build.builder import ChildBuilder
+    from sr_tvm.cli._tune_bar import progress_bar
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.runners.child_session import ChildRunner
     from sr_tvm.runners.machine_code import MachineCodeRunner
@@ -122,7 +142,7 @@ def command(
         size = "x".join(map(str, OPEN_SIZE[1:]))
         click.echo(f"note: kernels for any size, measured at {size}; with --input-shape those for one size", err=True)
     workers = min(parallel or runner.capacity, machine.cores())
-    with DeviceBench(ChildBuilder(workers, deadline), runner, parallel) as bench, _bar(trials) as tick:
+    with DeviceBench(ChildBuilder(workers, deadline), runner, parallel) as bench, progress_bar(trials) as tick:
         if gpu:
             click.echo(f"note: nothing runs; times are estimated by the machine code for {gpu}", err=True)
         if tracker:
@@ -158,49 +178,24 @@ def _check_tunable(target: Target, model: str, tracker: str | None, isa: str | N
     return ""
 
 
-def _bar(trials: int) -> Any:
-    """A context that yields a function for tune's events; the bar begins with what earlier runs did."""
-    import contextlib
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    @contextlib.contextmanager
-    def running() -> Any:
-        columns = (
-            TextColumn("tuning"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-        )
-        with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as progress:
-            bar = progress.add_task("measuring the defaults", total=trials)
-
-            def tick(event: Any) -> None:
-                # Trials of earlier runs come as one jump, which is no speed: begin there.
-                if progress.tasks[bar].completed == 0 and event.trial > 1:
-                    progress.reset(bar, total=event.trials, completed=event.trial - 1)
-                failed = f", {event.error}" if event.error else ""
-                text = f"model {event.total_ms:.2f} ms, {event.task} {event.best_ms:.3f} ms{failed}"
-                progress.update(bar, completed=event.trial, description=text[:100])
-
-            yield tick
-
-    return running()
-
-
 def _tell(model: str, target: str, shapes: dict[str, tuple[int | str, ...]], result: TuningResult) -> None:
-    clock = {"thread-cpu": "thread CPU time", "estimate": "estimated by machine code"}.get(result.clock, "wall time")
-    numbers = f"{'calls':>5} {'default ms':>10} {'tuned ms':>9} {'gain':>6} {'trials':>6} {'failed':>6}"
-    click.echo(f"{'region or kernel':<44} {numbers}")
+    clocks = {"thread-cpu": "thread CPU time", "estimate": "estimated by machine code", "packets": "simulated: no time"}
+    clock, packets = clocks.get(result.clock, "wall time"), result.clock == "packets"
+    unit = "packets" if packets else "ms"
+
+    def number(ms: float, digits: int = 3) -> str:
+        return f"{ms:.0f}" if packets else f"{ms:.{digits}f}"
+
+    titles = ("packets", "tuned") if packets else ("default ms", "tuned ms")
+    numbers = f"{'calls':>5} {titles[0]:>10} {titles[1]:>9} {'gain':>6} {'trials':>6} {'failed':>6}"
+    click.echo(f"{'kernel' if packets else 'region or kernel':<44} {numbers}")
     for task in sorted(result.tasks, key=lambda t: -t.weight * t.before_ms):
-        gain = f"{task.before_ms / task.best_ms:.2f}x" if task.best_ms else "-"
-        numbers = f"{task.weight:>5} {task.before_ms:>10.3f} {task.best_ms:>9.3f} {gain:>6}"
+        gain = f"{task.before_ms / task.best_ms:.{3 if packets else 2}f}x" if task.best_ms else "-"
+        numbers = f"{task.weight:>5} {number(task.before_ms):>10} {number(task.best_ms):>9} {gain:>6}"
         click.echo(f"{task.name[:44]:<44} {numbers} {task.trials:>6} {task.failed:>6}")
     rate = f", {result.new_trials / result.seconds * 60:.0f} a minute" if result.new_trials else ""
     click.echo(
-        f"all together: {result.before_ms:.2f} ms by default, {result.after_ms:.2f} ms tuned "
+        f"all together: {number(result.before_ms, 2)} {unit} by default, {number(result.after_ms, 2)} {unit} tuned "
         f"({clock}); {result.trials} trials, {result.new_trials} of them now{rate}"
     )
     fixed = {name: dims for name, dims in shapes.items() if all(isinstance(d, int) for d in dims)}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.regions.data import region_hash
 from sr_tvm.regions.region import Region
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RegionRecord:
-    """The best decisions found for the regions of one structure (:func:`region_hash`) at one shape.
+    """The best decisions found for the regions of one structure, by the lowering's name of it, at one shape.
 
     Attributes:
         lowering: the lowering whose decisions they are.
@@ -89,7 +88,7 @@ class RegionRecord:
 
 def key_of(region: Region, shape: Shape, lowering: Lowering[Any]) -> Key:
     """What the record of a region is found by."""
-    return region_hash(region), shape, lowering.name, tuple(sorted(lowering.hardware.items()))
+    return lowering.identity(region), shape, lowering.name, tuple(sorted(lowering.hardware.items()))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,14 +19,17 @@ import numpy as np
 from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.measurement import Measurement
-from sr_tvm.runners.base import Runner, Session, SessionLost, check_inputs, measurement
+from sr_tvm.records import measured_stages
+from sr_tvm.records.module import Module
+from sr_tvm.runners.base import Runner, Session, SessionLost, Times, check_inputs, measurement
+from sr_tvm.runners.timer import PACKETS, Timer
 from sr_tvm.targets.hexagon.integer import BIASES, FACTS, PROGRAM, WEIGHTS, Facts
 
 VARIABLE = "SR_TVM_QEMU_HEXAGON"
 NAMES = ("qemu-hexagon", "qemu-hexagon-static")
 HINT = "make system-deps (Debian has it in qemu-user-static)"
-PACKETS = "packets"
 OLD, OLD_CPU, CPU = 10, "v67", "v68"  # before version 10 it knows no later processor; HVX's integers are the same there
+PICTURE, WANTED = "picture", "wanted"  # what the tuner places in a session
 _LINE = re.compile(r"stage (-?\d+) packets (\d+) instructions (\d+) hvx (\d+)")
 
 
@@ -86,9 +89,12 @@ def find() -> Simulator:
 
 
 def simulate(
-    program: Path, weights: Path, biases: Path, facts: Facts, picture: np.ndarray, deadline: float
-) -> tuple[np.ndarray, list[Counts]]:
+    program: Path, weights: Path, biases: Path, facts: Facts, picture: np.ndarray, deadline: float, bands: int = 1,
+    threads: bool = False,
+) -> tuple[np.ndarray, list[Counts]]:  # fmt: skip
     """Run a network on a picture (C, H, W) uint8; returns its result and what each stage took, what is between last.
+
+    Its rows are made in ``bands``, one after another, or by as many threads, where nothing is counted.
 
     Raises:
         SrTvmError: no simulator; the program crashes, with the signal and its last words, or is not done in time.
@@ -100,7 +106,8 @@ def simulate(
         source, result = Path(scratch) / "picture", Path(scratch) / "result"
         np.ascontiguousarray(picture).tofile(source)
         command = [found.path, "-cpu", found.cpu, *map(str, (program, weights, biases, source, result))]
-        numbers = (height, width, int(np.prod(shape)), facts.workspace(width), len(facts.stages), 1)
+        numbers: tuple[int, ...] = (height, width, int(np.prod(shape)), facts.workspace(width), len(facts.stages), 1)
+        numbers += (min(bands, height), int(threads))
         try:
             done = subprocess.run(
                 [*command, *map(str, numbers)], capture_output=True, text=True, timeout=deadline, errors="replace"
@@ -137,6 +144,8 @@ def _counts(text: str, facts: Facts, pixels: int) -> list[Counts]:
 class HexagonSimRunner(Runner):
     """Runs integer artifacts of target hexagon in qemu-hexagon and measures in packets.
 
+    Pictures are made in ``bands`` of rows, for a DSP's contexts, one after another: what is counted is the sum.
+
     Packets are issued one after another by one thread: there are no stalls, no caches and no other contexts in them,
     so they say which of two programs does less, and not how long it takes.
 
@@ -144,10 +153,10 @@ class HexagonSimRunner(Runner):
         SrTvmError: the simulator is not installed.
     """
 
-    threads, capacity, unit = 1, 1, PACKETS
+    capacity, unit = 1, PACKETS
 
-    def __init__(self, deadline: float = 600.0) -> None:
-        self.deadline, self.simulator = deadline, find()
+    def __init__(self, deadline: float = 600.0, bands: int = 1) -> None:
+        self.deadline, self.threads, self.simulator = deadline, bands, find()
         self.name = f"hexagon-sim (qemu {self.simulator.version}, {self.simulator.cpu})"
 
     @property
@@ -170,7 +179,8 @@ class HexagonSimRunner(Runner):
         if len(pictures) != 1:
             raise SrTvmError(f"{artifact.folder}: {len(pictures)} pictures; one at a time is simulated")
         folder = artifact.folder
-        made, counts = simulate(folder / PROGRAM, folder / WEIGHTS, folder / BIASES, facts, pictures[0], self.deadline)
+        program, weights, biases = (folder / name for name in (PROGRAM, WEIGHTS, BIASES))
+        made, counts = simulate(program, weights, biases, facts, pictures[0], self.deadline, self.threads)
         return made[None], counts
 
     def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
@@ -182,6 +192,7 @@ class HexagonSimRunner(Runner):
             "clock": self.clock,
             "repeats": 1,
             "runs_per_sample": 1,
+            "line_buffer_bytes": facts_of(artifact).workspace(artifact.inputs[0].at({})[3]) * self.threads,
         }
         return measurement(self.name, artifact, [float(sum(c.packets for c in counts))], conditions, self.unit)
 
@@ -196,12 +207,18 @@ class HexagonSimRunner(Runner):
 
 
 class _Simulation(Session):
-    """A session without a process: each call starts one."""
+    """A session without a process: each call starts one. A module is simulated once: its packets are always the same.
+
+    For the tuner, modules are whole programs with a file beside them that says which stages count; the inputs that are
+    placed are a picture, PICTURE, and the result that all must have, WANTED. A second is a thousand packets.
+    """
 
     runner: HexagonSimRunner
 
     def __init__(self, runner: HexagonSimRunner) -> None:
         self.runner = runner
+        self.placed: dict[str, np.ndarray] = {}
+        self.found: dict[str, tuple[str | None, float]] = {}
 
     def ask(
         self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
@@ -212,6 +229,37 @@ class _Simulation(Session):
 
     def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         return self.runner.run(artifact, inputs)
+
+    def place(self, inputs: Mapping[str, np.ndarray], like: Module, seconds: float | None = None) -> None:
+        self.placed, self.found = dict(inputs), {}
+
+    def expect(self, module: Module, seconds: float | None = None) -> str | None:
+        return self._of(module)[0]
+
+    def check(self, module: Module, seconds: float | None = None) -> str | None:
+        return self._of(module)[0]
+
+    def time(
+        self, module: Module, timer: Timer, arrays: Sequence[np.ndarray] = (), reference: Module | None = None,
+        cutoff: float | None = None, seconds: float | None = None,
+    ) -> Times:  # fmt: skip
+        told = tuple(self._of(m)[1] for m in (module, reference) if m is not None)
+        return Times(told[:1], told[1:])
+
+    def _of(self, module: Module) -> tuple[str | None, float]:
+        """What is wrong with the result, if anything, and the packets of a kernel of the measured kind."""
+        if module.key not in self.found:
+            folder = Path(module.library).parent
+            if sha256(module.library) != module.digest:
+                raise SrTvmError(f"{module.library}: not the program that was built")
+            program, weights, biases = (folder / name for name in (PROGRAM, WEIGHTS, BIASES))
+            facts, picture = Facts.load(folder / FACTS), self.placed[PICTURE]
+            made, counts = simulate(program, weights, biases, facts, picture, self.runner.deadline)
+            wrong = int(np.count_nonzero(made != self.placed[WANTED]))
+            problem = f"{wrong} of {made.size} bytes are not those of the definition" if wrong else None
+            stages, weight = measured_stages.read(folder)
+            self.found[module.key] = problem, sum(counts[i].packets for i in stages) / weight / 1e3
+        return self.found[module.key]
 
     def close(self) -> None:
         return

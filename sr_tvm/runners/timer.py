@@ -12,7 +12,9 @@ from sr_tvm.errors import SrTvmError
 
 # DEVICE: what a GPU's own clock says of its kernels, summed; gaps between them, and the host's work, don't count.
 # ESTIMATE: nothing ran; see sr_tvm.runners.machine_code.
-THREAD_CPU, WALL, DEVICE, ESTIMATE = "thread-cpu", "wall", "device", "estimate"
+# PACKETS: instruction packets that a simulator counts; what is called a second then is a thousand of them.
+THREAD_CPU, WALL, DEVICE, ESTIMATE, PACKETS = "thread-cpu", "wall", "device", "estimate", "packets"
+CLOCKS = (THREAD_CPU, WALL, DEVICE, ESTIMATE, PACKETS)
 MINIMUM, MEDIAN = "minimum", "median"
 MAX_REPEATS, MAX_RUNS_PER_SAMPLE = 100_000, 1000
 
@@ -31,7 +33,8 @@ class Timer:
 
     Attributes:
         clock: "thread-cpu", which other programs disturb least and which counts one thread only, "wall", or "device",
-            the sum of a GPU's kernels by its own clock, or "estimate", where nothing runs.
+            the sum of a GPU's kernels by its own clock, "estimate", where nothing runs, or "packets", where time means
+            nothing.
         repeats: samples to take.
         sample_ms: a sample repeats short calls until it lasts that long.
         statistic: what is told of the samples, "minimum" or "median".
@@ -54,7 +57,7 @@ class Timer:
     def __post_init__(self) -> None:
         if isinstance(self.repeats, bool) or not 1 <= self.repeats <= MAX_REPEATS:
             raise SrTvmError(f"repeats is {self.repeats}; 1 to {MAX_REPEATS} is allowed")
-        for name, allowed in (("clock", (THREAD_CPU, WALL, DEVICE, ESTIMATE)), ("statistic", (MINIMUM, MEDIAN))):
+        for name, allowed in (("clock", CLOCKS), ("statistic", (MINIMUM, MEDIAN))):
             if getattr(self, name) not in allowed:
                 raise SrTvmError(f"timer field {name} is {getattr(self, name)!r}; {' or '.join(allowed)} is allowed")
 

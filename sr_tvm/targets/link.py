@@ -45,16 +45,28 @@ def program(output: Path, sources: Sequence[Path], triple: str, *options: str) -
         SrTvmError: ziglang is not installed, it takes longer than PROGRAM_SECONDS, or the compiler refuses; the
             message holds its first line.
     """
+    _zig_cc("link", output, triple, "-static", "-O2", *options, *map(str, sources))
+
+
+def assemble(output: Path, source: Path, triple: str, *options: str) -> None:
+    """Make an object file of assembly text for another machine, by the clang in ziglang.
+
+    Raises:
+        SrTvmError: as :func:`program`.
+    """
+    _zig_cc("assemble", output, triple, "-c", *options, str(source))
+
+
+def _zig_cc(what: str, output: Path, triple: str, *options: str) -> None:
     if importlib.util.find_spec("ziglang") is None:
         raise SrTvmError(
             "the compiler is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')"
         )
-    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-static", "-O2", *options]
-    command += [*map(str, sources), "-o", str(output)]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, *options, "-o", str(output)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
     except subprocess.TimeoutExpired:
-        raise SrTvmError(f"cannot link {output.name}: ziglang is not done within {PROGRAM_SECONDS:g} s") from None
+        raise SrTvmError(f"cannot {what} {output.name}: ziglang is not done within {PROGRAM_SECONDS:g} s") from None
     if done.returncode != 0 or not output.is_file():
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise SrTvmError(f"cannot link {output.name}: {lines[0] if lines else f'zig cc exits {done.returncode}'}")
+        raise SrTvmError(f"cannot {what} {output.name}: {lines[0] if lines else f'zig cc exits {done.returncode}'}")

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sr_tvm.codegen.kernel import Kernel, Shape
+from sr_tvm.regions.data import region_hash
 from sr_tvm.regions.region import Region
 
 D = TypeVar("D")
@@ -58,6 +59,10 @@ class Lowering(ABC, Generic[D]):
     def hardware(self) -> dict[str, int]:
         """What of the hardware decisions hold for: a record found on other hardware is not used."""
 
+    def identity(self, region: Region) -> str:
+        """Name what a record of a region is found by; equal for regions that the same decisions suit."""
+        return region_hash(region)
+
     @abstractmethod
     def decide(self, region: Region, shape: Shape) -> D:
         """Decide by a cost model, or by rule: what a region gets that nobody tuned."""
@@ -87,3 +92,11 @@ class Lowering(ABC, Generic[D]):
         Raises:
             SrTvmError: a field is missing, of another type or out of range; the message begins with ``where``.
         """
+
+
+class IntegerLowering(Lowering[D]):
+    """Decides about kinds of kernels of quantised networks: what is a region elsewhere is such a kind here."""
+
+    @abstractmethod
+    def like(self, decisions: D) -> D:
+        """Give the default's decisions such that they are quickly built beside ``decisions``."""

@@ -22,7 +22,7 @@ from sr_tvm.passes.reshape_views import ReshapeViews
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets import link
-from sr_tvm.targets.lowering import Lowering
+from sr_tvm.targets.lowering import IntegerLowering, Lowering
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class IntegerBuild:
-    """What :meth:`Target.build_integer` wrote: the library's file name, and a row of each kernel."""
+    """What :meth:`Target.build_integer` wrote: the library's file name, a row of each kernel, notes for people."""
 
     library: str
     kernels: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,14 @@ class Target(ABC):
             SrTvmError: it has none, or another choice; the message says which.
         """
         raise SrTvmError(f"target {self.name} has no --host: all of its code runs on the CPU that it is made for")
+
+    def for_processor(self, mcpu: str) -> Target:
+        """The same target for a processor, by LLVM's name of it.
+
+        Raises:
+            SrTvmError: it has no choice, or not this one; the message says which there are.
+        """
+        raise SrTvmError(f"target {self.name} has no --mcpu: hexagon has a choice of processors")
 
     @property
     def computes_in(self) -> str:
@@ -206,8 +215,24 @@ class Target(ABC):
         executable.export_library(str(Path(folder) / self.library), fcompile=fcompile)
         return self.library
 
-    def build_integer(self, network: IntegerNetwork, folder: Path) -> IntegerBuild:
+    def integer_lowering(self) -> IntegerLowering[Any] | None:
+        """What decides about the kernels of quantised networks; None where there is nothing to decide."""
+        return None
+
+    def integer_kinds(self, network: IntegerNetwork) -> dict[str, tuple[Any, int]]:
+        """By name, the kinds of kernels that are decided about: one as the lowering takes it, and how many there are.
+
+        Raises:
+            SrTvmError: as :meth:`build_integer`.
+        """
+        return {}
+
+    def build_integer(
+        self, network: IntegerNetwork, folder: Path, decided: Mapping[str, tuple[Any, str]] | None = None
+    ) -> IntegerBuild:
         """Lower a quantised network to machine code and write it into ``folder``.
+
+        ``decided`` are decisions by the kind of a kernel, each with what is told of the record that has them.
 
         Raises:
             SrTvmError: the target has no integer kernels, or none for something of the network.

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import tvm
-
 from sr_tvm import files as own_files
 from sr_tvm.fields import expect
+from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.targets import link
-from sr_tvm.targets.hexagon.hvx.code import VECTOR
-from sr_tvm.targets.hexagon.hvx.driver import Memory, memory, module
+from sr_tvm.targets.hexagon import machine_code, processors
+from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
+from sr_tvm.targets.hexagon.hvx.decisions import Decisions
+from sr_tvm.targets.hexagon.hvx.driver import TILES, Memory, memory, module
 from sr_tvm.targets.hexagon.hvx.stages import Stage, grouped, planes, stages
+from sr_tvm.targets.hexagon.processors import CONTEXTS, KIB, VTCM_SOURCE, Processor
 from sr_tvm.targets.target import IntegerBuild
 
 ENTRY = "sr_network"  # which runtimes/hexagon/native/sr_run.c calls
-PROGRAM, OBJECT, WEIGHTS, BIASES, FACTS = "model.elf", "network.o", "weights.bin", "biases.bin", "hexagon.json"
+PROGRAM, WEIGHTS, BIASES, FACTS = "model.elf", "weights.bin", "biases.bin", "hexagon.json"
 SCHEMA, VERSION = "sr-tvm/hexagon", 1
 TRIPLE = "hexagon-linux-musl"  # as zig calls it
-ATTRIBUTES = ["+hvxv68", "+hvx-length128b"]
-# A loop that carries more values than LLVM's default of 16 is not rotated, and gets no hardware loop.
-LLVM_OPTIONS = ["-rotation-max-header-size:uint=200"]
+WIDTH = 640  # at which memory is told
+RUN = LANES * TILES  # pixels that line buffers grow by
+RUNNER_MCPU = "hexagonv65"  # of the runner and its C library: one for all, for each takes minutes the first time
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,15 @@ class Facts:
     stages: tuple[tuple[str, int], ...]
 
     def workspace(self, width: int) -> int:
-        """How many bytes a picture of ``width`` pixels needs beside itself, its result and the constants."""
+        """How many bytes a band of a picture of ``width`` pixels needs beside picture, result and constants."""
         return self.memory.vectors(width) * VECTOR
+
+    def widest(self, size: int) -> int:
+        """The widest picture whose line buffers fit into ``size`` bytes; 0: none does."""
+        width = 0
+        while self.workspace(width + RUN) <= size:
+            width += RUN
+        return width
 
     def save(self, path: Path) -> None:
         own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **asdict(self)})
@@ -69,31 +80,39 @@ class Facts:
         return cls((int(channels[0]), int(channels[1])), shuffle, Memory(**fields), named)
 
 
-def tvm_target(mcpu: str) -> tvm.target.Target:
-    """LLVM's Hexagon with vectors of 128 bytes."""
-    config = {
-        "kind": "llvm", "mtriple": "hexagon-unknown-linux-musl", "mcpu": mcpu, "mattr": ATTRIBUTES,
-        "cl-opt": LLVM_OPTIONS, "num-cores": 1,
-    }  # fmt: skip
-    made = tvm.target.Target(config)
-    return tvm.target.Target(made, host=made)
+def build(
+    network: IntegerNetwork, folder: Path, mcpu: str, decided: Mapping[str, tuple[Decisions, str]] | None = None
+) -> IntegerBuild:
+    """Write the program of a network into ``folder``, with what it is made of.
 
-
-def build(network: IntegerNetwork, folder: Path, mcpu: str) -> IntegerBuild:
-    """Write the program of a network into ``folder``, with what it is made of."""
-    network = grouped(network)
-    parts = stages(network)
-    mod, constants = module(network, parts, ENTRY)
-    with tvm.transform.PassContext(opt_level=3):
-        built = tvm.tirx.build(mod, target=tvm_target(mcpu), pipeline="s_tir")
-    built.write_to_file(str(folder / OBJECT))
-    constants["weights"].tofile(folder / WEIGHTS)
-    constants["biases"].tofile(folder / BIASES)
+    ``decided`` are decisions by the kind of a kernel, each with what is told of the record it is from.
+    """
+    decided, network = decided or {}, grouped(network)
+    parts = stages(network, {kind: decisions for kind, (decisions, _) in decided.items()})
+    written = module(network, parts, ENTRY)
+    text = machine_code.assembly(written.module, mcpu, written.llvm)
+    (folder / program.ASSEMBLY).write_text(text, encoding="utf-8")
+    written.constants["weights"].tofile(folder / WEIGHTS)
+    written.constants["biases"].tofile(folder / BIASES)
     facts = facts_of(network, parts)
     facts.save(folder / FACTS)
-    link_program(folder / OBJECT, folder / PROGRAM, mcpu)
-    rows = tuple(_row(i, stage) for i, stage in enumerate(parts))
-    return IntegerBuild(PROGRAM, rows)
+    program.save(folder, written.calls)
+    link_program(folder / program.ASSEMBLY, folder / PROGRAM, mcpu)
+    rows = tuple(_row(i, stage, decided.get(stage.kind, (None, ""))[1]) for i, stage in enumerate(parts))
+    return IntegerBuild(PROGRAM, rows, (memory_note(facts, processors.PROCESSORS[mcpu]),))
+
+
+def memory_note(facts: Facts, processor: Processor) -> str:
+    """What line buffers take, and whether they fit into the processor's VTCM."""
+    each = facts.workspace(WIDTH) / KIB
+    size, version = processor.vtcm / KIB, f"v{processor.version}"
+    widest = facts.widest(processor.vtcm // CONTEXTS)
+    fits = f"up to {widest} pixels" if widest else "at no width"
+    return (
+        f"line buffers: {each:.0f} KiB a band of a picture {WIDTH} pixels wide; those of {CONTEXTS} bands fit into the "
+        f"{size:.0f} KiB of VTCM that {version} usually has {fits} ({VTCM_SOURCE}); in the simulator they are plain "
+        "memory"
+    )
 
 
 def facts_of(network: IntegerNetwork, parts: list[Stage]) -> Facts:
@@ -102,15 +121,22 @@ def facts_of(network: IntegerNetwork, parts: list[Stage]) -> Facts:
     return Facts((network.channels(network.picture.name), planes(network)), network.shuffle, memory(parts), named)
 
 
-def _row(number: int, stage: Stage) -> dict[str, Any]:
-    row = {"kernel": f"stage{number}", "device": "hexagon", "calls": 1, "schedule": "default", "reduces": False}
-    return row | {"what": stage.describe, "macs_per_pixel": stage.macs}
+def _row(number: int, stage: Stage, record: str) -> dict[str, Any]:
+    row = {"kernel": f"stage{number}", "device": "hexagon", "calls": 1, "schedule": "tuned" if record else "default"}
+    row |= {"record": record} if record else {}
+    return row | {"reduces": False, "what": stage.describe, "kind": stage.kind, "macs_per_pixel": stage.macs}
 
 
 def link_program(network: Path, output: Path, mcpu: str) -> None:
-    """Link an object that has the entry with the runner."""
+    """Link assembly that has the entry with the runner."""
     from tvm_ffi import libinfo
 
+    version = mcpu.removeprefix("hexagon")
     headers = [f"-I{libinfo.find_include_path()}", f"-I{libinfo.find_dlpack_include_path()}"]
-    with as_file(files("sr_tvm.runtimes.hexagon") / "native") as native:
-        link.program(output, [native / "sr_run.c", network], TRIPLE, f"-mcpu={mcpu}", *headers)
+    with (
+        as_file(files("sr_tvm.runtimes.hexagon") / "native") as native,
+        tempfile.TemporaryDirectory(prefix="sr-tvm-hexagon-") as scratch,
+    ):
+        made = Path(scratch) / "network.o"
+        link.assemble(made, network, TRIPLE, f"-mcpu={mcpu}+hvx{version}+hvx_length128b")
+        link.program(output, [native / "sr_run.c", made], TRIPLE, f"-mcpu={RUNNER_MCPU}", *headers)

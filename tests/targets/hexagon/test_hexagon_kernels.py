@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from hexagon_program import built
 from quantize_nets import pictures, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
-from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.runners import hexagon_sim
 
 NETS = {
@@ -35,19 +35,6 @@ SIZES = ((1, 1), (3, 31), (2, 33), (5, 64), (3, 127), (2, 130), (9, 5))
 def simulator():
     if (why := hexagon_sim.missing()) is not None:
         pytest.skip(f"make system-deps ({why})")
-
-
-def built(network: IntegerNetwork, folder: Path):
-    """The network's program, as a function of a picture."""
-    from sr_tvm.tvm_setup import import_tvm
-
-    import_tvm()
-    from sr_tvm.targets.hexagon import integer
-
-    integer.build(network, folder, "hexagonv68")
-    facts = integer.Facts.load(folder / integer.FACTS)
-    paths = [folder / name for name in (integer.PROGRAM, integer.WEIGHTS, integer.BIASES)]
-    return lambda picture: hexagon_sim.simulate(*paths, facts, picture, 120.0)
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -1,7 +1,10 @@
 // Runs a compiled network on one picture and counts packets, instructions and HVX instructions of each of its stages.
-// usage: program WEIGHTS BIASES PICTURE RESULT HEIGHT WIDTH RESULT_BYTES WORKSPACE_BYTES STAGES RUNS
+// usage: program WEIGHTS BIASES PICTURE RESULT HEIGHT WIDTH RESULT_BYTES WORKSPACE_BYTES STAGES RUNS BANDS THREADS
+// The rows are made in BANDS, each with a workspace of WORKSPACE_BYTES; with THREADS 1 in as many threads, and nothing
+// is counted. A workspace is where line buffers live: sr_hexagon_vtcm says where that is.
 // Prints a line "stage N packets P instructions I hvx V" for each stage (-1: all between them) of the last run, and one
 // "total ...". The counters are those of qemu-hexagon; a DSP's own are elsewhere, and are milliseconds' better friends.
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 
 #define VECTOR 128
 #define MOST_STAGES 1024
+#define MOST_BANDS 64
 
 int __tvm_ffi_sr_network(void *self, TVMFFIAny *arguments, int32_t count, TVMFFIAny *result);
 
@@ -26,11 +30,19 @@ static Counts now(void) {
 }
 
 static struct { uint64_t packets, instructions, hvx; } spent[MOST_STAGES + 1];
-static int current = -1;
+static int current = -1, counting = 1;
 static Counts since;
+
+// Tightly coupled memory for a band's line buffers, or NULL for plain memory. On a DSP a definition of it elsewhere asks
+// the system (HAP_request_VTCM); this one, which a simulator has, knows of none.
+__attribute__((weak)) void *sr_hexagon_vtcm(size_t bytes) {
+  (void)bytes;
+  return NULL;
+}
 
 // Called by the network before each row of a stage, and with -1 after it.
 int sr_hexagon_mark(int stage) {
+  if (!counting) return 0;
   Counts c = now();
   spent[current + 1].packets += c.packets - since.packets;  // 32-bit counters wrap: their differences do not
   spent[current + 1].instructions += c.instructions - since.instructions;
@@ -74,51 +86,82 @@ static void *read_file(const char *path, size_t *bytes) {
   return data;
 }
 
-static DLTensor tensors[5];
-static int64_t sizes[5];
+// What one call of the network gets: its tensors, and the rows that it makes.
+typedef struct {
+  DLTensor tensors[5];
+  int64_t sizes[5];
+  TVMFFIAny arguments[9];
+  uint8_t *workspace;
+} Band;
 
-static TVMFFIAny tensor(int i, void *data, size_t bytes, uint8_t code, uint8_t bits) {
-  sizes[i] = (int64_t)(bytes / (bits / 8));
-  DLTensor made = {data, {kDLCPU, 0}, 1, {code, bits, 1}, &sizes[i], NULL, 0};
-  tensors[i] = made;
-  TVMFFIAny any;
-  memset(&any, 0, sizeof any);
-  any.type_index = kTVMFFIDLTensorPtr;
-  any.v_ptr = &tensors[i];
-  return any;
+static void give_tensor(Band *band, int i, void *data, size_t bytes, uint8_t code, uint8_t bits) {
+  band->sizes[i] = (int64_t)(bytes / (bits / 8));
+  DLTensor made = {data, {kDLCPU, 0}, 1, {code, bits, 1}, &band->sizes[i], NULL, 0};
+  band->tensors[i] = made;
+  memset(&band->arguments[i], 0, sizeof(TVMFFIAny));
+  band->arguments[i].type_index = kTVMFFIDLTensorPtr;
+  band->arguments[i].v_ptr = &band->tensors[i];
 }
 
-static TVMFFIAny integer(const char *text) {
-  TVMFFIAny any;
-  memset(&any, 0, sizeof any);
-  any.type_index = kTVMFFIInt;
-  any.v_int64 = atoll(text);
-  return any;
+static void give_integer(Band *band, int i, int64_t value) {
+  memset(&band->arguments[i], 0, sizeof(TVMFFIAny));
+  band->arguments[i].type_index = kTVMFFIInt;
+  band->arguments[i].v_int64 = value;
 }
+
+static void *make(void *of) {
+  Band *band = of;
+  TVMFFIAny nothing;
+  memset(&nothing, 0, sizeof nothing);
+  if (__tvm_ffi_sr_network(NULL, band->arguments, 9, &nothing)) die("the network refuses", "its arguments");
+  return NULL;
+}
+
+static Band bands[MOST_BANDS];
 
 int main(int argc, char **argv) {
-  if (argc != 11) die("wants 10 arguments, not those of", argv[0]);
+  if (argc != 13) die("wants 12 arguments, not those of", argv[0]);
   size_t weights, biases, picture, result = (size_t)atoll(argv[7]), workspace = (size_t)atoll(argv[8]);
-  int stages = atoi(argv[9]), runs = atoi(argv[10]);
+  int stages = atoi(argv[9]), runs = atoi(argv[10]), count = atoi(argv[11]), threads = atoi(argv[12]);
+  int64_t height = atoll(argv[5]), width = atoll(argv[6]);
   if (stages > MOST_STAGES) die("too many stages:", argv[9]);
+  if (count < 1 || count > MOST_BANDS || count > height) die("no such number of bands:", argv[11]);
   void *w = read_file(argv[1], &weights), *b = read_file(argv[2], &biases), *x = read_file(argv[3], &picture);
-  uint8_t *y = memory(result), *s = memory(workspace);
+  uint8_t *y = memory(result);
   memset(y, 0x5a, result + VECTOR);     // what nobody writes, or writes beyond, shows
-  memset(s, 0xa5, workspace + VECTOR);
+  for (int i = 0; i < count; i++) {
+    Band *band = &bands[i];
+    band->workspace = sr_hexagon_vtcm(workspace + VECTOR);
+    if (band->workspace == NULL) band->workspace = memory(workspace);
+    memset(band->workspace, 0xa5, workspace + VECTOR);
+    give_tensor(band, 0, x, picture, kDLUInt, 8);
+    give_tensor(band, 1, w, weights, kDLInt, 64);
+    give_tensor(band, 2, b, biases, kDLInt, 32);
+    give_tensor(band, 3, y, result, kDLUInt, 8);
+    give_tensor(band, 4, band->workspace, workspace, kDLInt, 32);
+    give_integer(band, 5, height);
+    give_integer(band, 6, width);
+    give_integer(band, 7, height * i / count);
+    give_integer(band, 8, height * (i + 1) / count);
+  }
+  counting = !threads;
   for (int run = 0; run < runs; run++) {
     memset(spent, 0, sizeof spent);
-    TVMFFIAny arguments[7] = {tensor(0, x, picture, kDLUInt, 8), tensor(1, w, weights, kDLInt, 64),
-                              tensor(2, b, biases, kDLInt, 32),  tensor(3, y, result, kDLUInt, 8),
-                              tensor(4, s, workspace, kDLInt, 32), integer(argv[5]), integer(argv[6])};
-    TVMFFIAny nothing;
-    memset(&nothing, 0, sizeof nothing);
     current = -1;
     since = now();
-    if (__tvm_ffi_sr_network(NULL, arguments, 7, &nothing)) die("the network refuses", "its arguments");
+    pthread_t started[MOST_BANDS];
+    for (int i = 0; i < count; i++) {
+      if (!threads) make(&bands[i]);
+      else if (pthread_create(&started[i], NULL, make, &bands[i])) die("cannot start", "a thread");
+    }
+    for (int i = 0; threads && i < count; i++) pthread_join(started[i], NULL);
     sr_hexagon_mark(-1);
   }
-  for (int i = 0; i < VECTOR; i++)
-    if (y[result + i] != 0x5a || s[workspace + i] != 0xa5) die("the network writes beyond", "its memory");
+  for (int i = 0; i < VECTOR; i++) {
+    int beyond = y[result + i] != 0x5a;
+    for (int k = 0; k < count; k++) beyond |= bands[k].workspace[workspace + i] != 0xa5;
+    if (beyond) die("the network writes beyond", "its memory");
+  }
   FILE *file = fopen(argv[4], "wb");
   if (file == NULL || fwrite(y, 1, result, file) != result || fclose(file)) die("cannot write", argv[4]);
   for (int i = 0; i <= stages; i++)

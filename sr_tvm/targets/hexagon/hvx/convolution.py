@@ -10,7 +10,6 @@ from sr_tvm.codegen.builder import Expr, Register
 from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, PAIR, Code
 
 READY = 1  # doublewords of a turn's weights that are read in the turn before: without, each turn begins with a wait
-REGISTERS = 24  # of 32, for sums: the taps take the rest
 # What becomes of the sums. A narrowed one is bytes of halfwords that have a fraction.
 BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM = "bytes", "halfwords", "narrowed", "residual", "sum"
 
@@ -22,7 +21,7 @@ class Form:
     Attributes:
         kernel: taps along each axis.
         inputs: groups of four channels that are read.
-        outputs: channels made, a multiple of four; with ``tiles`` no more than REGISTERS sums.
+        outputs: channels made, a multiple of four; with ``tiles`` no more sums than decided.
         tiles: of 32 pixels, side by side.
         row: groups of four channels in a row of what is written, or in a shuffled result's 2 or 4.
         end: one of BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM.
@@ -32,7 +31,10 @@ class Form:
             a group of four channels is three pixels of a line and nothing.
         slope: whether a PReLU follows.
         kept: whether a NARROWED value's or a SUM's halfwords are stored beside the bytes that are made of them.
-        skipped: taps along a row, as their place in ``order``, and outputs, all of whose weights are 0.
+        skipped: taps along a row, as their place in ``near``, and outputs, all of whose weights are 0.
+        ready: doublewords of a turn's weights that are read in the turn before.
+        order: which changes first from product to product, "tiles" or "outputs", of four.
+        read: when the vectors of the next turn are read, "early" or "late".
     """
 
     kernel: int
@@ -47,9 +49,12 @@ class Form:
     slope: bool = False
     kept: bool = False
     skipped: frozenset[tuple[int, int]] = frozenset()
+    ready: int = READY
+    order: str = "tiles"
+    read: str = "late"
 
     @property
-    def order(self) -> list[int]:
+    def near(self) -> list[int]:
         """The taps of a row in the order of the weights: the middle, then from near to far."""
         return sorted(range(-(self.kernel // 2), self.kernel // 2 + 1), key=lambda d: (abs(d), d))
 
@@ -90,13 +95,13 @@ class _Row:
         c, form, at = self.c, self.form, self.at
         tiles = range(form.tiles)
         sums = [[c.register(f"a{t}_{o}") for o in range(form.outputs)] for t in tiles]
-        taps = [[c.register(f"t{t}_{d}") for d in form.order] for t in tiles]
+        taps = [[c.register(f"t{t}_{d}") for d in form.near] for t in tiles]
         for t in tiles:
             for o in range(form.outputs):
                 sums[t][o].set(c.vector(self.biases, at["bias"] + o))
         self._fetch(taps, at["table"], c.integer(0))
         each = form.kernel * form.outputs // 2
-        ready = [c.doubleword("r") for _ in range(READY)]
+        ready = [c.doubleword("r") for _ in range(min(form.ready, each))]
         with c.loop("v", at["turns"]) as v:
             # A zero that LLVM does not know: else it moves the loads of all biases out of the loop, and spills them.
             zero = c.bind("zero", c.scalar(self.source, at["zeros"] + v))
@@ -108,28 +113,35 @@ class _Row:
                 with c.loop("n", form.steps - 1) as n:
                     entry = c.bind("entry", c.scalar(self.source, at["table"] + (n + 1)))
                     words = c.words(self.weights, first + n * each, 2 * each, ready)
+                    raw = self._raw(entry, tile) if form.read == "early" else {}
                     for d in range(form.kernel):
                         read = [taps[t][d].get() for t in tiles]
-                        for o in range(form.outputs):
-                            for t in tiles:
-                                if (d, o) not in form.skipped:
-                                    c.add_products(sums[t][o], read[t], words[d * form.outputs + o])
-                    raw = self._raw(entry, tile)
+                        for o, t in self._order(range(form.outputs)):
+                            if (d, o) not in form.skipped:
+                                c.add_products(sums[t][o], read[t], words[d * form.outputs + o])
+                    raw = raw or self._raw(entry, tile)
                     c.read_ahead(ready, self.weights, first + (n + 1) * each)
                     self._taps(taps, raw)
             words = c.words(self.weights, first + (form.steps - 1) * each, 2 * each, ready)
             for j in range(form.outputs // GROUP):
                 for d in range(form.kernel):
-                    for o in range(GROUP * j, GROUP * (j + 1)):
-                        for t in tiles:
-                            if (d, o) not in form.skipped:
-                                c.add_products(sums[t][o], taps[t][d].get(), words[d * form.outputs + o])
+                    for o, t in self._order(range(GROUP * j, GROUP * (j + 1))):
+                        if (d, o) not in form.skipped:
+                            c.add_products(sums[t][o], taps[t][d].get(), words[d * form.outputs + o])
                 self._end(j, [row[GROUP * j : GROUP * (j + 1)] for row in sums], tile, v, bias)
                 for t in tiles:  # the next tiles begin while these end
                     for o in range(GROUP * j, GROUP * (j + 1)):
                         sums[t][o].set(c.vector(self.biases, bias + o))
             self._fetch(taps, at["table"] + zero, tile + form.tiles)
         return c.private(name)
+
+    def _order(self, outputs: range) -> list[tuple[int, int]]:
+        """In which order products are added: outputs and tiles."""
+        tiles = range(self.form.tiles)
+        if self.form.order == "tiles":
+            return [(o, t) for o in outputs for t in tiles]
+        fours = [outputs[i : i + GROUP] for i in range(0, len(outputs), GROUP)]
+        return [(o, t) for four in fours for t in tiles for o in four]
 
     def _fetch(self, taps: list[list[Register]], entry: Expr, tile: Expr) -> None:
         """Read the tiles of one group of one row, and make the vectors of their neighbours."""
@@ -148,7 +160,7 @@ class _Row:
         """Make the vectors of each tap of what is read."""
         c, form = self.c, self.form
         for t in range(form.tiles):
-            for register, d in zip(taps[t], form.order, strict=True):
+            for register, d in zip(taps[t], form.near, strict=True):
                 if d == 0:
                     register.set(read[t])
                 elif abs(d) == 1:

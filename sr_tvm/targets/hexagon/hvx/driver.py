@@ -1,7 +1,13 @@
-"""The entry: line buffers for any size of picture, and in each step a row of every stage whose rows are ready."""
+"""The entry: line buffers for any size of picture, and in each step a row of every stage whose rows are ready.
+
+A call makes a band of the picture's rows. Bands have line buffers of their own and share nothing that is written, so
+that as many threads as the DSP has contexts can make them side by side; the rows around a band's edges are computed
+once more in each, and the bytes are those of one call.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +17,10 @@ from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.functions import Functions
+from sr_tvm.isa.hexagon.program import Call, StageCalls
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
+from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
@@ -67,6 +75,16 @@ def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
     return delay, found
 
 
+def margins(stages: list[Stage]) -> list[int]:
+    """How many rows of each stage above and below a band of the result's rows that band is made of."""
+    found: dict[str, int] = {}
+    for stage in reversed(stages):
+        found[stage.value] = max(found.get(name, 0) for name in (stage.value, stage.kept) if name is not None)
+        for name, halo in stage.reads.items():
+            found[name] = max(found.get(name, 0), found[stage.value] + halo)
+    return [found[stage.value] for stage in stages]
+
+
 def memory(stages: list[Stage]) -> Memory:
     """The workspace of a network."""
     found = list(rings(stages)[1].values())
@@ -86,6 +104,8 @@ class Driver:
         self.network, self.stages, self.name = network, stages, name
         self.packed = pack.Packed()
         self.functions = Functions(name)
+        self.llvm: dict[str, machine_code.Options] = {}
+        self.calls: dict[int, list[Call]] = {}
         self.delay, self.rings = rings(stages)
         self.copy = self.functions.of("copy", edges.copy)
         self.fill = self.functions.of("fill", edges.fill)
@@ -100,7 +120,11 @@ class Driver:
         }
 
     def entry(self) -> tirx.PrimFunc:
-        """Write the entry: picture, weights, biases, result and workspace as flat tensors, then height and width."""
+        """Write the entry.
+
+        Its parameters are picture, weights, biases, result and workspace as flat tensors, then height and width of the
+        picture, the first row to make of it and the one after the last; of the result it is a multiple.
+        """
         c = self.c = Code()
         flat = {"x": "uint8", "w": "int64", "b": "int32", "y": "uint8", "s": "int32"}
         buffers = {
@@ -112,13 +136,19 @@ class Driver:
         self.workspace = buffers["s"]
         self.data = {n: tirx.buffer_data(buffer) for n, buffer in buffers.items()}
         self.height, self.width = c.parameter("h"), c.parameter("width")
+        first, end = c.parameter("first"), c.parameter("end")
         self.tiles = c.bind("tiles", tirx.floordiv(self.width + (LANES * TILES - 1), LANES * TILES) * TILES)
         self._places()
         self._clear()
-        with c.loop("t", self.height + max(self.delay)) as t:
+        needs = margins(self.stages)
+        from_rows = [c.bind("low", tirx.max(first - margin, c.integer(0))) for margin in needs]
+        to_rows = [c.bind("high", tirx.min(end + margin, self.height)) for margin in needs]
+        # The picture's rows are the first that are needed, and the result's the last.
+        with c.loop("t", end + max(self.delay) - from_rows[0]) as step:
+            t = c.bind("t", step + from_rows[0])
             for i, stage in enumerate(self.stages):
                 y = c.bind("y", t - self.delay[i])
-                with c.when(tirx.And(y >= 0, y < self.height)):
+                with c.when(tirx.And(y >= from_rows[i], y < to_rows[i])):
                     self._mark(i)
                     self._stage(stage, y)
                     self._mark(-1)
@@ -223,7 +253,8 @@ class Driver:
     def _pair(self, stage: Stage, y: Expr) -> None:
         c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
         assert expand is not None and project is not None
-        function = self.functions.of(form, lambda name: pair.function(name, form))
+        hidden = groups(len(expand.bias)) - 1
+        function = self._function(stage, form, lambda name: pair.function(name, form), 1, hidden)
         biases = np.concatenate([pack.spread(project.bias), pack.spread(expand.bias)])
         at = {
             "zeros": self.zeros * LANES,
@@ -232,7 +263,7 @@ class Driver:
             "expand": self.packed.add_weights(pack.expand_weights(expand)),
             "project": self.packed.add_weights(pack.project_weights(project, form)),
             "bias": self.packed.add_biases(biases),
-            "hidden": groups(len(expand.bias)) - 1,
+            "hidden": hidden,
             "turns": self._turns(1),
             "shift": expand.shift,
             "last": project.shift,
@@ -253,7 +284,7 @@ class Driver:
             for g in range(tile):
                 c.store_scalar(self.workspace, row + g, self.table * LANES + ((dy + halo) * tile + g))
         for form, first in stage.forms():
-            function = self._function(form)
+            function = self._row_function(stage, form)
             j = first // 4
             wide = 2 if stage.end == HALFWORDS else 1
             if stage.shuffle:
@@ -284,8 +315,20 @@ class Driver:
                 function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
             )
 
-    def _function(self, form: Form) -> tvm.ir.GlobalVar:
-        return self.functions.of(form, lambda name: convolution.function(name, form))
+    def _row_function(self, stage: Stage, form: Form) -> tvm.ir.GlobalVar:
+        return self._function(
+            stage, form, lambda name: convolution.function(name, form), form.tiles, max(form.steps - 1, 0)
+        )
+
+    def _function(
+        self, stage: Stage, form: Any, make: Callable[[str], tirx.PrimFunc], tiles: int, inner: int
+    ) -> tvm.ir.GlobalVar:
+        """The function of a form under the stage's options for LLVM; it is noted that the stage calls it."""
+        function = self.functions.of((form, stage.decisions.llvm), make)
+        self.llvm[function.name_hint] = stage.decisions.llvm
+        call = Call(machine_code.body_of(function.name_hint), tiles, inner)
+        self.calls.setdefault(self.stages.index(stage), []).append(call)
+        return function
 
     def _result(self, stage: Stage, y: Expr) -> None:
         """Copy the lines of a shuffled row to the result's planes."""
@@ -302,9 +345,28 @@ class Driver:
                 c.call(self.copy, [self.data["s"], self.data["y"], line, out, self.width * r])
 
 
-def module(network: IntegerNetwork, stages: list[Stage], name: str) -> tuple[tvm.IRModule, dict[str, np.ndarray]]:
-    """Make the TIR of a network: the entry ``name`` and the functions that it calls; and its constants."""
+@dataclass(frozen=True)
+class Written:
+    """A network as TIR, and what of it others must know.
+
+    Attributes:
+        module: the entry and the functions that it calls.
+        constants: weights and biases.
+        llvm: options by the name of a row function.
+        calls: the row functions of each stage that has some.
+    """
+
+    module: tvm.IRModule
+    constants: dict[str, np.ndarray]
+    llvm: dict[str, machine_code.Options]
+    calls: list[StageCalls]
+
+
+def module(network: IntegerNetwork, stages: list[Stage], name: str) -> Written:
+    """Make the TIR of a network, whose entry is called ``name``."""
     driver = Driver(network, stages, name)
     entry = driver.entry().with_attr("global_symbol", name)
     functions = {var: driver.functions.made[var.name_hint] for var in driver.functions.variables}
-    return tvm.IRModule({tvm.ir.GlobalVar(name): entry, **functions}), driver.constants
+    mod = tvm.IRModule({tvm.ir.GlobalVar(name): entry, **functions})
+    calls = [StageCalls(stages[i].describe, stages[i].macs, tuple(found)) for i, found in sorted(driver.calls.items())]
+    return Written(mod, driver.constants, driver.llvm, calls)

@@ -10,19 +10,25 @@ from tvm import tirx
 from sr_tvm.codegen.builder import Expr, Register
 from sr_tvm.targets.hexagon.hvx.code import GROUP, Code
 
-READY, SHARED = (
-    2,
-    1,
-)  # doublewords of a turn's weights, for hidden channels and outputs, that are read in the turn before
+READY = 2  # doublewords of a turn's weights for hidden channels that are read in the turn before
 REGISTERS = 31  # of 32 that inputs, sums and the hidden bytes may take
 
 
 @dataclass(frozen=True)
 class PairForm:
-    """What tells one such function from another: groups of four channels read, and channels made, a multiple of 4."""
+    """What tells one such function from another: groups of four channels read, and channels made, a multiple of 4.
+
+    Attributes:
+        ready: doublewords of a turn's weights for hidden channels that are read in the turn before.
+        shared: the same of those for outputs.
+        spread: where the products for outputs stand among the others: "spread", "first" or "last".
+    """
 
     inputs: int
     outputs: int
+    ready: int = READY
+    shared: int = 1
+    spread: str = "spread"
 
     @property
     def fits(self) -> bool:
@@ -66,8 +72,9 @@ class _Row:
         for product in self._expand(inputs, c.words(self.weights, at["expand"], form.inputs * GROUP)):
             c.add_products(*product)
         made.set(self._narrowed())
-        ready, shared = [c.doubleword("r") for _ in range(READY)], [c.doubleword("r") for _ in range(SHARED)]
         each, share = 2 * form.inputs, form.outputs // 2
+        ready = [c.doubleword("r") for _ in range(min(form.ready, each))]
+        shared = [c.doubleword("r") for _ in range(min(form.shared, share))]
         c.read_ahead(ready, self.weights, at["expand"] + each)
         c.read_ahead(shared, self.weights, at["project"])
         with c.loop("v", at["turns"]) as v:
@@ -122,6 +129,11 @@ class _Row:
         others: list[Any] = [(total, read, word) for total, word in zip(sums, shares, strict=True)]
         rows = self._expand(inputs, words)
         done = 0
+        if form.spread != "spread":
+            first, second = (others, rows) if form.spread == "first" else (rows, others)
+            for product in (*first, *second):
+                c.add_products(*product)
+            return
         for k in range(form.inputs):
             for product in rows[k * GROUP : (k + 1) * GROUP]:
                 c.add_products(*product)

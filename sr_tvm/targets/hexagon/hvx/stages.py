@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,15 +23,18 @@ from sr_tvm.quantize.network import (
     halfwords,
     macs,
 )
+from sr_tvm.targets.hexagon.hvx import convolution, pair
 from sr_tvm.targets.hexagon.hvx.blend import BlendForm
 from sr_tvm.targets.hexagon.hvx.code import groups
-from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, REGISTERS, RESIDUAL, SUM, Form
+from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM, Form
+from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, Decisions
 from sr_tvm.targets.hexagon.hvx.pack import padded
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
 KERNELS = (1, 3, 5)
 SHUFFLES = (2, 3, 4)
 ACROSS = {2: 2, 3: 4, 4: 4}  # channels of a group that go to one line, by the shuffle; of three each fourth is nothing
+TILES_OF_SHUFFLE = {2: 2, 3: 1, 4: 1}  # the store of a shuffled result has its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,8 @@ class Stage:
         blend: what makes it, where that is no convolution.
         narrow: makes the value's bytes of halfwords.
         kept: the name of these halfwords, where others read them, too.
+        kind: stages of one kind have kernels of one form, about which is decided once; "" for the picture.
+        decisions: about its kernel.
     """
 
     value: str
@@ -63,6 +69,8 @@ class Stage:
     blend: Blend | None = None
     narrow: Narrow | None = None
     kept: str | None = None
+    kind: str = ""
+    decisions: Decisions = DEFAULT
 
     @property
     def halo(self) -> int:
@@ -93,10 +101,11 @@ class Stage:
         """The row functions that make a row, each with the first of the channels that it makes."""
         assert self.convolution is not None
         outputs, inputs, kernel, _ = self.convolution.weight.shape
-        whole = groups(outputs) * 4
+        whole, decided = groups(outputs) * 4, self.decisions
         # Five taps in a row leave registers for 24 sums only where tiles share the weights.
-        tiles = 2 if self.shuffle == 2 or self.shuffle == 0 and (kernel == 5 or whole <= REGISTERS // 2) else 1
-        passes = -(-whole // (REGISTERS // tiles))
+        tiles = 2 if kernel == 5 or whole <= decided.sums // 2 else 1
+        tiles = TILES_OF_SHUFFLE.get(self.shuffle) or decided.tiles or tiles
+        passes = -(-whole // max(4, decided.sums // tiles))
         each = groups(-(-whole // passes)) * 4
         saturates = False
         if isinstance(self.joined, Residual):
@@ -110,6 +119,7 @@ class Stage:
                     self.convolution.multiplier is not None, saturates, self.shuffle,
                     self.convolution.slope is not None, self.kept is not None,
                     _skipped(self.convolution, first, min(each, whole - first)),
+                    decided.ready if decided.ready >= 0 else convolution.READY, decided.order, decided.read,
                 ),
                 first,
             )
@@ -125,14 +135,17 @@ class Stage:
     def pair(self) -> PairForm:
         """The form of the row function of two fused 1x1 convolutions."""
         assert self.expand is not None and self.convolution is not None
-        return _pair(self.expand, self.convolution)
+        decided = self.decisions
+        ready = decided.ready if decided.ready >= 0 else pair.READY
+        form = _pair(self.expand, self.convolution)
+        return replace(form, ready=ready, shared=decided.shared, spread=decided.spread)
 
 
 def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, int]]:
     """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
     kernel = node.weight.shape[3]
     there = padded(node)[first : first + count].any((1, 2))
-    order = Form(kernel, 1, 4, 1, 1, BYTES).order
+    order = Form(kernel, 1, 4, 1, 1, BYTES).near
     return frozenset(
         (place, o) for place, d in enumerate(order) for o in range(count) if not there[o, d + kernel // 2]
     )
@@ -142,8 +155,8 @@ def _pair(expand: Convolution, project: Convolution) -> PairForm:
     return PairForm(groups(expand.weight.shape[1]), groups(len(project.bias)) * 4)
 
 
-def stages(network: IntegerNetwork) -> list[Stage]:
-    """Cut a network into stages.
+def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = None) -> list[Stage]:
+    """Cut a network into stages; ``decided`` are decisions by the kind of a kernel, others are the default's.
 
     Raises:
         SrTvmError: something of it has no kernel on HVX; the message names it.
@@ -153,7 +166,8 @@ def stages(network: IntegerNetwork) -> list[Stage]:
     joined = _joined(network)
     inside = {convolution.name for convolution in joined.values()}
     inside |= {node.inputs[0] for node in network.nodes if isinstance(node, Narrow)}
-    hidden = _hidden(network)
+    decided = decided or {}
+    hidden, apart = _hidden(network, decided)
     found: list[Stage] = []
     for node in network.nodes:
         shuffle = network.shuffle if node is network.result else 0
@@ -176,7 +190,22 @@ def stages(network: IntegerNetwork) -> list[Stage]:
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
                 found.append(_joined_stage(node, made, other, end, channels, shuffle))
-    return found
+    return [_decided(stage, apart, decided) for stage in found]
+
+
+def _decided(stage: Stage, apart: dict[str, str], decided: Mapping[str, Decisions]) -> Stage:
+    """A stage with its kind, and what is decided about that; one of two that might be fused has the kind of both."""
+    if stage.convolution is None:
+        return stage
+    kind = apart.get(stage.convolution.name) or _kind(stage)
+    return replace(stage, kind=kind, decisions=decided.get(kind, DEFAULT))
+
+
+def _kind(stage: Stage) -> str:
+    assert stage.convolution is not None
+    marks = [", halfwords"] if stage.end == HALFWORDS else []
+    marks += [", multiplied"] if stage.convolution.multiplier is not None else []
+    return stage.describe + "".join(marks)
 
 
 def planes(network: IntegerNetwork) -> int:
@@ -237,17 +266,27 @@ def _joined(network: IntegerNetwork) -> dict[str, Convolution]:
     return found
 
 
-def _hidden(network: IntegerNetwork) -> dict[str, Convolution]:
-    """1x1 convolutions that are fused with the one that alone reads them."""
-    found = {}
+def _hidden(
+    network: IntegerNetwork, decided: Mapping[str, Decisions]
+) -> tuple[dict[str, Convolution], dict[str, str]]:
+    """1x1 convolutions that are fused with the one that alone reads them; the kinds of those that might be, by name."""
+    found, projects = {}, {}
     for node in network.nodes:
         if isinstance(node, Convolution) and _plain(node):
             readers = network.readers(node.name)
             if len(readers) == 1 and isinstance(project := readers[0], Convolution):
-                if _plain(project) and project.dtype != S16 and project is not network.result and _pair(node, project).fits:
-                    found[node.name] = node
+                plain = _plain(project) and project.dtype != S16
+                if plain and project is not network.result and _pair(node, project).fits:
+                    found[node.name], projects[node.name] = node, project
     # Of a chain of 1x1 convolutions each second is stored.
-    return {name: node for name, node in found.items() if node.inputs[0] not in found}
+    found = {name: node for name, node in found.items() if node.inputs[0] not in found}
+    apart: dict[str, str] = {}
+    for name, node in list(found.items()):
+        kind = Stage(projects[name].name, {}, 0, projects[name], node).describe
+        if not decided.get(kind, DEFAULT).fused:
+            del found[name]
+            apart |= {name: kind, projects[name].name: kind}
+    return found, apart
 
 
 def _plain(node: Convolution) -> bool:

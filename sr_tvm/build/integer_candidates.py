@@ -1,0 +1,44 @@
+"""From decisions about one kind of kernel to a whole quantised network as a module, to be run in a simulator."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sr_tvm.artifact import sha256
+from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize.qdq_read import from_onnx
+from sr_tvm.records import measured_stages
+from sr_tvm.records.module import Module
+from sr_tvm.runners.elf import library_machine
+from sr_tvm.targets import registry
+
+
+class IntegerCandidates:
+    """A quantised network and a kind of its kernels: a candidate decides about that.
+
+    The others are the default's, but compiled in the same way: that takes half the time.
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.target = registry.from_spec(request["target"])
+        lowering = self.target.integer_lowering()
+        if lowering is None:
+            raise SrTvmError(f"target {self.target.name} decides nothing about kernels of quantised models")
+        self.lowering, self.kind = lowering, str(request["what"])
+        self.network = from_onnx(request["model"])
+        self.kinds = self.target.integer_kinds(self.network)
+        self.weight = self.kinds[self.kind][1]
+
+    def build(self, candidate: dict[str, Any], key: str, folder: str) -> Module:
+        """Build the program in a folder of its own; a file there says which stages are measured."""
+        decisions = self.lowering.from_json(candidate["decisions"], "a candidate")
+        place = Path(tempfile.mkdtemp(dir=folder, prefix="program-"))
+        decided = {kind: (self.lowering.like(decisions), "") for kind in self.kinds}
+        built = self.target.build_integer(self.network, place, decided | {self.kind: (decisions, "a candidate")})
+        stages = [i for i, row in enumerate(built.kernels) if row.get("kind") == self.kind]
+        measured_stages.write(place, stages, self.weight)
+        library = place / built.library
+        device = self.target.capabilities.device
+        return Module(key, str(library), sha256(library), library_machine(library), device, self.target.name)

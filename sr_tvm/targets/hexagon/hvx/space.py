@@ -1,0 +1,83 @@
+"""The decisions about one kind of kernel as genomes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from sr_tvm.targets.hexagon.hvx.decisions import (
+    ALLOWED,
+    DEFAULT,
+    DIRECTIONS,
+    ORDERS,
+    READS,
+    READY,
+    SPREADS,
+    SUMS,
+    TILES,
+    Decisions,
+)
+from sr_tvm.targets.hexagon.hvx.stages import TILES_OF_SHUFFLE, Stage
+from sr_tvm.targets.lowering import DecisionSpace
+
+PAIR = ("fused", "ready", "shared", "spread", "direction", "rotation")
+CONVOLUTION = ("tiles", "sums", "order", "read", "ready", "direction", "rotation")
+
+
+class KernelSpace(DecisionSpace[Decisions]):
+    """The :class:`Decisions` about kernels like that of ``stage``."""
+
+    def __init__(self, stage: Stage, known: Iterable[Decisions] = ()) -> None:
+        self.stage = stage
+        self.names = CONVOLUTION if stage.expand is None else PAIR
+        if stage.shuffle in TILES_OF_SHUFFLE:
+            self.names = tuple(name for name in self.names if name != "tiles")
+        self.default = self.repair(DEFAULT)
+        self.known = [self.repair(decisions) for decisions in known]
+
+    def repair(self, decisions: Decisions) -> Decisions:
+        """One form for what makes the same kernel: what does not matter to it is as in the default."""
+        matters: dict[str, Any] = {name: getattr(decisions, name) for name in self.names}
+        if not matters.get("fused", True):
+            matters = {"fused": False}
+        made = replace(DEFAULT, **matters)
+        if self.stage.expand is not None or not made.fused:
+            return made
+        one = replace(self.stage, decisions=made)
+        if all(form.tiles == 1 for form, _ in one.forms()):
+            made = replace(made, order=DEFAULT.order)  # there is one order
+        return made
+
+    def seeds(self) -> list[Decisions]:
+        """The default, what is known, each scheduler direction, and of that one decision changed."""
+        found = [self.default, *self.known]
+        found += [self.repair(replace(self.default, direction=direction)) for direction in DIRECTIONS]
+        changes = {"tiles": TILES, "order": ORDERS, "read": READS, "spread": SPREADS, "sums": SUMS, "ready": READY}
+        directions = (d for d in DIRECTIONS if d in ("up", "down"))
+        for direction, (name, values) in itertools.product(directions, changes.items()):
+            if name in self.names:
+                start = replace(self.default, direction=direction)
+                found += [self.repair(replace(start, **{name: value})) for value in values]
+        return list(dict.fromkeys(found))
+
+    def random(self, rng: Random) -> Decisions:
+        return self.repair(replace(DEFAULT, **{name: rng.choice(ALLOWED[name]) for name in self.names}))
+
+    def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions:
+        """Each decision from either parent."""
+        return self.repair(replace(a, **{name: getattr(rng.choice((a, b)), name) for name in self.names}))
+
+    def mutate(self, genome: Decisions, rng: Random) -> Decisions | None:
+        """Change one decision; None if that changed nothing."""
+        name = rng.choice(self.names)
+        changed = self.repair(replace(genome, **{name: rng.choice(ALLOWED[name])}))
+        return None if changed == genome else changed
+
+    def key(self, genome: Decisions) -> str:
+        text = json.dumps(genome.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

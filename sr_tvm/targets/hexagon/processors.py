@@ -1,0 +1,37 @@
+"""The processors there are kernels for, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A version of the Hexagon instruction set.
+
+    Attributes:
+        version: of it.
+        vtcm: bytes of tightly coupled memory for vectors that a chip with it is said to have.
+    """
+
+    version: int
+    vtcm: int
+
+
+# All instructions that kernels use are in each: none is newer than v62, but for vrmpy by a scalar register (v60) and
+# vasr with saturation. Qualcomm's manuals call the size of VTCM implementation-defined; these are the usual ones, as
+# TVM's helper for targets had them in releases before 0.27 (python/tvm/target/target.py, default_vtcm_sizes). v67 and
+# v71 are not among them: small cores for audio and modems.
+VTCM_SOURCE = "TVM's default_vtcm_sizes; it is the chip's choice"
+CONTEXTS = 4  # threads that an HVX of these has vector registers for, at most
+PROCESSORS = {
+    "hexagonv65": Processor(65, 256 * KIB),
+    "hexagonv66": Processor(66, 256 * KIB),
+    "hexagonv68": Processor(68, 4096 * KIB),
+    "hexagonv69": Processor(69, 8192 * KIB),
+    "hexagonv73": Processor(73, 8192 * KIB),
+    "hexagonv75": Processor(75, 8192 * KIB),
+}
+DEFAULT = "hexagonv68"
