@@ -38,6 +38,7 @@ def command(
     sr-tvm package phone/ --format android
     sr-tvm package phone/ --name wdsr -o app/libs/wdsr
     sr-tvm package adreno/ --fallback phone/
+    sr-tvm package adreno/ --fallback phone/ --format android
     """
     from sr_tvm.artifact import Artifact
     from sr_tvm.package.write import write_package

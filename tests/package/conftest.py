@@ -115,8 +115,20 @@ def mali(folder, model, artifact) -> Library:
 
 
 @pytest.fixture(scope="session")
-def phone(folder, model) -> Package:
-    return write_package(compile_model(model, "android-cpu", folder / "phone"), folder / "phone-c")
+def phones(folder, model) -> Artifact:
+    """For a phone's CPU."""
+    return compile_model(model, "android-cpu", folder / "phone")
+
+
+@pytest.fixture(scope="session")
+def phone(folder, phones) -> Package:
+    return write_package(phones, folder / "phone-c")
+
+
+@pytest.fixture(scope="session")
+def android(folder, model) -> Artifact:
+    """For a phone's GPU."""
+    return compile_model(model, "adreno", folder / "adreno-phone", {"": (1, 3, *TILE)})
 
 
 @pytest.fixture(scope="session")

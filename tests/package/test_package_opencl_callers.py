@@ -31,17 +31,6 @@ PICTURE = Picture("height", "width", 3, SCALE)
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
 
 
-@pytest.fixture(scope="module")
-def android(model, folder) -> Artifact:
-    return compile_model(model, "adreno", folder / "adreno-phone", {"": (1, 3, *TILE)})
-
-
-@pytest.fixture(scope="module")
-def phones(phone, folder) -> Artifact:
-    """The phone's CPU's artifact."""
-    return Artifact.load(folder / "phone")
-
-
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 def test_clean_under_sanitizers(sanitizer, adreno, artifact, folder, need, tmp_path):
     code, *others = write_sources(Artifact.load(folder / "adreno"), tmp_path, "net", artifact)
@@ -120,7 +109,7 @@ def test_a_phones_library(android, phones, need, tmp_path):
     assert "libOpenCL-pixel.so" in (package.folder / "README.md").read_text()
 
 
-def test_what_can_not_be_packaged(android, phones, artifact, model, tmp_path):
+def test_what_can_not_be_packaged(android, phones, adreno, artifact, model, folder, tmp_path):
     with pytest.raises(SrTvmError, match="--target android-cpu -o cpu/, then sr-tvm package ... --fallback cpu/"):
         write_package(android, tmp_path / "a")
     with pytest.raises(SrTvmError, match="is for cpu, which does not go with adreno"):
@@ -129,8 +118,8 @@ def test_what_can_not_be_packaged(android, phones, artifact, model, tmp_path):
         write_package(android, tmp_path / "a", fallback=android)
     with pytest.raises(SrTvmError, match="--fallback is for packages of OpenCL"):
         write_package(phones, tmp_path / "a", fallback=phones)
-    with pytest.raises(SrTvmError, match="--format android can't package yet"):
-        write_package(android, tmp_path / "a", fallback=phones, kind="android")
+    with pytest.raises(SrTvmError, match=r"adreno: is for adreno on this .* needs adreno or mali, compiled for a phone"):
+        write_package(Artifact.load(folder / "adreno"), tmp_path / "a", fallback=artifact, kind="android")
     small = compile_model(model, "adreno", tmp_path / "small", {"": (1, 3, 8, 40)})
     with pytest.raises(SrTvmError, match=r"pictures of 8x40 are too small .* --input-shape of 9x9 or more"):
         write_package(small, tmp_path / "a", fallback=phones)
