@@ -266,8 +266,7 @@ class _Writer:
     def _bench(self) -> None:
         """The benchmark program, if there is an example of what the network must give."""
         reference = self.source / programs.REFERENCE
-        # A program that opens a device's library needs Android's C library, and something to begin in, of its NDK.
-        if not reference.is_file() or (self.device and self.platform.android):
+        if not reference.is_file():
             return
         with np.load(reference, allow_pickle=False) as arrays:
             given, wanted = (np.ascontiguousarray(arrays[key], np.float32) for key in ("given", "wanted"))
@@ -280,8 +279,11 @@ class _Writer:
         source.write_text(render("bench.c", facts), encoding="utf-8")
         native.compile_c(source, made, triple, f"-I{NATIVE}", f"-I{self.folder / 'include'}")
         output = self.folder / "bin" / f"{self.name}-bench"
-        link = native.open_program if self.device else native.program
-        link(output, [made, self._object(triple), *pieces], triple)
+        objects = [made, self._object(triple), *pieces]
+        if self.device:
+            native.open_program(output, objects, self.platform)
+        else:
+            native.program(output, objects, triple)
         self.facts["bench"] = True
 
     def _texts(self) -> None:

@@ -49,15 +49,6 @@ def test_clean_under_sanitizers(sanitizer, adreno, artifact, folder, need, tmp_p
     assert done.returncode == 1 and done.stdout.endswith("can't be opened: /no/libNone.so\n")
 
 
-def test_the_benchmark_program_checks_the_device(adreno, folder):
-    import json
-
-    program = folder / "adreno-c" / "bin" / "on_adreno-bench"
-    value = json.loads(_run(program, "--height", 50, "--width", 70, "--seconds", 0.2, "--device", "opencl"))
-    assert value["error"] is None and 0 < value["error_of_peak"] < 1e-5
-    assert value["device"] != "cpu" and value["why"] == ""
-
-
 def test_kernels_in_float16_need_a_device_that_has_it(model, artifact, tmp_path):
     from dataclasses import replace
 
@@ -85,8 +76,8 @@ def test_kernels_in_float16_need_a_device_that_has_it(model, artifact, tmp_path)
 def test_the_command(android, phones, tmp_path):
     arguments = [str(android.folder), "--fallback", str(phones.folder), "-o", str(tmp_path / "made"), "--name", "abc"]
     result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 0 and "libabc.so" in result.output and "sr-tvm bench" not in result.output
-    with pytest.raises(SrTvmError, match="packages of OpenCL for Android have none"):
+    assert result.exit_code == 0 and "libabc.so" in result.output and "sr-tvm bench" in result.output
+    with pytest.raises(SrTvmError, match="is for aarch64; run it there and keep what it prints: adb push"):
         measure(Package.load(tmp_path / "made"), 30, 50, 1)
 
 
@@ -95,7 +86,7 @@ def test_a_phones_library(android, phones, need, tmp_path):
     from elftools.elf.elffile import ELFFile
 
     package = write_package(android, tmp_path / "made", fallback=phones)
-    assert (package.target, package.machine, package.bench.exists()) == ("adreno", "aarch64", False)
+    assert (package.target, package.machine, package.bench.exists()) == ("adreno", "aarch64", True)
     with open(package.folder / "lib" / f"lib{package.name}.so", "rb") as handle:
         elf = ELFFile(handle)
         needed = [tag.needed for tag in elf.get_section_by_name(".dynamic").iter_tags("DT_NEEDED")]
@@ -118,7 +109,7 @@ def test_what_can_not_be_packaged(android, phones, adreno, artifact, model, fold
         write_package(android, tmp_path / "a", fallback=android)
     with pytest.raises(SrTvmError, match="--fallback is for packages of OpenCL"):
         write_package(phones, tmp_path / "a", fallback=phones)
-    with pytest.raises(SrTvmError, match=r"adreno: is for adreno on this .* needs adreno or mali, compiled for a phone"):
+    with pytest.raises(SrTvmError, match=r"adreno: is for adreno on this .* needs adreno or mali, compiled for"):
         write_package(Artifact.load(folder / "adreno"), tmp_path / "a", fallback=artifact, kind="android")
     small = compile_model(model, "adreno", tmp_path / "small", {"": (1, 3, 8, 40)})
     with pytest.raises(SrTvmError, match=r"pictures of 8x40 are too small .* --input-shape of 9x9 or more"):
