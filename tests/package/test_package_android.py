@@ -10,8 +10,9 @@ import numpy as np
 import package_java
 import pytest
 from elftools.elf.elffile import ELFFile
+from package_compilers import run
+from package_driver import AS_GPU, DRIVER, LAUNCH
 from package_library import SCALE, TILE
-from test_package_opencl_devices import AS_GPU, DRIVER, LAUNCH
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package.android import OPENCL, exports, java_class
@@ -105,7 +106,7 @@ def test_the_same_sources_on_this_machines_java(on_cpu, package, library, need, 
     """The Java class and the C of the archive, with a stub of Android's Bitmap and this machine's library."""
     command = package_java.build(on_cpu, package, "Main.java", need, tmp_path)
     pixels = _pixels(tmp_path, 41, 37)
-    said = package_java.run(*command, tmp_path / "in", tmp_path / "out", 41, 37).splitlines()
+    said = run(*command, tmp_path / "in", tmp_path / "out", 41, 37).splitlines()
     with library.network() as network:
         assert np.array_equal(_result(tmp_path, 41, 37), network.run_u8(pixels, SCALE, "RGBA"))
     assert "ARGB_8888" in said[0] and "below 1" in said[1] and "null" in said[2] and "threads" in said[3]
@@ -124,7 +125,7 @@ def test_the_gpus_kernels_on_this_machines_java(gpu_java, adreno, tmp_path):
     cache.mkdir()
     pixels = _pixels(tmp_path, 41, 57)
     arguments = (tmp_path / "in", tmp_path / "out", 41, 57, "opencl", cache)
-    said = package_java.run(*command, *arguments).splitlines()
+    said = run(*command, *arguments).splitlines()
     with adreno.network() as network, adreno.with_options(device="CPU").network() as cpu:
         made = _result(tmp_path, 41, 57)
         assert np.array_equal(made, network.run_u8(pixels, SCALE, "RGBA"))
@@ -134,7 +135,7 @@ def test_the_gpus_kernels_on_this_machines_java(gpu_java, adreno, tmp_path):
     assert said[:4] == [f"device {name}", "why ", "small device ", f"small why {small}"]
     assert "below 1" in said[4] and "null" in said[5] and said[6].endswith("no such choice of a device")
     assert len(list(cache.iterdir())) == 1
-    assert package_java.run(*command, *arguments).splitlines() == said
+    assert run(*command, *arguments).splitlines() == said
 
 
 def test_java_is_told_why_there_is_no_gpu(gpu_java, adreno, tmp_path):
@@ -143,27 +144,27 @@ def test_java_is_told_why_there_is_no_gpu(gpu_java, adreno, tmp_path):
     nowhere = {"OCL_ICD_VENDORS": str(tmp_path), "PATH": "/usr/bin:/bin"}
     pixels = _pixels(tmp_path, height, width)
     arguments = (tmp_path / "in", tmp_path / "out", height, width)
-    said = package_java.run(*command, *arguments, "auto", tmp_path, env=nowhere).splitlines()
+    said = run(*command, *arguments, "auto", tmp_path, env=nowhere).splitlines()
     assert said[:2] == ["device ", "why the OpenCL library finds no driver"]
     with adreno.with_options(device="CPU").network() as cpu:
         assert np.array_equal(_result(tmp_path, height, width), cpu.run_u8(pixels, SCALE, "RGBA"))
-    said = package_java.run(*command, *arguments, "refused", tmp_path, env=nowhere)
+    said = run(*command, *arguments, "refused", tmp_path, env=nowhere)
     assert said == "on_adreno: the OpenCL library finds no driver\n"
 
 
 def test_java_goes_on_when_a_driver_fails(gpu_java, adreno, need, tmp_path):
     """A library of OpenCL whose driver fails at a tile, found in the place of the machine's, which it calls."""
     real = tmp_path / "libOpenCL.so.9"
-    there = package_java.run(need("gcc"), "-print-file-name=libOpenCL.so.1").strip()
+    there = run(need("gcc"), "-print-file-name=libOpenCL.so.1").strip()
     real.write_bytes(Path(there).read_bytes().replace(b"libOpenCL.so.1\0", b"libOpenCL.so.9\0"))
     source, lost = tmp_path / "driver.c", tmp_path / "libOpenCL.so.1"
     source.write_text((DRIVER + AS_GPU + LAUNCH).replace("libOpenCL.so.1", "libOpenCL.so.9"))
     link = ("-shared", "-fPIC", "-Wl,--no-as-needed", "-ldl", f"-L{tmp_path}", "-l:libOpenCL.so.9")
-    package_java.run(need("gcc"), source, *link, f"-Wl,-soname,{lost.name}", "-o", lost)
+    run(need("gcc"), source, *link, f"-Wl,-soname,{lost.name}", "-o", lost)
     environment = {"LD_LIBRARY_PATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     pixels = _pixels(tmp_path, 60, 100)
     arguments = (tmp_path / "in", tmp_path / "out", 60, 100, "auto", tmp_path)
-    said = package_java.run(*gpu_java, *arguments, env=environment).splitlines()
+    said = run(*gpu_java, *arguments, env=environment).splitlines()
     assert said[0] == "device " and said[1].startswith("why starting a kernel fails: CL_OUT_OF_RESOURCES")
     with adreno.with_options(device="CPU").network() as cpu:
         assert np.array_equal(_result(tmp_path, 60, 100), cpu.run_u8(pixels, SCALE, "RGBA"))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from package_compilers import HERE, ZIG, run
+from package_driver import AS_GPU, LAUNCH
 from package_library import TILE
-from test_package_callers import HERE, ZIG, _run
-from test_package_opencl_devices import AS_GPU, DRIVER, LAUNCH
 
 from sr_tvm.package.bench import measure, read
 from sr_tvm.package.native import ANDROID_LOADER, BIONIC
@@ -81,11 +81,8 @@ def test_wrong_kernels_are_found_by_the_embedded_output(here, folder, tmp_path):
     assert done.returncode == 0 and value["error"] is None
 
 
-def test_a_driver_that_fails_on_the_way_is_told(here, need, tmp_path):
-    source, lost = tmp_path / "driver.c", tmp_path / "liblost.so"
-    source.write_text(DRIVER + AS_GPU + LAUNCH)
-    _run(need("gcc"), source, "-shared", "-fPIC", "-Wl,--no-as-needed", "-ldl", "-l:libOpenCL.so.1", "-o", lost)
-    done, value = _printed(here.bench, *LARGE, "--device", "opencl", "--library", lost)
+def test_a_driver_that_fails_on_the_way_is_told(here, driver):
+    done, value = _printed(here.bench, *LARGE, "--device", "opencl", "--library", driver(AS_GPU + LAUNCH))
     assert done.returncode == 1 and "no OpenCL device runs the network, or one failed" in value["error"]
 
 
@@ -128,7 +125,7 @@ def test_the_form_for_android_under_another_loader(there, need, tmp_path):
     (system / "linker64").symlink_to(CROSS / "ld-linux-aarch64.so.1")
     compile_ = (*ZIG, "-target", "aarch64-linux-gnu.2.36", "-O1", "-Wall", "-Werror", "-shared", "-fPIC")
     for name in ("libc.so", "libdl.so"):
-        _run(*compile_, HERE / "bionic.c", f"-Wl,-soname,{name}", "-o", tmp_path / name)
+        run(*compile_, HERE / "bionic.c", f"-Wl,-soname,{name}", "-o", tmp_path / name)
     qemu = need("qemu-aarch64", "qemu-aarch64-static")
     command = (qemu, "-L", tmp_path, "-E", f"LD_LIBRARY_PATH={tmp_path}{os.pathsep}{CROSS}", there.bench)
     done, value = _printed(*command, *LARGE, "--threads", "2")

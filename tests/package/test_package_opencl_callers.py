@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from package_compilers import HERE, STRICT, ZIG, defines, run, static
+from package_driver import AS_GPU, LAUNCH
 from package_library import SCALE, TILE, Library, Network
-from test_package_callers import HERE, STRICT, ZIG, _defines, _run, _static
 from test_package_opencl import floats, on_cpu
-from test_package_opencl_devices import AS_GPU, DRIVER, LAUNCH
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import Artifact
@@ -32,19 +32,16 @@ ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin", "HOME"
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
-def test_clean_under_sanitizers(sanitizer, adreno, artifact, folder, need, tmp_path):
+def test_clean_under_sanitizers(sanitizer, adreno, artifact, driver, folder, need, tmp_path):
     code, *others = write_sources(Artifact.load(folder / "adreno"), tmp_path, "net", artifact)
     options = (*STRICT, "-O1", "-g", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-ffp-contract=off")
-    program, lost = tmp_path / "device", tmp_path / "liblost.so"
+    program = tmp_path / "device"
     sources = (HERE / "device.c", code, *others)
     include = (f"-I{tmp_path}", f"-I{NATIVE}")
-    _run(need("gcc"), *options, *include, *_defines("net"), *sources, "-pthread", "-ldl", "-lm", "-o", program)
-    assert _run(program, "libOpenCL.so.1", "works", tmp_path, env=ENVIRONMENT) == "fine\n"
-    assert _run(program, "libOpenCL.so.1", "works", tmp_path, env=ENVIRONMENT) == "fine\n"  # from the cache
-    (tmp_path / "driver.c").write_text(DRIVER + AS_GPU + LAUNCH)
-    link = ("-shared", "-fPIC", "-Wl,--no-as-needed", "-ldl", "-l:libOpenCL.so.1")
-    _run(need("gcc"), tmp_path / "driver.c", *link, "-o", lost)
-    assert _run(program, lost, "lost", env=ENVIRONMENT) == "fine\n"
+    run(need("gcc"), *options, *include, *defines("net"), *sources, "-pthread", "-ldl", "-lm", "-o", program)
+    assert run(program, "libOpenCL.so.1", "works", tmp_path, env=ENVIRONMENT) == "fine\n"
+    assert run(program, "libOpenCL.so.1", "works", tmp_path, env=ENVIRONMENT) == "fine\n"  # from the cache
+    assert run(program, driver(AS_GPU + LAUNCH), "lost", env=ENVIRONMENT) == "fine\n"
     done = subprocess.run([program, "/no/libNone.so"], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 1 and done.stdout.endswith("can't be opened: /no/libNone.so\n")
 
@@ -59,7 +56,7 @@ def test_kernels_in_float16_need_a_device_that_has_it(model, artifact, tmp_path)
     target = replace(registry.get("adreno").stand_in(), dtype="float16")
     made = compile_model(model, target, tmp_path / "half", {"": (1, 3, *TILE)})
     package = write_package(made, tmp_path / "made", "half", fallback=artifact)
-    library = Library(package.folder / "lib" / "libhalf.so", "half", device="OPENCL")
+    library = Library.of(package, device="OPENCL")
     program = DeviceProgram.load(made.folder / "program", made.folder / "kernels.cl")
     assert program.half and {m.bits for m in program.memories if m.image} == {16}
     assert Device.load(made, PICTURE, artifact.halo, 2).facts()["half"] == 1
@@ -94,9 +91,9 @@ def test_a_phones_library(android, phones, need, tmp_path):
     assert sorted(needed) == ["libc.so", "libdl.so"]
     assert names - {""} == {f"{package.name}_{name}" for name in FUNCTIONS + DEVICE_FUNCTIONS}
     program = tmp_path / "driver"
-    whole = (*STRICT, "-O1", f"-I{package.folder / 'include'}", *_defines(package.name), HERE / "driver.c")
-    _run(*ZIG, "-target", "aarch64-linux-musl", "-static", *whole, _static(package), "-o", program)
-    assert _run(need("qemu-aarch64", "qemu-aarch64-static"), program) == "fine\n"
+    whole = (*STRICT, "-O1", f"-I{package.folder / 'include'}", *defines(package.name), HERE / "driver.c")
+    run(*ZIG, "-target", "aarch64-linux-musl", "-static", *whole, static(package), "-o", program)
+    assert run(need("qemu-aarch64", "qemu-aarch64-static"), program) == "fine\n"
     assert "libOpenCL-pixel.so" in (package.folder / "README.md").read_text()
 
 
