@@ -47,8 +47,8 @@ tune: venv ## tune the shipped model: make tune TARGET=cpu; TARGET=adreno SHAPE=
 models: venv ## train and ship everything in models/: make models ARGS="--data DIR" (models/README.md)
 	$(BIN)/python models/train.py $(ARGS)
 
-system-deps: venv ## what pip can't install (Debian): compilers of C, C++ and Java, CMake, an emulator for the Arm tests, OpenCL on the CPU, a checker of its kernels, Mesa's compilers for phone GPUs
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ clang cmake pkg-config default-jdk-headless qemu-user-static ocl-icd-libopencl1 pocl-opencl-icd oclgrind
+system-deps: venv ## what pip can't install (Debian): compilers of C, C++ and Java, CMake, an emulator and a C library for the Arm tests, OpenCL on the CPU, a checker of its kernels, Mesa's compilers for phone GPUs
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ clang cmake pkg-config default-jdk-headless qemu-user-static libc6-arm64-cross ocl-icd-libopencl1 pocl-opencl-icd oclgrind
 	$(BIN)/python -m sr_tvm.isa.system
 
 clean: ## remove what the build made

@@ -25,8 +25,8 @@ def command(
     """Make a small C library of the artifact in the folder ARTIFACT, with nothing of TVM beside it.
 
     The folder has a header, a static and a shared library with the weights inside, an example, files for CMake and
-    pkg-config, licences, and a benchmark program that runs on any Linux, or Android, of the machine. The artifact is of
-    target cpu or android-cpu, for pictures of any size.
+    pkg-config, licences, and a benchmark program that needs nothing beside it. The artifact is of target cpu or
+    android-cpu, for pictures of any size.
 
     Or it is of target adreno or mali, for pictures of one size, which larger ones go through in tiles. The library
     opens the phone's OpenCL by itself; --fallback takes smaller pictures, and all of them where there is no OpenCL.
@@ -38,6 +38,7 @@ def command(
     sr-tvm package phone/ --format android
     sr-tvm package phone/ --name wdsr -o app/libs/wdsr
     sr-tvm package adreno/ --fallback phone/
+    sr-tvm package adreno/ --fallback phone/ --format android
     """
     from sr_tvm.artifact import Artifact
     from sr_tvm.package.write import write_package

@@ -15,6 +15,9 @@ from sr_tvm.package.templates import render
 ABI = "arm64-v8a"
 API = 21  # the first with 64-bit processors
 NDK = 27  # the first that links for pages of 16 KB by itself; prefab wants a number
+# The vendors' libraries of OpenCL by the names that an app can open: each must be asked for from Android 12 on.
+OPENCL = ("libOpenCL.so", "libOpenCL-pixel.so", "libOpenCL-car.so")
+TEXT_BYTES = 4096  # of the buffers in which Java is told what a driver says
 _WHEN = (1980, 1, 1, 0, 0, 0)  # in archives: equal packages are equal files
 
 
@@ -23,9 +26,9 @@ def java_class(name: str) -> str:
     return "".join(part.capitalize() for part in re.split("_+", name) if part)
 
 
-def exports(name: str) -> list[str]:
-    """The functions that Java calls."""
-    natives = ("text", "workspaceBytes", "create", "destroy", "run")
+def exports(name: str, device: bool = False) -> list[str]:
+    """The functions that Java calls; networks for a ``device`` have one more."""
+    natives = ("text", "workspaceBytes", "create", "destroy", "run", *(("device",) if device else ()))
     return [f"Java_srtvm_{java_class(name)}_{native}" for native in natives]
 
 
@@ -37,16 +40,11 @@ def write(folder: Path, name: str, facts: Mapping[str, Any], library: Path, head
     (java / f"{java_class(name)}.java").write_text(render("Network.java", facts), encoding="utf-8")
     (cpp / f"{name}_jni.c").write_text(render("jni.c", facts), encoding="utf-8")
     module = f"prefab/modules/{name}"
-    manifest = (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        f'<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="srtvm.{name}">\n'
-        f'    <uses-sdk android:minSdkVersion="{API}" />\n</manifest>\n'
-    )
     empty = io.BytesIO()
     with zipfile.ZipFile(empty, "w") as jar:
         _add(jar, "META-INF/MANIFEST.MF", b"Manifest-Version: 1.0\n\n")
     with zipfile.ZipFile(folder / f"{name}.aar", "w", zipfile.ZIP_DEFLATED) as aar:
-        _add(aar, "AndroidManifest.xml", manifest.encode())
+        _add(aar, "AndroidManifest.xml", _manifest(name, bool(facts["device"])).encode())
         _add(aar, "classes.jar", empty.getvalue())
         _add(aar, "R.txt", b"")
         _add(aar, f"jni/{ABI}/lib{name}.so", library.read_bytes())
@@ -55,6 +53,18 @@ def write(folder: Path, name: str, facts: Mapping[str, Any], library: Path, head
         _add(aar, f"{module}/include/{header.name}", header.read_bytes())
         _add(aar, f"{module}/libs/android.{ABI}/lib{name}.so", library.read_bytes())
         _add(aar, f"{module}/libs/android.{ABI}/abi.json", _json(abi=ABI, api=API, ndk=NDK, stl="none", static=False))
+
+
+def _manifest(name: str, device: bool) -> str:
+    """The archive's manifest, which a build merges into the app's."""
+    asked = "".join(f'        <uses-native-library android:name="{o}" android:required="false" />\n' for o in OPENCL)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f'<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="srtvm.{name}">\n'
+        f'    <uses-sdk android:minSdkVersion="{API}" />\n'
+        + (f"    <application>\n{asked}    </application>\n" if device else "")
+        + "</manifest>\n"
+    )
 
 
 def _json(**value: Any) -> bytes:

@@ -19,7 +19,11 @@ SECONDS = 20.0  # of measuring, at most
 DEADLINE_SECONDS = 300.0  # for all of it
 _TIMES = ("start_ms", "p50_ms", "p90_ms", "low_ms", "high_ms", "error_of_peak")
 _COUNTS = ("height", "width", "threads", "replays", "workspace_bytes", "peak_kb")
-_OF_DEVICES = ("device", "why")  # networks for OpenCL tell what they ran on, "cpu" or its name, and why it was the CPU
+# What networks for OpenCL tell besides: "opencl" or "cpu", the names of device and driver, why it was the CPU.
+_OF_DEVICES: dict[str, Any] = {
+    **dict.fromkeys(("ran_on", "device", "driver", "why"), str),
+    **dict.fromkeys(("tile_height", "tile_width"), int),
+}
 _REST: dict[str, Any] = {"narrow": bool, "clock": str, "clock_khz": dict, "millidegrees": dict, "samples_ms": list}
 
 
@@ -31,10 +35,7 @@ def measure(package: Package, height: int, width: int, threads: int, seconds: fl
             too long, or printed something else.
     """
     if not package.bench.is_file():
-        raise SrTvmError(
-            f"{package.folder}: has no benchmark program; packages of OpenCL for Android have none, "
-            "for others compile and package the model again"
-        )
+        raise SrTvmError(f"{package.folder}: has no benchmark program; compile and package the model again")
     if package.machine == machine.machine():
         text = _run(package.bench, height, width, threads, seconds)
         return read(package, text, str(package.bench), machine.cpu_name())
@@ -87,7 +88,7 @@ def read(package: Package, text: str, where: str, device: str) -> Measurement:
     expect_keys(value, known, known | set(_OF_DEVICES), where)
     kinds = {
         **dict.fromkeys(texts, str),
-        **{name: str for name in _OF_DEVICES if name in value},
+        **{name: kind for name, kind in _OF_DEVICES.items() if name in value},
         **dict.fromkeys(_TIMES, float),
         **dict.fromkeys(_COUNTS, int),
         **_REST,
@@ -100,7 +101,7 @@ def read(package: Package, text: str, where: str, device: str) -> Measurement:
     samples = value["samples_ms"]
     for i, sample in enumerate(samples):
         expect(sample, float, f"{where}: field samples_ms[{i}]", 0)
-    if value.get("device", "cpu") != "cpu":
+    if value.get("ran_on") == "opencl":
         device = value["device"]
     left_out = {"samples_ms", "height", "width"}
     conditions = {name: value[name] for name in (*_TIMES, *_COUNTS, *_REST) if name not in left_out}

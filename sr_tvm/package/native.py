@@ -13,6 +13,7 @@ from pathlib import Path
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners.elf import library_machine
+from sr_tvm.runtimes.c import NATIVE
 
 DEADLINE_SECONDS = 300.0  # the first build for a machine compiles its C library, half a minute on a slow machine
 # Rounding of pixels must not depend on whether the processor has a fused multiply-add; Android has no bcmp, which
@@ -22,6 +23,9 @@ OPTIONS = (
     "-fno-sanitize=all",
 )  # fmt: skip
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+# Of programs for Android: what loads them, and what they begin with, which is its NDK's where there is one.
+ANDROID_LOADER = "/system/bin/linker64"
+ANDROID_START = NATIVE / "sr_android_start.S"
 # Programs for a glibc of 2014 run on all that came after.
 GLIBC = "2.19"
 
@@ -98,37 +102,52 @@ def program(output: Path, objects: Sequence[Path], triple: str) -> None:
     zig(["cc", "-target", triple, "-O2", "-static", "-s", *objects, "-o", output], output.name)
 
 
-def open_program(output: Path, objects: Sequence[Path], triple: str) -> None:
+def open_program(output: Path, objects: Sequence[Path], platform: Platform) -> None:
     """Link a program that opens libraries, and so needs the C library of its machine."""
-    zig(["cc", "-target", triple, "-O2", "-s", *objects, "-lpthread", "-ldl", "-lm", "-o", output], output.name)
+    if not platform.android:
+        command: list[str | Path] = ["cc", "-target", platform.library, "-O2", "-s", *objects]
+        zig([*command, "-lpthread", "-ldl", "-lm", "-o", output], output.name)
+        return
+    if platform.machine != "aarch64":
+        raise SrTvmError(f"cannot make {output.name}: programs for Android begin on aarch64, not {platform.machine}")
+    with tempfile.TemporaryDirectory(prefix="sr-tvm-bionic-") as folder:
+        start = Path(folder) / "start.o"
+        compile_c(ANDROID_START, start, platform.program)
+        flags = ("-pie", f"--dynamic-linker={ANDROID_LOADER}", "-z", "max-page-size=16384")
+        _link_android(output, [*flags, start, *objects], platform)
 
 
 def shared(output: Path, objects: Sequence[Path], platform: Platform, exports: Path) -> None:
     """Link a shared library that shows the symbols named in the version script ``exports``, and no others."""
-    options = [f"-Wl,--version-script={exports}", f"-Wl,-soname,{output.name}", "-Wl,-z,max-page-size=16384"]
-    if not platform.android:
-        needed = ("-Wl,--as-needed", "-lpthread", "-ldl", "-lm")
-        command: list[str | Path] = ["cc", "-target", platform.library, "-shared", "-s", *options, *objects, *needed]
-        zig([*command, "-o", output], output.name)
+    flags = [f"--version-script={exports}", f"-soname={output.name}", "-z", "max-page-size=16384"]
+    if platform.android:
+        _link_android(output, ["-shared", *flags, *objects], platform)
         return
-    plain = [option.removeprefix("-Wl,").replace("-soname,", "-soname=") for option in options]
-    flags = [word for option in plain for word in option.split(",")]
+    command: list[str | Path] = ["cc", "-target", platform.library, "-shared", "-s", *(f"-Wl,{f}" for f in flags)]
+    zig([*command, *objects, "-Wl,--as-needed", "-lpthread", "-ldl", "-lm", "-o", output], output.name)
+
+
+def _link_android(output: Path, flags: Iterable[str | Path], platform: Platform) -> None:
+    """Link with stubs of Android's libraries: what it does not have is an error."""
     with tempfile.TemporaryDirectory(prefix="sr-tvm-bionic-") as folder:
-        stubs = [_bionic(Path(folder) / file, names, platform) for file, names in _BIONIC.items()]
-        linker = ["ld.lld", "-shared", "-s", "--hash-style=both", "--no-undefined", "--as-needed"]
-        zig([*linker, *flags, *objects, *stubs, "-o", output], output.name)
+        stubs = [_bionic(Path(folder) / file, names, platform) for file, names in BIONIC.items()]
+        linker = ("ld.lld", "-s", "--hash-style=both", "--no-undefined", "--as-needed")
+        zig([*linker, *flags, *stubs, "-o", output], output.name)
 
 
-# All that the runtime and the kernels use of Android's C library, by the names of its parts.
+# All that runtime, kernels and benchmark program use of Android's C library, by the names of its parts. Each is a
+# function that every Android of 64 bits has: not stderr, say, or aligned_alloc.
 _LIBC = (
     "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_cond_broadcast pthread_cond_destroy "
     "pthread_cond_init pthread_cond_wait pthread_create pthread_getspecific pthread_join pthread_key_create "
     "pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_setspecific "
     "calloc fclose fgetc fopen fread free fwrite getauxval getpid malloc memcmp memcpy memmove memset remove rename "
-    "strcmp strlen strncmp strstr"
+    "strcmp strlen strncmp strstr "
+    "__libc_init access clock_gettime dprintf fgets fscanf posix_memalign printf putchar puts qsort snprintf sscanf "
+    "strtod strtol"
 )
 _LIBM = ["erff", "expf", "fmaf", "powf", "sqrtf", "tanhf"]
-_BIONIC = {"libc.so": _LIBC.split(), "libm.so": _LIBM, "libdl.so": ["dlopen", "dlsym"]}
+BIONIC = {"libc.so": _LIBC.split(), "libm.so": _LIBM, "libdl.so": ["dlopen", "dlsym"]}
 
 
 def _bionic(path: Path, names: Sequence[str], platform: Platform) -> Path:

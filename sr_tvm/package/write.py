@@ -86,8 +86,6 @@ def _writer(
     whole = artifact
     if is_device(whole):
         artifact = check_fallback(whole, fallback)
-        if kind == ANDROID:
-            raise SrTvmError(f"{whole.folder}: is for {whole.target}, which --format android can't package yet; use c")
     elif fallback is not None:
         raise SrTvmError(f"{whole.folder}: is for the CPU; --fallback is for packages of OpenCL artifacts")
     source = artifact.folder / programs.FOLDER
@@ -133,7 +131,8 @@ class _Writer:
         self.source = self.artifact.folder / programs.FOLDER
         if self.kind == ANDROID and not self.platform.android:
             raise SrTvmError(
-                f"{self.artifact.folder}: is for {self.artifact.target}; --format android needs android-cpu"
+                f"{self.whole.folder}: is for {self.whole.target} on this machine's processor; "
+                f"--format android needs {'adreno or mali' if self.device else 'android-cpu'}, compiled for a phone"
             )
         self.facts = self._facts()
 
@@ -180,7 +179,7 @@ class _Writer:
             source, made = self.scratch / "jni.c", self.scratch / "jni.o"
             source.write_text(render("jni.c", self.facts), encoding="utf-8")
             native.compile_c(source, made, self.platform.library, f"-I{self.folder / 'include'}")
-            shown += android.exports(self.name)
+            shown += android.exports(self.name, device=self.device is not None)
             objects.append(made)
         exports = self.scratch / "exports"
         exports.write_text("{ global: " + " ".join(f"{n};" for n in shown) + " local: *; };\n", encoding="utf-8")
@@ -208,6 +207,8 @@ class _Writer:
             "android": self.platform.android,
             "archive": self.kind == ANDROID,
             "java_class": android.java_class(self.name),
+            "opencl_libraries": android.OPENCL,
+            "text_bytes": android.TEXT_BYTES,
             "scale": self.picture.scale,
             "channels": self.picture.channels,
             "halo": self.artifact.halo,
@@ -216,6 +217,7 @@ class _Writer:
             "whole_bytes": self.program.peak().at(named),
             "peak": str(self.program.peak()),
             "statuses": STATUSES,
+            "error_device": [code for code, _ in STATUSES].index("ERROR_DEVICE"),
             "uses": USES,
             "formats": FORMATS,
             "device": self.device.facts() if self.device else None,
@@ -264,8 +266,7 @@ class _Writer:
     def _bench(self) -> None:
         """The benchmark program, if there is an example of what the network must give."""
         reference = self.source / programs.REFERENCE
-        # A program that opens a device's library needs Android's C library, and something to begin in, of its NDK.
-        if not reference.is_file() or (self.device and self.platform.android):
+        if not reference.is_file():
             return
         with np.load(reference, allow_pickle=False) as arrays:
             given, wanted = (np.ascontiguousarray(arrays[key], np.float32) for key in ("given", "wanted"))
@@ -278,8 +279,11 @@ class _Writer:
         source.write_text(render("bench.c", facts), encoding="utf-8")
         native.compile_c(source, made, triple, f"-I{NATIVE}", f"-I{self.folder / 'include'}")
         output = self.folder / "bin" / f"{self.name}-bench"
-        link = native.open_program if self.device else native.program
-        link(output, [made, self._object(triple), *pieces], triple)
+        objects = [made, self._object(triple), *pieces]
+        if self.device:
+            native.open_program(output, objects, self.platform)
+        else:
+            native.program(output, objects, triple)
         self.facts["bench"] = True
 
     def _texts(self) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from package_compilers import run
+from package_driver import DRIVER
 from package_library import SCALE, TILE, Library
 
 from sr_tvm.architecture import Architecture
@@ -53,7 +55,7 @@ def package(folder, artifact) -> Package:
 
 @pytest.fixture(scope="session")
 def library(package) -> Library:
-    return Library(package.folder / "lib" / f"lib{package.name}.so", package.name)
+    return Library.of(package)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +64,7 @@ def luma(folder) -> tuple[Artifact, Library]:
     torch.manual_seed(1)
     made = compile_model(_export(folder / "luma.onnx", FSRCNN(3), 1), "cpu", folder / "luma")
     package = write_package(made, folder / "luma-c", "luma3")
-    return made, Library(package.folder / "lib" / "libluma3.so", "luma3")
+    return made, Library.of(package)
 
 
 class Cutting(RowLowering):
@@ -88,7 +90,7 @@ def pieces(folder) -> tuple[Artifact, Library]:
     model = _export(folder / "pieces.onnx", WDSR(Architecture.uniform(SCALE, 4, 8)), 3)
     made = compile_model(model, InPieces(), folder / "pieces")
     package = write_package(made, folder / "pieces-c")
-    return made, Library(package.folder / "lib" / "libpieces.so", "pieces")
+    return made, Library.of(package)
 
 
 def _on_device(folder: Path, model: Path, artifact: Artifact, target: str) -> Library:
@@ -101,7 +103,7 @@ def _on_device(folder: Path, model: Path, artifact: Artifact, target: str) -> Li
         pytest.skip(f"no OpenCL device: make system-deps ({why})")
     made = compile_model(model, registry.get(target).stand_in(), folder / target, {"": (1, 3, *TILE)})
     package = write_package(made, folder / f"{target}-c", f"on_{target}", fallback=artifact)
-    return Library(package.folder / "lib" / f"lib{package.name}.so", package.name, device="OPENCL")
+    return Library.of(package, device="OPENCL")
 
 
 @pytest.fixture(scope="session")
@@ -115,22 +117,34 @@ def mali(folder, model, artifact) -> Library:
 
 
 @pytest.fixture(scope="session")
-def phone(folder, model) -> Package:
-    return write_package(compile_model(model, "android-cpu", folder / "phone"), folder / "phone-c")
+def phones(folder, model) -> Artifact:
+    """For a phone's CPU."""
+    return compile_model(model, "android-cpu", folder / "phone")
+
+
+@pytest.fixture(scope="session")
+def phone(folder, phones) -> Package:
+    return write_package(phones, folder / "phone-c")
+
+
+@pytest.fixture(scope="session")
+def android(folder, model) -> Artifact:
+    """For a phone's GPU."""
+    return compile_model(model, "adreno", folder / "adreno-phone", {"": (1, 3, *TILE)})
 
 
 @pytest.fixture(scope="session")
 def run_artifact():
     """The artifact's own result, by TVM's virtual machine."""
 
-    def run(artifact: Artifact, x: np.ndarray, threads: int = 1) -> np.ndarray:
+    def result(artifact: Artifact, x: np.ndarray, threads: int = 1) -> np.ndarray:
         device = LocalRunner(threads)
         at = artifact.at({"": x.shape})
         device.load(at)
         (y,) = device.run(at, [x])
         return y
 
-    return run
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -144,3 +158,17 @@ def need():
         pytest.skip(f"{names[0]} is missing: make system-deps")
 
     return find
+
+
+@pytest.fixture
+def driver(need, tmp_path):
+    """The path of an OpenCL library that is the real one but for some functions, given as C."""
+
+    def make(functions: str) -> str:
+        source, made = tmp_path / "driver.c", tmp_path / f"libdriver{len(list(tmp_path.glob('*.so')))}.so"
+        source.write_text(DRIVER + functions)
+        link = ("-shared", "-fPIC", "-Wl,--no-as-needed", "-ldl", "-l:libOpenCL.so.1")
+        run(need("gcc"), source, *link, "-o", made)
+        return str(made)
+
+    return make

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sr_tvm.package.interface import CACHES, DEVICES, FORMATS, STATUSES, USES, VERSION
+from sr_tvm.package.record import Package
 
 CODES = {name: code for code, (name, _) in enumerate(STATUSES)}
 USE = {name: code for code, (name, _) in enumerate(USES, 1)}
@@ -75,6 +76,11 @@ class Library:
         self._library, self.path, self.name, self.options = ctypes.CDLL(str(path)), path, name, options
         self.text = self.function("text")
         self.text.restype = c_char_p
+
+    @classmethod
+    def of(cls, package: Package, **options: object) -> Library:
+        """The shared library of a package."""
+        return cls(package.folder / "lib" / f"lib{package.name}.so", package.name, **options)
 
     def function(self, name: str) -> ctypes._CFuncPtr:
         return getattr(self._library, f"{self.name}_{name}")

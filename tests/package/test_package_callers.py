@@ -2,45 +2,25 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from package_compilers import HERE, SECONDS, STRICT, ZIG, defines, run, static
 from PIL import Image
 
 from sr_tvm.package.native import platform_of
 from sr_tvm.package.write import write_package, write_sources
 from sr_tvm.runtimes.c import NATIVE
 
-HERE = Path(__file__).parent
-SECONDS = 300
-STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Werror")
-ZIG = (sys.executable, "-m", "ziglang", "cc")
-
-
-def _run(*command, **more):
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=SECONDS, **more)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def _defines(name):
-    return (f"-DNAME={name}", f"-DNAMES={name.upper()}", f'-DHEADER="{name}.h"')
-
-
-def _static(package):
-    return package.folder / "lib" / f"lib{package.name}.a"
-
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "zig"])
 def test_c_with_each_compiler(package, need, tmp_path, compiler):
     command = (*ZIG, "-target", platform_of_host(package)) if compiler == "zig" else (need(compiler),)
     include = package.folder / "include"
-    for source, extra in ((HERE / "driver.c", _defines(package.name)), (package.folder / "example" / "example.c", ())):
+    for source, extra in ((HERE / "driver.c", defines(package.name)), (package.folder / "example" / "example.c", ())):
         output = tmp_path / source.stem
-        _run(*command, *STRICT, "-O1", f"-I{include}", *extra, source, _static(package), "-pthread", "-o", output)
-    assert _run(tmp_path / "driver") == "fine\n"
+        run(*command, *STRICT, "-O1", f"-I{include}", *extra, source, static(package), "-pthread", "-o", output)
+    assert run(tmp_path / "driver") == "fine\n"
 
 
 def platform_of_host(package):
@@ -57,8 +37,8 @@ def test_clean_under_sanitizers(request, need, tmp_path, sanitizer, which):
     program = tmp_path / "driver"
     sources = (HERE / "driver.c", code, *others)
     # gcc takes what goes into an .S file for C's; and a warning of the linker's is about its missing note.
-    _run(need("gcc"), *options, *include, *_defines("net"), *sources, "-pthread", "-o", program)
-    assert _run(program) == "fine\n"
+    run(need("gcc"), *options, *include, *defines("net"), *sources, "-pthread", "-o", program)
+    assert run(program) == "fine\n"
 
 
 def test_a_data_race_would_be_found(need, tmp_path):
@@ -69,7 +49,7 @@ def test_a_data_race_would_be_found(need, tmp_path):
         "int main(void) { pthread_t a, b; pthread_create(&a, 0, f, 0); pthread_create(&b, 0, f, 0);\n"
         "  pthread_join(a, 0); pthread_join(b, 0); return 0; }\n"
     )
-    _run(need("gcc"), "-g", "-fsanitize=thread", source, "-pthread", "-o", tmp_path / "race")
+    run(need("gcc"), "-g", "-fsanitize=thread", source, "-pthread", "-o", tmp_path / "race")
     assert subprocess.run([tmp_path / "race"], capture_output=True, timeout=SECONDS).returncode != 0
 
 
@@ -78,7 +58,7 @@ def test_cpp_with_two_networks_in_one_program(artifact, pieces, need, tmp_path, 
     include = [f"-I{p.folder / 'include'}" for p in (one, two)]
     warnings = ("-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
     program = tmp_path / "caller"
-    _run(need("g++"), *warnings, *include, HERE / "caller.cc", _static(one), _static(two), "-pthread", "-o", program)
+    run(need("g++"), *warnings, *include, HERE / "caller.cc", static(one), static(two), "-pthread", "-o", program)
     output = subprocess.run([program], capture_output=True, timeout=SECONDS, check=True).stdout
     made = np.frombuffer(output, np.float32).reshape(2, 1, 3, 66, 94)
     x = (np.arange(3 * 33 * 47) % 101).astype(np.float32).reshape(1, 3, 33, 47) / np.float32(101)
@@ -88,11 +68,11 @@ def test_cpp_with_two_networks_in_one_program(artifact, pieces, need, tmp_path, 
 
 def test_cmake_finds_the_package_and_the_example_enlarges_a_picture(package, library, need, tmp_path):
     cmake = need("cmake")
-    _run(cmake, "-S", package.folder / "example", "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={package.folder}")
-    _run(cmake, "--build", tmp_path)
+    run(cmake, "-S", package.folder / "example", "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={package.folder}")
+    run(cmake, "--build", tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (70, 53, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.ppm")
-    _run(tmp_path / "example", tmp_path / "in.ppm", tmp_path / "out.ppm", "2")
+    run(tmp_path / "example", tmp_path / "in.ppm", tmp_path / "out.ppm", "2")
     with library.network() as network:
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out.ppm")), network.run_u8(pixels, 2, "RGB"))
     missing = subprocess.run(
@@ -103,19 +83,19 @@ def test_cmake_finds_the_package_and_the_example_enlarges_a_picture(package, lib
 
 def test_pkg_config_and_the_shared_library(package, need, tmp_path):
     environment = {"PKG_CONFIG_PATH": str(package.folder / "lib" / "pkgconfig"), "PATH": "/usr/bin:/bin"}
-    flags = _run(need("pkg-config"), "--cflags", "--libs", package.name, env=environment).split()
-    _run(need("gcc"), *STRICT, *_defines(package.name), HERE / "driver.c", *flags, "-o", tmp_path / "driver")
+    flags = run(need("pkg-config"), "--cflags", "--libs", package.name, env=environment).split()
+    run(need("gcc"), *STRICT, *defines(package.name), HERE / "driver.c", *flags, "-o", tmp_path / "driver")
     environment["LD_LIBRARY_PATH"] = str(package.folder / "lib")
-    assert _run(tmp_path / "driver", env=environment) == "fine\n"
+    assert run(tmp_path / "driver", env=environment) == "fine\n"
 
 
 def test_arm(phone, artifact, need, tmp_path, run_artifact):
     """The phone's code in a static program, under emulation: it agrees with itself, and with this machine's code."""
     program = tmp_path / "driver"
     include = f"-I{phone.folder / 'include'}"
-    whole = (*STRICT, "-O1", include, *_defines(phone.name), HERE / "driver.c", _static(phone))
-    _run(*ZIG, "-target", "aarch64-linux-musl", "-static", *whole, "-o", program)
-    assert _run(need("qemu-aarch64", "qemu-aarch64-static"), program) == "fine\n"
+    whole = (*STRICT, "-O1", include, *defines(phone.name), HERE / "driver.c", static(phone))
+    run(*ZIG, "-target", "aarch64-linux-musl", "-static", *whole, "-o", program)
+    assert run(need("qemu-aarch64", "qemu-aarch64-static"), program) == "fine\n"
 
 
 def test_the_phones_library_needs_androids_libraries_only_and_fits_large_pages(phone):
@@ -145,12 +125,12 @@ def test_a_processor_that_lacks_instructions_is_refused(package, need, tmp_path)
         f"  puts({package.name}_text({package.name}_create({package.name.upper()}_VERSION, 2, &network)));\n"
         f"  {package.name}_destroy(network);\n  return 0;\n}}\n"
     )
-    whole = (f"-I{package.folder / 'include'}", *_defines(package.name), source, _static(package))
-    _run(*ZIG, "-target", f"{package.machine}-linux-musl", "-static", *whole, "-o", tmp_path / "create")
-    assert _run(tmp_path / "create") == "all went well\n"
+    whole = (f"-I{package.folder / 'include'}", *defines(package.name), source, static(package))
+    run(*ZIG, "-target", f"{package.machine}-linux-musl", "-static", *whole, "-o", tmp_path / "create")
+    assert run(tmp_path / "create") == "all went well\n"
     if package.machine == "x86_64":
         qemu = need("qemu-x86_64", "qemu-x86_64-static")
-        assert "lacks instructions" in _run(qemu, "-cpu", "Nehalem", tmp_path / "create")
+        assert "lacks instructions" in run(qemu, "-cpu", "Nehalem", tmp_path / "create")
 
 
 def test_float16_on_arm(model, need, tmp_path):
@@ -163,7 +143,7 @@ def test_float16_on_arm(model, need, tmp_path):
     assert Program.load(artifact.folder / "program").features == ("fullfp16",)
     package = write_package(artifact, tmp_path / "half-c")
     qemu, small = need("qemu-aarch64", "qemu-aarch64-static"), ("--height", "8", "--width", "9", "--seconds", "0")
-    value = json.loads(_run(qemu, "-cpu", "max", package.bench, *small))
+    value = json.loads(run(qemu, "-cpu", "max", package.bench, *small))
     assert value["error"] is None and 1e-6 < value["error_of_peak"] < 1e-2
     old = subprocess.run([qemu, "-cpu", "cortex-a53", package.bench, *small], capture_output=True, text=True)
     assert "lacks instructions" in json.loads(old.stdout)["error"]

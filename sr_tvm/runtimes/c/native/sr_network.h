@@ -120,6 +120,16 @@ static int sr_overlap(const void *a, size_t a_bytes, const void *b, size_t b_byt
   return p < q ? q - p < a_bytes : p - q < b_bytes;
 }
 
+/* Whether input, output and workspace can be as large as that, and lie apart: a code. */
+static int sr_check_memory(const void *in, size_t in_bytes, const void *out, size_t out_bytes, const void *workspace,
+                           size_t bytes) {
+  const size_t most = (size_t)PTRDIFF_MAX;
+  if (in_bytes > most || out_bytes > most || bytes > most) return SR_ERROR_SIZE;
+  int shared = sr_overlap(in, in_bytes, out, out_bytes) || sr_overlap(workspace, bytes, out, out_bytes) ||
+               sr_overlap(workspace, bytes, in, in_bytes);
+  return shared ? SR_ERROR_OVERLAP : SR_OK;
+}
+
 /* Takes a workspace for a run, if nobody else has it; ``active`` stays on the list until sr_end. */
 static int sr_begin(sr_active *active, const void *workspace, size_t bytes) {
   if (!workspace) return SR_ERROR_NULL;
@@ -248,10 +258,8 @@ int SR_API(_run_f32)(sr_network *network, const float *input, float *output, int
   size_t pixels = sr_times(sr_times((size_t)height, (size_t)width), (size_t)p->channels);
   size_t in_bytes = sr_times(sr_times(pixels, (size_t)images), sizeof(float));
   size_t out_bytes = sr_times(in_bytes, (size_t)p->scale * (size_t)p->scale);
-  if (out_bytes > (size_t)PTRDIFF_MAX || bytes > (size_t)PTRDIFF_MAX) return SR_ERROR_SIZE;
-  if (sr_overlap(input, in_bytes, output, out_bytes) || sr_overlap(workspace, bytes, output, out_bytes) ||
-      sr_overlap(workspace, bytes, input, in_bytes))
-    return SR_ERROR_OVERLAP;
+  int status = sr_check_memory(input, in_bytes, output, out_bytes, workspace, bytes);
+  if (status) return status;
   sr_picture picture = {height, width, network->pool.threads, 0};
   sr_run run = {&network->pool, network->pool.threads, NULL, 0};
   sr_plan plan = {0, 0, 0, 0, 0, 0, 0};
@@ -261,7 +269,7 @@ int SR_API(_run_f32)(sr_network *network, const float *input, float *output, int
     if (!plan.rows) return SR_ERROR_WORKSPACE_SIZE;
   }
   sr_active active;
-  int status = sr_begin(&active, workspace, bytes);
+  status = sr_begin(&active, workspace, bytes);
   if (status) return status;
   for (int32_t i = 0; i < images && !status; i++) {
     const float *in = input + (size_t)i * pixels;
@@ -310,16 +318,13 @@ int SR_API(_run_u8)(sr_network *network, const uint8_t *input, size_t input_stri
   if (input_stride < line || output_stride < line * scale) return SR_ERROR_STRIDE;
   size_t in_bytes = sr_add(sr_times(input_stride, (size_t)height - 1), line);
   size_t out_bytes = sr_add(sr_times(output_stride, (size_t)height * scale - 1), line * scale);
-  if (in_bytes > (size_t)PTRDIFF_MAX || out_bytes > (size_t)PTRDIFF_MAX || bytes > (size_t)PTRDIFF_MAX)
-    return SR_ERROR_SIZE;
-  if (sr_overlap(input, in_bytes, output, out_bytes) || sr_overlap(workspace, bytes, output, out_bytes) ||
-      sr_overlap(workspace, bytes, input, in_bytes))
-    return SR_ERROR_OVERLAP;
+  int status = sr_check_memory(input, in_bytes, output, out_bytes, workspace, bytes);
+  if (status) return status;
   sr_picture picture = {height, width, network->pool.threads, 0};
   sr_plan plan = sr_best_plan(&picture, bytes);
   if (!plan.rows) return SR_ERROR_WORKSPACE_SIZE;
   sr_active active;
-  int status = sr_begin(&active, workspace, bytes);
+  status = sr_begin(&active, workspace, bytes);
   if (status) return status;
   sr_run run = {&network->pool, network->pool.threads, workspace, 0};
   sr_tile tile = sr_byte_tile(network, layout, height, width);
