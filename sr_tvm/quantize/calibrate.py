@@ -9,6 +9,7 @@ import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import floating, reference
+from sr_tvm.quantize.blends import blend
 from sr_tvm.quantize.network import (
     MOST_FRACTION,
     S16,
@@ -21,10 +22,9 @@ from sr_tvm.quantize.network import (
     Picture,
     Residual,
     Sum,
-    blend_fraction,
-    blend_multipliers,
+    sums,
 )
-from sr_tvm.quantize.plain import SPARE_BITS
+from sr_tvm.quantize.plain import BYTE_REACH, SPARE_BITS, factors, own_shifts
 from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
 from sr_tvm.quantize.ranges import Range, best_range, joined
 from sr_tvm.quantize.rounding import rounded
@@ -34,6 +34,7 @@ FRACTION_BITS = 6  # of s16 below a unit of the u8 that it is added to; 2 ** 6 i
 LARGEST = 127  # of a weight
 SHIFTS = range(20)
 SAMPLES = 40_000  # pixels of each value that ranges are chosen from
+FINER = 4  # than the bytes it is made of, that a byte between convolutions may be: more tells nothing
 HEADROOM = 0.8  # of 16 bits, that what occurs may take before a PReLU
 LEAST = 1e-8  # of the largest weight of an output
 FEWEST = 4  # pictures
@@ -115,8 +116,19 @@ def _turned(meaning: Meaning, negative: np.ndarray, step: Step, whole: Plan) -> 
     if not negative.any():
         return meaning
     if step.value == whole.result.value or any(step.value in trunk for trunk in whole.trunks):
-        raise SrTvmError(f"{step.value}: a PReLU of slope over 1 has no integer form on a residual path or as the result")
+        raise SrTvmError(f"{step.value}: a PReLU of slope over 1 has no integer form as a residual or the result")
     return Meaning(np.where(negative, -meaning.scale, meaning.scale), meaning.zero_point)
+
+
+def _apart(node: Convolution) -> Convolution:
+    """Shift outputs' sums by their own numbers where multipliers are too far apart for 16 bits; values stay."""
+    if node.multiplier is None:
+        return node
+    reach = BYTE_REACH if node.dtype == U8 and node.slope is None else 32767
+    before = own_shifts(factors(node), node.shift, np.abs(sums(node)).max(0), reach)
+    if before is None:
+        return node
+    return replace(node, before=before, multiplier=(node.multiplier << before.astype(np.int16)).astype(np.int16))
 
 
 class _Calibrator:
@@ -159,7 +171,7 @@ class _Calibrator:
         if step.value == self.plan.result.value:
             return Meaning(np.full(channels, 1 / 255), np.zeros(channels, np.int64))
         found = self.ranges.get(step.value) or self._range(step.value, step.relu)
-        if step.slope is not None and (negative := step.slope > 1).any():
+        if step.kind == "convolution" and step.slope is not None and (negative := step.slope > 1).any():
             found = Range(np.where(negative, -found.high, found.low), np.where(negative, -found.low, found.high))
         return found.meaning()
 
@@ -190,16 +202,11 @@ class _Calibrator:
         """Bytes from bytes: any scales will do, so each channel has that of its range."""
         meaning, sources = self._meaning(step), [self.nodes[name].meaning for name in step.inputs]
         slope = np.zeros(len(meaning.scale)) if step.relu else step.slope
-        if slope is not None and (slope > 1).any():
-            meaning = _turned(meaning, slope > 1, step, self.plan)
+        if step.value != self.plan.result.value and step.value not in self.ranges:
+            finest = np.max([np.abs(source.scale) for source in sources], 0) / FINER
+            meaning = Meaning(np.maximum(meaning.scale, finest), meaning.zero_point)
         ratios = np.array([source.scale / meaning.scale for source in sources])
-        below = None if slope is None else ratios[0] * slope
-        fraction = blend_fraction(float(max(np.abs(ratios).max(), 0 if below is None else np.abs(below).max())))
-        return Blend(
-            step.value, step.inputs, blend_multipliers(ratios, fraction),
-            None if below is None else blend_multipliers(below, fraction),
-            (meaning.zero_point << fraction).astype(np.int16), fraction, meaning,
-        )  # fmt: skip
+        return blend(step.value, step.inputs, ratios, slope, meaning.zero_point.astype(np.float64), meaning)
 
     def _convolution(self, step: Step) -> Convolution:
         assert step.conv is not None
@@ -230,7 +237,7 @@ class _Calibrator:
                 scales.fraction,
             )  # fmt: skip
 
-        return made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset)
+        return _apart(made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset))
 
     def _bias(self, unbiased: Convolution, name: str, unit: np.ndarray) -> np.ndarray:
         """What the sums are short of, on average over the pictures: bias, zero points, and what rounding has moved."""

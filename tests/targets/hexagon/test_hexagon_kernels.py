@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from quantize_nets import pictures, wdsr
+from quantize_nets import bytes_only, fsrcnn, pictures, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
@@ -26,6 +26,12 @@ NETS = {
     "times four": (wdsr([(16, 12)], scale=4), Calibration(adapt=False)),
     "too wide for registers": (wdsr([(40, 32)], channels=32), Calibration(adapt=False)),
     "one hidden group": (wdsr([(3, 8)]), Calibration(adapt=False)),
+    "times three": (wdsr([(8, 5)], channels=8, scale=3), Calibration(adapt=False)),
+    "fsrcnn": (fsrcnn(), Calibration(adapt=False)),
+    "fsrcnn times three": (fsrcnn(3), Calibration(multipliers=True, adapt=False)),
+    "bytes alone": (bytes_only(), Calibration(adapt=False)),
+    "bytes alone, times three": (bytes_only(3), Calibration(adapt=False)),
+    "bytes alone, times four": (bytes_only(4), Calibration(adapt=False)),
 }
 SIZES = ((1, 1), (3, 31), (2, 33), (5, 64), (3, 127), (2, 130), (9, 5))
 
@@ -52,11 +58,12 @@ def built(network: IntegerNetwork, folder: Path):
 @pytest.mark.parametrize("name", NETS)
 def test_the_kernels_are_the_definition(name, tmp_path):
     region, how = NETS[name]
-    network = calibrate(region, pictures(), how)
+    colours = region.sources[0].channels
+    network = calibrate(region, [picture[:colours] for picture in pictures()], how)
     run = built(network, tmp_path)
     rng = np.random.default_rng(0)
     for height, width in SIZES:
-        picture = rng.integers(0, 256, (3, height, width)).astype(np.uint8)
+        picture = rng.integers(0, 256, (colours, height, width)).astype(np.uint8)
         made, counts = run(picture)
         wanted = reference.run(network, picture)
         assert np.array_equal(made, wanted), (height, width, np.argwhere(made != wanted)[:3].tolist())
