@@ -37,7 +37,7 @@ SAMPLES = 40_000  # pixels of each value that ranges are chosen from
 FINER = 4  # than the bytes it is made of, that a byte between convolutions may be: more tells nothing
 HEADROOM = 0.8  # of 16 bits, that what occurs may take before a PReLU
 LEAST = 1e-8  # of the largest weight of an output
-FEWEST = 4  # pictures
+FEW = 4  # pictures, below which a network is told to know little of the world
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,24 @@ def calibrate(
     pictures: Sequence[np.ndarray],
     how: Calibration | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> IntegerNetwork:
     """Quantize a float region of a whole network on ``pictures``, (C, H, W) uint8 each.
 
-    ``progress`` is told how many operators are done, of how many.
+    ``progress`` is told how many operators are done, of how many, ``warn`` what the result may suffer from.
 
     Raises:
-        SrTvmError: too few pictures, pictures of a single colour each, or an operator without integer form.
+        SrTvmError: no pictures, pictures of a single colour each, or an operator without integer form.
     """
-    if len(pictures) < FEWEST:
-        raise SrTvmError(
-            f"{len(pictures)} pictures to calibrate with; {FEWEST} different ones is the least, 24 are better"
-        )
+    if not pictures:
+        raise SrTvmError("no pictures to calibrate with")
     if all(int(p.min()) == int(p.max()) for p in pictures):
         raise SrTvmError("the pictures to calibrate with are of a single colour each; photographs are needed")
+    if len(pictures) < FEW:
+        warn(
+            f"calibrated with {len(pictures)} picture{'s' if len(pictures) > 1 else ''} alone: what it does not hold may "
+            "come out worse; 24 different photographs are better"
+        )
     return _Calibrator(region, pictures, how or Calibration()).network(progress)
 
 

@@ -48,7 +48,8 @@ class Convolution:
 
     Each sum, begun at the bias, is shifted right by ``before``, rounded down, where there is such. It is divided by
     2 ** ``shift`` with halves rounded up and saturated to 16 bits; then, where there is a ``multiplier``, multiplied by
-    multiplier / 32768, halves rounded up, and saturated again. That is the result for s16; u8 saturates it once more to 0...255, which is what a ReLU is where the zero point is 0.
+    multiplier / 32768, halves rounded up, and saturated again. That is the result for s16; u8 saturates it once more to
+    0...255, which is what a ReLU is where the zero point is 0.
 
     With a ``slope``, a PReLU, the halfword h becomes the larger of h and h * slope / 32768, halves rounded up. Then the
     zero point * 2 ** ``fraction`` is added, which the bias does not hold here, saturated to 16 bits, and the result

@@ -157,9 +157,17 @@ class TestCalibration:
         first, last = network.by_name["f0"].meaning, network.by_name["f1"].meaning
         assert np.array_equal(first.scale, last.scale) and np.array_equal(first.zero_point, last.zero_point)
 
-    def test_too_few_pictures_are_refused(self, region):
-        with pytest.raises(SrTvmError, match="1 pictures to calibrate with; 4 different ones is the least"):
-            calibrate(region, pictures(1))
+    def test_one_picture_is_enough_with_a_warning(self, region):
+        told: list[str] = []
+        network = calibrate(region, pictures(1), Calibration(adapt=False), warn=told.append)
+        assert [line.split(":")[0] for line in told] == ["calibrated with 1 picture alone"]
+        assert reference.run(network, pictures(1)[0]).std() > 10
+        calibrate(region, pictures(4), Calibration(adapt=False), warn=told.append)
+        assert len(told) == 1
+
+    def test_no_pictures_are_refused(self, region):
+        with pytest.raises(SrTvmError, match="no pictures to calibrate with"):
+            calibrate(region, [])
 
     def test_pictures_of_one_colour_are_refused(self, region):
         with pytest.raises(SrTvmError, match="of a single colour each"):

@@ -236,9 +236,10 @@ def _hidden(network: IntegerNetwork) -> dict[str, Convolution]:
         if not isinstance(node, Convolution) or not _plain(node) or len(network.readers(node.name)) != 1:
             continue
         (project,) = network.readers(node.name)
-        if isinstance(project, Convolution) and _plain(project) and project.dtype != S16:
-            if project is not network.result and _pair(node, project).fits:
-                found[node.name] = node
+        if not isinstance(project, Convolution) or not _plain(project) or project is network.result:
+            continue
+        if project.dtype != S16 and _pair(node, project).fits:
+            found[node.name] = node
     # Of a chain of 1x1 convolutions each second is stored.
     return {name: node for name, node in found.items() if node.inputs[0] not in found}
 
