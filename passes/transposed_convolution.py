@@ -1,13 +1,8 @@
 """Write a transposed convolution as a plain one whose outputs a pixel shuffle puts in place.
 
-Of stride s, input pixel i and tap k of a transposed convolution meet in output pixel s i + k - p (p the padding at the
-start). Output s q + a, for a in 0 .. s - 1, therefore gathers the inputs q + d whose tap k = a + p - s d exists: a
-convolution for each a, all of them over q. Together they are one convolution of s^2 as many outputs, with the weights
-of the taps that exist and zeros elsewhere, and a shuffle. Inputs outside the picture are absent in the one and zero in
-the other, so the border is exact too.
-
-It is less work: TVM's own lowering spreads the input with zeros and multiplies k^2 taps for each of the s^2 outputs;
-here there are about k^2 / s^2, and with equal padding at both ends never more than k^2.
+How is told in :mod:`sr_tvm.regions.transposed`. It is less work: TVM's own lowering spreads the input with zeros and
+multiplies k^2 taps for each of the s^2 outputs; here there are about k^2 / s^2, and with equal padding at both ends
+never more than k^2.
 """
 
 from __future__ import annotations
@@ -22,6 +17,7 @@ from sr_tvm.passes.convolution import Convolution
 from sr_tvm.passes.graph import Graph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import dims
+from sr_tvm.regions import transposed
 
 
 @tvm.transform.module_pass(opt_level=0, name="TransposedConvolution")
@@ -74,21 +70,4 @@ def _stride(conv: Convolution) -> int | None:
 def as_convolution(conv: Convolution, stride: int) -> np.ndarray:
     """The weight (O s^2, I / groups, kh', kw') of the convolution before the shuffle; kh' and kw' are odd."""
     top, left = (int(n) for n in conv.call.attrs.padding[:2])
-    kh, kw = conv.weight.shape[2:]
-    rows, columns = _taps(kh, stride, top), _taps(kw, stride, left)
-    up, side = (max(abs(d) for _, d, _ in taps) for taps in (rows, columns))
-    groups = conv.groups
-    by_group = conv.weight.reshape(groups, conv.channels_in // groups, -1, kh, kw)
-    outputs = by_group.shape[2]
-    shape = (groups, outputs, stride, stride, conv.channels_in // groups, 2 * up + 1, 2 * side + 1)
-    weight = np.zeros(shape)
-    for a, dy, ky in rows:
-        for b, dx, kx in columns:
-            weight[:, :, a, b, :, up + dy, side + dx] = by_group[:, :, :, ky, kx].transpose(0, 2, 1)
-    return weight.reshape(-1, *shape[4:])
-
-
-def _taps(kernel: int, stride: int, before: int) -> list[tuple[int, int, int]]:
-    """(place a in the cell, offset d of the input, tap k) along one axis: a + p - s d = k."""
-    cells = ((a, k, a + before - k) for a in range(stride) for k in range(kernel))
-    return [(a, far // stride, k) for a, k, far in cells if far % stride == 0]
+    return transposed.as_convolution(conv.weight, conv.groups, stride, top, left)

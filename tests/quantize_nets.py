@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Result, Source
+from sr_tvm.regions.transposed import as_convolution
 
 MEANS = (0.4488, 0.4371, 0.4040)
 
@@ -35,6 +36,38 @@ def wdsr(blocks: list[tuple[int, int]], channels: int = 24, scale: int = 2, seed
     nodes += [conv(rng, "t", f"f{len(blocks)}", channels, out, 3, 0.1), conv(rng, "k", "c", 3, out, 5, 0.7)]
     nodes.append(Add("y", ("t", "k"), out))
     nodes[-2].bias[:] += 0.5  # a picture's numbers are 0...1, not around 0
+    return Region(tuple(nodes), (Result("y", scale),))
+
+
+def fsrcnn(scale: int = 2, d: int = 20, s: int = 6, m: int = 2, seed: int = 0) -> Region:
+    """An FSRCNN of one plane, slopes from -1.3 to 1.3, its transposed convolution as a convolution and a shuffle."""
+    rng = np.random.default_rng(seed)
+    nodes: list[Node] = [Source("x", 1)]
+    layers = [(1, d, 5), (d, s, 1), *[(s, s, 3)] * m, (s, d, 1)]
+    for i, (inputs, outputs, kernel) in enumerate(layers):
+        nodes.append(conv(rng, f"c{i}", nodes[-1].name, inputs, outputs, kernel))
+        slopes = rng.uniform(-1.3, 1.3, outputs).astype("float32")
+        nodes.append(Pointwise(f"p{i}", (f"c{i}",), "prelu", (slopes,), outputs))
+    up = rng.normal(0, 0.2 / np.sqrt(d), (d, 1, 9, 9)).astype("float32")
+    weight = as_convolution(up, 1, scale, 4, 4)
+    nodes.append(Conv("y", (nodes[-1].name,), weight, np.full(scale**2, 0.4, "float32")))
+    return Region(tuple(nodes), (Result("y", scale),))
+
+
+def bytes_only(scale: int = 2, seed: int = 0) -> Region:
+    """What stands between no convolutions: PReLU and ReLU of values that others read, a sum of such, one as the end."""
+    rng = np.random.default_rng(seed)
+    out = 3 * scale**2
+    slopes = rng.uniform(-0.5, 1.5, out).astype("float32")
+    nodes: list[Node] = [
+        Source("x", 3),
+        conv(rng, "a", "x", 3, out, 3, 0.6),
+        Pointwise("p", ("a",), "prelu", (slopes,), out),
+        Pointwise("r", ("a",), "relu", (), out),
+        Add("s", ("p", "r"), out),
+        conv(rng, "b", "s", out, out, 1, 0.5),
+        Add("y", ("s", "b"), out),
+    ]
     return Region(tuple(nodes), (Result("y", scale),))
 
 

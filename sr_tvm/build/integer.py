@@ -144,7 +144,7 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
     """Up to 24 pictures of a folder, spread over it, shrunk by ``scale``: the middle of each, (C, H, W) uint8.
 
     Raises:
-        SrTvmError: no such folder, no picture in it, or one that can't be read.
+        SrTvmError: no such folder, no picture in it, or one that can't be read or is too small.
     """
     from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
     from sr_tvm.training.resize import low_resolution, modcrop
@@ -153,7 +153,10 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
     chosen = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(PICTURES, len(paths)))})]
     found = []
     for path in chosen:
-        low = as_rgb(low_resolution(modcrop(read_picture(path), scale), scale))
+        whole = modcrop(read_picture(path), scale)
+        if 0 in whole.shape:
+            raise SrTvmError(f"{path}: too small to be shrunk {scale} times; at least {scale}x{scale} pixels are needed")
+        low = as_rgb(low_resolution(whole, scale))
         top, left = (max(0, (n - SIDE) // 2) for n in low.shape[:2])
         middle = low[top : top + SIDE, left : left + SIDE]
         if channels == 1:
@@ -168,8 +171,11 @@ def quantize_model(
     out: str | Path,
     how: Calibration | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[Region, IntegerNetwork]:
     """Quantise a float ONNX file on a folder of pictures, and write it as QDQ ONNX.
+
+    ``progress`` is told how many operators are done, of how many, ``warn`` what the result may suffer from.
 
     Raises:
         SrTvmError: as :func:`region_of`, :func:`pictures_of` and :func:`~sr_tvm.quantize.calibrate.calibrate`.
@@ -182,7 +188,7 @@ def quantize_model(
     files.check_writable(Path(out))
     region = region_of(model_path)
     pictures = pictures_of(folder, region.results[0].shuffle, region.sources[0].channels)
-    network = calibrate(region, pictures, how, progress)
+    network = calibrate(region, pictures, how, progress, warn)
     means = zero_bytes(region, plan(region).steps[0].value) / 255
     with files.atomic_file(Path(out)) as path:
         onnx.save(to_onnx(network, means), str(path))

@@ -34,6 +34,7 @@ PACKAGE, PACKAGE_SIZE = "package.json", (360, 640)
 @click.option(
     "--input-shape", "input_shapes", multiple=True, metavar="[NAME:]NxCxHxW", help="The size, where any is taken."
 )
+@click.option("--memory", type=click.IntRange(min=1), metavar="KIB", help="hexagon: what buffers may take, say of VTCM.")
 @click.option("--per-operator", is_flag=True, help="Time each kernel as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -46,6 +47,7 @@ def command(
     threads: int,
     dataset: str | None,
     input_shapes: tuple[str, ...],
+    memory: int | None,
     per_operator: bool,
     as_json: bool,
 ) -> None:
@@ -79,6 +81,8 @@ def command(
         _tell(_of_package(artifact, input_shapes, threads), [], dataset, as_json, per_operator)
         return
     loaded = Artifact.load(artifact).at(merge(input_shapes) or {})
+    if memory is not None and loaded.target != "hexagon":
+        raise click.UsageError(f"--memory is for target hexagon, not {loaded.target}")
     device: Any
     if tracker is not None and key is not None:
         from sr_tvm.runners.rpc import RpcRunner
@@ -91,7 +95,7 @@ def command(
     elif loaded.target == "hexagon":
         from sr_tvm.runners.hexagon_sim import HexagonSimRunner
 
-        device = HexagonSimRunner(deadline, threads)
+        device = HexagonSimRunner(deadline, threads, None if memory is None else memory * 1024)
     else:
         from sr_tvm.runners.local import LocalRunner
 
@@ -160,7 +164,12 @@ def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
     if result.unit == "packets":
         bands = f" in {c['threads']} bands of rows" if c["threads"] > 1 else ""
         click.echo(f"{result.median:,.0f} packets{bands} (simulated, no time; {c['method']})")
-        click.echo(f"{c['line_buffer_bytes'] / 1024:.0f} KiB of line buffers, plain memory in the simulator")
+        if "buffers_bytes" in c:
+            click.echo(f"{c['buffers_bytes'] / 1024:,.0f} KiB of buffers, plain memory in the simulator")
+        if "estimate" in c:
+            from sr_tvm.targets.hexagon.estimate import in_words
+
+            click.echo(in_words(c["estimate"]))
     elif result.unit == ESTIMATED_MS:
         click.echo(f"{result.median:.3f} {result.unit}")
         click.echo(f"{c['schedule']} schedules; {c['method']}")

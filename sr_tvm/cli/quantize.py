@@ -41,11 +41,15 @@ def command(model: Path, data: str, output: Path, multipliers: bool, sets: tuple
         if bar is not None:
             bar.update(task, completed=done, total=of)
 
+    warnings: list[str] = []
     try:
-        region, network = quantize_model(model, data, output, Calibration(multipliers=multipliers), progress)
+        how = Calibration(multipliers=multipliers)
+        region, network = quantize_model(model, data, output, how, progress, warnings.append)
     finally:
         if bar is not None:
             bar.stop()
+    for line in warnings:
+        click.echo(f"warning: {line}", err=True)
     scores = []
     for folder in sets:
         from sr_tvm.evaluation.integer import compare
@@ -53,7 +57,7 @@ def command(model: Path, data: str, output: Path, multipliers: bool, sets: tuple
         scores.append(compare(region, network, folder))
     if as_json:
         rows = [score.to_json() for score in scores]
-        click.echo(json.dumps({"path": str(output), "bytes": output.stat().st_size, "evaluated": rows}))
+        click.echo(json.dumps({"path": str(output), "bytes": output.stat().st_size, "evaluated": rows, "warnings": warnings}))
         return
     for score in scores:
         click.echo(str(score))

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
+from sr_tvm.quantize.plain import factors
 
 LARGEST = 127  # of a weight
 HALFWORD = -32768.0, 32767.0
@@ -37,6 +38,7 @@ class IntegerConvolution(nn.Module):
     zero: Tensor
     factor: Tensor
     multiplier: Tensor | None
+    before: Tensor | None
     slope: Tensor | None
     added: Tensor
     unit: Tensor
@@ -46,11 +48,11 @@ class IntegerConvolution(nn.Module):
         self.node = node
         weight = torch.from_numpy(node.weight.astype(np.float32))
         self.weight = nn.Parameter(weight / LARGEST)
-        whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
         stored = HALFWORD_UNITS if node.dtype == S16 else 1.0
         buffers = {
             "zero": zero.reshape(1, -1, 1, 1),
-            "unit": BIAS_UNITS * stored * 2.0 ** (node.shift + node.fraction) / whole,
+            "unit": BIAS_UNITS * stored / factors(node),
+            "before": None if node.before is None else 2.0 ** node.before.reshape(1, -1, 1, 1),
             "multiplier": None if node.multiplier is None else node.multiplier.reshape(1, -1, 1, 1),
             "slope": None if node.slope is None else node.slope.reshape(1, -1, 1, 1),
             "added": (node.meaning.zero_point << node.fraction).reshape(1, -1, 1, 1),
@@ -67,6 +69,8 @@ class IntegerConvolution(nn.Module):
         tall, wide = weight.shape[2:]
         bias, padding = rounded(self.bias * self.unit), (tall // 2, wide // 2)
         total = functional.conv2d(value - self.zero, weight, bias, padding=padding)
+        if self.before is not None:
+            total = rounded(total / self.before - 0.5)
         total = rounded(total * 2.0**-self.node.shift).clamp(*HALFWORD)
         if self.multiplier is not None:
             total = rounded(total * self.multiplier / 32768.0).clamp(*HALFWORD)

@@ -9,6 +9,7 @@ import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import floating, reference
+from sr_tvm.quantize.blends import blend
 from sr_tvm.quantize.network import (
     MOST_FRACTION,
     S16,
@@ -22,10 +23,9 @@ from sr_tvm.quantize.network import (
     Picture,
     Residual,
     Sum,
-    blend_fraction,
-    blend_multipliers,
+    sums,
 )
-from sr_tvm.quantize.plain import LEAST_WIDE, SPARE_BITS
+from sr_tvm.quantize.plain import BYTE_REACH, SPARE_BITS, factors, own_shifts
 from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
 from sr_tvm.quantize.ranges import Range, best_range, joined
 from sr_tvm.quantize.rounding import rounded
@@ -35,9 +35,10 @@ FRACTION_BITS = 6  # of s16 below a unit of the u8 that it is added to; 2 ** 6 i
 LARGEST = 127  # of a weight
 SHIFTS = range(20)
 SAMPLES = 40_000  # pixels of each value that ranges are chosen from
+FINER = 4  # than the bytes it is made of, that a byte between convolutions may be: more tells nothing
 HEADROOM = 0.8  # of 16 bits, that what occurs may take before a PReLU
 LEAST = 1e-8  # of the largest weight of an output
-FEWEST = 4  # pictures
+FEW = 4  # pictures, below which a network is told to know little of the world
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,24 @@ def calibrate(
     pictures: Sequence[np.ndarray],
     how: Calibration | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> IntegerNetwork:
     """Quantize a float region of a whole network on ``pictures``, (C, H, W) uint8 each.
 
-    ``progress`` is told how many operators are done, of how many.
+    ``progress`` is told how many operators are done, of how many, ``warn`` what the result may suffer from.
 
     Raises:
-        SrTvmError: too few pictures, pictures of a single colour each, or an operator without integer form.
+        SrTvmError: no pictures, pictures of a single colour each, or an operator without integer form.
     """
-    if len(pictures) < FEWEST:
-        raise SrTvmError(
-            f"{len(pictures)} pictures to calibrate with; {FEWEST} different ones is the least, 24 are better"
-        )
+    if not pictures:
+        raise SrTvmError("no pictures to calibrate with")
     if all(int(p.min()) == int(p.max()) for p in pictures):
         raise SrTvmError("the pictures to calibrate with are of a single colour each; photographs are needed")
+    if len(pictures) < FEW:
+        warn(
+            f"calibrated with {len(pictures)} picture{'s' if len(pictures) > 1 else ''} alone: what it does not hold may "
+            "come out worse; 24 different photographs are better"
+        )
     return _Calibrator(region, pictures, how or Calibration()).network(progress)
 
 
@@ -118,8 +123,19 @@ def _turned(meaning: Meaning, negative: np.ndarray, step: Step, whole: Plan) -> 
     if not negative.any():
         return meaning
     if step.value == whole.result.value or any(step.value in trunk for trunk in whole.trunks):
-        raise SrTvmError(f"{step.value}: a PReLU of slope over 1 has no integer form on a residual path or as the result")
+        raise SrTvmError(f"{step.value}: a PReLU of slope over 1 has no integer form as a residual or the result")
     return Meaning(np.where(negative, -meaning.scale, meaning.scale), meaning.zero_point)
+
+
+def _apart(node: Convolution) -> Convolution:
+    """Shift outputs' sums by their own numbers where multipliers are too far apart for 16 bits; values stay."""
+    if node.multiplier is None:
+        return node
+    reach = BYTE_REACH if node.dtype == U8 and node.slope is None else 32767
+    before = own_shifts(factors(node), node.shift, np.abs(sums(node)).max(0), reach)
+    if before is None:
+        return node
+    return replace(node, before=before, multiplier=(node.multiplier << before.astype(np.int16)).astype(np.int16))
 
 
 class _Calibrator:
@@ -163,7 +179,7 @@ class _Calibrator:
         if step.value == self.plan.result.value:
             return Meaning(np.full(channels, 1 / 255), np.zeros(channels, np.int64))
         found = self.ranges.get(step.value) or self._range(step.value, step.relu)
-        if step.slope is not None and (negative := step.slope > 1).any():
+        if step.kind == "convolution" and step.slope is not None and (negative := step.slope > 1).any():
             found = Range(np.where(negative, -found.high, found.low), np.where(negative, -found.low, found.high))
         return found.meaning()
 
@@ -208,16 +224,11 @@ class _Calibrator:
         """Bytes from bytes: any scales will do, so each channel has that of its range."""
         meaning, sources = self._meaning(step), [self.nodes[name].meaning for name in step.inputs]
         slope = np.zeros(len(meaning.scale)) if step.relu else step.slope
-        if slope is not None and (slope > 1).any():
-            meaning = _turned(meaning, slope > 1, step, self.plan)
+        if step.value != self.plan.result.value and step.value not in self.ranges:
+            finest = np.max([np.abs(source.scale) for source in sources], 0) / FINER
+            meaning = Meaning(np.maximum(meaning.scale, finest), meaning.zero_point)
         ratios = np.array([source.scale / meaning.scale for source in sources])
-        below = None if slope is None else ratios[0] * slope
-        fraction = blend_fraction(float(max(np.abs(ratios).max(), 0 if below is None else np.abs(below).max())))
-        return Blend(
-            step.value, step.inputs, blend_multipliers(ratios, fraction),
-            None if below is None else blend_multipliers(below, fraction),
-            (meaning.zero_point << fraction).astype(np.int16), fraction, meaning,
-        )  # fmt: skip
+        return blend(step.value, step.inputs, ratios, slope, meaning.zero_point.astype(np.float64), meaning)
 
     def _convolution(self, step: Step) -> Convolution:
         assert step.conv is not None
@@ -249,7 +260,7 @@ class _Calibrator:
                 scales.fraction,
             )  # fmt: skip
 
-        return made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset)
+        return _apart(made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset))
 
     def _bias(self, unbiased: Convolution, name: str, unit: np.ndarray) -> np.ndarray:
         """What the sums are short of, on average over the pictures: bias, zero points, and what rounding has moved."""
@@ -288,7 +299,7 @@ class _Calibrator:
         if step.kind == "halfword" or step.wide:
             scale = self._meaning(step if step.wide else self._after(step)).scale / (1 << FRACTION_BITS)
             small = Meaning(scale, np.zeros(len(scale), np.int64))
-            return self._given(small, finest, 0, LEAST_WIDE if step.wide else 1)
+            return self._given(small, finest, 0)
         meaning = self._meaning(step)
         fraction = 0 if self._slope(step) is None else self._fraction(step, meaning, turn)
         if step.value == self.plan.result.value or step.value in self.ranges:
@@ -304,16 +315,13 @@ class _Calibrator:
         reach = float((most * np.abs(turn) / meaning.scale).max())
         return int(np.clip(np.floor(np.log2(HEADROOM * 32767 / max(reach, 1.0))), 0, MOST_FRACTION))
 
-    def _given(self, meaning: Meaning, finest: np.ndarray, spare: int, least: int = 1) -> _Scales:
-        """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits.
-
-        Multipliers are ``least`` at least: halfwords before them are so much larger than those after.
-        """
+    def _given(self, meaning: Meaning, finest: np.ndarray, spare: int) -> _Scales:
+        """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits."""
         shift = max(0, int(np.floor(np.log2(meaning.scale / finest).min() + 1e-9)))
         if not self.how.multipliers:
             return _Scales(meaning.scale / 2.0**shift, shift, None, meaning)
         shift = max(0, shift - spare)
-        multiplier = np.clip(np.round(finest * 2.0**shift / meaning.scale * 32768), least, 32767)
+        multiplier = np.clip(np.round(finest * 2.0**shift / meaning.scale * 32768), 1, 32767)
         unit = meaning.scale * multiplier / 32768 / 2.0**shift
         return _Scales(unit, shift, multiplier.astype(np.int16), meaning)
 

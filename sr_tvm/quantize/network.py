@@ -46,9 +46,10 @@ class Picture:
 class Convolution:
     """Convolution of u8, stride 1, an odd kernel and as many pixels out as in.
 
-    Each sum, begun at the bias, is divided by 2 ** ``shift`` with halves rounded up and saturated to 16 bits; then,
-    where there is a ``multiplier``, multiplied by multiplier / 32768, halves rounded up, and saturated again. That is
-    the result for s16; u8 saturates it once more to 0...255, which is what a ReLU is where the zero point is 0.
+    Each sum, begun at the bias, is shifted right by ``before``, rounded down, where there is such. It is divided by
+    2 ** ``shift`` with halves rounded up and saturated to 16 bits; then, where there is a ``multiplier``, multiplied by
+    multiplier / 32768, halves rounded up, and saturated again. That is the result for s16; u8 saturates it once more to
+    0...255, which is what a ReLU is where the zero point is 0.
 
     With a ``slope``, a PReLU, the halfword h becomes the larger of h and h * slope / 32768, halves rounded up. Then the
     zero point * 2 ** ``fraction`` is added, which the bias does not hold here, saturated to 16 bits, and the result
@@ -60,6 +61,7 @@ class Convolution:
         multiplier: (O,) int16, positive; None where scales are such that none is needed.
         slope: (O,) int16; None: no PReLU. Only for u8.
         fraction: bits of the halfwords below a unit of the bytes; 0 without a slope.
+        before: (O,) int8, 0 to 31: of outputs whose scales are so far apart that one shift does not fit all; or None.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Convolution:
     meaning: Meaning
     slope: np.ndarray | None = None
     fraction: int = 0
+    before: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,13 +123,15 @@ class Blend:
 
     Each byte less its zero point is taken * 64 and multiplied by its multiplier / 32768, halves rounded up; both are
     added, saturated to 16 bits. With a ``slope``, a PReLU or ReLU of one input, the result is the larger of that and of
-    the same by the slope in the multiplier's place. Then ``offset`` is added, saturated, and all of it divided by
-    2 ** ``fraction``, halves rounded up, and saturated to 0...255.
+    the same by the slope in the multiplier's place; of channels in ``smaller`` all its bits are turned round, which is
+    its negative less 1: a slope over 1 takes the smaller, the negative of the larger negative. Then ``offset`` is
+    added, saturated, and all of it divided by 2 ** ``fraction``, halves rounded up, and saturated to 0...255.
 
     Attributes:
         multipliers: (inputs, C) int16.
         slope: (C,) int16 or None.
-        offset: (C,) int16; holds the zero point of the result.
+        smaller: (C,) bool, only with a slope; None: nowhere.
+        offset: (C,) int16; holds the zero point of the result, and 1 of ``smaller``.
     """
 
     name: str
@@ -136,6 +141,7 @@ class Blend:
     offset: np.ndarray
     fraction: int
     meaning: Meaning
+    smaller: np.ndarray | None = None
     dtype = U8
 
 
@@ -185,8 +191,11 @@ class IntegerNetwork:
 
 
 def macs(node: Convolution) -> int:
-    """Multiply-accumulates a pixel, but those of taps that are zero for all inputs, as in a transposed convolution."""
-    return int(taps(node.weight).sum()) * node.weight.shape[1]
+    """Multiply-accumulates a pixel.
+
+    Not counted are taps that are zero for all inputs, as in a transposed convolution, and inputs that are not used.
+    """
+    return int(taps(node.weight).sum() * node.weight.any((0, 2, 3)).sum())
 
 
 def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:
@@ -198,10 +207,17 @@ def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:
 
 def halfwords(node: Convolution) -> tuple[int, int]:
     """The least and the largest s16 that any picture can give."""
-    low, high = (divided(total, node.shift) for total in sums(node))
+    low, high = (divided(shifted(node, total), node.shift) for total in sums(node))
     if node.multiplier is not None:
         low, high = (multiplied(total, node.multiplier.astype(np.int64)) for total in (low, high))
     return int(np.clip(low.min(), -32768, 32767)), int(np.clip(high.max(), -32768, 32767))
+
+
+def shifted(node: Convolution, total: np.ndarray) -> np.ndarray:
+    """Sums (O, ...) after the shift that is each output's own."""
+    if node.before is None:
+        return total
+    return total >> node.before.astype(total.dtype).reshape(-1, *[1] * (total.ndim - 1))
 
 
 def divided(total: np.ndarray, shift: int) -> np.ndarray:
@@ -212,29 +228,6 @@ def divided(total: np.ndarray, shift: int) -> np.ndarray:
 def multiplied(halfword: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     """Multiply by multiplier / 32768, halves rounded up."""
     return (np.clip(halfword, -32768, 32767) * multiplier + 0x4000) >> 15
-
-
-def blend_fraction(ratio: float) -> int:
-    """The bits below a byte of a blend whose largest factor from a byte to a byte is ``ratio``: as many as fit.
-
-    Raises:
-        SrTvmError: it is 64 or more, which no multiplier reaches.
-    """
-    reach = 32767 / 32768 * 2.0**BLEND_BITS / max(ratio, 1e-9)
-    if reach < 1:
-        raise SrTvmError(f"bytes would be multiplied by {ratio:.3g}; up to 64 is possible")
-    return min(MOST_FRACTION, int(np.log2(reach)))
-
-
-def blend_multipliers(ratios: np.ndarray, fraction: int) -> np.ndarray:
-    """The multipliers (int16) of a blend for factors from a byte to a byte, of any shape."""
-    scale = 2.0 ** (15 + fraction - BLEND_BITS)
-    return np.clip(np.round(ratios * scale), -32768, 32767).astype(np.int16)
-
-
-def blend_ratios(multipliers: np.ndarray, fraction: int) -> np.ndarray:
-    """What :func:`blend_multipliers` made multipliers of."""
-    return multipliers / 2.0 ** (15 + fraction - BLEND_BITS)
 
 
 def _check(node: Convolution) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 
 from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Residual, Sum
 
-LEAST_WIDE = 16384  # a multiplier of halfwords that are kept: with less, what makes 255 leaves 16 bits before it
 SPARE_BITS = 4  # of halfwords that a multiplier makes bytes of: else they would be rounded to whole units twice
+BYTE_REACH = 256  # a sum that stands for so much may leave 16 bits: the byte is 255 anyhow
+NEAR = 1e-4  # of a power of two, below which a ratio is one
 
 
 def plain_scales(network: IntegerNetwork) -> dict[str, float]:
@@ -36,7 +37,8 @@ def plain_scales(network: IntegerNetwork) -> dict[str, float]:
 def factors(node: Convolution) -> np.ndarray:
     """What a unit of its sums is of a unit of the value, by output channel."""
     whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
-    return whole / 2.0 ** (node.shift + node.fraction)
+    before = 0 if node.before is None else node.before.astype(np.int64)
+    return whole / 2.0 ** (before + node.shift + node.fraction)
 
 
 def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
@@ -62,3 +64,20 @@ def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
 def centring(weight: np.ndarray, zero_point: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """What sums change by where the picture's zero points (C,) are not rounded, but ``exact``: (O,) int64."""
     return np.round(weight.astype(np.float64).sum((2, 3)) @ (zero_point - exact)).astype(np.int64)
+
+
+def own_shifts(ratio: np.ndarray, shift: int, most: np.ndarray, reach: int) -> np.ndarray | None:
+    """By how much more outputs' sums are to be shifted first: (O,) int8, or None where one shift fits all.
+
+    It is needed where scales are so far apart that sums of up to ``most`` (O,) leave 16 bits, shifted by ``shift``,
+    before they are worth ``reach``; then the output's multiplier becomes as large as others' or larger, up to 1.
+
+    Args:
+        ratio: (O,) what a unit of the sums is worth.
+    """
+    far = np.minimum(most / 32767, reach / 32767 / ratio) / 2.0**shift
+    room = np.floor(-np.log2(ratio) - shift + NEAR)  # a multiplier is 1 at most
+    needed = np.minimum(np.ceil(np.log2(np.maximum(far, 1)) - NEAR), room)
+    apart = np.maximum(np.floor(np.log2(ratio.max() / ratio) + NEAR), needed)
+    found = np.where(far > 1, apart, 0).clip(0, 31).astype(np.int8)
+    return found if found.any() else None

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.quantize.network import S16, U8, Convolution, IntegerNetwork, Meaning, Narrow, Node, Picture, Residual, Sum
-from sr_tvm.quantize.plain import LEAST_WIDE, SPARE_BITS, centring, offset
+from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.quantize.plain import centring
+from sr_tvm.quantize.qdq_nodes import STEP, Nodes
+from sr_tvm.quantize.qdq_values import Bytes, Constant, Halfwords, Line, Product, Real, Steps, Tensor, Total
+from sr_tvm.quantize.qdq_write import FRACTION_NOTE
+from sr_tvm.regions import transposed
 
-FRACTION_BITS = 6
-MOST_SHIFT = 24
-EXACT = 1e-4  # of a scale's ratio to a power of two, below which it is one: scales are float32
-PASSED = ("Identity", "Clip")
+SIGNED = 128  # what signed bytes are kept larger by
 
 
 def is_quantized(path: str | Path) -> bool:
@@ -29,9 +32,11 @@ def is_quantized(path: str | Path) -> bool:
 
 
 def from_onnx(path: str | Path) -> IntegerNetwork:
-    """Read a QDQ network whose every convolution reads and makes uint8, with int8 weights.
+    """Read a QDQ network of 8-bit activations and weights: ours, or by ONNX Runtime's quantiser and such.
 
-    Scales become shifts where they are powers of two apart, else multipliers.
+    Scales become shifts where they are powers of two apart, else multipliers; what stands between two quantisations
+    without a convolution becomes a blend. The picture is uint8, 0...255, whatever the file's input is scaled by, and so
+    is the result.
 
     Raises:
         SrTvmError: it is damaged, or has an operator, type or form that has no integer kernel; the message names it.
@@ -45,320 +50,350 @@ def from_onnx(path: str | Path) -> IntegerNetwork:
 
 
 class _Reader:
+    """Goes through the nodes in order: what each tensor is follows from what its inputs are."""
+
     def __init__(self, model: onnx.ModelProto, where: str) -> None:
         self.graph, self.where = model.graph, where
-        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        for node in self.graph.node:
-            if node.op_type == "Constant":
-                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self.maker = {name: node for node in self.graph.node for name in node.output}
-        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        self.tensors: dict[str, Tensor] = {
+            t.name: Constant(numpy_helper.to_array(t)) for t in self.graph.initializer
+        }  # fmt: skip
+        self.readers: dict[str, int] = {}
+        self.quantizers: dict[str, onnx.NodeProto] = {}  # by what they read
         for node in self.graph.node:
             for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-        self.nodes: dict[str, Node] = {}
-        self.scale: dict[str, float] = {}
-        self.halfwords: dict[str, str] = {}  # by float tensor, a sum of a residual path that is not rounded to bytes
-        self.exact: np.ndarray | None = None  # the picture's means before they are rounded, in pixels
+                self.readers[name] = self.readers.get(name, 0) + 1
+            if node.op_type == "QuantizeLinear":
+                self.quantizers[node.input[0]] = node
+        self.operators: dict[str, Callable[[onnx.NodeProto], Tensor]] = {
+            "Constant": lambda node: Constant(numpy_helper.to_array(node.attribute[0].t)),
+            "Identity": lambda node: self._input(node, 0),
+            "QuantizeLinear": self._quantize,
+            "DequantizeLinear": self._dequantize,
+            "Conv": self._conv,
+            "ConvTranspose": self._transposed,
+            "Relu": lambda node: self._bent(node, np.zeros(1)),
+            "LeakyRelu": lambda node: self._bent(node, np.array([_attributes(node).get("alpha", 0.01)])),
+            "PRelu": lambda node: self._bent(node, self._constant(node, 1).real),
+            "Clip": self._clip,
+            "Add": self._add,
+            "Sub": self._add,
+            "Mul": self._scaled,
+            "Div": self._scaled,
+            "DepthToSpace": self._shuffle,
+        }
 
-    def fail(self, node: onnx.NodeProto, why: str) -> SrTvmError:
-        return SrTvmError(f"{self.where}: {node.op_type} {node.name or node.output[0]!r}: {why}")
+    def fail(self, node: onnx.NodeProto, why: str) -> NoReturn:
+        raise SrTvmError(f"{self.where}: {node.op_type} {node.name or node.output[0]!r}: {why}") from None
 
     def network(self) -> IntegerNetwork:
-        inputs = [v.name for v in self.graph.input if v.name not in self.constants]
+        inputs = [v for v in self.graph.input if v.name not in self.tensors]
         if len(inputs) != 1 or len(self.graph.output) != 1:
             raise SrTvmError(
                 f"{self.where}: {len(inputs)} inputs, {len(self.graph.output)} outputs; one of each is wanted"
             )
-        shuffle, stored = self._result()
+        self._picture(inputs[0])
         for node in self.graph.node:
-            if node.op_type == "QuantizeLinear" and node.input[0] not in self.constants:
-                self._stored(node, inputs[0])
-            elif node.op_type not in KNOWN:
-                raise self.fail(node, f"has no integer form; {', '.join(sorted(KNOWN))} have")
-        if stored not in self.nodes:
+            if node.op_type not in self.operators:
+                self.fail(node, f"has no integer form; {', '.join(sorted(self.operators))} have")
+            try:
+                self.tensors[node.output[0]] = self.operators[node.op_type](node)
+            except SrTvmError as error:
+                if str(error).startswith(self.where):
+                    raise
+                self.fail(node, str(error))
+        return self._result(self.graph.output[0].name)
+
+    def _picture(self, given: onnx.ValueInfoProto) -> None:
+        tensor = given.type.tensor_type
+        if len(tensor.shape.dim) != 4 or not tensor.shape.dim[1].dim_value:
+            raise SrTvmError(f"{self.where}: input {given.name!r} is no (1, C, height, width) with a known C")
+        channels = tensor.shape.dim[1].dim_value
+        self.nodes = Nodes(f"{given.name}_pixels" if given.name in self.tensors else given.name, channels)
+        line = Line(((self.nodes.picture, np.ones(channels)),), np.zeros(channels))
+        self.tensors[given.name] = line
+        kind = tensor.elem_type
+        if kind not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8, onnx.TensorProto.INT8):
+            raise SrTvmError(f"{self.where}: input {given.name!r} is neither float32, uint8 nor int8")
+
+    def _result(self, name: str) -> IntegerNetwork:
+        """The last value as pixels: where its bytes are scaled otherwise, one more step makes pixels of them."""
+        found = self.tensors.get(name)
+        if isinstance(found, Bytes):
+            found = self._real_of(found)
+        if not isinstance(found, Line):
             raise SrTvmError(f"{self.where}: the output does not come from a quantised value")
-        order = list(self.nodes.values())
-        if order[-1].name != stored:
-            raise SrTvmError(f"{self.where}: something is computed that the output does not depend on")
-        return IntegerNetwork(tuple(order), shuffle)
+        try:
+            pixels = self.nodes.quantized("pixels_of_the_result", found, Steps(STEP))
+        except SrTvmError as error:
+            raise SrTvmError(f"{self.where}: output {name!r}: {error}") from None
+        if pixels.value == self.nodes.picture:
+            raise SrTvmError(f"{self.where}: the output is the picture itself")
+        return self.nodes.network(pixels.value, found.shuffle)
 
-    # The graph
+    # What inputs are
 
-    def _made(self, name: str, passed: tuple[str, ...] = PASSED) -> onnx.NodeProto | None:
-        node = self.maker.get(name)
-        while node is not None and node.op_type in passed:
-            node = self.maker.get(node.input[0])
-        return node
-
-    def _result(self) -> tuple[int, str]:
-        """The shuffle at the end, and the quantised value before it."""
-        node, shuffle = self._made(self.graph.output[0].name), 1
-        while node is not None and node.op_type in ("DepthToSpace", "DequantizeLinear", "QuantizeLinear"):
-            if node.op_type == "DepthToSpace":
-                attributes = _attributes(node)
-                if attributes.get("mode", b"DCR") != b"CRD" or shuffle != 1:
-                    raise self.fail(node, "only one, in mode CRD, has an integer form")
-                shuffle = int(attributes["blocksize"])
-            before = self._made(node.input[0])
-            if node.op_type == "QuantizeLinear" and (before is None or before.op_type != "DepthToSpace"):
-                return shuffle, node.output[0]
-            node = before
-        raise SrTvmError(f"{self.where}: the output does not come from a quantised value")
-
-    def _numbers(self, name: str, node: onnx.NodeProto) -> np.ndarray:
-        if name not in self.constants:
-            raise self.fail(node, f"{name!r} is no constant")
-        return self.constants[name]
-
-    def _meaning(self, node: onnx.NodeProto, channels: int) -> Meaning:
-        """Of a QuantizeLinear's value."""
-        scale = np.asarray(self._numbers(node.input[1], node), np.float64).ravel()
-        zero = self._numbers(node.input[2], node) if len(node.input) > 2 else np.zeros(1, np.uint8)
-        if zero.dtype != np.uint8:
-            raise self.fail(node, f"activations are {zero.dtype}; uint8 ones have an integer form here")
-        for count in (scale.size, zero.size):
-            if count not in (1, channels):
-                raise self.fail(node, f"{count} scales or zero points for {channels} channels")
-        if scale.size > 1 and np.ptp(scale) > EXACT * scale[0]:
-            raise self.fail(node, "activations with a scale by channel; give one scale a tensor")
-        zeros = np.broadcast_to(zero.ravel().astype(np.int64), (channels,)).copy()
-        return Meaning(np.full(channels, scale[0]), zeros)
-
-    def _value(self, name: str, node: onnx.NodeProto) -> str:
-        """The quantised value that a float tensor is the dequantised form of."""
-        maker = self._made(name)
-        if maker is not None and self._centres(maker):
-            maker = self._made(next(n for n in maker.input if n not in self.constants))
-        if maker is None or maker.op_type != "DequantizeLinear":
-            raise self.fail(node, f"reads {name!r}, which is not quantised")
-        found = maker.input[0]
-        if found not in self.nodes:
-            raise self.fail(node, f"reads {name!r}, which is not quantised before")
+    def _input(self, node: onnx.NodeProto, i: int) -> Tensor:
+        found = self.tensors.get(node.input[i])
+        if found is None:
+            self.fail(node, f"reads {node.input[i]!r}, which nothing makes before it")
         return found
 
-    def _stored(self, node: onnx.NodeProto, picture: str) -> None:
-        """What ends in a QuantizeLinear."""
-        value, maker = node.output[0], self._made(node.input[0], (*PASSED, "Relu"))
-        if maker is not None and maker.op_type == "DepthToSpace":
-            return  # the result's second one, of the same numbers
-        relu = self._relu(node.input[0])
-        if maker is None or self._centres(maker) and picture in maker.input:
-            self._picture(node, value, maker)
-        elif maker.op_type == "Conv":
-            self._convolution(node, value, maker, relu)
-        elif maker.op_type == "Add" and not relu:
-            self._sum(node, value, maker)
-        elif maker.op_type == "DequantizeLinear":
-            raise self.fail(node, "quantises again what is quantised; this has no integer form here")
-        else:
-            raise self.fail(maker, "has no integer form with what follows it")
+    def _constant(self, node: onnx.NodeProto, i: int) -> Constant:
+        found = self._input(node, i)
+        if not isinstance(found, Constant):
+            self.fail(node, f"{node.input[i]!r} is no constant")
+        return found
 
-    def _relu(self, name: str) -> bool:
-        node = self.maker.get(name)
-        while node is not None and node.op_type in PASSED:
-            node = self.maker.get(node.input[0])
-        return node is not None and node.op_type == "Relu"
+    def _real(self, node: onnx.NodeProto, i: int = 0) -> Real:
+        found = self._input(node, i)
+        if isinstance(found, Constant | Bytes):
+            self.fail(node, f"reads {node.input[i]!r}, which is {type(found).__name__.lower()}, as real numbers")
+        if isinstance(found, Product | Total) and self.readers[node.input[i]] > 1:
+            self.fail(node, f"reads {node.input[i]!r}, which something else reads before it is quantised")
+        return found
 
-    def _centres(self, node: onnx.NodeProto) -> bool:
-        """Whether a node adds or subtracts a constant by channel."""
-        return node.op_type in ("Sub", "Add") and any(name in self.constants for name in node.input)
+    def _by_channel(self, node: onnx.NodeProto, numbers: np.ndarray, real: Line | Product) -> np.ndarray:
+        """Numbers of one axis, by channel as they are before the shuffle."""
+        channels = len(real.constant if isinstance(real, Line) else real.unit)
+        shape = np.shape(numbers)
+        if numbers.size > 1 and not (len(shape) >= 3 and shape[-3] == numbers.size):
+            self.fail(node, f"a constant of shape {list(shape)}; one number, or one by channel, has an integer form")
+        flat = np.asarray(numbers, np.float64).ravel()
+        if flat.size > 1 and real.shuffle > 1:
+            flat = np.repeat(flat, real.shuffle**2)
+        if flat.size not in (1, channels):
+            self.fail(node, f"{flat.size} numbers for {channels} channels")
+        return np.broadcast_to(flat, (channels,)).copy()
 
-    def _means(self, node: onnx.NodeProto, channels: int) -> np.ndarray:
-        """What a node subtracts, by channel."""
-        constant = next(self.constants[name] for name in node.input if name in self.constants)
-        means = np.broadcast_to(np.asarray(constant, np.float64).reshape(-1), (channels,))
-        return means if node.op_type == "Sub" else -means
+    # Quantisation
 
-    def _picture(self, node: onnx.NodeProto, value: str, maker: onnx.NodeProto | None) -> None:
-        """The picture's bytes; a mean that is subtracted before or after they are quantised is their zero point."""
-        (tensor,) = [v.type.tensor_type for v in self.graph.input if v.name not in self.constants]
-        channels = tensor.shape.dim[1].dim_value
-        meaning = self._meaning(node, channels)
-        if abs(meaning.scale[0] * 255 - 1) > 0.01:
-            raise self.fail(node, f"pixels in steps of {meaning.scale[0]:.6f}; bytes of a picture are 1/255 apart")
-        if maker is not None:
-            means = self._means(maker, channels)
-            if np.abs(np.round(means * 255) - meaning.zero_point).max() > 0:
-                raise self.fail(node, f"zero points {meaning.zero_point.tolist()}, means {means.round(4).tolist()}: "
-                                "a picture's bytes would not be its quantised values")  # fmt: skip
-        elif meaning.zero_point.any():
-            raise self.fail(node, f"a picture's bytes have zero point 0, not {meaning.zero_point.tolist()}")
-        after = [n for n in self.graph.node if self._centres(n) and value in self._quantised_of(n)]
-        if after:
-            self.exact = 255 * self._means(after[0], channels)
-            meaning = Meaning(meaning.scale, np.clip(np.round(self.exact), 0, 255).astype(np.int64))
-        self.nodes[value], self.scale[value] = Picture(value, meaning), float(meaning.scale[0])
+    def _steps(self, node: onnx.NodeProto, dtype: np.dtype) -> Steps:
+        scale = np.asarray(self._constant(node, 1).numbers, np.float64).ravel()
+        zero = np.asarray(self._constant(node, 2).numbers if len(node.input) > 2 and node.input[2] else np.uint8(0))
+        if zero.dtype not in (np.uint8, np.int8):
+            self.fail(node, f"activations are {zero.dtype}; uint8 and int8 ones have an integer form")
+        if scale.size > 1 and np.ptp(scale) > 1e-6 * scale[0]:
+            self.fail(node, "activations with a scale by channel; give one scale a tensor")
+        if not np.isfinite(scale[0]) or scale[0] <= 0:
+            self.fail(node, f"a scale of {scale[0]:g}")
+        return Steps(float(scale[0]), zero.ravel().astype(np.int64) + (SIGNED if zero.dtype == np.int8 else 0))
 
-    def _quantised_of(self, node: onnx.NodeProto) -> list[str]:
-        made = [self._made(name) for name in node.input]
-        return [m.input[0] for m in made if m is not None and m.op_type == "DequantizeLinear"]
+    def _quantize(self, node: onnx.NodeProto) -> Tensor:
+        found = self._input(node, 0)
+        if isinstance(found, Constant):  # as ONNX Runtime's quantiser writes means
+            scale, zero = self._constant(node, 1).real, self._constant(node, 2).numbers
+            limits = np.iinfo(zero.dtype)
+            return Constant(np.clip(np.rint(found.real / scale) + zero, limits.min, limits.max).astype(zero.dtype))
+        if isinstance(found, Halfwords) and found.quantized == node.output[0]:
+            return Bytes(found.quantized, 1)
+        return self.nodes.quantized(node.output[0], self._real(node), self._steps(node, np.dtype(np.uint8)))
 
-    def _weights(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
-        """The int8 weights of a Conv, and their scales by output."""
-        made = self.maker.get(node.input[1])
-        if made is None or made.op_type != "DequantizeLinear":
-            raise self.fail(node, "its weights are not quantised")
-        weight = self._numbers(made.input[0], made)
-        if weight.dtype != np.int8 or (len(made.input) > 2 and np.any(self._numbers(made.input[2], made))):
-            raise self.fail(node, "its weights are not int8 with zero point 0")
-        scale = np.asarray(self._numbers(made.input[1], made), np.float64).ravel()
-        return weight, np.broadcast_to(scale, (len(weight),)).copy()
+    def _dequantize(self, node: onnx.NodeProto) -> Tensor:
+        found = self._input(node, 0)
+        if isinstance(found, Constant):
+            axis = _attributes(node).get("axis", 1)
+            scale, zero = (np.asarray(n) for n in (self._constant(node, 1).numbers, self._zero(node, found)))
+            if scale.size > 1:
+                shape = [-1 if i == axis % found.numbers.ndim else 1 for i in range(found.numbers.ndim)]
+                scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero
+            return Constant(found.numbers.astype(np.int64) - zero.astype(np.int64), scale.astype(np.float64))
+        if isinstance(found, Line):  # the input, of bytes
+            found = self.nodes.quantized(node.output[0], found, self._steps(node, np.dtype(np.uint8)))
+        if not isinstance(found, Bytes):
+            self.fail(node, f"reads {node.input[0]!r}, which is not quantised")
+        return self._real_of(found)
 
-    def _plain_bias(self, node: onnx.NodeProto, unit: np.ndarray) -> np.ndarray:
-        """In units of the sums."""
-        if len(node.input) < 3 or not node.input[2]:
-            return np.zeros(len(unit), np.int64)
-        name = node.input[2]
-        made = self.maker.get(name)
-        if made is not None and made.op_type == "DequantizeLinear":
-            integers = self._numbers(made.input[0], made).astype(np.float64)
-            scale = np.asarray(self._numbers(made.input[1], made), np.float64).ravel()
-            if np.allclose(scale, unit, rtol=EXACT, atol=0):
-                return integers.astype(np.int64)
-            return np.round(integers * scale / unit).astype(np.int64)
-        return np.round(self._numbers(name, node).astype(np.float64) / unit).astype(np.int64)
+    def _zero(self, node: onnx.NodeProto, found: Constant) -> np.ndarray:
+        given = len(node.input) > 2 and node.input[2]
+        return self._constant(node, 2).numbers if given else np.zeros(1, found.numbers.dtype)
 
-    def _check_conv(self, node: onnx.NodeProto, weight: np.ndarray) -> None:
+    def _real_of(self, found: Bytes) -> Line:
+        channels = len(self.nodes.meaning(found.value).scale)
+        constant = np.zeros(channels) if found.constant is None else found.constant
+        return Line(((found.value, np.ones(channels)),), constant, shuffle=found.shuffle)
+
+    # Convolutions
+
+    def _weights(self, node: onnx.NodeProto, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+        """The weights as int8, and what a unit of them stands for, by output, which is axis ``outputs``."""
+        found = self._constant(node, 1)
+        if found.scale is None:
+            self.fail(node, "its weights are not quantised")
+        if np.abs(found.numbers + 0.5).max() > 128:
+            self.fail(node, "its weights less their zero point are no int8: beyond -128...127")
+        count = found.numbers.shape[outputs]
+        if found.scale.size > 1 and found.scale.shape[outputs] != count:
+            self.fail(node, "its weights have scales along another axis than that of its outputs")
+        return found.numbers.astype(np.int8), np.broadcast_to(found.scale.ravel(), (count,)).copy()
+
+    def _source(self, node: onnx.NodeProto) -> tuple[str, np.ndarray]:
+        """The value that a convolution reads, and what of it stands for 0, by channel, not rounded."""
+        line = self._real(node)
+        whole = isinstance(line, Line) and len(line.terms) == 1 and line.slope is None and line.shuffle == 1
+        if not whole or not isinstance(line, Line) or np.abs(line.terms[0][1] - 1).max() > 1e-6:
+            self.fail(node, f"reads {node.input[0]!r}, which is not quantised")
+        ((value, _),) = line.terms
+        meaning = self.nodes.meaning(value)
+        zero = meaning.zero_point - line.constant / meaning.scale
+        if value == self.nodes.picture:
+            self.nodes.centred(zero)
+        elif line.constant.any():
+            self.fail(node, f"reads {node.input[0]!r}, to which something is added after it was quantised")
+        return value, zero
+
+    def _product(
+        self, node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, value: str, exact: np.ndarray, each: int = 1
+    ) -> Product:
+        """``each`` outputs after a shuffle have one number of the bias."""
+        unit = scale * float(self.nodes.meaning(value).scale[0])
+        bias = np.zeros(len(unit), np.int64)
+        if len(node.input) > 2 and node.input[2]:
+            bias = np.round(np.repeat(self._constant(node, 2).real.ravel(), each) / unit).astype(np.int64)
+        zero = self.nodes.by_name[value].meaning.zero_point
+        bias = bias - weight.astype(np.int64).sum((2, 3)) @ zero
+        if value == self.nodes.picture:
+            bias = bias + centring(weight, zero, exact)  # what rounding the means has moved
+        return Product(node.output[0], value, weight, unit, bias)
+
+    def _conv(self, node: onnx.NodeProto) -> Tensor:
+        weight, scale = self._weights(node, 0)
         given, (tall, wide) = _attributes(node), weight.shape[2:]
         if given.get("group", 1) != 1 or any(n != 1 for key in ("strides", "dilations") for n in given.get(key, [1])):
-            raise self.fail(node, "groups, strides and dilations other than 1 have no integer form")
-        same = [tall // 2, wide // 2] * 2
+            self.fail(node, "groups, strides and dilations other than 1 have no integer form")
         automatic = given.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER")
-        if tall % 2 == 0 or wide % 2 == 0 or not (automatic or list(given.get("pads", [0] * 4)) == same):
-            raise self.fail(node, "only an odd kernel with as many pixels out as in has an integer form")
+        same = automatic or list(given.get("pads", [0] * 4)) == [tall // 2, wide // 2] * 2
+        if tall % 2 == 0 or wide % 2 == 0 or not same:
+            self.fail(node, "only an odd kernel with as many pixels out as in has an integer form")
+        return self._kept(node, self._product(node, weight, scale, *self._source(node)))
 
-    def _made_convolution(
-        self, name: str, node: onnx.NodeProto, dtype: str, scale: float, meaning: Meaning
-    ) -> _Pending:
-        weight, scales = self._weights(node)
-        self._check_conv(node, weight)
-        source = self._value(node.input[0], node)
-        unit = scales * self.scale[source]
-        shift, multiplier = requantized(unit / scale, 0 if dtype == S16 else SPARE_BITS)
-        zero = self.nodes[source].meaning.zero_point
-        bias = self._plain_bias(node, unit) - weight.astype(np.int64).sum((2, 3)) @ zero
-        if self.exact is not None and isinstance(self.nodes[source], Picture):  # what rounding the means has moved
-            bias = bias + centring(weight, zero, self.exact)
-        return _Pending(name, source, weight, bias, shift, multiplier, dtype, meaning)
+    def _kept(self, node: onnx.NodeProto, found: Product | Total) -> Tensor:
+        """As halfwords, where more is added to it, beside being quantised: so do we write residual paths."""
+        name = node.output[0]
+        if name not in self.quantizers or self.readers[name] < 2 or found.shuffle > 1:
+            return found
+        quantizer = self.quantizers[name]
+        return self.nodes.halfwords(quantizer.output[0], found, self._steps(quantizer, np.dtype(np.uint8)))
 
-    def _convolution(self, node: onnx.NodeProto, value: str, maker: onnx.NodeProto, relu: bool) -> None:
-        channels = len(self._weights(maker)[0])
-        meaning = self._meaning(node, channels)
-        if not relu and self._kept(maker.output[0]):
-            self._wide(value, maker, meaning, None)
-            return
-        if relu and meaning.zero_point.any():
-            raise self.fail(node, "a ReLU's zero point is 0 in its integer form")
-        made = self._made_convolution(value, maker, U8, float(meaning.scale[0]), meaning)
-        self._keep({**self.nodes, value: made.node(np.zeros(channels, np.int64))}, [made])
-        self.scale[value] = float(meaning.scale[0])
+    def _transposed(self, node: onnx.NodeProto) -> Tensor:
+        weight, scale = self._weights(node, 1)
+        given, kernel = _attributes(node), weight.shape[2:]
+        strides, pads = list(given.get("strides", [1, 1])), list(given.get("pads", [0] * 4))
+        extra = list(given.get("output_padding", [0, 0]))
+        fits = all(kernel[i] + extra[i] - pads[i] - pads[i + 2] == strides[i] for i in (0, 1))
+        plain = given.get("group", 1) == 1 and all(n == 1 for n in given.get("dilations", [1]))
+        if not fits or not plain or strides[0] != strides[1] or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+            self.fail(node, "only one group, whose output is a whole number of times its input, has an integer form")
+        stride = int(strides[0])
+        made = transposed.as_convolution(weight, 1, stride, *pads[:2])
+        value, zero = self._source(node)
+        product = self._product(node, made, np.repeat(scale, stride**2), value, zero, stride**2)
+        return replace(product, shuffle=stride)
 
-    def _kept(self, name: str) -> bool:
-        """Whether a float tensor is added to something beside being quantised."""
-        return any(node.op_type == "Add" and not self._centres(node) for node in self.readers[name])
+    # What is done by channel
 
-    def _wide(self, value: str, maker: onnx.NodeProto, meaning: Meaning, trunk: str | None) -> None:
-        """A value of a residual path: a convolution, or the sum of one and ``trunk``, as halfwords; and as bytes."""
-        half = Meaning(meaning.scale / (1 << FRACTION_BITS), np.zeros(len(meaning.scale), np.int64))
-        name, small = f"{value}_halfword", float(half.scale[0])
-        nodes = dict(self.nodes)
-        if trunk is None:
-            made = self._made_convolution(name, maker, S16, small, half)
-        else:
-            (branch,) = (n for n in maker.input if n != trunk)
-            made = self._made_convolution(f"{branch}_halfword", self.maker[branch], S16, small, half)
-        if trunk is None and made.multiplier is not None and made.multiplier.min() < LEAST_WIDE:
-            raise self.fail(maker, "begins a residual path of float numbers, and the scales of its weights are too far "
-                            "apart for 16 bits; quantise what is added, too")  # fmt: skip
-        nodes[made.name] = made.node(np.zeros(len(meaning.scale), np.int64))
-        if trunk is not None:
-            nodes[name] = Sum(name, (made.name, self.halfwords[trunk]), 0, half, S16)
-        nodes[value] = Narrow(value, (name,), FRACTION_BITS, meaning)
-        self._keep(nodes, [made])
-        self.scale[value], self.halfwords[maker.output[0]] = float(meaning.scale[0]), name
+    def _bent(self, node: onnx.NodeProto, slopes: np.ndarray) -> Tensor:
+        found, relu = self._real(node), not np.any(slopes)
+        if isinstance(found, Total | Halfwords):
+            self.fail(node, "a ReLU or PReLU of a sum that is not quantised has no integer form")
+        slope = self._by_channel(node, slopes, found)
+        if isinstance(found, Line):
+            bent = found.bent(slope)
+            if bent is None:
+                self.fail(node, "only of a quantised value, or a convolution, it has an integer form")
+            return bent
+        if found.slope is not None or found.limits != (-np.inf, np.inf):
+            self.fail(node, "a second one behind a convolution has no integer form")
+        note = node.doc_string.removeprefix(FRACTION_NOTE)
+        return replace(found, slope=slope, fraction=int(note) if not relu and note.isdecimal() else None)
 
-    def _keep(self, nodes: dict[str, Node], pending: list[_Pending]) -> None:
-        """Add the zero points to the biases of new convolutions, once what reads them is known."""
-        network = IntegerNetwork(tuple(nodes.values()), 1)
-        for made in pending:
-            bare = nodes[made.name]
-            assert isinstance(bare, Convolution)
-            nodes[made.name] = made.node(offset(network, bare))
-        self.nodes = nodes
+    def _clip(self, node: onnx.NodeProto) -> Tensor:
+        found, limits = self._real(node), [-np.inf, np.inf]
+        for i, name in enumerate(("min", "max")):
+            if len(node.input) > i + 1 and node.input[i + 1]:
+                limits[i] = float(self._constant(node, i + 1).real)
+            limits[i] = _attributes(node).get(name, limits[i])
+        return replace(found, limits=(max(limits[0], found.limits[0]), min(limits[1], found.limits[1])))
 
-    def _sum(self, node: onnx.NodeProto, value: str, maker: onnx.NodeProto) -> None:
-        convolutions = [name for name in maker.input if self._is_conv(name)]
-        others = [name for name in maker.input if name not in convolutions]
-        if not convolutions:
-            raise self.fail(
-                maker, "a sum has an integer form where one of its inputs is a convolution not yet quantised"
-            )
-        if others and others[0] in self.halfwords:
-            self._wide(value, maker, self._meaning(node, len(self._weights(self.maker[convolutions[0]])[0])), others[0])
-            return
-        first = self.maker[convolutions[0]]
-        channels = len(self._weights(first)[0])
-        meaning = self._meaning(node, channels)
-        scale = float(meaning.scale[0])
-        half = Meaning(meaning.scale / (1 << FRACTION_BITS), np.zeros(channels, np.int64))
-        small = scale / (1 << FRACTION_BITS)
-        nodes, pending = dict(self.nodes), []
-        for name in convolutions:
-            made = self._made_convolution(f"{name}_halfword", self.maker[name], S16, small, half)
-            nodes[made.name] = made.node(np.zeros(channels, np.int64))
-            pending.append(made)
-        if others:
-            trunk = self._value(others[0], maker)
-            factor = round(self.scale[trunk] / small)
-            if not 1 <= factor <= 127:
-                raise self.fail(
-                    maker, f"a residual of scale {self.scale[trunk]:.3g} on one of {scale:.3g}: too far apart"
-                )
-            nodes[value] = Residual(value, (pending[0].name, trunk), factor, FRACTION_BITS, meaning)
-        else:
-            nodes[value] = Sum(value, (pending[0].name, pending[1].name), FRACTION_BITS, meaning)
-        self._keep(nodes, pending)
-        self.scale[value] = scale
+    def _scaled(self, node: onnx.NodeProto) -> Tensor:
+        i = 0 if isinstance(self._input(node, 1), Constant) else 1
+        if i and node.op_type == "Div":
+            self.fail(node, "by what is no constant has no integer form")
+        found, constant = self._real(node, i), self._constant(node, 1 - i).real
+        if not isinstance(found, Line):
+            self.fail(node, "of a convolution that is not quantised yet has no integer form")
+        gain = self._by_channel(node, 1 / constant if node.op_type == "Div" else constant, found)
+        return self._held(node, found.times(gain))
 
-    def _is_conv(self, name: str) -> bool:
-        node = self.maker.get(name)
-        return node is not None and node.op_type == "Conv" and len(self.readers[name]) == 1
+    def _held(self, node: onnx.NodeProto, made: Line | None) -> Line:
+        if made is None:
+            self.fail(node, "behind a clip, or with a negative factor behind a ReLU, it has no integer form")
+        return made
 
+    def _add(self, node: onnx.NodeProto) -> Tensor:
+        sign = -1.0 if node.op_type == "Sub" else 1.0
+        constants = [isinstance(self._input(node, i), Constant) for i in (0, 1)]
+        if any(constants):
+            i = constants.index(False)
+            found = self._real(node, i)
+            if not isinstance(found, Line):
+                self.fail(node, "a constant added to a convolution that is not quantised yet has no integer form")
+            addend = self._by_channel(node, self._constant(node, 1 - i).real, found)
+            if i == 1 and sign < 0:
+                return self._held(node, self._held(node, found.times(-np.ones(1))).plus(addend))
+            return self._held(node, found.plus(sign * addend))
+        one, two = self._real(node, 0), self._real(node, 1)
+        if one.shuffle != two.shuffle:
+            self.fail(node, "a sum of what is shuffled and what is not has no integer form")
+        if isinstance(one, Line) and isinstance(two, Line):
+            return self._sum(node, one, self._held(node, two.times(np.full(1, sign))))
+        if sign < 0:
+            self.fail(node, "a difference from a convolution that is not quantised yet has no integer form")
+        return self._kept(node, self._total(node, one, two))
 
-KNOWN = frozenset(
-    {"Conv", "Relu", "Add", "Sub", "QuantizeLinear", "DequantizeLinear", "DepthToSpace", "Constant", *PASSED}
-)
+    def _sum(self, node: onnx.NodeProto, one: Line, two: Line) -> Line:
+        terms = {name: gain for name, gain in one.terms}
+        for name, gain in two.terms:
+            terms[name] = terms[name] + gain if name in terms else gain
+        bent = one.slope is not None or two.slope is not None or one.limits != two.limits
+        if len(terms) > 2 or bent or one.limits != (-np.inf, np.inf):
+            self.fail(node, "a sum of more than two quantised values, or of what is bent before, has no integer form")
+        return replace(one, terms=tuple(terms.items()), constant=one.constant + two.constant)
 
+    def _total(self, node: onnx.NodeProto, one: Real, two: Real) -> Total:
+        first, second = (one, two) if isinstance(one, Product) else (two, one)
+        plain = isinstance(first, Product) and not isinstance(second, Total)
+        for part in (first, second):
+            bent = isinstance(part, Line | Product) and part.slope is not None
+            bare = not isinstance(part, Total) and not bent and part.limits == (-np.inf, np.inf)
+            plain = plain and bare
+        if isinstance(second, Line):
+            plain = plain and len(second.terms) == 1 and not second.constant.any()
+            plain = plain and bool(np.all(second.terms[0][1] == 1)) and second.terms[0][0] != self.nodes.picture
+        if not plain or not isinstance(first, Product) or isinstance(second, Total):
+            self.fail(node, "a sum with what is not quantised yet has an integer form only of plain convolutions")
+        return Total(first, second, shuffle=first.shuffle)
 
-class _Pending:
-    """A convolution whose bias still lacks the zero point of what is stored in the end."""
+    def _shuffle(self, node: onnx.NodeProto) -> Tensor:
+        given, found = _attributes(node), self._input(node, 0)
+        factor = int(given["blocksize"])
+        if isinstance(found, Constant) or found.shuffle != 1:
+            self.fail(node, "only one, of a value of the network, has an integer form")
+        if given.get("mode", b"DCR") != b"CRD" and self._channels(found) != factor**2:
+            self.fail(node, "only in mode CRD it has an integer form, but for a result of one plane")
+        return replace(found, shuffle=factor)
 
-    def __init__(
-        self, name: str, source: str, weight: np.ndarray, bias: np.ndarray, shift: int, multiplier: np.ndarray | None,
-        dtype: str, meaning: Meaning,
-    ) -> None:  # fmt: skip
-        self.name, self.source, self.weight, self.bias = name, source, weight, bias
-        self.shift, self.multiplier, self.dtype, self.meaning = shift, multiplier, dtype, meaning
-
-    def node(self, zeros: np.ndarray) -> Convolution:
-        bias = np.clip(self.bias + zeros, -(2**31), 2**31 - 1).astype(np.int32)
-        return Convolution(
-            self.name, (self.source,), self.weight, bias, self.shift, self.multiplier, self.dtype, self.meaning
-        )
-
-
-def requantized(ratio: np.ndarray, spare: int = 0) -> tuple[int, np.ndarray | None]:
-    """The shift that multiplies sums by ``ratio`` (O,), and the multipliers where no power of two does.
-
-    ``spare`` bits of the halfwords between are below a unit of the value.
-    """
-    shift = int(np.floor(-np.log2(ratio.max()) + EXACT))
-    shift = min(max(shift, 0), MOST_SHIFT)
-    if np.abs(ratio * 2.0**shift - 1).max() < EXACT:
-        return shift, None
-    shift = max(0, shift - spare)
-    return shift, np.clip(np.round(ratio * 2.0**shift * 32768), 1, 32767).astype(np.int16)
+    def _channels(self, found: Bytes | Real) -> int:
+        match found:
+            case Bytes():
+                return len(self.nodes.meaning(found.value).scale)
+            case Line():
+                return len(found.constant)
+            case Product():
+                return len(found.unit)
+            case Total():
+                return len(found.first.unit)
+            case Halfwords():
+                return len(self.nodes.by_name[found.value].meaning.scale)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

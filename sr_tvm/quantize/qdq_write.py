@@ -8,10 +8,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
+from sr_tvm.quantize.blends import numbers_of
+from sr_tvm.quantize.network import S16, Blend, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
 from sr_tvm.quantize.plain import centring, factors, offset, plain_scales
 
 OPSET, IR_VERSION = 17, 8
+FRACTION_NOTE = "bits below a byte: "  # in the doc string of a PRelu
 
 
 def to_onnx(network: IntegerNetwork, means: np.ndarray | None = None) -> onnx.ModelProto:
@@ -74,6 +76,8 @@ class _Writer:
                 self._quantize(node, self._of(node.inputs[0]))
             case Sum() if node.dtype == S16:
                 self._add("Add", [self._of(name) for name in node.inputs], f"{node.name}_real")
+            case Blend():
+                self._blend(node)
             case Residual() | Sum():
                 self._add("Add", [self._of(name) for name in node.inputs], f"{node.name}_sum")
                 self._quantize(node, f"{node.name}_sum")
@@ -100,10 +104,39 @@ class _Writer:
             kernel_shape=[tall, wide], pads=pads,
         )  # fmt: skip
         if node.dtype != S16:
-            relu = not node.meaning.zero_point.any() and node is not self.network.result
-            if relu:
+            if node.slope is None and not node.meaning.zero_point.any() and node is not self.network.result:
                 self._add("Relu", [out], f"{name}_relu")
-            self._quantize(node, f"{name}_relu" if relu else out)
+                out = f"{name}_relu"
+            if node.slope is not None:
+                slope = self._constant(f"{name}_slope", node.slope[:, None, None] / 32768.0, np.float32)
+                self._add("PRelu", [out, slope], f"{name}_bent")
+                # How far the sums are divided before the PReLU is no number of ONNX: readers of ours find it here.
+                self.nodes[-1].doc_string = f"{FRACTION_NOTE}{node.fraction}"
+                out = f"{name}_bent"
+            self._quantize(node, out)
+
+    def _blend(self, node: Blend) -> None:
+        name, scale = node.name, self.scale[node.name]
+        ratios, below, moved = numbers_of(node)
+        made = []
+        for i, source in enumerate(node.inputs):
+            gain = (ratios[i] * scale / self.scale[source])[:, None, None]
+            made.append(f"{name}_part{i}")
+            self._add("Mul", [self._of(source), self._constant(f"{name}_gain{i}", gain, np.float32)], made[-1])
+        if len(made) == 2:
+            self._add("Add", made, f"{name}_sum")
+            made = [f"{name}_sum"]
+        if below is not None:
+            slope = np.divide(below, ratios[0], out=np.zeros_like(below), where=ratios[0] != 0)[:, None, None]
+            self._add("PRelu", [made[0], self._constant(f"{name}_slope", slope, np.float32)], f"{name}_bent")
+            made = [f"{name}_bent"]
+        shift = (moved - node.meaning.zero_point) * scale
+        if np.any(shift):
+            self._add(
+                "Add", [made[0], self._constant(f"{name}_shift", shift[:, None, None], np.float32)], f"{name}_moved"
+            )
+            made = [f"{name}_moved"]
+        self._quantize(node, made[0])
 
     def _quantize(self, node: Node, source: str, zeros: np.ndarray | None = None) -> None:
         zeros = node.meaning.zero_point if zeros is None else zeros

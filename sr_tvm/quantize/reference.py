@@ -19,6 +19,7 @@ from sr_tvm.quantize.network import (
     Sum,
     divided,
     multiplied,
+    shifted,
     sums,
 )
 
@@ -41,7 +42,7 @@ def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]
     match node:
         case Convolution():
             zero = network.by_name[node.inputs[0]].meaning.zero_point
-            total = divided(accumulate(node, found[node.inputs[0]], zero), node.shift)
+            total = divided(shifted(node, accumulate(node, found[node.inputs[0]], zero)), node.shift)
             if node.multiplier is not None:
                 total = multiplied(total, node.multiplier.astype(np.int32)[:, None, None])
             total = np.clip(total, -32768, 32767)
@@ -75,6 +76,8 @@ def _blend(network: IntegerNetwork, node: Blend, found: Mapping[str, np.ndarray]
     total = np.clip(sum(parts[1:], parts[0]), -32768, 32767)
     if node.slope is not None:
         total = np.maximum(total, multiplied(wide[0], column(node.slope)))
+    if node.smaller is not None:
+        total = np.where(node.smaller[:, None, None], ~total, total)
     return _bytes(divided(np.clip(total + column(node.offset), -32768, 32767), node.fraction))
 
 

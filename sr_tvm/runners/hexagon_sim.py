@@ -23,6 +23,7 @@ from sr_tvm.records import measured_stages
 from sr_tvm.records.module import Module
 from sr_tvm.runners.base import Runner, Session, SessionLost, Times, check_inputs, measurement
 from sr_tvm.runners.timer import PACKETS, Timer
+from sr_tvm.targets.hexagon import estimate
 from sr_tvm.targets.hexagon.integer import BIASES, FACTS, PROGRAM, WEIGHTS, Facts
 
 VARIABLE = "SR_TVM_QEMU_HEXAGON"
@@ -97,7 +98,7 @@ def simulate(
     Its rows are made in ``bands``, one after another, or by as many threads, where nothing is counted.
 
     Raises:
-        SrTvmError: no simulator; the program crashes, with the signal and its last words, or is not done in time.
+        SrTvmError: no simulator; the program crashes, with the signal and the stage, or is not done in time.
     """
     found = find()
     _, height, width = picture.shape
@@ -117,9 +118,7 @@ def simulate(
                 f"{program}: not done within {deadline:g} s in the simulator; try a smaller picture"
             ) from None
         if done.returncode or not result.is_file():
-            raise SessionLost(
-                f"{program}: {_died(done.returncode)} in the simulator: {one_line(done.stderr) or 'no words'}"
-            )
+            raise SessionLost(f"{program}: {_died(done.returncode)} in the simulator: {_words(done.stderr, facts)}")
         made = np.fromfile(result, np.uint8)
     if made.size != np.prod(shape):
         raise SrTvmError(f"{program}: made {made.size} bytes, not {int(np.prod(shape))}")
@@ -132,6 +131,15 @@ def _died(code: int) -> str:
         return f"ended by {signal.Signals(number).name}"
     except ValueError:
         return f"exits {code}"
+
+
+def _words(said: str, facts: Facts) -> str:
+    """What a program said before it ended, the stage by its words."""
+    stage = re.search(r"sr_run: in stage (-?\d+)", said)
+    if stage is None:
+        return one_line(said) or "no words"
+    number = int(stage[1])
+    return f"in stage {number}, {facts.stages[number][0]}" if 0 <= number < len(facts.stages) else "between stages"
 
 
 def _counts(text: str, facts: Facts, pixels: int) -> list[Counts]:
@@ -149,14 +157,17 @@ class HexagonSimRunner(Runner):
     Packets are issued one after another by one thread: there are no stalls, no caches and no other contexts in them,
     so they say which of two programs does less, and not how long it takes.
 
+    Args:
+        memory: bytes that a network's buffers may take, say those of a VTCM; more is refused. None: any.
+
     Raises:
         SrTvmError: the simulator is not installed.
     """
 
     capacity, unit = 1, PACKETS
 
-    def __init__(self, deadline: float = 600.0, bands: int = 1) -> None:
-        self.deadline, self.threads, self.simulator = deadline, bands, find()
+    def __init__(self, deadline: float = 600.0, bands: int = 1, memory: int | None = None) -> None:
+        self.deadline, self.threads, self.memory, self.simulator = deadline, bands, memory, find()
         self.name = f"hexagon-sim (qemu {self.simulator.version}, {self.simulator.cpu})"
 
     @property
@@ -178,6 +189,12 @@ class HexagonSimRunner(Runner):
         facts = facts_of(artifact)
         if len(pictures) != 1:
             raise SrTvmError(f"{artifact.folder}: {len(pictures)} pictures; one at a time is simulated")
+        needed = facts.workspace(pictures.shape[3]) * self.threads
+        if self.memory is not None and needed > self.memory:
+            raise SrTvmError(
+                f"{artifact.folder}: buffers of {needed:,} bytes for pictures {pictures.shape[3]} wide, {self.memory:,} "
+                "are allowed; narrower pictures need less, their height costs nothing"
+            )
         folder = artifact.folder
         program, weights, biases = (folder / name for name in (PROGRAM, WEIGHTS, BIASES))
         made, counts = simulate(program, weights, biases, facts, pictures[0], self.deadline, self.threads)
@@ -186,15 +203,17 @@ class HexagonSimRunner(Runner):
     def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
         """Count the packets of one run; they are always the same, so there is one sample whatever ``repeats`` says."""
         _, counts = self.counted(artifact, _noise(artifact, seed))
+        packets = float(sum(c.packets for c in counts))
         conditions = {
             "method": f"packets counted by qemu {self.simulator.version} as {self.simulator.cpu}, simulated: no time",
             "threads": self.threads,
             "clock": self.clock,
             "repeats": 1,
             "runs_per_sample": 1,
-            "line_buffer_bytes": facts_of(artifact).workspace(artifact.inputs[0].at({})[3]) * self.threads,
+            "buffers_bytes": facts_of(artifact).workspace(artifact.at({}).inputs[0].at({})[3]) * self.threads,
+            "estimate": estimate.get().estimate(packets),
         }
-        return measurement(self.name, artifact, [float(sum(c.packets for c in counts))], conditions, self.unit)
+        return measurement(self.name, artifact, [packets], conditions, self.unit)
 
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
         """A row of each stage: its words as "kernel", "calls", "packets", "hvx" and "macs_per_packet"."""

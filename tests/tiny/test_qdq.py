@@ -10,13 +10,14 @@ import onnx
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from quantize_nets import MEANS, pictures, wdsr
+from quantize_nets import MEANS, bytes_only, fsrcnn, pictures, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import Convolution, IntegerNetwork, Picture, Residual
-from sr_tvm.quantize.qdq_read import from_onnx, is_quantized, requantized
+from sr_tvm.quantize.qdq_nodes import requantized
+from sr_tvm.quantize.qdq_read import from_onnx, is_quantized
 from sr_tvm.quantize.qdq_write import to_onnx
 
 
@@ -72,9 +73,33 @@ def test_a_float_model_is_not_quantised(tmp_path, saved):
 
 
 def test_scales_that_are_powers_of_two_apart_need_no_multiplier():
-    assert requantized(np.array([2**-7, 2**-7])) == (7, None)
-    shift, multiplier = requantized(np.array([0.011, 0.004]))
-    assert shift == 6 and np.allclose(multiplier / 32768 / 64, [0.011, 0.004], rtol=1e-4)
+    assert requantized(np.array([2**-7, 2**-7])) == (7, None, None)
+    shift, multiplier, before = requantized(np.array([0.011, 0.004]))
+    assert shift == 6 and np.allclose(multiplier / 32768 / 64, [0.011, 0.004], rtol=1e-4) and before is None
+
+
+def test_outputs_far_apart_are_shifted_each_by_its_own():
+    ratio, most = np.array([0.011, 0.0001]), np.array([1e5, 1e6])  # the second reaches 100 bytes
+    shift, multiplier, before = requantized(ratio, 4, most, 256)
+    assert before.tolist() == [0, 6] and most[1] / 2.0 ** (shift + 6) < 32768 < most[1] / 2.0**shift
+    assert np.allclose(multiplier / 32768.0 / 2.0 ** (shift + before.astype(int)), ratio, rtol=1e-3)
+
+
+def test_a_ratio_over_1_is_refused():
+    with pytest.raises(SrTvmError, match="a unit of its sums is 1.5 of a step of its bytes; up to 1 is possible"):
+        requantized(np.array([1.5]))
+
+
+@pytest.mark.parametrize("made", [fsrcnn, bytes_only, lambda: fsrcnn(3)], ids=["fsrcnn", "bytes", "times three"])
+def test_prelu_and_what_is_bytes_alone_are_read_as_they_were_written(made, tmp_path):
+    region = made()
+    one = calibrate(region, [p[: region.sources[0].channels] for p in pictures()], Calibration(adapt=False))
+    onnx.save(to_onnx(one), tmp_path / "q.onnx")
+    onnx.checker.check_model(onnx.load(tmp_path / "q.onnx"), full_check=True)
+    two = from_onnx(tmp_path / "q.onnx")
+    picture = pictures(1, seed=5)[0][: region.sources[0].channels]
+    assert [type(node) for node in two.nodes] == [type(node) for node in one.nodes]
+    assert np.array_equal(reference.run(one, picture), reference.run(two, picture))
 
 
 def test_an_operator_without_integer_form_is_named(saved):
@@ -87,12 +112,55 @@ def test_an_operator_without_integer_form_is_named(saved):
         from_onnx(saved)
 
 
-def test_signed_activations_are_refused(saved):
+def test_signed_activations_are_the_same_bytes_less_128(saved):
+    wanted = from_onnx(saved)
     model = onnx.load(saved)
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.UINT8:
             values = onnx.numpy_helper.to_array(tensor)
             tensor.CopyFrom(onnx.numpy_helper.from_array((values.astype(int) - 128).astype(np.int8), tensor.name))
     onnx.save(model, saved)
-    with pytest.raises(SrTvmError, match="activations are int8; uint8 ones have an integer form here"):
+    picture = pictures(1, seed=5)[0]
+    assert np.array_equal(reference.run(from_onnx(saved), picture), reference.run(wanted, picture))
+
+
+def changed(path: Path, change) -> None:
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, path)
+
+
+def test_sixteen_bits_are_refused(saved):
+    def change(model):
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.UINT8:
+                values = onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.uint16), tensor.name))
+
+    changed(saved, change)
+    with pytest.raises(SrTvmError, match="uint16; uint8 and int8 ones have an integer form|not a valid ONNX"):
+        from_onnx(saved)
+
+
+def test_a_clip_that_bytes_do_not_do_is_refused(saved):
+    def change(model):
+        relu = next(node for node in model.graph.node if node.op_type == "Relu")
+        relu.op_type = "Clip"
+        relu.input.extend(["zero", "little"])
+        for name, number in (("zero", 0.0), ("little", 0.01)):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(number), name))
+
+    changed(saved, change)
+    with pytest.raises(SrTvmError, match="clipped to 0...0.01, quantised to 0.*a narrower clip has no integer form"):
+        from_onnx(saved)
+
+
+def test_a_bias_that_leaves_32_bits_is_refused(saved):
+    def change(model):
+        tensor = next(t for t in model.graph.initializer if t.name.endswith("_bias"))
+        values = np.full(onnx.numpy_helper.to_array(tensor).shape, 2**31 - 1, np.int32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    changed(saved, change)
+    with pytest.raises(SrTvmError, match="a sum of its int8 products may leave 31 bits"):
         from_onnx(saved)

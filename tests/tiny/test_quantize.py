@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from quantize_nets import pictures, wdsr
+from quantize_nets import bytes_only, fsrcnn, pictures, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import floating, reference
+from sr_tvm.quantize.blends import blend
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import (
     S16,
@@ -99,6 +100,32 @@ class TestDefinition:
         assert reference.accumulate(conv, x, np.zeros(900, np.int64)).item() == wanted > 1 << 24
 
 
+class TestBends:
+    """PReLU by hand."""
+
+    @pytest.mark.parametrize(("slope", "wanted"), [(16384, [25, 30, 40]), (-32768, [40, 30, 40]), (0, [30, 30, 40])])
+    def test_of_a_convolution(self, slope, wanted):
+        """Byte - 20 in quarters, zero point 30."""
+        node = Convolution(
+            "y", ("x",), np.full((1, 1, 1, 1), 4, np.int8), np.array([-80], np.int32), 0, None, U8, meaning(1, 30),
+            np.array([slope], np.int16), 2,
+        )  # fmt: skip
+        network = IntegerNetwork((Picture("x", meaning(1)), node), 1)
+        assert [reference.run(network, pixels(v)).item() for v in (10, 20, 30)] == wanted
+
+    @pytest.mark.parametrize(("slope", "wanted"), [(0.5, [5, 10, 30]), (2.0, [-10, 10, 30]), (-1.0, [20, 10, 30])])
+    def test_of_bytes(self, slope, wanted):
+        """Bytes of zero point 20, of the result 10, twice as large; a slope over 1 takes the smaller."""
+        made = blend("y", ("x",), np.full((1, 1), 2.0), np.array([slope / 2]) * 2, np.array([50.0]), meaning(1, 50))
+        network = IntegerNetwork((Picture("x", meaning(1, 20)), made), 1)
+        found = [reference.run(network, pixels(v)).item() - 40 for v in (15, 20, 30)]
+        assert found == [10 + int(slope * -10), 10, 30], wanted
+
+    def test_a_factor_no_multiplier_reaches_is_refused(self):
+        with pytest.raises(SrTvmError, match="y: bytes would be multiplied by 70; up to 64 is possible"):
+            blend("y", ("x",), np.full((1, 1), 70.0), None, np.zeros(1), meaning(1))
+
+
 class TestBounds:
     def test_no_picture_leaves_them(self):
         rng = np.random.default_rng(3)
@@ -154,15 +181,48 @@ class TestCalibration:
         assert Narrow in forms[0] and Residual not in forms[0] and Residual in forms[1] and Narrow not in forms[1]
         assert errors[0] < 0.9 * errors[1]
 
-    def test_too_few_pictures_are_refused(self, region):
-        with pytest.raises(SrTvmError, match="1 pictures to calibrate with; 4 different ones is the least"):
-            calibrate(region, pictures(1))
+    def test_one_picture_is_enough_with_a_warning(self, region):
+        told: list[str] = []
+        network = calibrate(region, pictures(1), Calibration(adapt=False), warn=told.append)
+        assert [line.split(":")[0] for line in told] == ["calibrated with 1 picture alone"]
+        assert reference.run(network, pictures(1)[0]).std() > 10
+        calibrate(region, pictures(4), Calibration(adapt=False), warn=told.append)
+        assert len(told) == 1
+
+    def test_no_pictures_are_refused(self, region):
+        with pytest.raises(SrTvmError, match="no pictures to calibrate with"):
+            calibrate(region, [])
 
     def test_pictures_of_one_colour_are_refused(self, region):
         with pytest.raises(SrTvmError, match="of a single colour each"):
             calibrate(region, [np.zeros((3, 8, 8), np.uint8)] * 5)
 
     def test_an_operator_without_integer_form_is_named(self, region):
-        slope = Pointwise("bent", ("f0",), "prelu", (np.full(8, 0.1, "float32"),), 8)
-        with pytest.raises(SrTvmError, match="bent: 'prelu' has no integer form"):
-            plan(Region((*region.nodes[:3], slope), (Result("bent", 2),)))
+        scale = Pointwise("scaled", ("f0",), "scale", (np.full(8, 0.1, "float32"),), 8)
+        with pytest.raises(SrTvmError, match="scaled: 'scale' has no integer form"):
+            plan(Region((*region.nodes[:3], scale), (Result("scaled", 2),)))
+
+    @pytest.mark.parametrize("name", ["fsrcnn", "bytes"])
+    def test_values_with_prelus_are_near_the_floats(self, name):
+        region = fsrcnn() if name == "fsrcnn" else bytes_only()
+        colours = region.sources[0].channels
+        network = calibrate(region, [p[:colours] for p in pictures()], Calibration(adapt=False))
+        x = pictures()[2][:colours]
+        exact, made = floating.values(region, x.astype(np.float32) / 255), reference.values(network, x)
+        for node in network.nodes[1:-1]:
+            if node.dtype == U8:
+                real = node.meaning.real(made[node.name])
+                error = np.sqrt(np.mean((real - exact[node.name]) ** 2))
+                assert error < 0.03 * exact[node.name].std(), (node.name, error, exact[node.name].std())
+
+    def test_a_relu_on_a_residual_path_is_one(self):
+        """Its bytes share their zero point with values below zero, so saturation is not enough."""
+        region = wdsr([(8, 4)], channels=8)
+        nodes = list(region.nodes)
+        nodes.insert(3, Pointwise("positive", ("f0",), "relu", (), 8))
+        moved = [replace(n, inputs=tuple("positive" if i == "f0" else i for i in n.inputs)) for n in nodes[4:]]
+        network = calibrate(Region((*nodes[:4], *moved), region.results), pictures(), Calibration(adapt=False))
+        node = network.by_name["positive"]
+        assert node.meaning.zero_point[0] > 0
+        made = reference.values(network, pictures()[0])["positive"]
+        assert made.min() == node.meaning.zero_point[0] and made.max() > made.min() + 50

@@ -16,17 +16,20 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.integer import IntegerModel, rounded
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.quantize.qdq_write import to_onnx
 from sr_tvm.training.loop import CHECKPOINT, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import IntegerFile, Settings
 
+FORMS = {"powers": Calibration(), "multipliers": Calibration(multipliers=True), "bytes": Calibration(halfwords=False)}
 
-@pytest.fixture(scope="session", params=[False, True], ids=["powers", "multipliers"])
+
+@pytest.fixture(scope="session", params=FORMS)
 def network(request):
     region = quantize_nets.wdsr([(16, 8), (8, 4)], channels=8)
-    return calibrate(region, quantize_nets.pictures(), Calibration(multipliers=request.param))
+    return calibrate(region, quantize_nets.pictures(), FORMS[request.param])
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +50,14 @@ def test_module_is_the_definition(network):
     for height, width in ((1, 1), (5, 7), (20, 19)):
         picture = np.random.default_rng(height).integers(0, 256, (3, height, width)).astype(np.uint8)
         assert np.array_equal(enlarged(model, picture), reference.run(network, picture))
+
+
+def test_a_prelu_is_the_definition():
+    grey = [picture[:1] for picture in quantize_nets.pictures()]
+    nodes = calibrate(quantize_nets.fsrcnn(), grey, Calibration(adapt=False)).nodes
+    first = next(node for node in nodes if getattr(node, "slope", None) is not None)
+    network, picture = IntegerNetwork((nodes[0], first), 1), grey[0]
+    assert np.array_equal(enlarged(IntegerModel(network), picture), reference.run(network, picture))
 
 
 def test_moved_weights_are_the_integers_that_are_written(network):

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from hexagon_program import built
-from quantize_nets import pictures, wdsr
+from quantize_nets import bytes_only, fsrcnn, pictures, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
@@ -27,6 +27,12 @@ NETS = {
     "too wide for registers": (wdsr([(40, 32)], channels=32), Calibration(adapt=False)),
     "bytes on the residual path": (wdsr([(16, 8), (8, 4)]), Calibration(adapt=False, halfwords=False)),
     "one hidden group": (wdsr([(3, 8)]), Calibration(adapt=False)),
+    "times three": (wdsr([(8, 5)], channels=8, scale=3), Calibration(adapt=False)),
+    "fsrcnn": (fsrcnn(), Calibration(adapt=False)),
+    "fsrcnn times three": (fsrcnn(3), Calibration(multipliers=True, adapt=False)),
+    "bytes alone": (bytes_only(), Calibration(adapt=False)),
+    "bytes alone, times three": (bytes_only(3), Calibration(adapt=False)),
+    "bytes alone, times four": (bytes_only(4), Calibration(adapt=False)),
 }
 SIZES = ((1, 1), (3, 31), (2, 33), (5, 64), (3, 127), (2, 130), (9, 5))
 
@@ -40,11 +46,12 @@ def simulator():
 @pytest.mark.parametrize("name", NETS)
 def test_the_kernels_are_the_definition(name, tmp_path):
     region, how = NETS[name]
-    network = calibrate(region, pictures(), how)
+    colours = region.sources[0].channels
+    network = calibrate(region, [picture[:colours] for picture in pictures()], how)
     run = built(network, tmp_path)
     rng = np.random.default_rng(0)
     for height, width in SIZES:
-        picture = rng.integers(0, 256, (3, height, width)).astype(np.uint8)
+        picture = rng.integers(0, 256, (colours, height, width)).astype(np.uint8)
         made, counts = run(picture)
         wanted = reference.run(network, picture)
         assert np.array_equal(made, wanted), (height, width, np.argwhere(made != wanted)[:3].tolist())

@@ -5,6 +5,7 @@
 // Prints a line "stage N packets P instructions I hvx V" for each stage (-1: all between them) of the last run, and one
 // "total ...". The counters are those of qemu-hexagon; a DSP's own are elsewhere, and are milliseconds' better friends.
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,17 @@ int sr_hexagon_mark(int stage) {
 static void die(const char *what, const char *which) {
   fprintf(stderr, "sr_run: %s %s\n", what, which);
   exit(3);
+}
+
+// A crash tells the stage in which it was, and is one all the same. snprintf is no function for handlers: there is
+// nothing left to spoil.
+static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+static void crashed(int number) {
+  char line[64];
+  int length = snprintf(line, sizeof line, "sr_run: in stage %d\n", current);
+  fwrite(line, 1, (size_t)length, stderr);
+  signal(number, SIG_DFL);
+  raise(number);
 }
 
 // What TVM's code calls when an argument is not as it must be.
@@ -122,6 +134,7 @@ static Band bands[MOST_BANDS];
 int main(int argc, char **argv) {
   if (argc != 13) die("wants 12 arguments, not those of", argv[0]);
   size_t weights, biases, picture, result = (size_t)atoll(argv[7]), workspace = (size_t)atoll(argv[8]);
+  for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) signal(deadly[i], crashed);
   int stages = atoi(argv[9]), runs = atoi(argv[10]), count = atoi(argv[11]), threads = atoi(argv[12]);
   int64_t height = atoll(argv[5]), width = atoll(argv[6]);
   if (stages > MOST_STAGES) die("too many stages:", argv[9]);

@@ -21,11 +21,13 @@ class BlendForm:
     Attributes:
         inputs: 1 or 2.
         slope: whether the larger of two products of the one input is taken.
+        smaller: whether the bits of some channels are turned round then.
         shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer.
     """
 
     inputs: int
     slope: bool
+    smaller: bool = False
     shuffle: int = 0
 
     @property
@@ -35,7 +37,7 @@ class BlendForm:
     @property
     def words(self) -> int:
         """Words of numbers by group of four channels."""
-        return 2 * (self.inputs + self.slope + 1)
+        return 2 * (self.inputs + self.slope + self.smaller + 1)
 
 
 NUMBERS = ("read", "other", "out", "words", "zero", "zero2", "groups", "turns", "last", "line")
@@ -51,8 +53,6 @@ def function(name: str, form: BlendForm) -> tirx.PrimFunc:
     """
     c = Code()
     rows = [c.aligned("s", "S"), c.aligned("x", "X")][: form.inputs]
-    if form.inputs == 1:
-        c.aligned("x", "X")
     target, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     at = {number: c.parameter(number) for number in NUMBERS}
     with c.loop("g", at["groups"]) as g:
@@ -93,6 +93,8 @@ def _blended(
         total = parts[0] if len(parts) == 1 else c.hvx("vaddhsat", *parts)
         if form.slope:
             total = c.hvx("vmaxh", total, c.hvx("vmpyhsrs", inputs[0][i], words[2 + i]))
+        if form.smaller:
+            total = c.hvx("vxor", total, c.splat(words[4 + i]))
         halves.append(c.bind("h", c.hvx("vaddhsat", total, offsets[i])))
     return c.to_bytes(halves[0], halves[1], last)
 

@@ -30,6 +30,7 @@ class Form:
         shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer. Of a factor of 3
             a group of four channels is three pixels of a line and nothing.
         slope: whether a PReLU follows.
+        before: whether outputs' sums are shifted by a number of their own first.
         kept: whether a NARROWED value's or a SUM's halfwords are stored beside the bytes that are made of them.
         skipped: taps along a row, as their place in ``near``, and outputs, all of whose weights are 0.
         ready: doublewords of a turn's weights that are read in the turn before.
@@ -47,6 +48,7 @@ class Form:
     saturates: bool = False
     shuffle: int = 0
     slope: bool = False
+    before: bool = False
     kept: bool = False
     skipped: frozenset[tuple[int, int]] = frozenset()
     ready: int = READY
@@ -178,6 +180,8 @@ class _Row:
         factors = self._words(bias, j, 0) if form.multiplier else None
         slopes = self._words(bias, j, int(form.multiplier)) if form.slope else None
         made = []
+        if form.before:
+            self._shift(j, sums, bias)
         for t, totals in enumerate(sums):
             even, odd = c.halves(totals, at["shift"], factors)
             place = tile + t
@@ -211,6 +215,15 @@ class _Row:
     def _put_halves(self, out: Expr, place: Expr, j: int, even: Expr, odd: Expr) -> None:
         for i, half in enumerate((even, odd)):
             self.c.put(self.target, half, out + (place * self.form.row + j) * 2 + i)
+
+    def _shift(self, j: int, sums: list[list[Register]], bias: Expr) -> None:
+        """Shift each output's sums by its own number: the words behind multipliers and slopes."""
+        c, form = self.c, self.form
+        word = (bias + form.outputs) * LANES + (form.outputs // 2 * (form.multiplier + form.slope) + GROUP * j)
+        for o in range(GROUP):
+            by = c.bind("by", c.scalar(self.biases, word + o))
+            for totals in sums:
+                totals[o].set(c.hvx("vasrw", totals[o].get(), by))
 
     def _words(self, bias: Expr, j: int, number: int) -> list[Expr]:
         """The multipliers of a group of outputs, or the slopes behind them: of outputs 0 and 2, and of 1 and 3."""

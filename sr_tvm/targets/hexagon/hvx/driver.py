@@ -287,10 +287,7 @@ class Driver:
             function = self._row_function(stage, form)
             j = first // 4
             wide = 2 if stage.end == HALFWORDS else 1
-            if stage.shuffle:
-                out = self.lines + self.line * first
-            else:
-                out = self._row(stage.value, y) + j * wide
+            out = self.lines + self.line * first if stage.shuffle else self._row(stage.value, y) + j * wide
             other = c.integer(0)
             if stage.other is not None:
                 other = self._row(stage.other, y) + j * (2 if self.network.by_name[stage.other].dtype == "int16" else 1)

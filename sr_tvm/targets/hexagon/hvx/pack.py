@@ -76,10 +76,13 @@ def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray
 
 
 def convolution_biases(node: Convolution, form: Form, first: int) -> np.ndarray:
-    """A vector of each bias, and the words of the multipliers and of the slopes where there are some."""
+    """A vector of each bias, and the words of multipliers, of slopes and of shifts where there are some."""
     part = spread(node.bias).reshape(-1, LANES)[first : first + form.outputs].ravel()
     rows = [numbers for numbers in (node.multiplier, node.slope) if numbers is not None]
-    return np.concatenate([part, *(halfword_words(row)[first // 2 : (first + form.outputs) // 2] for row in rows)])
+    parts = [part, *(halfword_words(row)[first // 2 : (first + form.outputs) // 2] for row in rows)]
+    if node.before is not None:
+        parts.append(np.pad(node.before, (0, -len(node.before) % GROUP))[first : first + form.outputs].astype(np.int32))
+    return np.concatenate(parts)
 
 
 def halfword_words(numbers: np.ndarray) -> np.ndarray:
@@ -91,8 +94,9 @@ def halfword_words(numbers: np.ndarray) -> np.ndarray:
 
 
 def blend_words(node: Blend) -> np.ndarray:
-    """By group: the words of each input's multipliers, of the slopes where there are some, and of the offsets."""
-    rows = [*node.multipliers, *([] if node.slope is None else [node.slope]), node.offset]
+    """By group: words of each input's multipliers, of slopes and masks where there are some, and of the offsets."""
+    masks = None if node.smaller is None else -node.smaller.astype(np.int64)
+    rows = [*node.multipliers, *(row for row in (node.slope, masks) if row is not None), node.offset]
     return np.concatenate([halfword_words(row).reshape(-1, 2) for row in rows], 1).ravel()
 
 

@@ -107,29 +107,27 @@ class Stage:
         tiles = TILES_OF_SHUFFLE.get(self.shuffle) or decided.tiles or tiles
         passes = -(-whole // max(4, decided.sums // tiles))
         each = groups(-(-whole // passes)) * 4
-        saturates = False
+        node, saturates = self.convolution, False
         if isinstance(self.joined, Residual):
-            low, high = halfwords(self.convolution)
+            low, high = halfwords(node)
             reach = 255 * self.joined.factor
             saturates = low < -32768 or high + reach > 32767
-        return [
-            (
-                Form(
-                    kernel, groups(inputs), min(each, whole - first), tiles, whole // 4, self.end,
-                    self.convolution.multiplier is not None, saturates, self.shuffle,
-                    self.convolution.slope is not None, self.kept is not None,
-                    _skipped(self.convolution, first, min(each, whole - first)),
-                    decided.ready if decided.ready >= 0 else convolution.READY, decided.order, decided.read,
-                ),
-                first,
-            )
-            for first in range(0, whole, each)
-        ]  # fmt: skip
+        found, ready = [], decided.ready if decided.ready >= 0 else convolution.READY
+        for first in range(0, whole, each):
+            count = min(each, whole - first)
+            form = Form(
+                kernel, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None, saturates,
+                self.shuffle, node.slope is not None, node.before is not None, self.kept is not None,
+                _skipped(node, first, count), ready, decided.order, decided.read,
+            )  # fmt: skip
+            found.append((form, first))
+        return found
 
     @property
     def blend_form(self) -> BlendForm:
         assert self.blend is not None
-        return BlendForm(len(self.blend.inputs), self.blend.slope is not None, self.shuffle)
+        node = self.blend
+        return BlendForm(len(node.inputs), node.slope is not None, node.smaller is not None, self.shuffle)
 
     @property
     def pair(self) -> PairForm:
@@ -144,11 +142,9 @@ class Stage:
 def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, int]]:
     """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
     kernel = node.weight.shape[3]
-    there = padded(node)[first : first + count].any((1, 2))
-    order = Form(kernel, 1, 4, 1, 1, BYTES).near
-    return frozenset(
-        (place, o) for place, d in enumerate(order) for o in range(count) if not there[o, d + kernel // 2]
-    )
+    there: np.ndarray = np.any(padded(node)[first : first + count], axis=(1, 2))
+    near = Form(kernel, 1, 4, 1, 1, BYTES).near
+    return frozenset((place, o) for place, d in enumerate(near) for o in range(count) if not there[o, d + kernel // 2])
 
 
 def _pair(expand: Convolution, project: Convolution) -> PairForm:
@@ -217,41 +213,48 @@ def grouped(network: IntegerNetwork) -> IntegerNetwork:
     """Give each line of a shuffle of 3 a group of four channels, the last of which is nothing.
 
     Raises:
-        SrTvmError: what the result is added up of is read by something else, too.
+        SrTvmError: the picture itself would have to have such channels.
     """
     if network.shuffle != 3:
         return network
     lines = np.arange(network.channels(network.result.name)).reshape(-1, 3)
     order = np.pad(lines, ((0, 0), (0, 1)), constant_values=-1).ravel()
-    changed = {network.result.name}
-    for node in reversed(network.nodes):
-        if node.name in changed and not isinstance(node, Convolution):
-            changed |= set(node.inputs)
-    for name in changed:
-        if isinstance(network.by_name[name], Picture) or len(network.readers(name)) > 1:
-            raise SrTvmError(f"{name}: hexagon stores a pixel shuffle of 3 of what nothing else reads; this is read")
-    nodes = (_reordered(node, order) if node.name in changed else node for node in network.nodes)
+    changed, before = {network.result.name}, 0
+    while before != len(changed):  # what is added up has the same channels
+        before = len(changed)
+        for node in network.nodes:
+            tied = {node.name, *node.inputs} if not isinstance(node, Convolution) else {node.name}
+            changed |= tied if tied & changed else set()
+    if network.picture.name in changed:
+        raise SrTvmError("hexagon: a pixel shuffle of 3 of what is added to the picture is not stored")
+    nodes = []
+    for node in network.nodes:
+        if isinstance(node, Convolution) and node.inputs[0] in changed:
+            node = replace(node, weight=_column(node.weight, order, 1))
+        nodes.append(_reordered(node, order) if node.name in changed else node)
     return IntegerNetwork(tuple(nodes), 3)
+
+
+def _column(numbers: Any, order: np.ndarray, axis: int = 0) -> Any:
+    """Numbers by channel in another order, 0 where it is -1; None stays."""
+    if numbers is None:
+        return None
+    moved = np.moveaxis(np.take(numbers, order, axis), axis, 0)
+    moved[order < 0] = 0
+    return np.moveaxis(moved, 0, axis)
 
 
 def _reordered(node: Node, order: np.ndarray) -> Node:
     """The node with its channels in that order, and nothing where it is -1."""
-
-    def column(numbers: np.ndarray | None, axis: int = 0) -> np.ndarray | None:
-        if numbers is None:
-            return None
-        moved = np.moveaxis(np.take(numbers, order, axis), axis, 0)
-        moved[order < 0] = 0
-        return np.moveaxis(moved, 0, axis)
-
     meaning = Meaning(node.meaning.scale[order], node.meaning.zero_point[order])  # nothing means what the last does
     changes: dict[str, Any] = {"meaning": meaning}
     match node:
         case Convolution():
-            changes |= {n: column(getattr(node, n)) for n in ("weight", "bias", "multiplier", "slope")}
+            names = ("weight", "bias", "multiplier", "slope", "before")
+            changes |= {n: _column(getattr(node, n), order) for n in names}
         case Blend():
-            changes |= {"multipliers": column(node.multipliers, 1)}
-            changes |= {n: column(getattr(node, n)) for n in ("slope", "offset")}
+            changes |= {"multipliers": _column(node.multipliers, order, 1)}
+            changes |= {n: _column(getattr(node, n), order) for n in ("slope", "offset", "smaller")}
     return replace(node, **changes)
 
 
@@ -272,12 +275,13 @@ def _hidden(
     """1x1 convolutions that are fused with the one that alone reads them; the kinds of those that might be, by name."""
     found, projects = {}, {}
     for node in network.nodes:
-        if isinstance(node, Convolution) and _plain(node):
-            readers = network.readers(node.name)
-            if len(readers) == 1 and isinstance(project := readers[0], Convolution):
-                plain = _plain(project) and project.dtype != S16
-                if plain and project is not network.result and _pair(node, project).fits:
-                    found[node.name], projects[node.name] = node, project
+        if not isinstance(node, Convolution) or not _plain(node) or len(network.readers(node.name)) != 1:
+            continue
+        (project,) = network.readers(node.name)
+        if not isinstance(project, Convolution) or not _plain(project) or project is network.result:
+            continue
+        if project.dtype != S16 and _pair(node, project).fits:
+            found[node.name], projects[node.name] = node, project
     # Of a chain of 1x1 convolutions each second is stored.
     found = {name: node for name, node in found.items() if node.inputs[0] not in found}
     apart: dict[str, str] = {}
