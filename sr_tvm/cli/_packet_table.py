@@ -45,7 +45,7 @@ def _print(counted: ProgramCount) -> None:
         table.add_column(name, justify="left" if name == "loop" else "right", overflow="fold")
     kinds = _kinds(counted)
     for number, (stage, _) in enumerate(kinds, 1):
-        for found in stage.nests:
+        for found in dict.fromkeys(stage.nests):  # one function may make several parts of a row
             for body in found.bodies:
                 table.add_row(str(number), *_row(body))
     console.print(table)

@@ -63,6 +63,7 @@ def command(
     sr-tvm bench out/ --isa adreno-660
     sr-tvm bench out-c/ --threads 2
     sr-tvm bench dsp/ --input-shape 1x3x360x640 --per-operator     a hexagon artifact: in the simulator, in packets
+    sr-tvm bench dsp/ --input-shape 1x3x360x640 --threads 4        the same in four bands of rows, one after another
     """
     if isa is not None and tracker is not None:
         raise click.UsageError("--isa is an estimate without a device; leave out --tracker and --key")

@@ -30,6 +30,7 @@ VARIABLE = "SR_TVM_QEMU_HEXAGON"
 NAMES = ("qemu-hexagon", "qemu-hexagon-static")
 HINT = "make system-deps (Debian has it in qemu-user-static)"
 OLD, OLD_CPU, CPU = 10, "v67", "v68"  # before version 10 it knows no later processor; HVX's integers are the same there
+MOST_BANDS = 64  # of runtimes/hexagon
 PICTURE, WANTED = "picture", "wanted"  # what the tuner places in a session
 _LINE = re.compile(r"stage (-?\d+) packets (\d+) instructions (\d+) hvx (\d+)")
 
@@ -161,12 +162,14 @@ class HexagonSimRunner(Runner):
         memory: bytes that a network's buffers may take, say those of a VTCM; more is refused. None: any.
 
     Raises:
-        SrTvmError: the simulator is not installed.
+        SrTvmError: the simulator is not installed, or no such number of bands is possible.
     """
 
     capacity, unit = 1, PACKETS
 
     def __init__(self, deadline: float = 600.0, bands: int = 1, memory: int | None = None) -> None:
+        if not 1 <= bands <= MOST_BANDS:
+            raise SrTvmError(f"{bands} bands of rows; 1 to {MOST_BANDS} are simulated, and a DSP has 4 or 6 contexts")
         self.deadline, self.threads, self.memory, self.simulator = deadline, bands, memory, find()
         self.name = f"hexagon-sim (qemu {self.simulator.version}, {self.simulator.cpu})"
 

@@ -1,6 +1,7 @@
 """The shipped records fit the shipped model, as `upscale` compiles it."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,20 @@ def test_shipped_records_are_used(shape, caplog):
 def test_other_vectors_have_the_cost_models_choice():
     records, _ = streamed(SHAPES[0], AVX2)
     assert records == []
+
+
+def test_shipped_records_fit_the_kernels_of_quantised_models(caplog):
+    """If a kind's name or its decisions have changed so that they do not fit any more, tune again."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from quantize_nets import pictures, wdsr
+
+    from sr_tvm.quantize.calibrate import Calibration, calibrate
+
+    network = calibrate(wdsr([(144, 20)]), pictures(), Calibration(adapt=False))
+    target = get("hexagon")
+    recorded = Recorded(target.integer_lowering(), open_sources("hexagon", None, True))
+    kinds = target.integer_kinds(network)
+    with caplog.at_level(logging.WARNING):
+        found = {kind: recorded.recorded(stage, (1, None, None)) for kind, (stage, _) in kinds.items()}
+    assert len(kinds) == 5 and all(found.values()) and caplog.text == ""
+    assert all(record.ms < record.default_ms and record.clock == "packets" for record in recorded.used.values())

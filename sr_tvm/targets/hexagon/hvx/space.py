@@ -34,7 +34,7 @@ class KernelSpace(DecisionSpace[Decisions]):
 
     def __init__(self, stage: Stage, known: Iterable[Decisions] = ()) -> None:
         self.stage = stage
-        self.names = CONVOLUTION if stage.expand is None else PAIR
+        self.names: tuple[str, ...] = CONVOLUTION if stage.expand is None else PAIR
         if stage.shuffle in TILES_OF_SHUFFLE:
             self.names = tuple(name for name in self.names if name != "tiles")
         self.default = self.repair(DEFAULT)
@@ -57,7 +57,9 @@ class KernelSpace(DecisionSpace[Decisions]):
         """The default, what is known, each scheduler direction, and of that one decision changed."""
         found = [self.default, *self.known]
         found += [self.repair(replace(self.default, direction=direction)) for direction in DIRECTIONS]
-        changes = {"tiles": TILES, "order": ORDERS, "read": READS, "spread": SPREADS, "sums": SUMS, "ready": READY}
+        changes: dict[str, tuple[Any, ...]] = {
+            "tiles": TILES, "order": ORDERS, "read": READS, "spread": SPREADS, "sums": SUMS, "ready": READY,
+        }  # fmt: skip
         directions = (d for d in DIRECTIONS if d in ("up", "down"))
         for direction, (name, values) in itertools.product(directions, changes.items()):
             if name in self.names:
@@ -66,11 +68,13 @@ class KernelSpace(DecisionSpace[Decisions]):
         return list(dict.fromkeys(found))
 
     def random(self, rng: Random) -> Decisions:
-        return self.repair(replace(DEFAULT, **{name: rng.choice(ALLOWED[name]) for name in self.names}))
+        chosen: dict[str, Any] = {name: rng.choice(ALLOWED[name]) for name in self.names}
+        return self.repair(replace(DEFAULT, **chosen))
 
     def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions:
         """Each decision from either parent."""
-        return self.repair(replace(a, **{name: getattr(rng.choice((a, b)), name) for name in self.names}))
+        chosen: dict[str, Any] = {name: getattr(rng.choice((a, b)), name) for name in self.names}
+        return self.repair(replace(a, **chosen))
 
     def mutate(self, genome: Decisions, rng: Random) -> Decisions | None:
         """Change one decision; None if that changed nothing."""
