@@ -46,6 +46,8 @@ class Stage:
         channels: of the value.
         shuffle: of the result; 0 for what goes to a line buffer.
         blend: what makes it, where that is no convolution.
+        taps: of a picture of one plane whose tiles hold, in place of channels, so many pixels of a row: what its
+            convolutions read at once. 0: it has channels.
     """
 
     value: str
@@ -58,6 +60,12 @@ class Stage:
     other: str | None = None
     shuffle: int = 0
     blend: Blend | None = None
+    taps: int = 0
+
+    @property
+    def planes(self) -> int:
+        """Of the picture, before tiles are made of them."""
+        return 1 if self.taps else self.channels
 
     @property
     def halo(self) -> int:
@@ -75,8 +83,9 @@ class Stage:
             function = "sum" if len(self.blend.inputs) == 2 else "scales" if self.blend.slope is None else "PReLU"
             return f"{function} of {self.channels} bytes{f', shuffle {self.shuffle}' if self.shuffle else ''}"
         if self.convolution is None:
-            return f"{self.channels} planes to tiles"
-        o, i, k, _ = self.convolution.weight.shape
+            return f"{self.planes} planes to tiles"
+        o, i, k, wide = self.convolution.weight.shape
+        i = i if wide == k else 1  # one plane's pixels of a row
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         ends = {BYTES: "", HALFWORDS: "", RESIDUAL: " + residual", SUM: " + skip"}
@@ -86,7 +95,7 @@ class Stage:
     def forms(self) -> list[tuple[Form, int]]:
         """The row functions that make a row, each with the first of the channels that it makes."""
         assert self.convolution is not None
-        outputs, inputs, kernel, _ = self.convolution.weight.shape
+        outputs, inputs, rows, kernel = self.convolution.weight.shape
         whole = groups(outputs) * 4
         # Five taps in a row leave registers for 24 sums only where tiles share the weights.
         tiles = 2 if self.shuffle == 2 or self.shuffle == 0 and (kernel == 5 or whole <= REGISTERS // 2) else 1
@@ -101,8 +110,8 @@ class Stage:
         for first in range(0, whole, each):
             count = min(each, whole - first)
             form = Form(
-                kernel, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None, saturates,
-                self.shuffle, node.slope is not None, node.before is not None, _skipped(node, first, count),
+                kernel, rows, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None,
+                saturates, self.shuffle, node.slope is not None, node.before is not None, _skipped(node, first, count),
             )  # fmt: skip
             found.append((form, first))
         return found
@@ -124,7 +133,7 @@ def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, 
     """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
     kernel = node.weight.shape[3]
     there: np.ndarray = np.any(padded(node)[first : first + count], axis=(1, 2))
-    order = Form(kernel, 1, 4, 1, 1, BYTES).order
+    order = Form(kernel, 1, 1, 4, 1, 1, BYTES).order
     return frozenset((place, o) for place, d in enumerate(order) for o in range(count) if not there[o, d + kernel // 2])
 
 
@@ -140,7 +149,8 @@ def stages(network: IntegerNetwork) -> list[Stage]:
     """
     if network.shuffle not in SHUFFLES:
         raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2, 3 or 4, not of {network.shuffle}")
-    joined = _joined(network)
+    taps = _taps(network)
+    joined = {name: _rows_of(network, made, taps) for name, made in _joined(network).items()}
     inside = {convolution.name for convolution in joined.values()}
     hidden = _hidden(network)
     found: list[Stage] = []
@@ -151,9 +161,10 @@ def stages(network: IntegerNetwork) -> list[Stage]:
             case Picture():
                 if channels > 4:
                     raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
-                found.append(Stage(node.name, {}, channels))
+                found.append(Stage(node.name, {}, taps or channels, taps=taps))
             case Convolution() if node.name not in inside and node.name not in hidden:
-                found.append(_convolution(network, node, node.name, channels, hidden, shuffle))
+                made = _rows_of(network, node, taps)
+                found.append(_convolution(network, made, node.name, channels, hidden, shuffle))
             case Blend():
                 found.append(Stage(node.name, dict.fromkeys(node.inputs, 0), channels, shuffle=shuffle, blend=node))
             case Residual() | Sum():
@@ -248,6 +259,22 @@ def _plain(node: Convolution) -> bool:
     return node.weight.shape[2:] == (1, 1) and node.multiplier is None and node.slope is None
 
 
+def _taps(network: IntegerNetwork) -> int:
+    """The kernel of the convolutions that read a picture of one plane, where nothing else does; else 0."""
+    readers = network.readers(network.picture.name)
+    kernels = {node.weight.shape[2:] if isinstance(node, Convolution) else (0, 0) for node in readers}
+    if network.channels(network.picture.name) != 1 or kernels not in ({(3, 3)}, {(5, 5)}):
+        return 0
+    return int(kernels.pop()[0])
+
+
+def _rows_of(network: IntegerNetwork, node: Convolution, taps: int) -> Convolution:
+    """A convolution that reads a picture of one plane, over the pixels of a row as if they were channels."""
+    if not taps or node.inputs[0] != network.picture.name:
+        return node
+    return replace(node, weight=node.weight[:, 0].transpose(0, 2, 1)[..., None])
+
+
 def _convolution(
     network: IntegerNetwork, node: Convolution, value: str, channels: int, hidden: dict[str, Convolution], shuffle: int
 ) -> Stage:
@@ -267,5 +294,5 @@ def _joined_stage(node: Residual | Sum, made: Convolution, other: str, end: str,
 
 def _check(node: Convolution) -> None:
     tall, wide = node.weight.shape[2:]
-    if tall != wide or tall not in KERNELS:
+    if (tall != wide and wide != 1) or tall not in KERNELS:
         raise SrTvmError(f"{node.name}: hexagon has no kernel for a {tall}x{wide} convolution; 1x1, 3x3 and 5x5 it has")
