@@ -90,10 +90,10 @@ class Driver:
             self._squeeze = self.functions.of("squeeze", edges.squeeze)
             self.thirds = self.packed.add_biases(edges.thirds().view(np.int32))
         zeros = {stage.value: network.by_name[stage.value].meaning.zero_point for stage in stages[:-1]}
+        if stages[0].taps:  # pixels of one plane: a whole word of them, too, is what lies beside its row
+            zeros[stages[0].value] = np.resize(zeros[stages[0].value], groups(stages[0].channels) * 4)
         self.zero = {
-            stage.value: self.packed.add_zero(np.resize(zeros[stage.value], stage.channels))
-            for stage in stages[:-1]
-            if stage.end != HALFWORDS
+            stage.value: self.packed.add_zero(zeros[stage.value]) for stage in stages[:-1] if stage.end != HALFWORDS
         }
 
     def entry(self) -> tirx.PrimFunc:

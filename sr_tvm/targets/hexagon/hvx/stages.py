@@ -74,7 +74,7 @@ class Stage:
     @property
     def macs(self) -> int:
         """Multiply-accumulates a pixel, those of the network alone."""
-        return sum(macs(c) for c in (self.expand, self.convolution) if c is not None)
+        return sum(macs(_planes_of(c)) for c in (self.expand, self.convolution) if c is not None)
 
     @property
     def describe(self) -> str:
@@ -273,6 +273,14 @@ def _rows_of(network: IntegerNetwork, node: Convolution, taps: int) -> Convoluti
     if not taps or node.inputs[0] != network.picture.name:
         return node
     return replace(node, weight=node.weight[:, 0].transpose(0, 2, 1)[..., None])
+
+
+def _planes_of(node: Convolution) -> Convolution:
+    """The convolution that :func:`_rows_of` made another of, or the same."""
+    tall, wide = node.weight.shape[2:]
+    if tall == wide:
+        return node
+    return replace(node, weight=node.weight[..., 0].transpose(0, 2, 1)[:, None])
 
 
 def _convolution(
