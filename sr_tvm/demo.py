@@ -227,6 +227,22 @@ def learn(loop: Loop) -> None:
     loop.note(speed={"rows": table, "method": method, "median_error": model.error, "model": "speed_model.json"})
 
 
+def every_target(loop: Loop) -> None:
+    """GPUs by their machine code and the DSP in its simulator, beside what was measured here."""
+    from sr_tvm.measurement import Measurement
+    from sr_tvm.report import every_target as found
+
+    rows = [found.measured(Measurement.from_json(loop.summary["measurement"]))]
+    note = (
+        f"{loop.summary['model']['name']}, input {HEIGHT}x{WIDTH}. Only the CPU ran: the others' figures are estimates "
+        "or counts, each with what it leaves out, and are no contest between them."
+    )
+    for row in found.rows(loop.made["onnx"], (HEIGHT, WIDTH), loop.folder, loop.tell.say):
+        rows.append(row)
+        loop.tell.say(f"{row['target']}: {row['time'] or row['how']}")
+        loop.note(every_target={"note": note, "rows": rows})
+
+
 def picture(loop: Loop) -> None:
     """A real photograph through the artifact, against bicubic."""
     from sr_tvm.report.comparison import compare
@@ -257,7 +273,11 @@ BEFORE: tuple[tuple[str, Callable[[Loop], None]], ...] = (
     ("Build the artifact", build),
 )
 SERVED = (("Deploy over RPC and measure", deploy), ("Learn: predicted against measured", learn))
-AFTER = (("Enlarge a photograph", picture), ("Write the report", report))
+AFTER = (
+    ("The same network on every target", every_target),
+    ("Enlarge a photograph", picture),
+    ("Write the report", report),
+)
 
 
 def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller) -> dict[str, Any]:

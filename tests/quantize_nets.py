@@ -54,6 +54,21 @@ def fsrcnn(scale: int = 2, d: int = 20, s: int = 6, m: int = 2, seed: int = 0) -
     return Region(tuple(nodes), (Result("y", scale),))
 
 
+def one_plane(kernel: int) -> Region:
+    """Two branches of a picture of one plane, read by kernels of that size, added up."""
+    rng = np.random.default_rng(0)
+    nodes: list[Node] = [
+        Source("x", 1),
+        Pointwise("c", ("x",), "shift", (np.full(1, -0.4, "float32"),), 1),
+        conv(rng, "a", "c", 1, 9, kernel),
+        conv(rng, "b", "a", 9, 4, 3, 0.2),
+        conv(rng, "k", "c", 1, 4, kernel, 0.3),
+        Add("y", ("b", "k"), 4),
+    ]
+    nodes[-2].bias[:] += 0.5
+    return Region(tuple(nodes), (Result("y", 2),))
+
+
 def bytes_only(scale: int = 2, seed: int = 0) -> Region:
     """What stands between no convolutions: PReLU and ReLU of values that others read, a sum of such, one as the end."""
     rng = np.random.default_rng(seed)

@@ -155,7 +155,7 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
     for path in chosen:
         whole = modcrop(read_picture(path), scale)
         if 0 in whole.shape:
-            raise SrTvmError(f"{path}: too small to be shrunk {scale} times; at least {scale}x{scale} pixels are needed")
+            raise SrTvmError(f"{path}: too small to be shrunk {scale} times; {scale}x{scale} pixels is the least")
         low = as_rgb(low_resolution(whole, scale))
         top, left = (max(0, (n - SIDE) // 2) for n in low.shape[:2])
         middle = low[top : top + SIDE, left : left + SIDE]

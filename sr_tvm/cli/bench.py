@@ -34,7 +34,7 @@ PACKAGE, PACKAGE_SIZE = "package.json", (360, 640)
 @click.option(
     "--input-shape", "input_shapes", multiple=True, metavar="[NAME:]NxCxHxW", help="The size, where any is taken."
 )
-@click.option("--memory", type=click.IntRange(min=1), metavar="KIB", help="hexagon: what buffers may take, say of VTCM.")
+@click.option("--memory", type=click.IntRange(min=1), metavar="KIB", help="hexagon: what buffers may take.")
 @click.option("--per-operator", is_flag=True, help="Time each kernel as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(

@@ -57,7 +57,8 @@ def command(model: Path, data: str, output: Path, multipliers: bool, sets: tuple
         scores.append(compare(region, network, folder))
     if as_json:
         rows = [score.to_json() for score in scores]
-        click.echo(json.dumps({"path": str(output), "bytes": output.stat().st_size, "evaluated": rows, "warnings": warnings}))
+        value = {"path": str(output), "bytes": output.stat().st_size, "evaluated": rows, "warnings": warnings}
+        click.echo(json.dumps(value))
         return
     for score in scores:
         click.echo(str(score))

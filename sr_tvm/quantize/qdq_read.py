@@ -23,12 +23,12 @@ SIGNED = 128  # what signed bytes are kept larger by
 
 
 def is_quantized(path: str | Path) -> bool:
-    """Whether a file is ONNX with QuantizeLinear; what is no ONNX at all is others' to refuse."""
+    """Whether a file is ONNX of quantised operators; what is no ONNX at all is others' to refuse."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception:  # protobuf raises many kinds
         return False
-    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    return any(node.op_type in ("QuantizeLinear", "QLinearConv") for node in model.graph.node)
 
 
 def from_onnx(path: str | Path) -> IntegerNetwork:

@@ -22,6 +22,7 @@ SECTIONS = (
     sections.operators,
     sections.parity,
     sections.speed,
+    sections.every_target,
     sections.how,
 )
 

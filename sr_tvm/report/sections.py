@@ -108,6 +108,18 @@ def speed(summary: dict[str, Any], folder: Path) -> str:
     )  # fmt: skip
 
 
+def every_target(summary: dict[str, Any], folder: Path) -> str:
+    t = summary.get("every_target")
+    if not t:
+        return ""
+    rows = []
+    for r in t["rows"]:
+        took = "" if r.get("seconds") is None else f"{float(r['seconds']):.0f} s"
+        rows.append((r["target"], r["time"] or "not here", r["how"], took))
+    heads = ("target", "a picture takes", "how", "found in")
+    return section("The same network on every target", para(str(t["note"])), table(heads, rows, {3}))
+
+
 def how(summary: dict[str, Any], folder: Path) -> str:
     parts = [para(str(line)) for line in summary.get("method", [])]
     if summary.get("measurement"):

@@ -195,8 +195,8 @@ class HexagonSimRunner(Runner):
         needed = facts.workspace(pictures.shape[3]) * self.threads
         if self.memory is not None and needed > self.memory:
             raise SrTvmError(
-                f"{artifact.folder}: buffers of {needed:,} bytes for pictures {pictures.shape[3]} wide, {self.memory:,} "
-                "are allowed; narrower pictures need less, their height costs nothing"
+                f"{artifact.folder}: buffers of {needed:,} bytes for pictures {pictures.shape[3]} wide, "
+                f"{self.memory:,} are allowed; narrower pictures need less, their height costs nothing"
             )
         folder = artifact.folder
         program, weights, biases = (folder / name for name in (PROGRAM, WEIGHTS, BIASES))

@@ -42,6 +42,9 @@ def summary_of(folder: Path) -> dict[str, Any]:
         "pictures": {"compare": {"truth": "truth.png", "bicubic": "bicubic.png", "ours": "ours.png",
                                  "psnr_bicubic": 30.0, "psnr_ours": 32.0, "crop": [10, 20, 60, 50]},
                      "enlarged": {"file": "ours.png"}},
+        "every_target": {"note": "One network.", "rows": [
+            {"target": "cpu", "time": "10 ms", "how": "measured here", "seconds": None},
+            {"target": "adreno (adreno-660)", "time": "", "how": "not there; run 'make system-deps'", "seconds": 0.1}]},
         "steps": [{"name": "export", "seconds": 1.5}],
         "machine": {"cpu": "test"}, "versions": {"python": "3"}, "method": ["Wall clock."],
     }  # fmt: skip

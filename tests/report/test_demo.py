@@ -16,7 +16,7 @@ from sr_tvm.artifact import Artifact
 from sr_tvm.cli.main import main
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, save_weights
-from sr_tvm.report import comparison, run_folder
+from sr_tvm.report import comparison, every_target, run_folder
 from sr_tvm.speed import dataset
 
 ARCHITECTURE = Architecture(2, 4, (Block(8, 3),))
@@ -41,6 +41,7 @@ def test_round_the_loop_twice(
 ) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (81, 100, 3), dtype=np.uint8)
     monkeypatch.setattr(comparison, "photograph", lambda: photo)
+    monkeypatch.setattr(every_target, "GPUS", ())  # tests of their own; here they would take minutes
     for name, value in (("HEIGHT", 24), ("WIDTH", 32), ("NEIGHBOURS", 3), ("REPEATS", 3)):
         monkeypatch.setattr(demo, name, value)
     run = tmp_path / "run"
@@ -49,7 +50,7 @@ def test_round_the_loop_twice(
     told = json.loads(capsys.readouterr().out)
     summary = run_folder.load(run)
     assert told["report"] == str(run / "report.html") and summary["complete"] is True
-    assert len(summary["steps"]) == 10 and Architecture.from_json(summary["architecture"]) == ARCHITECTURE
+    assert len(summary["steps"]) == 11 and Architecture.from_json(summary["architecture"]) == ARCHITECTURE
     assert [p["ok"] for p in summary["parity"]] == [True] * 3
     assert all(0 <= p["max_abs_err"] < 1e-5 for p in summary["parity"])
     assert summary["passes"]["kernels_after"] < summary["passes"]["kernels_before"]
@@ -63,6 +64,8 @@ def test_round_the_loop_twice(
     assert len(rows) == 4 and [r["this"] for r in rows].count(True) == 1
     assert Image.open(run / "enlarged.png").size == (200, 160)
     page = (run / "report.html").read_text()
+    targets = [row["target"] for row in summary["every_target"]["rows"]]
+    assert targets == ["cpu", "hexagon (hexagon-sim)"] and "The same network on every target" in page
     assert "Predicted against measured" in page and page.count("<svg") == 4 and page.count("<img") == 6
 
     assert go("-o", str(run), "--trials", "3", "--weights", str(weights)) == 0
@@ -71,7 +74,7 @@ def test_round_the_loop_twice(
     assert "2 of them in an earlier run" in shown and again["tuning"]["trials"] == 3
     assert f"report is {run / 'report.html'}" in shown.replace("\n", "") and "next:" in shown
     assert len(again["speed"]["rows"]) == 4 and len(dataset.load(run / "speed.jsonl")) < len(measured) + 3
-    assert len(again["parity"]) == 3 and len(again["steps"]) == 10
+    assert len(again["parity"]) == 3 and len(again["steps"]) == 11
 
 
 def test_a_failed_step_is_one_line_and_names_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

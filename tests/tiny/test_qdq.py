@@ -130,6 +130,36 @@ def changed(path: Path, change) -> None:
     onnx.save(model, path)
 
 
+def test_a_picture_of_bytes_is_the_same_without_its_quantisation(saved):
+    wanted = from_onnx(saved)
+
+    def change(model):
+        (first,) = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "input"]
+        after = next(n for n in model.graph.node if first.output[0] in n.input)
+        after.input[0] = "input"
+        model.graph.node.remove(first)
+        model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+    changed(saved, change)
+    picture = pictures(1, seed=5)[0]
+    assert np.array_equal(reference.run(from_onnx(saved), picture), reference.run(wanted, picture))
+
+
+def test_operators_on_integers_are_refused_by_name(tmp_path):
+    names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
+    node = onnx.helper.make_node("QLinearConv", names, ["y"])
+    values = [np.float32(1), np.uint8(0), np.ones((4, 3, 1, 1), np.int8), np.float32(1), np.int8(0), np.float32(1)]
+    constants = [onnx.numpy_helper.from_array(v, n) for v, n in zip([*values, np.uint8(0)], names[1:], strict=True)]
+    info = onnx.helper.make_tensor_value_info
+    ends = [info(n, onnx.TensorProto.UINT8, [1, c, "h", "w"]) for n, c in (("x", 3), ("y", 4))]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], constants)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "q.onnx")
+    assert is_quantized(tmp_path / "q.onnx")
+    with pytest.raises(SrTvmError, match="QLinearConv 'y': has no integer form; Add, Clip, Constant, Conv, "):
+        from_onnx(tmp_path / "q.onnx")
+
+
 def test_sixteen_bits_are_refused(saved):
     def change(model):
         for tensor in model.graph.initializer:

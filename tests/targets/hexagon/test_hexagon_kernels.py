@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from hexagon_program import built
-from quantize_nets import bytes_only, fsrcnn, pictures, wdsr
+from quantize_nets import bytes_only, fsrcnn, one_plane, pictures, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.network import Convolution, IntegerNetwork
 from sr_tvm.runners import hexagon_sim
 
 NETS = {
@@ -30,6 +32,8 @@ NETS = {
     "times three": (wdsr([(8, 5)], channels=8, scale=3), Calibration(adapt=False)),
     "fsrcnn": (fsrcnn(), Calibration(adapt=False)),
     "fsrcnn times three": (fsrcnn(3), Calibration(multipliers=True, adapt=False)),
+    "one plane, 3x3": (one_plane(3), Calibration(adapt=False)),
+    "one plane, 5x5": (one_plane(5), Calibration(adapt=False)),
     "bytes alone": (bytes_only(), Calibration(adapt=False)),
     "bytes alone, times three": (bytes_only(3), Calibration(adapt=False)),
     "bytes alone, times four": (bytes_only(4), Calibration(adapt=False)),
@@ -57,6 +61,23 @@ def test_the_kernels_are_the_definition(name, tmp_path):
         assert np.array_equal(made, wanted), (height, width, np.argwhere(made != wanted)[:3].tolist())
         assert all(count.packets > 0 for count in counts)
         assert sum(count.macs for count in counts) == network.macs() * height * width
+
+
+def test_sums_shifted_by_their_own_numbers(tmp_path):
+    """Before multipliers, at every end of a convolution: where scales are far apart, see plain.own_shifts."""
+    network = calibrate(wdsr([(8, 5)], channels=8), pictures(), Calibration(multipliers=True, adapt=False))
+    nodes = [
+        replace(node, before=(np.arange(len(node.bias)) % 4).astype(np.int8))
+        if isinstance(node, Convolution) and node.multiplier is not None
+        else node
+        for node in network.nodes
+    ]
+    assert {node.dtype for node in nodes if getattr(node, "before", None) is not None} == {"uint8", "int16"}
+    changed = IntegerNetwork(tuple(nodes), network.shuffle)
+    picture = np.random.default_rng(0).integers(0, 256, (3, 5, 65)).astype(np.uint8)
+    made, _ = built(changed, tmp_path)(picture)
+    assert np.array_equal(made, reference.run(changed, picture))
+    assert not np.array_equal(made, reference.run(network, picture))
 
 
 def test_a_crash_in_the_simulator_is_told(tmp_path):

@@ -19,7 +19,8 @@ class Form:
     """What tells one row function of a convolution from another: all else is an argument.
 
     Attributes:
-        kernel: taps along each axis.
+        kernel: taps along a row.
+        rows: taps along a column.
         inputs: groups of four channels that are read.
         outputs: channels made, a multiple of four; with ``tiles`` no more sums than decided.
         tiles: of 32 pixels, side by side.
@@ -39,6 +40,7 @@ class Form:
     """
 
     kernel: int
+    rows: int
     inputs: int
     outputs: int
     tiles: int
@@ -62,7 +64,7 @@ class Form:
 
     @property
     def steps(self) -> int:
-        return self.kernel * self.inputs
+        return self.rows * self.inputs
 
 
 NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift", "factor", "last", "line",

@@ -27,6 +27,7 @@ from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
 from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
+MARGIN = 1  # vectors before and behind the plane of a picture whose rows' neighbours are read as channels
 MARK = "sr_hexagon_mark"  # called before each stage's row with its number, and with -1 after it
 
 
@@ -89,11 +90,14 @@ def memory(stages: list[Stage]) -> Memory:
     """The workspace of a network."""
     found = list(rings(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
-    planes, result = stages[0].channels, stages[-1]
+    planes, result = stages[0].planes, stages[-1]
     across = ACROSS[result.shuffle]
     lines = planes + result.channels // across * across
     return Memory(
-        sum((r.rows + r.zeros) * r.tile for r in found), -(-longest // LANES) + 1, lines, 4 * max(r.tile for r in found)
+        sum((r.rows + r.zeros) * r.tile for r in found),
+        -(-longest // LANES) + 1,
+        lines,
+        4 * max(r.tile for r in found) + (2 * MARGIN if stages[0].taps else 0),
     )
 
 
@@ -113,10 +117,11 @@ class Driver:
         if network.shuffle == 3:
             self._squeeze = self.functions.of("squeeze", edges.squeeze)
             self.thirds = self.packed.add_biases(edges.thirds().view(np.int32))
+        zeros = {stage.value: network.by_name[stage.value].meaning.zero_point for stage in stages[:-1]}
+        if stages[0].taps:  # pixels of one plane: a whole word of them, too, is what lies beside its row
+            zeros[stages[0].value] = np.resize(zeros[stages[0].value], groups(stages[0].channels) * 4)
         self.zero = {
-            stage.value: self.packed.add_zero(network.by_name[stage.value].meaning.zero_point)
-            for stage in stages[:-1]
-            if stage.end != HALFWORDS
+            stage.value: self.packed.add_zero(zeros[stage.value]) for stage in stages[:-1] if stage.end != HALFWORDS
         }
 
     def entry(self) -> tirx.PrimFunc:
@@ -173,15 +178,20 @@ class Driver:
         used = memory(self.stages)
         self.table = c.bind("table", place)
         self.zeros = c.bind("zeros", self.table + used.tables)
-        self.planes = c.bind("planes", self.zeros + tirx.floordiv(self.tiles + (LANES - 1), LANES))
+        margin = MARGIN if self.stages[0].taps else 0
+        self.planes = c.bind("planes", self.zeros + tirx.floordiv(self.tiles + (LANES - 1), LANES) + margin)
         self.line = c.bind("line", tirx.floordiv(self.tiles, TILES))
-        self.lines = c.bind("lines", self.planes + self.line * self.stages[0].channels)
+        self.lines = c.bind("lines", self.planes + self.line * self.stages[0].planes + margin)
 
     def _clear(self) -> None:
         """Zeros outside of the picture, in every line buffer whose neighbours are read."""
         c = self.c
         with c.loop("i", self.tiles) as i:
             c.store_scalar(self.workspace, c.integer(0), self.zeros * LANES + i)
+        if self.stages[0].taps:  # left and right of the picture, which nobody writes to
+            picture = self.zero[self.stages[0].value]
+            numbers = [self.planes - MARGIN, self._number(1), self.line + 2 * MARGIN, self._number(picture)]
+            c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
         for value, ring in self.rings.items():
             if ring.zeros:
                 count = (self.tiles + 2) * (ring.rows + 1)
@@ -221,13 +231,16 @@ class Driver:
 
     def _picture(self, stage: Stage, y: Expr) -> None:
         c = self.c
-        for k in range(stage.channels):
+        for k in range(stage.planes):
             read = (y + self.height * k) * self.width
             out = (self.planes + self.line * k) * VECTOR
             c.call(self.copy, [self.data["x"], self.data["s"], read, out, self.width])
-        function = self.functions.of(
-            ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
-        )
+        if stage.taps:
+            function = self.functions.of(("columns", stage.taps), lambda name: edges.columns(name, stage.taps))
+        else:
+            function = self.functions.of(
+                ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
+            )
         c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
 
     def _blend(self, stage: Stage, y: Expr) -> None:

@@ -51,6 +51,36 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
     return c.private(name)
 
 
+def columns(name: str, taps: int) -> tirx.PrimFunc:
+    """Write the function that makes tiles of a plane whose "channels" are a pixel's neighbours in its row: 3 or 5.
+
+    Its integers are those of :func:`interleave`; the vectors before and behind the plane's row are read, too.
+    """
+    c = Code()
+    s, y = c.aligned("s", "S"), c.aligned("y", "Y")
+    read, _, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
+    whole = -(-taps // 4)
+    with c.loop("v", turns) as v:
+        before, here, after = (c.bind("p", c.vector(s, read + v + i)) for i in (-1, 0, 1))
+        none = c.splat(c.integer(0))
+        moved = []
+        for d in range(-(taps // 2), taps // 2 + 1):
+            if d < 0:
+                moved.append(c.bind("m", c.hvx("vlalignb", here, before, c.integer(-d))))
+            else:
+                moved.append(here if d == 0 else c.bind("m", c.hvx("valignb", after, here, c.integer(d))))
+        moved += [none] * (4 * whole - taps)
+        for g in range(whole):
+            four = moved[4 * g : 4 * g + 4]
+            below = [c.bind("b", c.hvx("vshuffvdd", four[k + 1], four[k], c.integer(-1), dtype=PAIR)) for k in (0, 2)]
+            for i, half in enumerate(("lo", "hi")):
+                one, two = (c.hvx(half, pair) for pair in below)
+                both = c.bind("both", c.hvx("vshuffvdd", two, one, c.integer(-2), dtype=PAIR))
+                c.put(y, c.hvx("lo", both), out + (v * 4 + 2 * i) * whole + g)
+                c.put(y, c.hvx("hi", both), out + (v * 4 + 2 * i + 1) * whole + g)
+    return c.private(name)
+
+
 def fill(name: str) -> tirx.PrimFunc:
     """Write the function that fills tiles with what stands for 0.
 

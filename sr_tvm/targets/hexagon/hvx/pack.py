@@ -71,7 +71,7 @@ def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray
     """Of ``form.outputs`` channels from ``first``: by row, group of inputs, tap, output, input of the group."""
     part = padded(node)[first : first + form.outputs]
     taps = part[:, :, :, [d + form.kernel // 2 for d in form.near]]
-    split = taps.reshape(form.outputs, form.inputs, GROUP, form.kernel, form.kernel)
+    split = taps.reshape(form.outputs, form.inputs, GROUP, form.rows, form.kernel)
     return split.transpose(3, 1, 4, 0, 2)
 
 

@@ -53,6 +53,8 @@ class Stage:
         blend: what makes it, where that is no convolution.
         narrow: makes the value's bytes of halfwords.
         kept: the name of these halfwords, where others read them, too.
+        taps: of a picture of one plane whose tiles hold, in place of channels, so many pixels of a row: what its
+            convolutions read at once. 0: it has channels.
         kind: stages of one kind have kernels of one form, about which is decided once; "" for the picture.
         decisions: about its kernel.
     """
@@ -69,8 +71,14 @@ class Stage:
     blend: Blend | None = None
     narrow: Narrow | None = None
     kept: str | None = None
+    taps: int = 0
     kind: str = ""
     decisions: Decisions = DEFAULT
+
+    @property
+    def planes(self) -> int:
+        """Of the picture, before tiles are made of them."""
+        return 1 if self.taps else self.channels
 
     @property
     def halo(self) -> int:
@@ -79,7 +87,7 @@ class Stage:
     @property
     def macs(self) -> int:
         """Multiply-accumulates a pixel, those of the network alone."""
-        return sum(macs(c) for c in (self.expand, self.convolution) if c is not None)
+        return sum(macs(_planes_of(c)) for c in (self.expand, self.convolution) if c is not None)
 
     @property
     def describe(self) -> str:
@@ -88,8 +96,9 @@ class Stage:
             function = "sum" if len(self.blend.inputs) == 2 else "scales" if self.blend.slope is None else "PReLU"
             return f"{function} of {self.channels} bytes{f', shuffle {self.shuffle}' if self.shuffle else ''}"
         if self.convolution is None:
-            return f"{self.channels} planes to tiles"
-        o, i, k, _ = self.convolution.weight.shape
+            return f"{self.planes} planes to tiles"
+        o, i, k, wide = self.convolution.weight.shape
+        i = i if wide == k else 1  # one plane's pixels of a row
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         added = " + residual" if self.narrow else " + skip"
@@ -100,7 +109,7 @@ class Stage:
     def forms(self) -> list[tuple[Form, int]]:
         """The row functions that make a row, each with the first of the channels that it makes."""
         assert self.convolution is not None
-        outputs, inputs, kernel, _ = self.convolution.weight.shape
+        outputs, inputs, rows, kernel = self.convolution.weight.shape
         whole, decided = groups(outputs) * 4, self.decisions
         # Five taps in a row leave registers for 24 sums only where tiles share the weights.
         tiles = 2 if kernel == 5 or whole <= decided.sums // 2 else 1
@@ -116,8 +125,8 @@ class Stage:
         for first in range(0, whole, each):
             count = min(each, whole - first)
             form = Form(
-                kernel, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None, saturates,
-                self.shuffle, node.slope is not None, node.before is not None, self.kept is not None,
+                kernel, rows, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None,
+                saturates, self.shuffle, node.slope is not None, node.before is not None, self.kept is not None,
                 _skipped(node, first, count), ready, decided.order, decided.read,
             )  # fmt: skip
             found.append((form, first))
@@ -143,7 +152,7 @@ def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, 
     """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
     kernel = node.weight.shape[3]
     there: np.ndarray = np.any(padded(node)[first : first + count], axis=(1, 2))
-    near = Form(kernel, 1, 4, 1, 1, BYTES).near
+    near = Form(kernel, 1, 1, 4, 1, 1, BYTES).near
     return frozenset((place, o) for place, d in enumerate(near) for o in range(count) if not there[o, d + kernel // 2])
 
 
@@ -159,7 +168,8 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
     """
     if network.shuffle not in SHUFFLES:
         raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2, 3 or 4, not of {network.shuffle}")
-    joined = _joined(network)
+    taps = _taps(network)
+    joined = {name: _rows_of(network, made, taps) for name, made in _joined(network).items()}
     inside = {convolution.name for convolution in joined.values()}
     inside |= {node.inputs[0] for node in network.nodes if isinstance(node, Narrow)}
     decided = decided or {}
@@ -172,13 +182,14 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
             case Picture():
                 if channels > 4:
                     raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
-                found.append(Stage(node.name, {}, channels))
+                found.append(Stage(node.name, {}, taps or channels, taps=taps))
             case Convolution() if node.name not in inside and node.name not in hidden:
-                found.append(_convolution(network, node, node.name, channels, hidden, shuffle))
+                made = _rows_of(network, node, taps)
+                found.append(_convolution(network, made, node.name, channels, hidden, shuffle))
             case Blend():
                 found.append(Stage(node.name, dict.fromkeys(node.inputs, 0), channels, shuffle=shuffle, blend=node))
             case Narrow():
-                found.append(_narrowed(network, node, channels))
+                found.append(_narrowed(network, node, channels, taps))
             case Sum() if node.dtype == S16:
                 pass  # the stage of the bytes that are made of it makes it, too
             case Residual() | Sum():
@@ -297,6 +308,30 @@ def _plain(node: Convolution) -> bool:
     return node.weight.shape[2:] == (1, 1) and node.multiplier is None and node.slope is None
 
 
+def _taps(network: IntegerNetwork) -> int:
+    """The kernel of the convolutions that read a picture of one plane, where nothing else does; else 0."""
+    readers = network.readers(network.picture.name)
+    kernels = {node.weight.shape[2:] if isinstance(node, Convolution) else (0, 0) for node in readers}
+    if network.channels(network.picture.name) != 1 or kernels not in ({(3, 3)}, {(5, 5)}):
+        return 0
+    return int(kernels.pop()[0])
+
+
+def _rows_of(network: IntegerNetwork, node: Convolution, taps: int) -> Convolution:
+    """A convolution that reads a picture of one plane, over the pixels of a row as if they were channels."""
+    if not taps or node.inputs[0] != network.picture.name:
+        return node
+    return replace(node, weight=node.weight[:, 0].transpose(0, 2, 1)[..., None])
+
+
+def _planes_of(node: Convolution) -> Convolution:
+    """The convolution that :func:`_rows_of` made another of, or the same."""
+    tall, wide = node.weight.shape[2:]
+    if tall == wide:
+        return node
+    return replace(node, weight=node.weight[..., 0].transpose(0, 2, 1)[:, None])
+
+
 def _convolution(
     network: IntegerNetwork, node: Convolution, value: str, channels: int, hidden: dict[str, Convolution], shuffle: int
 ) -> Stage:
@@ -317,22 +352,23 @@ def _joined_stage(
     return Stage(node.name, reads, channels, made, None, end, joined, other, shuffle)
 
 
-def _narrowed(network: IntegerNetwork, node: Narrow, channels: int) -> Stage:
+def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: int) -> Stage:
     """The bytes of a value of a residual path, and its halfwords where they are added to once more."""
     whole = network.by_name[node.inputs[0]]
     kept = whole.name if len(network.readers(whole.name)) > 1 else None
     if isinstance(whole, Sum):
         made, other = (network.by_name[name] for name in whole.inputs)
         assert isinstance(made, Convolution)
-        stage = _joined_stage(node, made, other.name, SUM, channels, 0)
+        stage = _joined_stage(node, _rows_of(network, made, taps), other.name, SUM, channels, 0)
     else:
         assert isinstance(whole, Convolution)
-        _check(whole)
-        stage = Stage(node.name, {whole.inputs[0]: whole.weight.shape[2] // 2}, channels, whole, None, NARROWED)
+        made = _rows_of(network, whole, taps)
+        _check(made)
+        stage = Stage(node.name, {made.inputs[0]: made.weight.shape[2] // 2}, channels, made, None, NARROWED)
     return replace(stage, narrow=node, kept=kept)
 
 
 def _check(node: Convolution) -> None:
     tall, wide = node.weight.shape[2:]
-    if tall != wide or tall not in KERNELS:
+    if (tall != wide and wide != 1) or tall not in KERNELS:
         raise SrTvmError(f"{node.name}: hexagon has no kernel for a {tall}x{wide} convolution; 1x1, 3x3 and 5x5 it has")
