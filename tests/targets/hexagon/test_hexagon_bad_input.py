@@ -98,9 +98,16 @@ class TestPrograms:
 
     def test_a_crash_tells_signal_and_stage(self, folder):
         paths, facts = self.parts(folder)
-        small = replace(facts, channels=(3, 0))  # no memory for the result
-        with pytest.raises(SessionLost, match=r"ended by SIG\w+ in the simulator: in stage \d, \d"):
+        small = replace(facts, memory=replace(facts.memory, rows=0))
+        told = "ended by SIG[A-Z]+ in the simulator: (in stage [0-9], [0-9]|between stages)"
+        with pytest.raises(SessionLost, match=told):
             hexagon_sim.simulate(*paths, small, np.zeros((3, 4, 20_000), np.uint8), 60.0)
+
+    def test_a_stage_is_told_by_its_words(self, folder):
+        facts = self.parts(folder)[1]
+        told = hexagon_sim._words("what else\nsr_run: in stage 1\n", facts)
+        assert told == f"in stage 1, {facts.stages[1][0]}" and "3x3" in told
+        assert hexagon_sim._words("sr_run: in stage -1", facts) == "between stages"
 
     def test_writing_beyond_the_memory_is_seen(self, folder):
         paths, facts = self.parts(folder)
