@@ -97,13 +97,15 @@ def command(
     if is_quantized(model):
         if tracker is not None or isa is not None:
             raise click.UsageError("a quantised model is tuned in the simulator here: leave out --tracker and --isa")
+        if threads != 1:
+            raise click.UsageError("a simulator counts one thread's packets: leave out --threads")
         from sr_tvm.cli import _tune_integer
 
         result = _tune_integer.run(model, preset, input_shape, folder, options, deadline)
         if as_json:
             click.echo(json.dumps({"model": model, "target": target, **result.to_json()}))
         else:
-            _tell(model, target, {}, result)
+            _tell(model, target if mcpu is None else f"{target} --mcpu {mcpu}", {}, result)
         return
     gpu = _check_tunable(preset, model, tracker, isa)
 

@@ -77,6 +77,8 @@ def test_other_targets_and_trackers_are_refused(model, tmp_path):
     to = ["-o", str(tmp_path / "out")]
     done = CliRunner().invoke(command, [str(model), "--target", "hexagon", "--tracker", "h:1", "--key", "k", *to])
     assert "leave out --tracker" in done.output
+    done = CliRunner().invoke(command, [str(model), "--target", "hexagon", "--threads", "2", *to])
+    assert "leave out --threads" in done.output
     done = CliRunner().invoke(command, [str(model), "--target", "cpu", *to])
     assert "decides nothing about kernels of quantised models: hexagon does" in str(done.exception)
 

@@ -59,7 +59,7 @@ class Instruction:
 
     @property
     def spills(self) -> bool:
-        """Whether it moves a vector to the stack or from there."""
+        """Whether it moves a vector to the stack or from there, by the stack's own registers."""
         return bool(re.search(r"vmemu?\(r(?:29|30)\b", self.text))
 
     @cached_property
