@@ -187,6 +187,7 @@ def deploy(loop: Loop) -> None:
         how = f"{m.conditions['schedule']} schedules, {m.conditions['threads']} thread, {m.conditions['clock']} time"
         loop.tell.say(f"{m.median:.2f} ms (middle half {low:.2f} to {high:.2f}): {how}")
     tuned = {"default_ms": measured[0].median, "tuned_ms": measured[1].median} if len(measured) == 2 else {}
+    loop.made["measured"] = measured[-1]
     loop.note(
         measurement=measured[-1].to_json(), per_operator=device.per_operator(artifact),
         per_operator_note="Over RPC, one thread, thread CPU time; the clock itself adds a few microseconds to a call.",
@@ -229,10 +230,9 @@ def learn(loop: Loop) -> None:
 
 def every_target(loop: Loop) -> None:
     """GPUs by their machine code and the DSP in its simulator, beside what was measured here."""
-    from sr_tvm.measurement import Measurement
     from sr_tvm.report import every_target as found
 
-    rows = [found.measured(Measurement.from_json(loop.summary["measurement"]))]
+    rows = [found.measured(loop.made["measured"])]
     note = (
         f"{loop.summary['model']['name']}, input {HEIGHT}x{WIDTH}. Only the CPU ran: the others' figures are estimates "
         "or counts, each with what it leaves out, and are no contest between them."

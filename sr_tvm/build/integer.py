@@ -146,6 +146,7 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
     Raises:
         SrTvmError: no such folder, no picture in it, or one that can't be read or is too small.
     """
+    from sr_tvm.training.metrics import luma
     from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
     from sr_tvm.training.resize import low_resolution, modcrop
 
@@ -159,8 +160,8 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
         low = as_rgb(low_resolution(whole, scale))
         top, left = (max(0, (n - SIDE) // 2) for n in low.shape[:2])
         middle = low[top : top + SIDE, left : left + SIDE]
-        if channels == 1:
-            middle = np.round(middle @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+        if channels == 1:  # a network of luma sees that of papers, 16 to 235
+            middle = np.round(luma(middle))[..., None].astype(np.uint8)
         found.append(np.ascontiguousarray(middle.transpose(2, 0, 1)))
     return found
 

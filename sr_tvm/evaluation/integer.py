@@ -35,21 +35,26 @@ def compare(region: Region, network: IntegerNetwork, folder: str | Path) -> Scor
     """Score both on pictures, as ``sr-tvm evaluate`` does: shrunk by MATLAB's bicubic, a border of the scale shaved.
 
     Raises:
-        SrTvmError: no readable picture, or a network that does not take RGB.
+        SrTvmError: no readable picture, or a network that takes neither RGB nor luma.
     """
-    from sr_tvm.training.metrics import psnr_y
+    from sr_tvm.training.metrics import luma, psnr_y
     from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
     from sr_tvm.training.resize import low_resolution, modcrop
 
     scale = network.shuffle
-    if network.channels(network.picture.name) != 3:
-        raise SrTvmError("only networks of RGB pictures are scored in int8")
+    channels = network.channels(network.picture.name)
+    if channels not in (1, 3):
+        raise SrTvmError(f"networks of RGB or luma are scored in int8, none of {channels} channels")
     found: list[tuple[float, float]] = []
     for path in list_pictures(folder):
         high = modcrop(read_picture(path), scale)
-        low = np.ascontiguousarray(as_rgb(low_resolution(high, scale)).transpose(2, 0, 1))
+        shown = low_resolution(high, scale)
+        if channels == 1:
+            low = np.round(luma(shown)).astype(np.uint8)[None]
+        else:
+            low = np.ascontiguousarray(as_rgb(shown).transpose(2, 0, 1))
         both = (in_float(region, low), reference.run(network, low))
-        one, two = (psnr_y(high, made.transpose(1, 2, 0), scale) for made in both)
+        one, two = (psnr_y(high, made[0] if channels == 1 else made.transpose(1, 2, 0), scale) for made in both)
         found.append((one, two))
     plain, integer = np.mean(found, 0)
     return Scores(Path(folder).name, len(found), float(plain), float(integer))

@@ -77,8 +77,8 @@ def calibrate(
         raise SrTvmError("the pictures to calibrate with are of a single colour each; photographs are needed")
     if len(pictures) < FEW:
         warn(
-            f"calibrated with {len(pictures)} picture{'s' if len(pictures) > 1 else ''} alone: what they lack may "
-            "come out worse; 24 different photographs are better"
+            f"calibrated with {len(pictures)} picture{'s' if len(pictures) > 1 else ''} alone: what is not in there "
+            "may come out worse; 24 different photographs are better"
         )
     return _Calibrator(region, pictures, how or Calibration()).network(progress)
 

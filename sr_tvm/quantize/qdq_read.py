@@ -101,6 +101,8 @@ class _Reader:
                 if str(error).startswith(self.where):
                     raise
                 self.fail(node, str(error))
+            except (ValueError, IndexError, KeyError, TypeError) as error:  # shapes that do not go together, and such
+                self.fail(node, f"its inputs or attributes do not go together: {' '.join(str(error).split())[:150]}")
         return self._result(self.graph.output[0].name)
 
     def _picture(self, given: onnx.ValueInfoProto) -> None:
@@ -167,7 +169,7 @@ class _Reader:
 
     # Quantisation
 
-    def _steps(self, node: onnx.NodeProto, dtype: np.dtype) -> Steps:
+    def _steps(self, node: onnx.NodeProto) -> Steps:
         scale = np.asarray(self._constant(node, 1).numbers, np.float64).ravel()
         zero = np.asarray(self._constant(node, 2).numbers if len(node.input) > 2 and node.input[2] else np.uint8(0))
         if zero.dtype not in (np.uint8, np.int8):
@@ -186,7 +188,7 @@ class _Reader:
             return Constant(np.clip(np.rint(found.real / scale) + zero, limits.min, limits.max).astype(zero.dtype))
         if isinstance(found, Halfwords) and found.quantized == node.output[0]:
             return Bytes(found.quantized, 1)
-        return self.nodes.quantized(node.output[0], self._real(node), self._steps(node, np.dtype(np.uint8)))
+        return self.nodes.quantized(node.output[0], self._real(node), self._steps(node))
 
     def _dequantize(self, node: onnx.NodeProto) -> Tensor:
         found = self._input(node, 0)
@@ -198,7 +200,7 @@ class _Reader:
                 scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero
             return Constant(found.numbers.astype(np.int64) - zero.astype(np.int64), scale.astype(np.float64))
         if isinstance(found, Line):  # the input, of bytes
-            found = self.nodes.quantized(node.output[0], found, self._steps(node, np.dtype(np.uint8)))
+            found = self.nodes.quantized(node.output[0], found, self._steps(node))
         if not isinstance(found, Bytes):
             self.fail(node, f"reads {node.input[0]!r}, which is not quantised")
         return self._real_of(found)
@@ -272,7 +274,7 @@ class _Reader:
         if name not in self.quantizers or self.readers[name] < 2 or found.shuffle > 1:
             return found
         quantizer = self.quantizers[name]
-        return self.nodes.halfwords(quantizer.output[0], found, self._steps(quantizer, np.dtype(np.uint8)))
+        return self.nodes.halfwords(quantizer.output[0], found, self._steps(quantizer))
 
     def _transposed(self, node: onnx.NodeProto) -> Tensor:
         weight, scale = self._weights(node, 1)

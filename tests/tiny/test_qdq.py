@@ -185,6 +185,16 @@ def test_a_clip_that_bytes_do_not_do_is_refused(saved):
         from_onnx(saved)
 
 
+def test_numbers_that_do_not_go_together_are_refused(saved):
+    def change(model):
+        tensor = next(t for t in model.graph.initializer if t.name.endswith("_bias"))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros(3, np.int32), tensor.name))
+
+    changed(saved, change)
+    with pytest.raises(SrTvmError, match="Conv 'Conv_.*: its inputs or attributes do not go together"):
+        from_onnx(saved)
+
+
 def test_a_bias_that_leaves_32_bits_is_refused(saved):
     def change(model):
         tensor = next(t for t in model.graph.initializer if t.name.endswith("_bias"))
