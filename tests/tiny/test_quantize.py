@@ -27,6 +27,7 @@ from sr_tvm.quantize.network import (
     Residual,
     Sum,
     halfwords,
+    macs,
     sums,
 )  # fmt: skip
 from sr_tvm.quantize.plan import plan
@@ -226,3 +227,11 @@ class TestCalibration:
         assert node.meaning.zero_point[0] > 0
         made = reference.values(network, pictures()[0])["positive"]
         assert made.min() == node.meaning.zero_point[0] and made.max() > made.min() + 50
+
+
+def test_zero_taps_are_not_multiplied_but_dead_outputs_count():
+    weight = np.zeros((3, 2, 1, 3), np.int8)
+    weight[0, 1, 0, 1] = 1  # one tap of three, for both inputs; output 2 is dead, and in the graph
+    weight[1] = 1
+    conv = Convolution("y", ("x",), weight, np.zeros(3, np.int32), 0, None, U8, meaning(3))
+    assert macs(conv) == (1 + 3 + 3) * 2
