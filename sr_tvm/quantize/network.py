@@ -61,6 +61,7 @@ class Convolution:
         multiplier: (O,) int16, positive; None where scales are such that none is needed.
         slope: (O,) int16; None: no PReLU. Only for u8.
         fraction: bits of the halfwords below a unit of the bytes; 0 without a slope.
+        filled: outputs and inputs that are none of the network's and only fill up groups; their weights are 0.
         before: (O,) int8, 0 to 31: of outputs whose scales are so far apart that one shift does not fit all; or None.
     """
 
@@ -75,6 +76,7 @@ class Convolution:
     slope: np.ndarray | None = None
     fraction: int = 0
     before: np.ndarray | None = None
+    filled: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +195,13 @@ class IntegerNetwork:
 def macs(node: Convolution) -> int:
     """Multiply-accumulates a pixel.
 
-    Not counted are taps that are zero for all inputs, as in a transposed convolution, and inputs that are not used.
+    Not counted are taps that are zero for all inputs, as in a transposed convolution, and channels that only fill up.
+    Outputs and inputs all of whose weights have become zero are none of these: the network has them.
     """
-    return int(taps(node.weight).sum() * node.weight.any((0, 2, 3)).sum())
+    outputs, inputs = node.filled
+    there = taps(node.weight)
+    there[~there.any((1, 2))] = True
+    return (int(there.sum()) - outputs * there[0].size) * (node.weight.shape[1] - inputs)
 
 
 def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:

@@ -235,3 +235,4 @@ def test_zero_taps_are_not_multiplied_but_dead_outputs_count():
     weight[1] = 1
     conv = Convolution("y", ("x",), weight, np.zeros(3, np.int32), 0, None, U8, meaning(3))
     assert macs(conv) == (1 + 3 + 3) * 2
+    assert macs(replace(conv, filled=(1, 1))) == (1 + 3) * 1

@@ -241,7 +241,7 @@ def grouped(network: IntegerNetwork) -> IntegerNetwork:
     nodes = []
     for node in network.nodes:
         if isinstance(node, Convolution) and node.inputs[0] in changed:
-            node = replace(node, weight=_column(node.weight, order, 1))
+            node = replace(node, weight=_column(node.weight, order, 1), filled=(node.filled[0], int((order < 0).sum())))
         nodes.append(_reordered(node, order) if node.name in changed else node)
     return IntegerNetwork(tuple(nodes), 3)
 
@@ -263,6 +263,7 @@ def _reordered(node: Node, order: np.ndarray) -> Node:
         case Convolution():
             names = ("weight", "bias", "multiplier", "slope", "before")
             changes |= {n: _column(getattr(node, n), order) for n in names}
+            changes |= {"filled": (int((order < 0).sum()), node.filled[1])}
         case Blend():
             changes |= {"multipliers": _column(node.multipliers, order, 1)}
             changes |= {n: _column(getattr(node, n), order) for n in ("slope", "offset", "smaller")}
