@@ -65,7 +65,8 @@ def test_the_kernels_are_the_definition(name, tmp_path):
 
 def test_sums_shifted_by_their_own_numbers(tmp_path):
     """Before multipliers, at every end of a convolution: where scales are far apart, see plain.own_shifts."""
-    network = calibrate(wdsr([(8, 5)], channels=8), pictures(), Calibration(multipliers=True, adapt=False))
+    how = Calibration(multipliers=True, adapt=False, halfwords=False)
+    network = calibrate(wdsr([(8, 5)], channels=8), pictures(), how)
     nodes = [
         replace(node, before=(np.arange(len(node.bias)) % 4).astype(np.int8))
         if isinstance(node, Convolution) and node.multiplier is not None
