@@ -16,8 +16,8 @@ ROTATED = 200
 DIRECTION = "-misched-prera-direction:int={}"
 DIRECTIONS = {"down": 1, "up": 2, "both": 3}
 
-# LLVM's pass that makes aligned vector loads of unaligned ones. Ours are aligned, and it is faulty: with registers as
-# values of rotated loops, functions of 12 and 16 sums came out wrong from the second tile on.
+# LLVM's pass that makes aligned vector loads of unaligned ones. Ours are aligned, and with it functions of 12 and 16
+# sums, whose registers are values of rotated loops, come out wrong from the second tile on.
 ALWAYS = ("-hexagon-vector-combine:bool=false",)
 # TVM would move a function's registers out of the scope that becomes LLVM's function, where they are memory that each
 # call stores and loads.
