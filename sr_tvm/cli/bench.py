@@ -163,8 +163,8 @@ def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
     click.echo(f"{result.model}, {result.target}, input {shape}, on {result.device}")
     if result.unit == "packets":
         click.echo(f"{result.median:,.0f} packets (simulated, no time; {c['method']})")
-        if "buffers_bytes" in c:
-            click.echo(f"{c['buffers_bytes'] / 1024:,.0f} KiB of buffers")
+        if "line_buffer_bytes" in c:
+            click.echo(f"{c['line_buffer_bytes'] / 1024:,.0f} KiB of line buffers")
         if "estimate" in c:
             from sr_tvm.targets.hexagon.estimate import in_words
 

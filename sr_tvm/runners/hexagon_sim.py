@@ -200,7 +200,7 @@ class HexagonSimRunner(Runner):
             "clock": self.clock,
             "repeats": 1,
             "runs_per_sample": 1,
-            "buffers_bytes": facts_of(artifact).workspace(artifact.at({}).inputs[0].at({})[3]),
+            "line_buffer_bytes": facts_of(artifact).workspace(artifact.at({}).inputs[0].at({})[3]),
             "estimate": estimate.get().estimate(packets),
         }
         return measurement(self.name, artifact, [packets], conditions, self.unit)
