@@ -16,6 +16,8 @@ from sr_tvm.errors import SrTvmError
 if TYPE_CHECKING:
     from sr_tvm.architecture import Architecture
 
+LR, QAT_LR = 6e-3, 3e-4
+
 
 def architecture(text: str, scale: int | None) -> Architecture:
     """``wdsr-3x24`` (blocks x channels) or an architecture's JSON file."""
@@ -35,7 +37,8 @@ def architecture(text: str, scale: int | None) -> Architecture:
 
 
 @click.command("train")
-@click.option("--arch", required=True, help="wdsr-3x24 (blocks x channels), or an architecture's JSON file.")
+@click.option("--arch", help="wdsr-3x24 (blocks x channels), or an architecture's JSON file.")
+@click.option("--qat", metavar="FILE", help="Instead of --arch: int8 ONNX by sr-tvm quantize, to train further.")
 @click.option("--scale", type=click.Choice(["2", "3", "4"]), help="Of a named architecture; 2 if not given.")
 @click.option("--data", required=True, multiple=True, help="Folder of training pictures; may be given again.")
 @click.option("--validate", help="Folder of pictures to score on while training; without it only the loss is told.")
@@ -43,7 +46,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--steps", type=int, default=12000, show_default=True)
 @click.option("--batch", type=int, default=4, show_default=True)
 @click.option("--patch", type=int, default=32, show_default=True, help="In low-resolution pixels.")
-@click.option("--lr", type=float, default=6e-3, show_default=True, help="At the start of the cosine.")
+@click.option("--lr", type=float, help="At the start of the cosine; 6e-3, or with --qat 3e-4, if not given.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validate-every", type=int, default=500, show_default=True, help="Steps.")
 @click.option("--warmup", type=int, default=0, show_default=True, help="Steps in which the rate rises to --lr.")
@@ -51,9 +54,7 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option(
     "--optimizer",
     type=click.Choice(["muon", "adam"]),
-    default="muon",
-    show_default=True,
-    help="Of the blocks' filters; Adam has the rest.",
+    help="Of the blocks' filters; Adam has the rest. Muon if not given, but Adam with --qat.",
 )
 @click.option("--init", help="Weights file to begin as, of any scale; a larger network is sliced to --arch.")
 @click.option("--teacher", help="Weights file of a network, of any size, whose output is aimed at too.")
@@ -90,8 +91,11 @@ def architecture(text: str, scale: int | None) -> Architecture:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--cache", help="Folder for prepared low resolution; the user's cache folder if not given.")
 def command(
-    arch: str,
+    arch: str | None,
+    qat: str | None,
     scale: str | None,
+    lr: float | None,
+    optimizer: str | None,
     data: tuple[str, ...],
     validate: str | None,
     output: str,
@@ -105,7 +109,7 @@ def command(
     weigh: tuple[str, ...],
     **numbers: Any,
 ) -> None:
-    """Train a WDSR network on folders of pictures.
+    """Train a WDSR network on folders of pictures, or with --qat a network in integers.
 
     Ctrl-C stops it after a checkpoint; the same command goes on from there, with the same result as if it had never
     stopped. Low resolution is MATLAB-style bicubic.
@@ -114,42 +118,54 @@ def command(
     sr-tvm train --arch wdsr-3x24 --scale 2 --data DIV2K/train --validate Set5 -o runs/mine
     sr-tvm train --arch wdsr-3x24 --init runs/large/weights.safetensors --teacher runs/large/weights.safetensors \\
         --data DIV2K/train -o runs/small
+    sr-tvm train --qat wdsr_int8.onnx --teacher runs/mine/weights.safetensors --steps 4000 \\
+        --data DIV2K/train -o runs/int8
     """
+    if (arch is None) == (qat is None):
+        raise click.UsageError("--arch for a float network, or --qat for one in integers: one of the two is needed")
     # Asked for wrongly, it should fail before PyTorch is loaded.
-    from sr_tvm.training.settings import Settings, WeightsFile
+    from sr_tvm.training.settings import IntegerFile, Settings, WeightsFile
 
     numbers["weights"] = tuple(_weight(text) for text in weigh)
     start, aim = (WeightsFile.of(path) if path else None for path in (init, teacher))
-    settings = Settings(architecture(arch, int(scale) if scale else None), init=start, teacher=aim, **numbers)
+    numbers["lr"] = lr if lr is not None else QAT_LR if qat else LR
+    numbers["optimizer"] = optimizer or ("adam" if qat else "muon")
+    wanted = IntegerFile.of(qat) if qat else architecture(arch or "", int(scale) if scale else None)
+    if scale and int(scale) != wanted.scale:
+        raise SrTvmError(f"{qat}: its scale is {wanted.scale}, but --scale is {scale}")
+    settings = Settings(wanted, init=start, teacher=aim, **numbers)
     from sr_tvm.cli._bars import bar, note
     from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare
 
-    if precision == "auto":
+    if precision == "auto" and not qat:
         from sr_tvm.training.step import best_precision
         from sr_tvm.training.upscalers import pick_device
 
         precision = best_precision(pick_device(device))
-    settings = replace(settings, precision=precision)
+    settings = replace(settings, precision="float32" if precision == "auto" else precision)
     folder, again = Path(output), f"sr-tvm {shlex.join(sys.argv[1:])}"
     look_ahead(settings, folder)
     with bar("preparing pictures") as tick:
         trainer, baseline = prepare(settings, data, validate, device, threads, cache, note, tick, graph)
     known = "nothing to validate on" if baseline is None else f"bicubic is {baseline:.2f} dB"
-    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device} in {precision}; {known}", err=True)
+    click.echo(f"{len(trainer.pairs.pairs)} pictures, on {trainer.device} in {settings.precision}; {known}", err=True)
     with _Bar(settings.steps, settings.validate_every) as shown:
         try:
             train(trainer, folder, shown.report)
         except KeyboardInterrupt:
             note(f"stopped at step {trainer.step} of {settings.steps}; go on with:  {again}")
             raise
-    weights = folder / "weights.safetensors"
+    result = folder / trainer.trained.result
     last = trainer.history[-1]
     told = f"{last['psnr']:.2f} dB on {validate}" if validate and "psnr" in last else f"loss {last['loss']:.5f}"
-    click.echo(f"trained {settings.steps} steps, {told}: {weights}", err=True)
+    click.echo(f"trained {settings.steps} steps, {told}: {result}", err=True)
+    if qat:
+        click.echo(f"next:  sr-tvm compile {result} --target hexagon -o {folder / 'dsp'}", err=True)
+        return
     click.echo(
-        f"next:  sr-tvm evaluate {weights} --data {validate or 'FOLDER'} --scale {settings.architecture.scale}\n"
-        f"       sr-tvm export {weights} -o {folder / 'model.onnx'}",
+        f"next:  sr-tvm evaluate {result} --data {validate or 'FOLDER'} --scale {settings.architecture.scale}\n"
+        f"       sr-tvm export {result} -o {folder / 'model.onnx'}",
         err=True,
     )
 

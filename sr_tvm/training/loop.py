@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sr_tvm import files, machine
+from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.nets.weights import load_weights
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.settings import Settings
 from sr_tvm.training.step import Step, cuda_graph, mixed
+from sr_tvm.training.trained import trained
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
@@ -63,30 +64,23 @@ class Trainer:
         self,
         settings: Settings,
         pairs: Pairs,
-        validate: Callable[[WDSR], float] | None,
+        validate: Callable[[nn.Module], float] | None,
         device: torch.device,
         graph: bool = True,
     ) -> None:
         if pairs.scale != settings.architecture.scale:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the network is x{settings.architecture.scale}")
         self.settings, self.pairs, self.validate, self.device = settings, pairs, validate, device
-        start = other_networks(settings)[0]
+        self.trained = trained(settings)
         if (settings.teacher is not None) != pairs.taught:
             raise SrTvmError("a teacher is in the settings but not in the pairs, or the other way round")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            model = WDSR(settings.architecture)
-            branch(model, settings.branches)
-        if start is not None:
-            slicing.adopt(model, slicing.slice_weights(start, settings.architecture))
-        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # In the memory order of the model, so that averaging is one kernel.
-        average = WDSR(settings.architecture)
-        branch(average, settings.branches)
-        self.average = average.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average.load_state_dict(self.model.state_dict())
-        self._averages, self._weights = list(self.average.parameters()), list(self.model.parameters())
+        other_networks(settings)
+        # Both in channels-last: in one memory order, averaging is one kernel.
+        self.model, self.average = (self._place(self.trained.make()) for _ in range(2))
+        self._averages: list[Tensor] = list(self.average.parameters())
+        self._weights: list[Tensor] = list(self.model.parameters())
         if settings.precision != "float32":
+            assert isinstance(self.model, WDSR)
             mixed(self.model, device, getattr(torch, settings.precision))
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
@@ -100,6 +94,9 @@ class Trainer:
         # On a CPU by its clock, which neither a pause nor other programs move; a GPU has none.
         self.clock = time.monotonic if on_gpu else time.process_time
         self.seconds, self._begun = 0.0, math.nan
+
+    def _place(self, module: nn.Module) -> nn.Module:
+        return module.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def run(self) -> dict[str, Any]:
@@ -179,7 +176,7 @@ class Trainer:
         if due:
             self.history.append({"step": self.step, "loss": mean})
             if self.validate is not None:
-                psnr = self.history[-1]["psnr"] = self.validate(fold(self.average))
+                psnr = self.history[-1]["psnr"] = self.validate(self.trained.folded(self.average))
             self.loss_sum, self.loss_count = 0.0, 0
         self._begun = self.clock()
         self.seconds += self._begun - begun
@@ -201,9 +198,8 @@ class Trainer:
             self._mean = self.loss_sum / self.loss_count
 
     def write_results(self, folder: Path) -> None:
-        """weights.safetensors, architecture.json, history.json, and spent.json, which no two runs have alike."""
-        save_weights(self.average, folder / "weights.safetensors")
-        self.settings.architecture.save(folder / "architecture.json")
+        """What was trained, history.json, and spent.json, which no two runs have alike."""
+        self.trained.write(self.average, folder)
         files.write_json(
             folder / "history.json",
             {"schema": HISTORY_SCHEMA, "version": HISTORY_VERSION, "run": self.run, "rows": self.history},
@@ -231,6 +227,7 @@ def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
     start, teacher = (load_weights(file.path) if file else None for file in (settings.init, settings.teacher))
     if start is not None and settings.init is not None:
         try:
+            assert isinstance(settings.architecture, Architecture)
             slicing.check(start.architecture, settings.architecture)
         except SrTvmError as error:
             raise SrTvmError(f"{settings.init.path}: {error}") from None

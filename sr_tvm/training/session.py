@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.training import metrics, pictures, resize
 from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
 from sr_tvm.training.evaluate import Upscale, examples
@@ -48,7 +48,7 @@ class Validation:
         found = (metrics.psnr_y(high, upscale(low), self.scale) for high, low in self.pictures)
         return min(math.fsum(found) / len(self.pictures), PERFECT)
 
-    def __call__(self, model: WDSR) -> float:
+    def __call__(self, model: nn.Module) -> float:
         return self.psnr(network(model.to(self.device), self.device))
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.architecture import COLOURS, SCALES, Architecture
 from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+
+if TYPE_CHECKING:
+    from sr_tvm.quantize.network import IntegerNetwork
 
 PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("muon", "adam")
@@ -40,8 +43,48 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
+class IntegerFile:
+    """An int8 ONNX file whose network is trained in integers; ``digest`` tells whether it is still the same."""
+
+    path: Path
+    digest: str
+    scale: int
+
+    @classmethod
+    def of(cls, path: str | Path) -> IntegerFile:
+        """Read what must be known of it.
+
+        Raises:
+            SrTvmError: the file cannot be read, is not quantised, or does not enlarge RGB by 2, 3 or 4.
+        """
+        digest = WeightsFile.of(path).digest
+        network = cls(Path(path), digest, 1).network()
+        if network.shuffle not in SCALES or network.channels(network.picture.name) != COLOURS:
+            raise SrTvmError(f"{path}: only networks that enlarge RGB by {', '.join(map(str, SCALES))} are trained")
+        return cls(Path(path), digest, network.shuffle)
+
+    def network(self) -> IntegerNetwork:
+        """Read the network.
+
+        Raises:
+            SrTvmError: as :meth:`of`.
+        """
+        from sr_tvm.quantize.qdq_read import from_onnx, is_quantized
+
+        if not is_quantized(self.path):
+            raise SrTvmError(f"{self.path}: not quantised; make an int8 file of it by sr-tvm quantize")
+        return from_onnx(self.path)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"integers": self.path.name, "sha256": self.digest, "scale": self.scale}
+
+
+@dataclass(frozen=True)
 class Settings:
     """One run.
+
+    ``architecture`` is that of a float network, or the file of one in integers: its weights are then trained as they
+    are rounded (quantisation-aware training, Jacob et al. 2018, section 3).
 
     ``patch`` is in low-resolution pixels. ``lr`` is Adam's at the start of the cosine, which it reaches in ``warmup``
     steps; ``clip`` is the largest norm of the gradients, 0 for none. ``init`` is what the network begins as, sliced if
@@ -59,7 +102,7 @@ class Settings:
         SrTvmError: a number is out of range.
     """
 
-    architecture: Architecture
+    architecture: Architecture | IntegerFile
     steps: int = 12000
     batch: int = 4
     patch: int = 32
@@ -116,6 +159,10 @@ class Settings:
         for name, known in words.items():
             if getattr(self, name) not in known:
                 raise SrTvmError(f"{name} is {getattr(self, name)!r}; {' or '.join(known)} is allowed")
+        if isinstance(self.architecture, IntegerFile):
+            for name, only in (("init", None), ("branches", "none"), ("precision", "float32"), ("optimizer", "adam")):
+                if getattr(self, name) != only:
+                    raise SrTvmError(f"{name} is {getattr(self, name)}; a network in integers allows only {only}")
 
     def to_json(self) -> dict[str, Any]:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
@@ -74,7 +74,7 @@ class Step:
 
     def __init__(
         self,
-        model: WDSR,
+        model: nn.Module,
         lr: float,
         share: float,
         device: torch.device,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.training import resize
 from sr_tvm.training.evaluate import Upscale
 
@@ -34,7 +34,7 @@ def to_uint8(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.floor(np.nan_to_num(pixels).clip(0, 1).transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
 
 
-def network(model: WDSR, device: torch.device) -> Upscale:
+def network(model: nn.Module, device: torch.device) -> Upscale:
     """A network in float32 on ``device``, on the whole picture at once."""
 
     def upscale(low: NDArray[np.uint8]) -> NDArray[np.uint8]:
