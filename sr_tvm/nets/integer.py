@@ -37,6 +37,8 @@ class IntegerConvolution(nn.Module):
     zero: Tensor
     factor: Tensor
     multiplier: Tensor | None
+    slope: Tensor | None
+    before: Tensor | None
     unit: Tensor
 
     def __init__(self, node: Convolution, zero: np.ndarray) -> None:
@@ -45,11 +47,14 @@ class IntegerConvolution(nn.Module):
         weight = torch.from_numpy(node.weight.astype(np.float32))
         self.weight = nn.Parameter(weight / LARGEST)
         whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
-        stored = HALFWORD_UNITS if node.dtype == S16 else 1.0
+        before = None if node.before is None else 2.0 ** node.before.astype(np.float64)
+        stored = HALFWORD_UNITS if node.dtype == S16 else 2.0**node.fraction
         buffers = {
             "zero": zero.reshape(1, -1, 1, 1),
-            "unit": BIAS_UNITS * stored * 2.0**node.shift / whole,
+            "unit": BIAS_UNITS * stored * 2.0**node.shift / whole * (1.0 if before is None else before),
             "multiplier": None if node.multiplier is None else node.multiplier.reshape(1, -1, 1, 1),
+            "slope": None if node.slope is None else node.slope.reshape(1, -1, 1, 1),
+            "before": None if before is None else before.reshape(1, -1, 1, 1),
         }
         for name, numbers in buffers.items():
             made = None if numbers is None else torch.from_numpy(np.asarray(numbers, np.float32))
@@ -63,9 +68,14 @@ class IntegerConvolution(nn.Module):
         tall, wide = weight.shape[2:]
         bias, padding = rounded(self.bias * self.unit), (tall // 2, wide // 2)
         total = functional.conv2d(value - self.zero, weight, bias, padding=padding)
+        if self.before is not None:
+            total = rounded(total / self.before - 0.5)  # down
         total = rounded(total * 2.0**-self.node.shift).clamp(*HALFWORD)
         if self.multiplier is not None:
             total = rounded(total * self.multiplier / 32768.0).clamp(*HALFWORD)
+        if self.slope is not None:
+            bent = torch.maximum(total, rounded(total * self.slope / 32768.0)).clamp(*HALFWORD)
+            return _divided(bent + float(self.node.meaning.zero_point[0] << self.node.fraction), self.node.fraction)
         return total if self.node.dtype == S16 else total.clamp(*BYTE)
 
     def integers(self) -> Convolution:
