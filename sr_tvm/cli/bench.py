@@ -165,8 +165,8 @@ def _print(result: Measurement, rows: list[dict[str, Any]]) -> None:
     if result.unit == "packets":
         bands = f" in {c['threads']} bands of rows" if c["threads"] > 1 else ""
         click.echo(f"{result.median:,.0f} packets{bands} (simulated, no time; {c['method']})")
-        if "buffers_bytes" in c:
-            click.echo(f"{c['buffers_bytes'] / 1024:,.0f} KiB of buffers, plain memory in the simulator")
+        if "line_buffer_bytes" in c:
+            click.echo(f"{c['line_buffer_bytes'] / 1024:,.0f} KiB of line buffers, plain memory in the simulator")
         if "estimate" in c:
             from sr_tvm.targets.hexagon.estimate import in_words
 

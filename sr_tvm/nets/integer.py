@@ -70,7 +70,7 @@ class IntegerConvolution(nn.Module):
         bias, padding = rounded(self.bias * self.unit), (tall // 2, wide // 2)
         total = functional.conv2d(value - self.zero, weight, bias, padding=padding)
         if self.before is not None:
-            total = rounded(total / self.before - 0.5)
+            total = rounded(total / self.before - 0.5)  # down
         total = rounded(total * 2.0**-self.node.shift).clamp(*HALFWORD)
         if self.multiplier is not None:
             total = rounded(total * self.multiplier / 32768.0).clamp(*HALFWORD)

@@ -213,7 +213,7 @@ class HexagonSimRunner(Runner):
             "clock": self.clock,
             "repeats": 1,
             "runs_per_sample": 1,
-            "buffers_bytes": facts_of(artifact).workspace(artifact.at({}).inputs[0].at({})[3]) * self.threads,
+            "line_buffer_bytes": facts_of(artifact).workspace(artifact.at({}).inputs[0].at({})[3]) * self.threads,
             "estimate": estimate.get().estimate(packets),
         }
         return measurement(self.name, artifact, [packets], conditions, self.unit)
