@@ -15,7 +15,7 @@ from sr_tvm.package.templates import render
 ABI = "arm64-v8a"
 API = 21  # the first with 64-bit processors
 NDK = 27  # the first that links for pages of 16 KB by itself; prefab wants a number
-# The vendors' libraries of OpenCL by the names that an app can open, if it asks for each: from Android 12 on it must.
+# The names by which an app can open a vendor's OpenCL; its manifest must have them if it targets Android 12 or later.
 OPENCL = ("libOpenCL.so", "libOpenCL-pixel.so", "libOpenCL-car.so")
 TEXT_BYTES = 4096  # of the buffers in which Java is told what a driver says
 _WHEN = (1980, 1, 1, 0, 0, 0)  # in archives: equal packages are equal files

@@ -16,7 +16,6 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.integer import IntegerModel, rounded
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
-from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.quantize.qdq_write import to_onnx
 from sr_tvm.training.loop import CHECKPOINT, train
