@@ -177,11 +177,8 @@ class IntegerNetwork:
 
 
 def macs(node: Convolution) -> int:
-    """Multiply-accumulates a pixel.
-
-    Not counted are taps that are zero for all inputs, as in a transposed convolution, and inputs that are not used.
-    """
-    return int(taps(node.weight).sum() * node.weight.any((0, 2, 3)).sum())
+    """Multiply-accumulates a pixel, but those of taps that are zero for all inputs, as in a transposed convolution."""
+    return int(taps(node.weight).sum()) * node.weight.shape[1]
 
 
 def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,7 @@ class Stage:
         blend: what makes it, where that is no convolution.
         taps: of a picture of one plane whose tiles hold, in place of channels, so many pixels of a row: what its
             convolutions read at once. 0: it has channels.
+        unused: inputs of the convolution that are nothing: see :func:`grouped`.
     """
 
     value: str
@@ -61,6 +62,7 @@ class Stage:
     shuffle: int = 0
     blend: Blend | None = None
     taps: int = 0
+    unused: int = 0
 
     @property
     def planes(self) -> int:
@@ -74,7 +76,9 @@ class Stage:
     @property
     def macs(self) -> int:
         """Multiply-accumulates a pixel, those of the network alone."""
-        return sum(macs(_planes_of(c)) for c in (self.expand, self.convolution) if c is not None)
+        parts = [_planes_of(c) for c in (self.expand, self.convolution) if c is not None]
+        whole = sum(map(macs, parts))
+        return whole - (whole // parts[-1].weight.shape[1] * self.unused if self.unused else 0)
 
     @property
     def describe(self) -> str:
@@ -171,7 +175,8 @@ def stages(network: IntegerNetwork) -> list[Stage]:
                 made = joined[node.name]
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
-                found.append(_joined_stage(node, made, other, end, channels, shuffle))
+                joint = _joined_stage(node, made, other, end, channels, shuffle)
+                found.append(replace(joint, unused=_unused(network, made)))
     return found
 
 
@@ -290,7 +295,16 @@ def _convolution(
     expand = hidden.get(node.inputs[0])
     source = expand.inputs[0] if expand is not None else node.inputs[0]
     end = HALFWORDS if node.dtype == S16 else BYTES
-    return Stage(value, {source: node.weight.shape[2] // 2}, channels, node, expand, end, shuffle=shuffle)
+    reads, unused = {source: node.weight.shape[2] // 2}, _unused(network, node) if expand is None else 0
+    return Stage(value, reads, channels, node, expand, end, shuffle=shuffle, unused=unused)
+
+
+def _unused(network: IntegerNetwork, node: Convolution) -> int:
+    """How many inputs are the nothing of groups of three pixels, which the network did not have before."""
+    result, inputs = network.channels(network.result.name), node.weight.shape[1]
+    if network.shuffle != 3 or inputs != result or node.weight[:, 3::4].any():
+        return 0
+    return inputs // 4
 
 
 def _joined_stage(node: Residual | Sum, made: Convolution, other: str, end: str, channels: int, shuffle: int) -> Stage:
