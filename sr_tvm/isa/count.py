@@ -78,6 +78,17 @@ class Count:
         return None if bandwidth is None else 1e3 * self.footprint / bandwidth
 
     @property
+    def scratch_ms(self) -> float:
+        """Milliseconds at the published bandwidth of the scratch memory that registers are spilled to and read from.
+
+        Caches hold some of it: this is the most that it may take, and not in the other estimates. 0: no bandwidth is
+        known, or nothing is spilled.
+        """
+        bandwidth = gpus.get(self.gpu).rate("bytes_per_second")
+        bytes_ = sum(way.get("private", {}).get("bytes", 0.0) for way in (self.loads, self.stores))
+        return 0.0 if bandwidth is None else 1e3 * self.items * bytes_ / bandwidth
+
+    @property
     def estimated_ms(self) -> float | None:
         """The larger of both floors: a kernel computes while it loads. No phone was asked. None: no rate is known."""
         arithmetic, memory = self.arithmetic_ms, self.memory_ms

@@ -104,7 +104,8 @@ class MachineCodeRunner(Runner):
         problems = [f"{count.name}: {count.problem}" for count in counts if count.problem]
         if problems:
             raise SrTvmError(problems[0])
-        return sum(count.estimated_ms or 0.0 for count in counts) / 1e3
+        # What spills must not win by a few issue slots: its scratch memory is no floor, but it is no gain either.
+        return sum((count.estimated_ms or 0.0) + count.scratch_ms for count in counts) / 1e3
 
     def _compile(self) -> None:
         """Count all that is waiting, of whatever session: starting the compiler takes longer than most kernels."""

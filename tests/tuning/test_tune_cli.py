@@ -29,7 +29,7 @@ STOCK = "stock schedules only, so there is nothing to tune yet"
 @pytest.mark.parametrize(
     ("target", "needs"),
     [
-        ("hexagon", f"{STOCK}; it will need a Hexagon DSP or its simulator"),
+        ("hexagon", f"{STOCK}; it will need a Hexagon DSP, or the simulator for a quantised model"),
         ("android-cpu", "is measured on a phone with a TVM RPC server: give --tracker HOST:PORT and --key"),
     ],
 )
