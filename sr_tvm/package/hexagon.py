@@ -38,10 +38,11 @@ def is_hexagon(artifact: Artifact) -> bool:
 
 
 def renamed(assembly: str, prefix: str) -> str:
-    """Give assembly whose global symbols, and those it calls of a runtime, begin with ``prefix``: networks don't meet."""
+    """Give assembly whose global symbols, and those it calls of a runtime, begin with ``prefix`` and are not exported."""
     names = sorted({*_GLOBAL.findall(assembly), *_CALLED}, key=len, reverse=True)
+    hidden = "".join(f"\t.hidden\t{prefix}{name}\n" for name in names)
     pattern = re.compile(rf"(?<![\w.$])(?:{'|'.join(map(re.escape, names))})(?![\w.$])")
-    return pattern.sub(lambda found: prefix + found[0], assembly)
+    return pattern.sub(lambda found: prefix + found[0], assembly) + hidden
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A small picture and what the definition makes of it, kept beside a compiled network: what a program checks itself by."""
+"""A small picture and what the definition makes of it, kept beside a compiled network: by it programs are checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 21, 149  # odd, and more than one turn of a vector's pixels
 
 
 def picture(channels: int) -> np.ndarray:
-    """Make a picture (C, HEIGHT, WIDTH) uint8 as photographs are: soft shades, edges, fine grain, some of it clipped."""
+    """Make a picture (C, HEIGHT, WIDTH) uint8 as photographs are: soft shades, edges, fine grain, some clipped."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     planes = []

@@ -66,6 +66,11 @@ static uint8_t sr_to_byte(float x) {
   return (uint8_t)(int32_t)(clipped * 255.0F + 0.5F);
 }
 
+/* Where the scale is one that the compiler knows, division by it is none. */
+#ifndef SR_SCALE_OF
+#define SR_SCALE_OF(tile) ((tile)->scale)
+#endif
+
 static float sr_alpha_at(const sr_tile *tile, int32_t y, int32_t x) {
   const uint8_t *row = tile->source + (size_t)(sr_clamp(y, 0, tile->height - 1) - tile->source_top) * tile->source_stride;
   size_t at = (size_t)sr_clamp(x, 0, tile->width - 1) * (size_t)tile->format->bytes;
@@ -75,7 +80,7 @@ static float sr_alpha_at(const sr_tile *tile, int32_t y, int32_t x) {
 /* One row of alpha, ``y`` and ``left`` to ``right`` in output pixels: columns within a row of taps, then along it. */
 static void sr_alpha_row(const sr_tile *tile, int32_t y, int32_t left, int32_t right, uint8_t *alpha) {
   const sr_bicubic *taps = tile->bicubic;
-  int32_t scale = tile->scale, row = y / scale;
+  int32_t scale = SR_SCALE_OF(tile), row = y / scale;
   const float *down = taps->weights[y % scale];
   int32_t top = row + taps->first[y % scale];
   for (int32_t x = left; x < right; x++, alpha += tile->format->bytes) {

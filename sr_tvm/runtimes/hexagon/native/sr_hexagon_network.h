@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#define SR_SCALE_OF(tile) SR_SCALE
 #include "sr_alpha.h"
 #include "sr_program.h"
 
@@ -185,9 +186,15 @@ const char *SR_API(_text)(int status) {
 
 int SR_API(_get_properties)(SR_API(_properties) *properties) {
   if (!properties) return SR_ERROR_NULL;
-  SR_API(_properties) found = {SR_VERSION, SR_SCALE, SR_HALO, SR_CHANNELS, SR_VECTOR, SR_WEIGHTS_BYTES + SR_BIASES_BYTES,
-                               SR_MODEL,   SR_TARGET};
-  *properties = found;
+  /* One by one: a structure at once would be copied by a function of the compiler's. */
+  properties->version = SR_VERSION;
+  properties->scale = SR_SCALE;
+  properties->halo = SR_HALO;
+  properties->channels = SR_CHANNELS;
+  properties->alignment = SR_VECTOR;
+  properties->weight_bytes = SR_WEIGHTS_BYTES + SR_BIASES_BYTES;
+  properties->model = SR_MODEL;
+  properties->target = SR_TARGET;
   return SR_OK;
 }
 
