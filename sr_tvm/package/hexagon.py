@@ -19,6 +19,7 @@ from sr_tvm.package.templates import render
 from sr_tvm.quantize import example
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
+from sr_tvm.targets import link
 
 if TYPE_CHECKING:
     from sr_tvm.targets.hexagon.integer import Facts
@@ -38,7 +39,7 @@ def is_hexagon(artifact: Artifact) -> bool:
 
 
 def renamed(assembly: str, prefix: str) -> str:
-    """Give assembly whose global symbols, and those it calls of a runtime, begin with ``prefix`` and are not exported."""
+    """Give assembly whose global symbols, and those of a runtime that it calls, begin with ``prefix`` and are hidden."""
     names = sorted({*_GLOBAL.findall(assembly), *_CALLED}, key=len, reverse=True)
     hidden = "".join(f"\t.hidden\t{prefix}{name}\n" for name in names)
     pattern = re.compile(rf"(?<![\w.$])(?:{'|'.join(map(re.escape, names))})(?![\w.$])")
@@ -61,7 +62,7 @@ class HexagonWriter:
     kind: str
 
     def __post_init__(self) -> None:
-        from sr_tvm.targets.hexagon import integer
+        from sr_tvm.targets.hexagon import integer  # of TVM, which loads late
 
         where = self.artifact.folder
         if self.kind != "c":
@@ -131,7 +132,8 @@ class HexagonWriter:
         arrays = {"given": self.given, "wanted": self.wanted}
         pieces = [self._data(name, np.ascontiguousarray(array).tobytes()) for name, array in arrays.items()]
         bench = self.folder / "bin" / f"{self.name}-bench"
-        native.program(bench, [self._c("bench"), whole, *pieces], self.triple, self.mcpu)
+        # With the options of the artifact's own program, for which zig has compiled a C library: that takes minutes.
+        link.program(bench, [self._c("bench"), whole, *pieces], self.triple, "-s", self.mcpu)
         self.facts["code_bytes"] = whole.stat().st_size - sum(map(len, self.data.values()))
         self.facts["counted"] = packets.count(bench, *COUNTED) if packets.missing() is None else None
         self._texts()

@@ -97,9 +97,9 @@ def archive(output: Path, objects: Sequence[Path]) -> None:
     zig(["ar", "rcsD", output, *objects], output.name)
 
 
-def program(output: Path, objects: Sequence[Path], triple: str, *options: str) -> None:
+def program(output: Path, objects: Sequence[Path], triple: str) -> None:
     """Link a program that needs no library beside it."""
-    zig(["cc", "-target", triple, "-O2", "-static", "-s", *options, *objects, "-o", output], output.name)
+    zig(["cc", "-target", triple, "-O2", "-static", "-s", *objects, "-o", output], output.name)
 
 
 def open_program(output: Path, objects: Sequence[Path], platform: Platform) -> None:

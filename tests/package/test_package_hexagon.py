@@ -266,7 +266,7 @@ def test_bench_counts_as_the_artifact_does(tiny):
     for folder in (tiny.package.folder, tiny.artifact.folder):
         done = CliRunner().invoke(main.cli, ["bench", str(folder), *options])
         assert done.exit_code == 0, done.output
-        values.append(json.loads(done.stdout))
+        values.append(json.loads(done.stdout)["measurement"])
     packets = [value["samples"][0] for value in values]
     assert values[0]["unit"] == "packets" and values[0]["conditions"]["simulated"] is True
     assert packets[0] == pytest.approx(packets[1], rel=0.02)  # the same kernels, each in its own frame
@@ -298,7 +298,8 @@ def test_the_halo_is_how_far_pixels_are_seen(tiny):
 
 
 def test_the_command_and_what_it_refuses(tiny, tmp_path):
-    done = CliRunner().invoke(main.cli, ["package", str(tiny.artifact.folder), "-o", str(tmp_path / "c"), "--name", "x"])
+    made = ["-o", str(tmp_path / "c"), "--name", "x"]
+    done = CliRunner().invoke(main.cli, ["package", str(tiny.artifact.folder), *made])
     assert done.exit_code == 0 and "libx.a" in done.output, done.output
     refused = [
         (["--format", "android"], "is for hexagon, a DSP that no app loads from an archive: use --format c"),
