@@ -39,7 +39,7 @@ def is_hexagon(artifact: Artifact) -> bool:
 
 
 def renamed(assembly: str, prefix: str) -> str:
-    """Give assembly whose global symbols, and those of a runtime that it calls, begin with ``prefix`` and are hidden."""
+    """Give assembly whose global symbols, and those it calls of a runtime, begin with ``prefix`` and are hidden."""
     names = sorted({*_GLOBAL.findall(assembly), *_CALLED}, key=len, reverse=True)
     hidden = "".join(f"\t.hidden\t{prefix}{name}\n" for name in names)
     pattern = re.compile(rf"(?<![\w.$])(?:{'|'.join(map(re.escape, names))})(?![\w.$])")
