@@ -4,10 +4,12 @@
  *     hexagon u8 IN OUT HEIGHT WIDTH FORMAT IN_STRIDE OUT_STRIDE
  *     hexagon refuse                                   a line "what code" of each bad call; 1 if one wrote something
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include HEADER
 
@@ -29,6 +31,14 @@ static uint8_t *memory(size_t bytes, size_t skew) {
   if (!made) stop("no memory");
   memset(made, GUARD, bytes + skew + 2 * AROUND);
   return made + AROUND + skew;
+}
+
+/* Memory that ends where the process's does: who reads beyond it crashes. */
+static uint8_t *at_the_end(size_t bytes) {
+  const size_t page = 65536, whole = (bytes + page - 1) / page * page;
+  uint8_t *made = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (made == MAP_FAILED || mprotect(made + whole, page, PROT_NONE)) stop("no memory");
+  return made + whole - bytes;
 }
 
 static void untouched(const uint8_t *place, size_t bytes) {
@@ -64,7 +74,7 @@ static void *make(void *of) {
 static int planes(char **argv) {
   int32_t height = atoi(argv[4]), width = atoi(argv[5]), bands = atoi(argv[6]);
   size_t scale = C(_SCALE), size = (size_t)height * (size_t)width * C(_CHANNELS), made = size * scale * scale, bytes = 0;
-  uint8_t *in = memory(size, 1), *out = memory(made, 3); /* planes may begin anywhere */
+  uint8_t *in = at_the_end(size), *out = memory(made, 3); /* planes may begin anywhere */
   static band all[MOST];
   pthread_t threads[MOST];
   if (bands > MOST || N(_workspace_bytes)(height, width, C(_PLANES), &bytes)) stop("no workspace");
@@ -79,7 +89,6 @@ static int planes(char **argv) {
     if (all[i].status) stop(N(_text)(all[i].status));
     untouched(all[i].workspace, bytes);
   }
-  untouched(in, size);
   untouched(out, made);
   write_all(argv[3], out, made);
   return 0;
@@ -89,7 +98,7 @@ static int u8(char **argv) {
   int32_t height = atoi(argv[4]), width = atoi(argv[5]), format = atoi(argv[6]);
   size_t from = (size_t)atoi(argv[7]), to = (size_t)atoi(argv[8]), bytes = 0;
   size_t size = from * (size_t)height, made = to * (size_t)height * C(_SCALE);
-  uint8_t *in = memory(size, 1), *out = memory(made, 3);
+  uint8_t *in = at_the_end(size), *out = memory(made, 3);
   if (N(_workspace_bytes)(height, width, C(_PIXELS), &bytes)) stop("no workspace");
   uint8_t *workspace = memory(bytes, 0);
   read_all(argv[2], in, size);

@@ -283,18 +283,19 @@ def test_the_folder_says_what_it_is(tiny):
     assert not list(package.folder.rglob("*.so"))
 
 
-def test_the_halo_is_how_far_pixels_are_seen(tiny):
-    height, width, at = 30, 40, (15, 20)
-    halo = tiny.package.halo
-    one = np.full((3, height, width), 128, np.uint8)
+@pytest.mark.parametrize("which, halo", [("tiny", 3), ("luma", 6)])
+def test_the_halo_is_how_far_pixels_are_seen(request, which, halo):
+    built = request.getfixturevalue(which)
+    height, width, at, scale = 30, 40, (15, 20), built.scale
+    one = np.full((built.package.channels, height, width), 128, np.uint8)
     seen = np.zeros((height, width), bool)
     for value in (0, 255):
         other = one.copy()
         other[:, at[0], at[1]] = value
-        apart = (reference.run(tiny.network, one) != reference.run(tiny.network, other)).any(0)
-        seen |= apart.reshape(height, 2, width, 2).any((1, 3))
+        apart = (reference.run(built.network, one) != reference.run(built.network, other)).any(0)
+        seen |= apart.reshape(height, scale, width, scale).any((1, 3))
     rows, columns = np.nonzero(seen)
-    assert max(abs(rows - at[0]).max(), abs(columns - at[1]).max()) <= halo == 3
+    assert 0 < max(abs(rows - at[0]).max(), abs(columns - at[1]).max()) <= built.package.halo == halo
 
 
 def test_the_command_and_what_it_refuses(tiny, tmp_path):
@@ -324,4 +325,18 @@ def test_artifacts_that_lack_something_are_refused(tiny, tmp_path):
         (folder / name).unlink()
         with pytest.raises(SrTvmError, match=words):
             write_package(Artifact.load(folder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_package_that_computes_something_else_is_not_written(tiny, tmp_path):
+    import shutil
+
+    from sr_tvm.package.write import write_package
+
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny.artifact.folder, folder)
+    weights = np.fromfile(folder / "weights.bin", np.uint8)
+    (weights ^ 0x10).tofile(folder / "weights.bin")
+    with pytest.raises(SrTvmError, match="the result is not that of its definition"):
+        write_package(Artifact.load(folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
