@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm import __version__
+from sr_tvm import __version__, files
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import licences, native, packets
@@ -44,6 +45,18 @@ def renamed(assembly: str, prefix: str) -> str:
     hidden = "".join(f"\t.hidden\t{prefix}{name}\n" for name in names)
     pattern = re.compile(rf"(?<![\w.$])(?:{'|'.join(map(re.escape, names))})(?![\w.$])")
     return pattern.sub(lambda found: prefix + found[0], assembly) + hidden
+
+
+def known_scores(model_sha256: str) -> list[dict[str, Any]]:
+    """Give the scores of a model that sr-tvm ships: rows of "pictures", "images", "float32" and "trained", PSNR in dB.
+
+    Others have none.
+    """
+    for path in sorted(Path(str(resources.files("sr_tvm.models"))).glob("int8/*.json")):
+        record = files.read_json(path, "sr-tvm/int8-model", 1)
+        if model_sha256.startswith(str(record.get("onnx") or "none")):
+            return list(record["scores"])
+    return []
 
 
 @dataclass
@@ -116,6 +129,7 @@ class HexagonWriter:
             "formats": FORMATS,
             "schema": packets.SCHEMA,
             "schema_version": packets.VERSION,
+            "scores": known_scores(self.artifact.model_sha256),
             "example_height": self.given.shape[1],
             "example_width": self.given.shape[2],
             "lines": [(width, self.hexagon.workspace(width) + HEXAGON_ALIGNMENT) for width in WIDTHS],

@@ -314,6 +314,15 @@ def test_the_command_and_what_it_refuses(tiny, tmp_path):
         assert not out.exists()
 
 
+def test_scores_are_told_of_shipped_networks_only():
+    from sr_tvm.artifact import sha256
+    from sr_tvm.package.hexagon import known_scores
+
+    shipped = Path(__file__).parents[2] / "models" / "int8" / "wdsr_x2_37k.onnx"
+    assert {row["pictures"] for row in known_scores(sha256(shipped))} == {"Set5", "Set14", "B100"}
+    assert known_scores("0" * 64) == []
+
+
 def test_artifacts_that_lack_something_are_refused(tiny, tmp_path):
     import shutil
 
