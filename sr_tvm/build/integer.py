@@ -14,6 +14,7 @@ from sr_tvm.build.kernels import notes
 from sr_tvm.build.records import Recorded, Source
 from sr_tvm.codegen.kernel import TUNED, Shape
 from sr_tvm.errors import SrTvmError
+from sr_tvm.quantize import example
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.region import Region
@@ -57,6 +58,7 @@ def compile_integer(
         built = target.build_integer(network, folder, decided)
         if recorded is not None:
             recorded.save_used(folder / TUNING)
+        example.save(network, folder)
         artifact = Artifact(
             folder=folder,
             model=Path(model_path).name,

@@ -54,7 +54,7 @@ def command(
     """Measure the artifact in the folder ARTIFACT: on this machine's CPU, or on a device behind an RPC tracker.
 
     Of a package ('sr-tvm package') its benchmark program is run; for another machine, what it printed there is read
-    from the package's bench.json.
+    from the package's bench.json. One for hexagon runs in the simulator, which counts packets.
 
     \b
     sr-tvm bench out/ --append runs/speed.jsonl
@@ -62,6 +62,7 @@ def command(
     sr-tvm bench out/ --tracker 127.0.0.1:9190 --key galaxy-s21 --per-operator
     sr-tvm bench out/ --isa adreno-660
     sr-tvm bench out-c/ --threads 2
+    sr-tvm bench dsp-c/ --threads 4                                a hexagon package, in four bands of rows
     sr-tvm bench dsp/ --input-shape 1x3x360x640 --per-operator     a hexagon artifact: in the simulator, in packets
     sr-tvm bench dsp/ --input-shape 1x3x360x640 --threads 4        the same in four bands of rows, one after another
     """

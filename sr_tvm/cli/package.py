@@ -31,6 +31,9 @@ def command(
     Or it is of target adreno or mali, for pictures of one size, which larger ones go through in tiles. The library
     opens the phone's OpenCL by itself; --fallback takes smaller pictures, and all of them where there is no OpenCL.
 
+    Or it is of a quantised model for target hexagon: a static library without threads or a C library, which makes bands
+    of rows, and a benchmark program for the simulator.
+
     With --format android there is an archive (AAR) as well, for prefab and Java, with a class that enlarges bitmaps.
 
     \b
@@ -39,6 +42,7 @@ def command(
     sr-tvm package phone/ --name wdsr -o app/libs/wdsr
     sr-tvm package adreno/ --fallback phone/
     sr-tvm package adreno/ --fallback phone/ --format android
+    sr-tvm package dsp/                                            a quantised model for hexagon
     """
     from sr_tvm.artifact import Artifact
     from sr_tvm.package.write import write_package
@@ -54,6 +58,8 @@ def command(
         click.echo(json.dumps({"folder": str(package.folder), **record}))
         return
     shared = package.folder / "lib" / f"lib{package.name}.so"
+    if not shared.is_file():
+        shared = shared.with_suffix(".a")
     code, weights = (shared.stat().st_size - package.weight_bytes) / 1e3, package.weight_bytes / 1e3
     click.echo(f"{package.model} for {package.machine}: {shared}, {code:.0f} KB and {weights:.0f} KB of weights")
     click.echo(f"{package.folder / 'README.md'} says how to use it")

@@ -11,6 +11,7 @@ from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.fields import expect, expect_keys
 from sr_tvm.measurement import Measurement
+from sr_tvm.package import hexagon, packets
 from sr_tvm.package.record import Package
 
 SCHEMA, VERSION = "sr-tvm/package-bench", 1
@@ -30,10 +31,14 @@ _REST: dict[str, Any] = {"narrow": bool, "clock": str, "clock_khz": dict, "milli
 def measure(package: Package, height: int, width: int, threads: int, seconds: float = SECONDS) -> Measurement:
     """Run the package's benchmark program on this machine; for another machine, read what it has printed there.
 
+    Of one for Hexagon the packets are counted, in the simulator.
+
     Raises:
         SrTvmError: there is no program, it is for another machine and nothing is in ``bench.json`` yet, it failed, took
             too long, or printed something else.
     """
+    if package.target == hexagon.TARGET:
+        return packets.measure(package, height, width, threads)
     if not package.bench.is_file():
         raise SrTvmError(f"{package.folder}: has no benchmark program; compile and package the model again")
     if package.machine == machine.machine():

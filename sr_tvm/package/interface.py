@@ -66,3 +66,20 @@ FUNCTIONS = (
     *("run_f32", "run_u8", "run_rows"),
 )
 DEVICE_FUNCTIONS = ("create_on", "get_device")  # only networks for a device have them
+
+# Hexagon's libraries have no threads, memory or floats of their own, and a code more, for rows.
+HEXAGON_ALIGNMENT = 128
+_ON_HEXAGON = {
+    "ERROR_SIZE": "height or width is below 1, or picture or result too large",
+    "ERROR_WORKSPACE_SIZE": "the workspace is too small: ask workspace_bytes",
+    "ERROR_WORKSPACE_ALIGNMENT": f"the workspace does not begin at a multiple of {HEXAGON_ALIGNMENT} bytes",
+}
+HEXAGON_STATUSES: tuple[tuple[str, str], ...] = (
+    *((code, _ON_HEXAGON.get(code, text)) for code, text in STATUSES),
+    ("ERROR_ROWS", "no such rows: first must be 0 or more, end larger, and at most the height"),
+)
+HEXAGON_USES: tuple[tuple[str, str], ...] = (
+    ("PLANES", "run_planes: line buffers alone, of a size that the width decides"),
+    ("PIXELS", "run_u8: these, and the planes of picture and result"),
+)
+HEXAGON_FUNCTIONS = ("version", "text", "get_properties", "workspace_bytes", "run_planes", "run_u8")

@@ -15,6 +15,7 @@ from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import android, elf, features, licences, native
 from sr_tvm.package.device import Device, check_fallback, is_device
+from sr_tvm.package.hexagon import HexagonWriter, is_hexagon
 from sr_tvm.package.interface import CACHES, DEVICE_FUNCTIONS, DEVICES, FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import Picture, Tables, picture_of
@@ -54,7 +55,12 @@ def write_package(
     name = _checked_name(artifact, name)
     _check_output(Path(out))
     with files.atomic_folder(out) as folder, tempfile.TemporaryDirectory(prefix="sr-tvm-package-") as scratch:
-        _writer(artifact, name, folder, Path(scratch), kind, fallback).write()
+        if is_hexagon(artifact):
+            if fallback is not None:
+                raise SrTvmError(f"{artifact.folder}: is for Hexagon; --fallback is for packages of OpenCL artifacts")
+            HexagonWriter(artifact, name, folder, Path(scratch), kind).write()
+        else:
+            _writer(artifact, name, folder, Path(scratch), kind, fallback).write()
     return Package.load(out)
 
 

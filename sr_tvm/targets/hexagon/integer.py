@@ -17,7 +17,7 @@ from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
 from sr_tvm.targets.hexagon.hvx.decisions import Decisions
-from sr_tvm.targets.hexagon.hvx.driver import TILES, Memory, memory, module
+from sr_tvm.targets.hexagon.hvx.driver import TILES, Memory, margins, memory, module
 from sr_tvm.targets.hexagon.hvx.stages import Stage, grouped, planes, stages
 from sr_tvm.targets.hexagon.processors import CONTEXTS, KIB, VTCM_SOURCE, Processor
 from sr_tvm.targets.target import IntegerBuild
@@ -40,12 +40,14 @@ class Facts:
         shuffle: the result is so many times as wide and high as the picture.
         memory: what the workspace is made of, see :class:`~sr_tvm.targets.hexagon.hvx.driver.Memory`.
         stages: of each stage its words, and its multiply-accumulates a pixel.
+        halo: a pixel of the result depends on the picture up to so many pixels away; -1: not known, of an older sr-tvm.
     """
 
     channels: tuple[int, int]
     shuffle: int
     memory: Memory
     stages: tuple[tuple[str, int], ...]
+    halo: int = -1
 
     def workspace(self, width: int) -> int:
         """How many bytes a band of a picture of ``width`` pixels needs beside picture, result and constants."""
@@ -77,7 +79,8 @@ class Facts:
         rows = expect(value.get("stages"), list, f"{path}: field stages")
         shuffle = expect(value.get("shuffle"), int, f"{path}: field shuffle")
         named = tuple((str(name), int(macs)) for name, macs in rows)
-        return cls((int(channels[0]), int(channels[1])), shuffle, Memory(**fields), named)
+        halo = expect(value.get("halo", -1), int, f"{path}: field halo")
+        return cls((int(channels[0]), int(channels[1])), shuffle, Memory(**fields), named, halo)
 
 
 def build(
@@ -118,7 +121,8 @@ def memory_note(facts: Facts, processor: Processor) -> str:
 def facts_of(network: IntegerNetwork, parts: list[Stage]) -> Facts:
     """What a runner must know of the program of a grouped network."""
     named = tuple((stage.describe, stage.macs) for stage in parts)
-    return Facts((network.channels(network.picture.name), planes(network)), network.shuffle, memory(parts), named)
+    channels = network.channels(network.picture.name), planes(network)
+    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0])
 
 
 def _row(number: int, stage: Stage, record: str) -> dict[str, Any]:

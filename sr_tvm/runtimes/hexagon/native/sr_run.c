@@ -13,22 +13,13 @@
 #include <dlpack/dlpack.h>
 #include <tvm/ffi/c_api.h>
 
+#include "sr_counts.h"
+
 #define VECTOR 128
 #define MOST_STAGES 1024
 #define MOST_BANDS 64
 
 int __tvm_ffi_sr_network(void *self, TVMFFIAny *arguments, int32_t count, TVMFFIAny *result);
-
-typedef struct { uint32_t packets, instructions, hvx; } Counts;
-// Reads of the counters c20, c21 and c22, which assemblers for user code do not know by name, into r0.
-#define READ(word, to) __asm__ volatile(".word " #word "\n %0 = r0" : "=r"(to)::"r0", "memory")
-static Counts now(void) {
-  Counts c;
-  READ(0x6a14c000, c.packets);
-  READ(0x6a15c000, c.instructions);
-  READ(0x6a16c000, c.hvx);
-  return c;
-}
 
 static struct { uint64_t packets, instructions, hvx; } spent[MOST_STAGES + 1];
 static int current = -1, counting = 1;

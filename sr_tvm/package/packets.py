@@ -1,0 +1,100 @@
+"""What the benchmark program of a package for Hexagon counts in the simulator: packets, never time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.fields import expect
+from sr_tvm.measurement import Measurement
+from sr_tvm.package.record import Package
+
+SCHEMA, VERSION = "sr-tvm/package-packets", 1
+DEADLINE_SECONDS = 300.0
+_COUNTS = ("height", "width", "bands", "replays", "workspace_bytes", "packets", "instructions", "hvx")
+
+
+def missing() -> str | None:
+    """Say in one line what is not there to run such a program; None: the simulator is."""
+    from sr_tvm.runners import hexagon_sim
+
+    return hexagon_sim.missing()
+
+
+def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, Any]:
+    """Run a benchmark program in the simulator: it checks the network, then counts what a picture takes.
+
+    Raises:
+        SrTvmError: no simulator; the program is not done in time, crashes, says that a check failed, or prints
+            something else.
+    """
+    from sr_tvm.runners import hexagon_sim
+
+    found = hexagon_sim.find()
+    options = ("--height", height, "--width", width, "--bands", bands)
+    command = [found.path, "-cpu", found.cpu, str(program.resolve()), *map(str, options)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, errors="replace")
+    except subprocess.TimeoutExpired:
+        raise SrTvmError(
+            f"{program}: not done within {DEADLINE_SECONDS:g} s in the simulator; try a smaller picture"
+        ) from None
+    if done.returncode and not done.stdout:
+        words = one_line(done.stderr) or f"code {done.returncode}"
+        raise SrTvmError(f"{program}: fails in the simulator: {words}")
+    try:
+        value = json.loads(done.stdout)
+    except (ValueError, RecursionError):
+        raise SrTvmError(f"{program}: does not print one JSON object") from None
+    expect(value, dict, str(program))
+    if value.get("schema") != SCHEMA or value.get("version") != VERSION:
+        raise SrTvmError(f"{program}: prints no {SCHEMA} version {VERSION}")
+    if value.get("error") is not None:
+        raise SrTvmError(f"{program}: {expect(value['error'], str, f'{program}: field error')}")
+    for name in _COUNTS:
+        expect(value.get(name), int, f"{program}: field {name}", 0)
+    expect(value.get("packets_per_pixel"), float, f"{program}: field packets_per_pixel", 0)
+    expect(value.get("stages"), list, f"{program}: field stages")
+    value["simulator"] = f"qemu {found.version}, {found.cpu}"
+    return dict(value)
+
+
+def measure(package: Package, height: int, width: int, bands: int) -> Measurement:
+    """Count the packets of a package's network for a picture, whose rows are made in ``bands``, one after another.
+
+    Raises:
+        SrTvmError: as :func:`count`; or there is no program, or one of another model.
+    """
+    if not package.bench.is_file():
+        raise SrTvmError(f"{package.folder}: has no benchmark program; compile and package the model again")
+    value = count(package.bench, height, width, bands)
+    if value.get("model_sha256") != package.model_sha256:
+        raise SrTvmError(f"{package.bench}: is of another model than {package.model}; package the model again")
+    from sr_tvm.runners.timer import PACKETS
+    from sr_tvm.targets.hexagon import estimate
+
+    return Measurement(
+        device=f"hexagon-sim ({value['simulator']})",
+        target=package.target,
+        model=package.model,
+        model_sha256=package.model_sha256,
+        input_shape=(1, package.channels, height, width),
+        samples=(float(value["packets"]),),
+        unit=PACKETS,
+        conditions={
+            "method": f"{package.bench.name}: packets counted by {value['simulator']}, simulated: no time",
+            "simulated": True,
+            "threads": bands,
+            "clock": PACKETS,
+            "repeats": 1,
+            "runs_per_sample": 1,
+            "line_buffer_bytes": value["workspace_bytes"] * bands,
+            "replays": value["replays"],
+            "schedule": package.schedule,
+            "estimate": estimate.get().estimate(float(value["packets"])),
+        },
+        architecture=package.architecture,
+    )
