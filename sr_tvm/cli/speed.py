@@ -68,6 +68,7 @@ def collect(
     \b
     sr-tvm speed collect --device local --count 8 --seed 0 --input-shape 1x3x90x160 -o runs/speed.jsonl
     sr-tvm speed collect --isa adreno-660 --target adreno --count 8 -o runs/adreno.jsonl
+    sr-tvm speed collect --target hexagon --input-shape 1x3x36x640 --count 8 -o runs/dsp.jsonl     in packets
     """
     if isa is not None and (device != "local" or tracker is not None):
         raise click.UsageError("--isa is an estimate without a device; leave out --device and --tracker")
@@ -104,6 +105,11 @@ def _opened(device: str, tracker: str | None, target: str, threads: int, isa: st
         from sr_tvm.runners.machine_code import MachineCodeRunner
 
         yield MachineCodeRunner(isa)
+        return
+    if target == "hexagon":
+        from sr_tvm.runners.hexagon_sim import HexagonSimRunner
+
+        yield HexagonSimRunner(bands=threads)
         return
     if not registry.get(target).capabilities.runs_here:
         raise SrTvmError(f"target {target} does not run on this machine; name a device with --tracker")

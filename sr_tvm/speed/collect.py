@@ -17,6 +17,8 @@ from sr_tvm.speed.feedback import Group
 if TYPE_CHECKING:
     from sr_tvm.runners.base import Runner
 
+NOISE, SIDE = 4, 32  # pictures that random networks are calibrated on, and their pixels along each side
+
 
 def missing(path: str | Path, where: Group, architectures: Sequence[Architecture]) -> list[Architecture]:
     """Those of ``architectures`` that the dataset has no measurement of in the group ``where``."""
@@ -61,6 +63,7 @@ def measure(
 ) -> Measurement:
     """Measure a network of this architecture with random weights, which do not change its speed.
 
+    For a target with integer kernels it is quantised first; then for pictures of any size, of which it measures one.
     Always with default schedules. The shipped tuning records know a kernel of some networks and none of others,
     and latencies of tuned and untuned kernels in one data set would have no common price.
     """
@@ -70,6 +73,7 @@ def measure(
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.frontend.export import export_onnx
     from sr_tvm.nets.wdsr import WDSR
+    from sr_tvm.targets import registry
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -77,6 +81,24 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="sr-tvm-collect-") as folder:
         onnx = Path(folder) / "network.onnx"
         export_onnx(module, onnx, input_shape, exporter="torchscript")
+        if registry.get(target).integer_lowering() is not None:
+            onnx = _quantized(onnx, seed)
         artifact = compile_model(onnx, target, Path(folder) / "out", options=CompileOptions(use_shipped_log=False))
-        record = device.measure(artifact, repeats)
+        record = device.measure(artifact.at({artifact.inputs[0].name: input_shape}), repeats)
     return dataclasses.replace(record, model="random", architecture=architecture.to_json())
+
+
+def _quantized(path: Path, seed: int) -> Path:
+    """A network of random weights in integers: what it makes of pictures is nothing, whatever it is calibrated on."""
+    import numpy as np
+    import onnx
+
+    from sr_tvm.build.integer import region_of
+    from sr_tvm.quantize.calibrate import Calibration, calibrate
+    from sr_tvm.quantize.qdq_write import to_onnx
+
+    region, rng = region_of(path), np.random.default_rng(seed)
+    noise = rng.integers(0, 256, (NOISE, region.sources[0].channels, SIDE, SIDE)).astype(np.uint8)
+    made = path.with_name("integers.onnx")
+    onnx.save(to_onnx(calibrate(region, list(noise), Calibration(adapt=False))), str(made))
+    return made

@@ -41,3 +41,20 @@ def test_default_schedules_where_the_shipped_log_knows_a_kernel(tmp_path, monkey
     assert Group.of(record) == where and record.architecture == network.to_json() and record.model == "random"
     assert collect(tmp_path / "s.jsonl", device, where, [network], 2) == 0
     assert told == [(0, 1), (1, 1)]
+
+
+def test_the_simulated_dsp_is_a_device_like_any_other(tmp_path):
+    """A float architecture is quantised, run in the simulator, and its packets are what is learnt from."""
+    from sr_tvm.runners import hexagon_sim
+
+    if (why := hexagon_sim.missing()) is not None:
+        pytest.skip(f"make system-deps ({why})")
+    device, shape = hexagon_sim.HexagonSimRunner(), (1, 3, 6, 64)
+    where = Group(device.name, "hexagon", "default", device.threads, device.clock, device.unit, shape)
+    networks = [Architecture.uniform(2, 1, 4), Architecture.uniform(2, 2, 8)]
+    path = tmp_path / "dsp.jsonl"
+    assert collect(path, device, where, networks, repeats=1) == 2
+    small, large = load(path)
+    assert small.unit == large.unit == "packets" and tuple(small.input_shape) == shape
+    assert 0 < small.median < large.median
+    assert collect(path, device, where, networks, repeats=1) == 0
