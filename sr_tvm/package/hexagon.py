@@ -16,7 +16,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.package import licences, native, packets
 from sr_tvm.package.interface import FORMATS, HEXAGON_ALIGNMENT, HEXAGON_STATUSES, HEXAGON_USES, VERSION
 from sr_tvm.package.record import Package
-from sr_tvm.package.templates import render
+from sr_tvm.package.templates import render, write_texts
 from sr_tvm.quantize import example
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
@@ -196,15 +196,4 @@ class HexagonWriter:
         return made
 
     def _texts(self) -> None:
-        cmake, examples = self.folder / "lib" / "cmake" / self.name, self.folder / "example"
-        cmake.mkdir(parents=True)
-        (self.folder / "lib" / "pkgconfig").mkdir()
-        for template, path in (
-            ("hexagon_example.c", examples / "example.c"),
-            ("hexagon_CMakeLists.txt", examples / "CMakeLists.txt"),
-            ("hexagon_config.cmake", cmake / f"{self.name}-config.cmake"),
-            ("version.cmake", cmake / f"{self.name}-config-version.cmake"),
-            ("hexagon_package.pc", self.folder / "lib" / "pkgconfig" / f"{self.name}.pc"),
-            ("hexagon_README.md", self.folder / "README.md"),
-        ):
-            path.write_text(render(template, self.facts), encoding="utf-8")
+        write_texts(self.folder, self.name, self.facts, "hexagon_")

@@ -19,7 +19,7 @@ from sr_tvm.package.hexagon import HexagonWriter, is_hexagon
 from sr_tvm.package.interface import CACHES, DEVICE_FUNCTIONS, DEVICES, FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import Picture, Tables, picture_of
-from sr_tvm.package.templates import render
+from sr_tvm.package.templates import render, write_texts
 from sr_tvm.records import program as programs
 from sr_tvm.records.program import Program
 from sr_tvm.runtimes.c import NATIVE
@@ -294,16 +294,5 @@ class _Writer:
 
     def _texts(self) -> None:
         facts = {"bench": False, **self.facts}
-        cmake, example = self.folder / "lib" / "cmake" / self.name, self.folder / "example"
-        cmake.mkdir(parents=True)
-        (self.folder / "lib" / "pkgconfig").mkdir()
-        for template, path in (
-            ("example.c", example / "example.c"),
-            ("CMakeLists.txt", example / "CMakeLists.txt"),
-            ("config.cmake", cmake / f"{self.name}-config.cmake"),
-            ("version.cmake", cmake / f"{self.name}-config-version.cmake"),
-            ("package.pc", self.folder / "lib" / "pkgconfig" / f"{self.name}.pc"),
-            ("README.md", self.folder / "README.md"),
-        ):
-            path.write_text(render(template, facts), encoding="utf-8")
+        write_texts(self.folder, self.name, facts)
         licences.copy(self.folder / "licences", musl=facts["bench"] and not self.device)

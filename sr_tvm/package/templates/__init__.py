@@ -47,3 +47,22 @@ def _plain(text: str) -> str:
 
 def _terms(terms: Sequence[tuple[int, int, int]]) -> str:
     return ", ".join("{%d, %d, %d}" % term for term in terms or [(0, 0, 0)])  # noqa: UP031
+
+
+def write_texts(folder: Path, name: str, facts: dict[str, Any], kind: str = "") -> None:
+    """Write what a package has beside its code: example, files of CMake and pkg-config, README.
+
+    ``kind`` begins the names of the templates of packages that have their own; CMake's version file is the same in all.
+    """
+    cmake, example, package = folder / "lib" / "cmake" / name, folder / "example", folder / "lib" / "pkgconfig"
+    cmake.mkdir(parents=True)
+    package.mkdir()
+    for template, path in (
+        (f"{kind}example.c", example / "example.c"),
+        (f"{kind}CMakeLists.txt", example / "CMakeLists.txt"),
+        (f"{kind}config.cmake", cmake / f"{name}-config.cmake"),
+        ("version.cmake", cmake / f"{name}-config-version.cmake"),
+        (f"{kind}package.pc", package / f"{name}.pc"),
+        (f"{kind}README.md", folder / "README.md"),
+    ):
+        path.write_text(render(template, facts), encoding="utf-8")
