@@ -37,6 +37,7 @@ class Form:
         ready: doublewords of a turn's weights that are read in the turn before.
         order: which changes first from product to product, "tiles" or "outputs", of four.
         read: when the vectors of the next turn are read, "early" or "late".
+        packed: of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
     """
 
     kernel: int
@@ -56,6 +57,7 @@ class Form:
     ready: int = READY
     order: str = "tiles"
     read: str = "late"
+    packed: int = 0
 
     @property
     def near(self) -> list[int]:
@@ -64,7 +66,7 @@ class Form:
 
     @property
     def steps(self) -> int:
-        return self.rows * self.inputs
+        return self.rows * (self.inputs - (self.packed > 0)) + self.packed
 
 
 NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift", "factor", "last", "line",
@@ -185,7 +187,7 @@ class _Row:
         if form.before:
             self._shift(j, sums, bias)
         for t, totals in enumerate(sums):
-            even, odd = c.halves(totals, at["shift"], factors)
+            even, odd = c.halves([total.get() for total in totals], at["shift"], factors)
             place = tile + t
             if form.end == HALFWORDS:
                 self._put_halves(at["out"], place, j, even, odd)

@@ -71,6 +71,7 @@ def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
             if value is not None:
                 read_by = [(delay[k] - delay[i], s.reads[value]) for k, s in enumerate(stages) if value in s.reads]
                 rows, halo = max(late + halo for late, halo in read_by) + 1, max(halo for _, halo in read_by)
+                rows += stage.packed > 0  # the row below the picture
                 tile = groups(stage.channels) * (2 if halves else 1)
                 found[value] = Ring(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
     return delay, found
@@ -118,6 +119,10 @@ class Driver:
             self._squeeze = self.functions.of("squeeze", edges.squeeze)
             self.thirds = self.packed.add_biases(edges.thirds().view(np.int32))
         zeros = {stage.value: network.by_name[stage.value].meaning.zero_point for stage in stages[:-1]}
+        for stage in stages:
+            if stage.packed:
+                many, rest = np.split(zeros[stage.value], [-stage.packed])
+                zeros[stage.value] = np.concatenate([many, np.resize(rest, 4)])
         if stages[0].taps:  # pixels of one plane: a whole word of them, too, is what lies beside its row
             zeros[stages[0].value] = np.resize(zeros[stages[0].value], groups(stages[0].channels) * 4)
         self.zero = {
@@ -266,23 +271,37 @@ class Driver:
     def _pair(self, stage: Stage, y: Expr) -> None:
         c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
         assert expand is not None and project is not None
-        hidden = groups(len(expand.bias)) - 1
+        hidden, row = groups(len(expand.bias)) - 1, self._row(stage.value, y)
         function = self._function(stage, form, lambda name: pair.function(name, form), 1, hidden)
-        biases = np.concatenate([pack.spread(project.bias), pack.spread(expand.bias)])
         at = {
             "zeros": self.zeros * LANES,
             "read": self._row(next(iter(stage.reads)), y),
-            "out": self._row(stage.value, y),
-            "expand": self.packed.add_weights(pack.expand_weights(expand)),
+            "out": row,
+            "expand": self.packed.add_weights(pack.expand_weights(expand, form)),
             "project": self.packed.add_weights(pack.project_weights(project, form)),
-            "bias": self.packed.add_biases(biases),
+            "bias": self.packed.add_biases(pack.pair_biases(expand, project, form)),
             "hidden": hidden,
             "turns": self._turns(1),
             "shift": expand.shift,
             "last": project.shift,
+            "above": self._row_or_zeros(stage.value, y - 1) if stage.packed else row,
         }
         s = self.data["s"]
         c.call(function, [s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in pair.NUMBERS)])
+        if stage.packed:
+            with c.when(tirx.EQ(y, self.height - 1)):
+                self._row_below(stage, row)
+
+    def _row_below(self, stage: Stage, last: Expr) -> None:
+        """Of a value whose last group holds rows before, that group of the row below the picture's last."""
+        c, value, s = self.c, stage.value, self.data["s"]
+        tile, function = self.rings[value].tile, self.functions.of("below", edges.below)
+        row = c.bind("below", self._row(value, self.height))
+        numbers = [last + (tile - 1), row + (tile - 1), tile, self._turns(1), self.zero[value] + tile - 1]
+        bits = 8 * stage.packed
+        c.call(function, [s, s, self.data["b"], *map(self._number, (*numbers, bits, (1 << bits) - 1))])
+        numbers = [row, tile, self.width, self.rings[value].seal, self.zero[value]]
+        c.call(self.seal, [s, self.data["b"], *map(self._number, numbers)])
 
     def _turns(self, tiles: int) -> Expr:
         return tirx.floordiv(self.width + (LANES * tiles - 1), LANES * tiles)
@@ -292,10 +311,17 @@ class Driver:
         assert node is not None
         source, halo = node.inputs[0], stage.reads[node.inputs[0]]
         tile = self.rings[source].tile
+        full = tile - (stage.reads_packed > 0)
+        places = []
         for dy in range(-halo, halo + 1):
             row = c.bind("row", self._row_or_zeros(source, y + dy) if halo else self._row(source, y))
-            for g in range(tile):
-                c.store_scalar(self.workspace, row + g, self.table * LANES + ((dy + halo) * tile + g))
+            places += [row + g for g in range(full)]
+        if stage.reads_packed:  # the row below, which is also there below the picture, and the two above it
+            places.append(self._row(source, y + 1) + full)
+        if stage.reads_packed == 2:
+            places.append(self._row_or_zeros(source, y - 1) + full)
+        for n, place in enumerate(places):
+            c.store_scalar(self.workspace, place, self.table * LANES + n)
         for form, first in stage.forms():
             function = self._row_function(stage, form)
             j = first // 4

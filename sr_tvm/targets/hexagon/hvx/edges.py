@@ -96,6 +96,24 @@ def fill(name: str) -> tirx.PrimFunc:
     return c.private(name)
 
 
+def below(name: str) -> tirx.PrimFunc:
+    """Write the function that makes a group that holds rows before of the row below the picture's last.
+
+    Its integers: place of that group in the last row's first tile, place to write, vectors from tile to tile, tiles,
+    the word of the biases with the group's bytes of nothing, bits that bytes move up by from row to row, and a mask of
+    so many.
+    """
+    c = Code()
+    s, y, biases = c.aligned("s", "S"), c.aligned("y", "Y"), c.aligned("b", "B")
+    read, out, tile, turns, zero, bits, mask = (
+        c.parameter(n) for n in ("read", "out", "tile", "turns", "zero", "bits", "mask")
+    )
+    vector = c.bind("z", tirx.Broadcast(c.scalar(biases, zero) & mask, LANES))
+    with c.loop("t", turns) as t:
+        c.put(y, c.hvx("vaslw.acc", vector, c.vector(s, read + t * tile), bits), out + t * tile)
+    return c.private(name)
+
+
 def seal(name: str) -> tirx.PrimFunc:
     """Write the function that puts what stands for 0 right of a row, into ``count`` pixels from pixel ``first``.
 

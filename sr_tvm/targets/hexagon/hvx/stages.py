@@ -25,7 +25,7 @@ from sr_tvm.quantize.network import (
 )
 from sr_tvm.targets.hexagon.hvx import convolution, pair
 from sr_tvm.targets.hexagon.hvx.blend import BlendForm
-from sr_tvm.targets.hexagon.hvx.code import groups
+from sr_tvm.targets.hexagon.hvx.code import GROUP, groups
 from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM, Form
 from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, Decisions
 from sr_tvm.targets.hexagon.hvx.pack import padded
@@ -55,6 +55,9 @@ class Stage:
         kept: the name of these halfwords, where others read them, too.
         taps: of a picture of one plane whose tiles hold, in place of channels, so many pixels of a row: what its
             convolutions read at once. 0: it has channels.
+        packed: of a value that a 3x3 alone reads and whose last group has but 1 or 2 channels, that number: the group
+            holds them of two or one rows above as well, so that fewer of its vectors are multiplied. 0: it does not.
+        reads_packed: the same of what its convolution reads.
         kind: stages of one kind have kernels of one form, about which is decided once; "" for the picture.
         decisions: about its kernel.
     """
@@ -72,6 +75,8 @@ class Stage:
     narrow: Narrow | None = None
     kept: str | None = None
     taps: int = 0
+    packed: int = 0
+    reads_packed: int = 0
     kind: str = ""
     decisions: Decisions = DEFAULT
 
@@ -127,7 +132,7 @@ class Stage:
             form = Form(
                 kernel, rows, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None,
                 saturates, self.shuffle, node.slope is not None, node.before is not None, self.kept is not None,
-                _skipped(node, first, count), ready, decided.order, decided.read,
+                _skipped(node, first, count), ready, decided.order, decided.read, self.reads_packed,
             )  # fmt: skip
             found.append((form, first))
         return found
@@ -144,7 +149,7 @@ class Stage:
         assert self.expand is not None and self.convolution is not None
         decided = self.decisions
         ready = decided.ready if decided.ready >= 0 else pair.READY
-        form = _pair(self.expand, self.convolution)
+        form = replace(_pair(self.expand, self.convolution), packed=self.packed)
         return replace(form, ready=ready, shared=decided.shared, spread=decided.spread)
 
 
@@ -157,7 +162,8 @@ def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, 
 
 
 def _pair(expand: Convolution, project: Convolution) -> PairForm:
-    return PairForm(groups(expand.weight.shape[1]), groups(len(project.bias)) * 4)
+    first = len(expand.bias) % GROUP or GROUP
+    return PairForm(groups(expand.weight.shape[1]), len(project.bias), first)
 
 
 def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = None) -> list[Stage]:
@@ -197,7 +203,24 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
                 found.append(_joined_stage(node, made, other, end, channels, shuffle))
-    return [_decided(stage, apart, decided) for stage in found]
+    return [_decided(stage, apart, decided) for stage in _packed(found)]
+
+
+def _packed(found: list[Stage]) -> list[Stage]:
+    """The stages, with values marked whose last group holds rows before."""
+    packed = {}
+    for stage in found:
+        readers = [other for other in found if stage.value in other.reads]
+        if stage.expand is not None and stage.channels % GROUP in (1, 2) and len(readers) == 1:
+            (reader,) = readers
+            if reader.other != stage.value and reader.convolution and reader.convolution.weight.shape[2:] == (3, 3):
+                packed[stage.value] = stage.channels % GROUP
+    return [
+        replace(
+            stage, packed=packed.get(stage.value, 0), reads_packed=max((packed.get(n, 0) for n in stage.reads), default=0)
+        )
+        for stage in found
+    ]
 
 
 def _decided(stage: Stage, apart: dict[str, str], decided: Mapping[str, Decisions]) -> Stage:
