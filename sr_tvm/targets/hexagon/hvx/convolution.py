@@ -38,6 +38,7 @@ class Form:
         order: which changes first from product to product, "tiles" or "outputs", of four.
         read: when the vectors of the next turn are read, "early" or "late".
         packed: of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
+        stride: groups from tile to tile of what is read.
     """
 
     kernel: int
@@ -58,6 +59,7 @@ class Form:
     order: str = "tiles"
     read: str = "late"
     packed: int = 0
+    stride: int = 0
 
     @property
     def near(self) -> list[int]:
@@ -156,10 +158,10 @@ class _Row:
     def _raw(self, entry: Expr, tile: Expr) -> dict[int, Expr]:
         """Read the tiles of one group of one row, and those beside them."""
         c, form = self.c, self.form
-        place = c.bind("place", entry + tile * form.inputs)
+        place = c.bind("place", entry + tile * form.stride)
         reach = 1 if form.kernel > 1 else 0
         return {
-            t: c.bind("v", c.vector(self.source, place + t * form.inputs)) for t in range(-reach, form.tiles + reach)
+            t: c.bind("v", c.vector(self.source, place + t * form.stride)) for t in range(-reach, form.tiles + reach)
         }
 
     def _taps(self, taps: list[list[Register]], read: dict[int, Expr]) -> None:

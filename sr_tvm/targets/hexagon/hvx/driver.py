@@ -24,7 +24,7 @@ from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
-from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage
+from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage, columns
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
 MARGIN = 1  # vectors before and behind the plane of a picture whose rows' neighbours are read as channels
@@ -98,7 +98,7 @@ def memory(stages: list[Stage]) -> Memory:
         sum((r.rows + r.zeros) * r.tile for r in found),
         -(-longest // LANES) + 1,
         lines,
-        4 * max(r.tile for r in found) + (2 * MARGIN if stages[0].taps else 0),
+        4 * max(r.tile for r in found) + (2 * MARGIN * planes if stages[0].taps else 0),
     )
 
 
@@ -123,8 +123,10 @@ class Driver:
             if stage.packed:
                 many, rest = np.split(zeros[stage.value], [-stage.packed])
                 zeros[stage.value] = np.concatenate([many, np.resize(rest, 4)])
-        if stages[0].taps:  # pixels of one plane: a whole word of them, too, is what lies beside its row
-            zeros[stages[0].value] = np.resize(zeros[stages[0].value], groups(stages[0].channels) * 4)
+        if stages[0].taps:  # a whole word of a plane's zeros, too, is what lies beside its row
+            beside = zeros[stages[0].value]
+            self.beside = [self.packed.add_zero(np.repeat(zero, 4)) for zero in beside]
+            zeros[stages[0].value] = beside[[plane for plane, _ in columns(len(beside), stages[0].taps)]]
         self.zero = {
             stage.value: self.packed.add_zero(zeros[stage.value]) for stage in stages[:-1] if stage.end != HALFWORDS
         }
@@ -186,7 +188,8 @@ class Driver:
         margin = MARGIN if self.stages[0].taps else 0
         self.planes = c.bind("planes", self.zeros + tirx.floordiv(self.tiles + (LANES - 1), LANES) + margin)
         self.line = c.bind("line", tirx.floordiv(self.tiles, TILES))
-        self.lines = c.bind("lines", self.planes + self.line * self.stages[0].planes + margin)
+        self.plane = c.bind("plane", self.line + 2 * margin)
+        self.lines = c.bind("lines", self.planes + self.plane * self.stages[0].planes - margin)
 
     def _clear(self) -> None:
         """Zeros outside of the picture, in every line buffer whose neighbours are read."""
@@ -194,9 +197,9 @@ class Driver:
         with c.loop("i", self.tiles) as i:
             c.store_scalar(self.workspace, c.integer(0), self.zeros * LANES + i)
         if self.stages[0].taps:  # left and right of the picture, which nobody writes to
-            picture = self.zero[self.stages[0].value]
-            numbers = [self.planes - MARGIN, self._number(1), self.line + 2 * MARGIN, self._number(picture)]
-            c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
+            for k, zero in enumerate(self.beside):
+                numbers = [self.planes - MARGIN + self.plane * k, self._number(1), self.plane, self._number(zero)]
+                c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
         for value, ring in self.rings.items():
             if ring.zeros:
                 count = (self.tiles + 2) * (ring.rows + 1)
@@ -238,15 +241,16 @@ class Driver:
         c = self.c
         for k in range(stage.planes):
             read = (y + self.height * k) * self.width
-            out = (self.planes + self.line * k) * VECTOR
+            out = (self.planes + self.plane * k) * VECTOR
             c.call(self.copy, [self.data["x"], self.data["s"], read, out, self.width])
         if stage.taps:
-            function = self.functions.of(("columns", stage.taps), lambda name: edges.columns(name, stage.taps))
+            held = columns(stage.planes, stage.taps)
+            function = self.functions.of("columns", lambda name: edges.columns(name, held))
         else:
             function = self.functions.of(
                 ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
             )
-        c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
+        c.call(function, [self.data["s"], self.data["s"], self.planes, self.plane, self._row(stage.value, y), self.line])
 
     def _blend(self, stage: Stage, y: Expr) -> None:
         c, form, node = self.c, stage.blend_form, stage.blend
@@ -310,8 +314,7 @@ class Driver:
         c, node = self.c, stage.convolution
         assert node is not None
         source, halo = node.inputs[0], stage.reads[node.inputs[0]]
-        tile = self.rings[source].tile
-        full = tile - (stage.reads_packed > 0)
+        full = groups(node.weight.shape[1]) - (stage.reads_packed > 0)
         places = []
         for dy in range(-halo, halo + 1):
             row = c.bind("row", self._row_or_zeros(source, y + dy) if halo else self._row(source, y))

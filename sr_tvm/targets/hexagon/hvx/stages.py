@@ -53,8 +53,9 @@ class Stage:
         blend: what makes it, where that is no convolution.
         narrow: makes the value's bytes of halfwords.
         kept: the name of these halfwords, where others read them, too.
-        taps: of a picture of one plane whose tiles hold, in place of channels, so many pixels of a row: what its
-            convolutions read at once. 0: it has channels.
+        taps: of a picture whose tiles hold, in place of channels, so many pixels of a row of each plane: what its
+            convolutions read at once, see :func:`columns`. 0: it has channels.
+        stride: groups of channels of what its convolution reads, of which that may use but the first.
         packed: of a value that a 3x3 alone reads and whose last group has but 1 or 2 channels, that number: the group
             holds them of two or one rows above as well, so that fewer of its vectors are multiplied. 0: it does not.
         reads_packed: the same of what its convolution reads.
@@ -75,6 +76,7 @@ class Stage:
     narrow: Narrow | None = None
     kept: str | None = None
     taps: int = 0
+    stride: int = 0
     packed: int = 0
     reads_packed: int = 0
     kind: str = ""
@@ -83,7 +85,7 @@ class Stage:
     @property
     def planes(self) -> int:
         """Of the picture, before tiles are made of them."""
-        return 1 if self.taps else self.channels
+        return self.channels // self.taps if self.taps else self.channels
 
     @property
     def halo(self) -> int:
@@ -103,7 +105,7 @@ class Stage:
         if self.convolution is None:
             return f"{self.planes} planes to tiles"
         o, i, k, wide = self.convolution.weight.shape
-        i = i if wide == k else 1  # one plane's pixels of a row
+        i = i if wide == k else i // k  # planes' pixels of a row
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         added = " + residual" if self.narrow else " + skip"
@@ -133,6 +135,7 @@ class Stage:
                 kernel, rows, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None,
                 saturates, self.shuffle, node.slope is not None, node.before is not None, self.kept is not None,
                 _skipped(node, first, count), ready, decided.order, decided.read, self.reads_packed,
+                self.stride or groups(inputs),
             )  # fmt: skip
             found.append((form, first))
         return found
@@ -188,7 +191,7 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
             case Picture():
                 if channels > 4:
                     raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
-                found.append(Stage(node.name, {}, taps or channels, taps=taps))
+                found.append(Stage(node.name, {}, channels * (taps or 1), taps=taps))
             case Convolution() if node.name not in inside and node.name not in hidden:
                 made = _rows_of(network, node, taps)
                 found.append(_convolution(network, made, node.name, channels, hidden, shuffle))
@@ -203,6 +206,9 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
                 found.append(_joined_stage(node, made, other, end, channels, shuffle))
+    if taps:
+        read, stride = network.picture.name, groups(found[0].channels)
+        found = [replace(s, stride=stride) if s.convolution and read in s.convolution.inputs else s for s in found]
     return [_decided(stage, apart, decided) for stage in _packed(found)]
 
 
@@ -333,19 +339,34 @@ def _plain(node: Convolution) -> bool:
 
 
 def _taps(network: IntegerNetwork) -> int:
-    """The kernel of the convolutions that read a picture of one plane, where nothing else does; else 0."""
+    """How many pixels of a row a picture's tiles hold of each plane: what its convolutions read at most.
+
+    It is 0 where something else reads the picture, and where fewer vectors are read without.
+    """
     readers = network.readers(network.picture.name)
     kernels = {node.weight.shape[2:] if isinstance(node, Convolution) else (0, 0) for node in readers}
-    if network.channels(network.picture.name) != 1 or kernels not in ({(3, 3)}, {(5, 5)}):
+    if not kernels or not kernels <= {(3, 3), (5, 5)}:
         return 0
-    return int(kernels.pop()[0])
+    most, planes = max(kernels)[0], network.channels(network.picture.name)
+    return int(most) if groups(planes * most) < most else 0
 
 
 def _rows_of(network: IntegerNetwork, node: Convolution, taps: int) -> Convolution:
-    """A convolution that reads a picture of one plane, over the pixels of a row as if they were channels."""
+    """A convolution that reads a picture whose tiles have :func:`columns`, over these as if they were channels."""
     if not taps or node.inputs[0] != network.picture.name:
         return node
-    return replace(node, weight=node.weight[:, 0].transpose(0, 2, 1)[..., None])
+    _, planes, _, wide = node.weight.shape
+    parts = [node.weight[:, plane, :, d + wide // 2] for plane, d in columns(planes, wide)]
+    return replace(node, weight=np.stack(parts, 1)[..., None])
+
+
+def columns(planes: int, taps: int) -> list[tuple[int, int]]:
+    """The "channels" of a picture's tiles that hold ``taps`` pixels of each plane's row: plane, and place in the row.
+
+    The middle three of all planes are first, so that a 3x3 reads no more.
+    """
+    reach = range(-(taps // 2), taps // 2 + 1)
+    return sorted(((plane, d) for plane in range(planes) for d in reach), key=lambda column: abs(column[1]) > 1)
 
 
 def _planes_of(node: Convolution) -> Convolution:
@@ -353,7 +374,11 @@ def _planes_of(node: Convolution) -> Convolution:
     tall, wide = node.weight.shape[2:]
     if tall == wide:
         return node
-    return replace(node, weight=node.weight[..., 0].transpose(0, 2, 1)[:, None])
+    outputs, channels = node.weight.shape[:2]
+    weight = np.zeros((outputs, channels // tall, tall, tall), np.int8)
+    for i, (plane, d) in enumerate(columns(channels // tall, tall)):
+        weight[:, plane, :, d + tall // 2] = node.weight[:, i, :, 0]
+    return replace(node, weight=weight)
 
 
 def _convolution(
