@@ -75,3 +75,4 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "shared": READY, "spread": SPREADS, "direction": DIRECTIONS, "rotation": ROTATIONS,
 }  # fmt: skip
 DEFAULT = Decisions()
+CONVOLUTION = Decisions(direction="down")  # by default, of what is not two fused 1x1s

@@ -44,7 +44,7 @@ class KernelLowering(IntegerLowering[Decisions]):
         return str(region.kind)
 
     def decide(self, region: Any, shape: Shape) -> Decisions:
-        return DEFAULT
+        return KernelSpace(region).default
 
     def like(self, decisions: Decisions) -> Decisions:
         """With the same options for LLVM, so that the whole network is compiled once."""

@@ -27,7 +27,7 @@ from sr_tvm.targets.hexagon.hvx import convolution, pair
 from sr_tvm.targets.hexagon.hvx.blend import BlendForm
 from sr_tvm.targets.hexagon.hvx.code import GROUP, groups
 from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM, Form
-from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, Decisions
+from sr_tvm.targets.hexagon.hvx.decisions import CONVOLUTION, DEFAULT, Decisions
 from sr_tvm.targets.hexagon.hvx.pack import padded
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
@@ -97,6 +97,11 @@ class Stage:
         return sum(macs(_planes_of(c)) for c in (self.expand, self.convolution) if c is not None)
 
     @property
+    def usual(self) -> Decisions:
+        """What is decided where nobody tuned: as the tuned records do."""
+        return DEFAULT if self.expand is not None else CONVOLUTION
+
+    @property
     def describe(self) -> str:
         """The stage in words, for tables: equal for stages of equal form."""
         if self.blend is not None:
@@ -118,9 +123,8 @@ class Stage:
         assert self.convolution is not None
         outputs, inputs, rows, kernel = self.convolution.weight.shape
         whole, decided = groups(outputs) * 4, self.decisions
-        # Five taps in a row leave registers for 24 sums only where tiles share the weights.
-        tiles = 2 if kernel == 5 or whole <= decided.sums // 2 else 1
-        tiles = TILES_OF_SHUFFLE.get(self.shuffle) or decided.tiles or tiles
+        # Two tiles share the weights: even where that takes twice as many passes over what is read.
+        tiles = TILES_OF_SHUFFLE.get(self.shuffle) or decided.tiles or 2
         passes = -(-whole // max(4, decided.sums // tiles))
         each = groups(-(-whole // passes)) * 4
         node, saturates = self.convolution, False
@@ -234,7 +238,7 @@ def _decided(stage: Stage, apart: dict[str, str], decided: Mapping[str, Decision
     if stage.convolution is None:
         return stage
     kind = apart.get(stage.convolution.name) or _kind(stage)
-    return replace(stage, kind=kind, decisions=decided.get(kind, DEFAULT))
+    return replace(stage, kind=kind, decisions=decided.get(kind, stage.usual))
 
 
 def _kind(stage: Stage) -> str:
