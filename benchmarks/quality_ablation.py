@@ -29,7 +29,7 @@ from sr_tvm.nets.weights import load_weights
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.loop import train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import Settings, WeightsFile
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
 from sr_tvm.training.step import best_precision
 
 NAME = "quality_ablation"
@@ -90,7 +90,7 @@ class Plan:
     teacher: Path | None
     cache: Path | None
 
-    def settings(self, variant: Variant, seed: int) -> Settings:
+    def settings(self, variant: Variant, seed: int) -> TrainingSettings:
         """
         Raises:
             SrTvmError: a teacher is wanted and none is named.
@@ -98,7 +98,7 @@ class Plan:
         if variant.taught and self.teacher is None:
             raise SrTvmError(f"{variant.what}: name a teacher's weights file with --teacher")
         teacher = WeightsFile.of(self.teacher) if variant.taught and self.teacher else None
-        return Settings(NET, self.steps, seed=seed, teacher=teacher, validate_every=10**9,
+        return TrainingSettings(NET, self.steps, seed=seed, teacher=teacher, validate_every=10**9,
                         precision=best_precision(CPU), **variant.changed)  # fmt: skip
 
     def folders(self, variant: Variant) -> list[Path]:

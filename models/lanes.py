@@ -21,7 +21,7 @@ from sr_tvm.models.priorities import TEACHER, Item, Lesson, begins, made
 from sr_tvm.training import loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.data import Tick
-from sr_tvm.training.loop import CHECKPOINT, Progress, Trainer
+from sr_tvm.training.loop import CHECKPOINT, Trainer, TrainingProgress
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import WeightsFile
 from sr_tvm.training.step import best_precision
@@ -55,7 +55,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Places:
+class LanePlaces:
     """Where pictures are read and work is kept, what ships, and what the steps run on."""
 
     train: Sequence[Path]
@@ -101,7 +101,7 @@ class Lane:
         """
         with self._aside():
             if self.trainer.step < self.trainer.settings.steps:
-                now: Progress = self.trainer.advance()
+                now: TrainingProgress = self.trainer.advance()
                 self.psnr = now.psnr if now.psnr is not None else self.psnr
             if time.monotonic() - self.saved > loop.CHECKPOINT_SECONDS:
                 self.save()
@@ -130,7 +130,7 @@ class Lane:
 class Lanes:
     """Works through ``items``, the first ones first, at most ``most`` at a time; ``state`` is by name."""
 
-    def __init__(self, items: Sequence[Item], lesson: Lesson, places: Places, most: int, say: Say) -> None:
+    def __init__(self, items: Sequence[Item], lesson: Lesson, places: LanePlaces, most: int, say: Say) -> None:
         self.items, self.lesson, self.places, self.most, self.say = items, lesson, places, most, say
         self.lanes: list[Lane] = []
         self.state = dict.fromkeys((item.name for item in items), WAITS)

@@ -11,7 +11,7 @@ import torch
 
 from sr_tvm.cli._bars import bar
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.lanes import DONE, FAILED, TRAVELS, Clock, Lanes, Places, Say, to_carry
+from sr_tvm.models.lanes import DONE, FAILED, TRAVELS, Clock, LanePlaces, Lanes, Say, to_carry
 from sr_tvm.models.pictures import refuse_leaks, train_folders
 from sr_tvm.models.priorities import CPU, GPU, ITEMS, Item
 from sr_tvm.training.data import load_pairs
@@ -51,7 +51,7 @@ def spend(
     for scale in sorted({item.scale for item in items}):
         with bar(f"preparing pictures x{scale}") as tick:
             refuse_leaks(load_pairs(folders, scale, cache, tick=tick), data)
-    places = Places(folders, data / "eval" / "Set5", work, models, place, cache, threads)
+    places = LanePlaces(folders, data / "eval" / "Set5", work, models, place, cache, threads)
     lanes = Lanes(items, lesson, places, most or SIDE_BY_SIDE[place.type], say)
     with interruptions() as asked:
         lanes.run(Clock(begun, minutes * 60), asked)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli.train import architecture
-from sr_tvm.training.settings import Settings, WeightsFile
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
 
 TEACHER = {2: "teacher_x2", 4: "teacher_x4"}
 WEIGHTS = "weights.safetensors"
@@ -65,14 +65,16 @@ class Lesson:
     branches: str = "product"
     validations: int = 40
 
-    def settings(self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None) -> Settings:
+    def settings(
+        self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None
+    ) -> TrainingSettings:
         """What a training is asked to do.
 
         Raises:
             SrTvmError: a file of models/ is missing or damaged.
         """
         steps = self.steps if item.taught else self.teacher_steps
-        return Settings(
+        return TrainingSettings(
             network(item, models),
             steps=steps,
             batch=self.batch,

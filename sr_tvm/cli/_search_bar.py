@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sr_tvm.architecture import Architecture
-    from sr_tvm.search.settings import Settings
+    from sr_tvm.search.settings import SearchSettings
 
 
 def widths(architecture: Architecture) -> str:
@@ -40,7 +40,7 @@ class Quiet:
 class SearchBar:
     """Steps, ETA, phase, loss, latency and its target, the network; a line that stays for each row of the history."""
 
-    def __init__(self, settings: Settings, unit: str) -> None:
+    def __init__(self, settings: SearchSettings, unit: str) -> None:
         from rich.console import Console, Group
         from rich.live import Live
         from rich.text import Text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sr_tvm.training.settings import WeightsFile
 
 
-class Size(click.ParamType):
+class HeightWidth(click.ParamType):
     """HxW as two numbers."""
 
     name = "HxW"
@@ -41,7 +41,9 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("--supernet", help="Trained weights to start from; without them a supernet is trained first.")
 @click.option("--arch", help="The supernet to train where no weights are given: wdsr-16x24 if not given, or a file.")
 @click.option("--validate", help="Folder of pictures to score on; without it only the loss is told.")
-@click.option("--input", "size", type=Size(), help="Low resolution that the latency is for; of 1280x720 if not given.")
+@click.option(
+    "--input", "size", type=HeightWidth(), help="Low resolution that the latency is for; of 1280x720 if not given."
+)
 @click.option("-o", "--output", help="Folder for the checkpoint and the results; runs/search-... if not given.")
 @click.option("--supernet-steps", **_steps(12000, "train the supernet, where no weights are given."))
 @click.option("--width-steps", **_steps(2000, "search widths."))
@@ -88,7 +90,7 @@ def command(
     """
     # Asked for wrongly, it should fail before pictures are prepared.
     from sr_tvm.search.session import default_input
-    from sr_tvm.search.settings import Settings
+    from sr_tvm.search.settings import SearchSettings
     from sr_tvm.speed import known
     from sr_tvm.training.step import best_precision
     from sr_tvm.training.upscalers import pick_device
@@ -100,7 +102,7 @@ def command(
     device = pick_device(compute)
     precision = best_precision(device) if precision == "auto" else precision
     more |= {"supernet_steps": 0 if weights else supernet_steps, "supernet_weights": weights, "precision": precision}
-    settings = Settings(big, budget, height, width, **more)
+    settings = SearchSettings(big, budget, height, width, **more)
     from sr_tvm.search.ddp import joined
     from sr_tvm.search.loop import look_ahead
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.extract import extract
 from sr_tvm.search.selection import Bounds, Selection
 from sr_tvm.search.settle import drop, drop_blocks
@@ -44,7 +44,7 @@ def of_depth(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: 
 
 
 @dataclass
-class Runner:
+class Contender:
     """One depth: the network, what moves it, and its losses in this round."""
 
     network: WDSR
@@ -59,7 +59,7 @@ class Runner:
         return math.fsum(late) / len(late) if late else self.before
 
 
-class Race:
+class SuccessiveHalving:
     """Successive halving of ``networks``, ``steps`` training steps in all.
 
     In each round every network that is left learns from the same batches; the better half, rounded up, goes on.
@@ -70,28 +70,28 @@ class Race:
     """
 
     def __init__(
-        self, networks: list[WDSR], steps: int, precision: str, clip: float, group: Group | None = None
+        self, networks: list[WDSR], steps: int, precision: str, clip: float, group: ProcessGroup | None = None
     ) -> None:
-        self.group, self.clip = group or Group(), clip
+        self.group, self.clip = group or ProcessGroup(), clip
         self.left = [self._runner(n, precision) for n in networks]
         rounds = max(1, math.ceil(math.log2(len(networks))))
         self.share = steps // rounds
         self.ticks = self.done = 0  # steps of each network that is left, and of all
         self.told: dict[int, float] = {}  # of each depth, its loss in the last round that it was in
 
-    def _runner(self, network: WDSR, precision: str) -> Runner:
+    def _runner(self, network: WDSR, precision: str) -> Contender:
         device = self.group.device
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if precision != "float32":
             mixed(network, device, getattr(torch, precision))
-        return Runner(network, Optimizers(dict(network.named_parameters()), LR, device))
+        return Contender(network, Optimizers(dict(network.named_parameters()), LR, device))
 
     @property
     def over(self) -> bool:
         return len(self.left) == 1
 
     @property
-    def leader(self) -> Runner:
+    def leader(self) -> Contender:
         return min(self.left, key=lambda r: r.loss)
 
     def advance(self, low: Tensor, high: Tensor) -> bool:

@@ -13,7 +13,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import FINETUNE, RACE, Settings
+from sr_tvm.search.settings import FINETUNE, RACE, SearchSettings
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
 
@@ -116,7 +116,7 @@ def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architectur
     return found
 
 
-def _depth(value: Any, settings: Settings) -> int | None:
+def _depth(value: Any, settings: SearchSettings) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not settings.smallest.blocks <= int(value) <= len(settings.supernet.blocks):

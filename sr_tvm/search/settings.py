@@ -16,7 +16,7 @@ SUPERNET, WIDTH, RACE, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "
 
 
 @dataclass(frozen=True)
-class Phase:
+class SearchPhase:
     """``steps`` steps from step ``begin`` on."""
 
     name: str
@@ -29,7 +29,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchSettings:
     """One search of a network of ``budget`` (in the speed model's unit) on a low-resolution ``height`` x ``width``.
 
     ``supernet_steps``, ``width_steps``, ``race_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths;
@@ -95,7 +95,7 @@ class Settings:
             raise SrTvmError("width steps and depth steps are both 0; there would be no search")
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
+    def phases(self) -> tuple[SearchPhase, ...]:
         """In order; fine-tuning is always the last, if only of 0 steps."""
         found, begin = [], 0
         for name in (SUPERNET, WIDTH, RACE, DEPTH, FINETUNE):
@@ -103,7 +103,7 @@ class Settings:
             if name == RACE and not (self.width_steps and self.depth_steps):
                 continue  # nothing to go by, or nothing to find out
             if steps or name == FINETUNE:
-                found.append(Phase(name, begin, steps))
+                found.append(SearchPhase(name, begin, steps))
                 begin += steps
         return tuple(found)
 
@@ -118,7 +118,7 @@ class Settings:
         phases = [p for p in self.phases if p.name in (WIDTH, DEPTH)]
         return sum(min(p.steps, max(0, step - p.begin)) for p in phases)
 
-    def phase(self, step: int) -> Phase:
+    def phase(self, step: int) -> SearchPhase:
         """Of step 0, 1, ...; beyond the last step it is the last phase."""
         return next((p for p in self.phases if step < p.begin + p.steps), self.phases[-1])
 

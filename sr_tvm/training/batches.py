@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sr_tvm.training.data import ORDERS, Pairs
 from sr_tvm.training.drawing import Drawing
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 Planes = tuple[Tensor, ...]
 """Low and high resolution and, of pairs with a teacher, what it makes of the low one."""
@@ -25,7 +25,7 @@ Source = Callable[[int], Planes]
 SHARE = 0.5
 
 
-def source(pairs: Pairs, settings: Settings, device: torch.device) -> Source:
+def source(pairs: Pairs, settings: TrainingSettings, device: torch.device) -> Source:
     """A function from a step to its (low, high) or (low, high, taught), float32 in 0..1 on ``device``, in channels-last
     memory order."""
     if device.type != "cuda":
@@ -38,7 +38,7 @@ def source(pairs: Pairs, settings: Settings, device: torch.device) -> Source:
 class Cut:
     """Cut by the CPU when it is asked for. Beside a step on the CPU that is too little to be worth a thread."""
 
-    def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
+    def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
         self.draw = Drawing(pairs, settings)
 
@@ -73,7 +73,7 @@ class Resident:
     turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j before it.
     """
 
-    def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
+    def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.draw = Drawing(pairs, settings)
         scale, patches = pairs.scale, settings.patches

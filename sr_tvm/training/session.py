@@ -17,7 +17,7 @@ from sr_tvm.training import metrics, pictures, resize
 from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
 from sr_tvm.training.evaluate import Upscale, examples
 from sr_tvm.training.loop import Trainer, other_networks
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.teaching import teach
 from sr_tvm.training.upscalers import bicubic, network, pick_device
 
@@ -70,7 +70,7 @@ def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
 
 
 def prepare(
-    settings: Settings,
+    settings: TrainingSettings,
     data: Sequence[str | Path],
     validate: str | Path | None,
     device: str = "auto",

@@ -60,7 +60,7 @@ def best_precision(device: torch.device) -> str:
     return "bfloat16" if has else "float32"
 
 
-class Step:
+class TrainingStep:
     """Forward, loss, backward, and the optimizers' step.
 
     The loss is that to the truth or, of batches with a teacher's output: (1 - share) that to the truth + share that to

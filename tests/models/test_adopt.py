@@ -11,7 +11,7 @@ from benchmarks import quality_rows
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import adopt, lanes, ship
-from sr_tvm.models.lanes import Clock, Lanes, Places
+from sr_tvm.models.lanes import Clock, LanePlaces, Lanes
 from sr_tvm.models.priorities import TEACHER, Item, Lesson
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import save_weights
@@ -37,7 +37,7 @@ def shipped(folders, tmp_path, monkeypatch):
     asked = {"width_steps": 3, "depth_steps": 4, "batch": 4, "patch": 32, "supernet": supernet}
     old |= {"search": {"run": asked, "rows": [], "result": {}}, "training": {"run": run, "rows": []}}
     (models / ship.HISTORY / f"{NAME}.json").write_text(json.dumps(old))
-    places = Places([folders[0]], folders[1], work, models, torch.device("cpu"), tmp_path / "cache")
+    places = LanePlaces([folders[0]], folders[1], work, models, torch.device("cpu"), tmp_path / "cache")
     lesson = Lesson(2, 3, batch=2, patch=((2, 16), (4, 16)))
     Lanes(ITEMS, lesson, places, 2, lambda text: None).run(Clock(lanes.time.monotonic(), 600))
     return models, work, old

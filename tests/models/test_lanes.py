@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import lanes, minutes, pack
-from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, Lanes, Places
+from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, LanePlaces, Lanes
 from sr_tvm.models.priorities import GPU, ITEMS, TEACHER, Item, Lesson, network
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
@@ -22,7 +22,7 @@ from sr_tvm.nets.weights import load_weights, save_weights
 from sr_tvm.training import loop, teaching
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.optimizers import Optimizers
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = Lesson(4, 6, batch=2, patch=((2, 16), (4, 8)), late_patch=24, late_share=0.5, validations=2)
@@ -38,7 +38,7 @@ def places(folders, tmp_path):
     pupil = WDSR(Architecture.uniform(2, 1, 4))
     save_weights(pupil, models / "pupil.safetensors")
     pupil.architecture.save(models / "pupil.json")
-    return Places([folders[0]], folders[1], tmp_path / "work", models, torch.device("cpu"), tmp_path / "cache")
+    return LanePlaces([folders[0]], folders[1], tmp_path / "work", models, torch.device("cpu"), tmp_path / "cache")
 
 
 def run(places, items, most=2, seconds=60.0, lesson=LESSON, asked=lambda: False):
@@ -88,7 +88,7 @@ def test_no_more_than_so_many_at_a_time(places, taken):
 
 
 def test_stopped_and_resumed_it_is_the_same(places, taken, tmp_path):
-    whole = Places(places.train, places.validate, tmp_path / "whole", places.models, places.device, places.cache)
+    whole = LanePlaces(places.train, places.validate, tmp_path / "whole", places.models, places.device, places.cache)
     run(whole, (PLAIN, OTHER))
     for _ in range(4):
         told, _ = run(places, (PLAIN, OTHER), asked=after_a_round(taken))
@@ -252,10 +252,10 @@ def test_choosing():
 def test_a_result_of_before_a_setting_was_there(places):
     """Told by a history as well as by a checkpoint."""
     run(places, (PLAIN,))
-    found = Settings(Architecture.uniform(2, 1, 6)).to_json()
+    found = TrainingSettings(Architecture.uniform(2, 1, 6)).to_json()
     for name in loop.LATER:
         found.pop(name)
-    loop.check_same(found, Settings(Architecture.uniform(2, 1, 6)).to_json(), places.work)
+    loop.check_same(found, TrainingSettings(Architecture.uniform(2, 1, 6)).to_json(), places.work)
 
 
 # What a GPU machine has not got, and a checkout that nothing was installed from.

@@ -27,7 +27,7 @@ from sr_tvm.nets.weights import load_weights
 
 COMMANDS = {"train": train.command, "search": search.command, "export": export.command}
 SCRIPT = Path(recipe.__file__).with_name("train.py")
-PLACES = recipe.Places([Path("T91")], Path("Set5"), Path("work"), Path("models"))
+PLACES = recipe.RecipePlaces([Path("T91")], Path("Set5"), Path("work"), Path("models"))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from sr_tvm.search import magnitude  # noqa: E402
 from sr_tvm.search.penalty import latency_of, latency_of_architecture  # noqa: E402
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled  # noqa: E402
 from sr_tvm.search.searcher import Searcher  # noqa: E402
-from sr_tvm.search.settings import Settings  # noqa: E402
+from sr_tvm.search.settings import SearchSettings  # noqa: E402
 from sr_tvm.search.supernet import Least, SuperNet  # noqa: E402
 from sr_tvm.speed.differentiable import latency  # noqa: E402
 from sr_tvm.training.data import Pair, Pairs  # noqa: E402
@@ -38,7 +38,7 @@ def network(seed=0):
 
 def settings(part, steps=12):
     counts = {"width_steps": steps, "depth_steps": 0, "finetune_steps": 0, "batch": 2, "patch": 8}
-    return Settings(SUPERNET, part * MOST, 90, 160, least=LEAST, **counts)
+    return SearchSettings(SUPERNET, part * MOST, 90, 160, least=LEAST, **counts)
 
 
 @pytest.fixture(scope="module")

@@ -150,13 +150,13 @@ def test_an_input_size_is_two_numbers(folders, supernet, tmp_path, size, capsys)
 )  # fmt: skip
 def test_what_goes_on_with_it_is_what_began_it(monkeypatch, size, here, told):
     from sr_tvm.cli.search import _again
-    from sr_tvm.search.ddp import Group
+    from sr_tvm.search.ddp import ProcessGroup
 
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if here:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
     monkeypatch.setattr(sys, "argv", ["/x/sr_tvm/__main__.py", "search", "--data", "my pictures"])
-    assert _again(Group(0, size)) == f"{told} search --data 'my pictures'"
+    assert _again(ProcessGroup(0, size)) == f"{told} search --data 'my pictures'"
 
 
 def test_without_matplotlib_the_search_says_so(folders, supernet, tmp_path, capsys, monkeypatch):

@@ -10,7 +10,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search import loop
 from sr_tvm.search.penalty import latency_of_architecture
-from sr_tvm.search.race import Race, of_depth
+from sr_tvm.search.race import SuccessiveHalving, of_depth
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.session import prepare
 from sr_tvm.search.supernet import SuperNet
@@ -72,7 +72,7 @@ def test_the_half_that_learns_worse_drops_out():
     """Of five: one that cannot learn, as nothing of it is on, and one that is right already."""
     low, high = torch.rand(2, 3, 12, 12), torch.rand(2, 3, 24, 24)
     five = networks(1, 2, 3, 4, 5)
-    race = Race(five, 60, "float32", 0.5)
+    race = SuccessiveHalving(five, 60, "float32", 0.5)
     with torch.no_grad():
         five[2].tail.bias += 10  # far off
     left = []
@@ -89,7 +89,7 @@ def test_a_loss_that_is_no_number_is_the_worst():
     two = networks(1, 2)
     with torch.no_grad():
         two[0].tail.bias[0] = torch.nan
-    race = Race(two, 4, "float32", 0.0)
+    race = SuccessiveHalving(two, 4, "float32", 0.0)
     while not race.over:
         race.advance(low, high)
     assert len(race.leader.network.blocks) == 2

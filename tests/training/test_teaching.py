@@ -16,7 +16,7 @@ from sr_tvm.nets.weights import fold
 from sr_tvm.training import teaching
 from sr_tvm.training.data import Pairs, load_pairs
 from sr_tvm.training.loop import Trainer
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.teaching import teach
 
 CPU = torch.device("cpu")
@@ -126,7 +126,7 @@ def test_what_is_damaged_is_made_again(pairs, tmp_path, harm):
 
 def test_a_teacher_without_its_pictures_is_refused(pairs):
     with pytest.raises(SrTvmError, match="other way round"):
-        Trainer(Settings(Architecture.uniform(2, 1, 4)), teach_none(pairs), None, CPU)
+        Trainer(TrainingSettings(Architecture.uniform(2, 1, 4)), teach_none(pairs), None, CPU)
 
 
 def teach_none(pairs):

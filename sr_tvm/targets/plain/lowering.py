@@ -19,15 +19,15 @@ from typing import Any
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder
+from sr_tvm.codegen.builder import FunctionBuilder
 from sr_tvm.codegen.functions import Functions
-from sr_tvm.codegen.kernel import Constant, Kernel, Shape
+from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.delays import delays
 from sr_tvm.regions.region import Region, Source
 from sr_tvm.targets.lowering import Lowering
 from sr_tvm.targets.plain.decisions import PlainDecisions, PlainSpace
-from sr_tvm.targets.plain.places import INDEX, Place, dimensions
+from sr_tvm.targets.plain.places import INDEX, RowPlace, dimensions
 from sr_tvm.targets.plain.rows import constants_of, node_function, node_key, store_function
 
 
@@ -60,14 +60,14 @@ class PlainLowering(Lowering[PlainDecisions]):
         """
         check(region)
         decided = decisions or self.decide(region, shape)
-        b, dims = Builder(index=INDEX), dimensions(shape)
+        b, dims = FunctionBuilder(index=INDEX), dimensions(shape)
         batch, height, width = dims
         runtime = [dim for dim, s in zip(dims, shape, strict=True) if s is None]
         times = delays(region, decided.rows)
         places, data = {}, {}
         for node in region.nodes:
             ring = 0 if isinstance(node, Source) else times.live[node.name]
-            places[node.name] = place = Place(node.channels, ring)
+            places[node.name] = place = RowPlace(node.channels, ring)
             data[node.name] = b.tensor(node.name, place.extents(*dims))
             if ring:
                 # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has
@@ -113,7 +113,9 @@ class PlainLowering(Lowering[PlainDecisions]):
             entry=name,
             inputs=tuple(region.value(source.name) for source in region.sources),
             constants=tuple(
-                Constant(f"{node}_{i}", array) for node, arrays in constants.items() for i, array in enumerate(arrays)
+                KernelConstant(f"{node}_{i}", array)
+                for node, arrays in constants.items()
+                for i, array in enumerate(arrays)
             ),
             outputs=tuple(region.value(r.value, r.shuffle) for r in region.results),
             called=functions.variables,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
 from sr_tvm.codegen.kernel import Shape
 
 INDEX = "int64"
@@ -19,7 +19,7 @@ def dimensions(shape: Shape) -> list[Expr]:
 
 
 @dataclass(frozen=True)
-class Place:
+class RowPlace:
     """Where the rows of a value are: a ring (C, ring, W), or a source, (N, C, H, W), where ``ring`` is 0."""
 
     channels: int
@@ -30,7 +30,7 @@ class Place:
         return (self.channels, self.ring, width) if self.ring else (batch, self.channels, height, width)
 
 
-class RowFunction(Builder):
+class RowFunction(FunctionBuilder):
     """A function for one row; its parameters are pointers as they are declared, image, row, sizes known at run time."""
 
     def __init__(self, shape: Shape) -> None:
@@ -46,7 +46,7 @@ class RowFunction(Builder):
         """Append a pointer to a tensor of ``shape``."""
         return self.view(name, self.pointer(f"{name}_pointer"), shape)
 
-    def rows(self, name: str, place: Place) -> Rows:
+    def rows(self, name: str, place: RowPlace) -> Rows:
         """Append a pointer to a value's rows."""
         return Rows(self, self.array(name, place.extents(self.batch, self.height, self.width)), place)
 
@@ -61,7 +61,7 @@ class Rows:
 
     of: RowFunction
     data: tirx.Var
-    place: Place
+    place: RowPlace
 
     def at(self, channel: Expr, row: Expr, x: Expr) -> list[Expr]:
         """Give the indices of a pixel; ``row`` is a row of the picture."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from sr_tvm.regions.region import Region, taps
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import winograd_pays
-from sr_tvm.targets.cpu.rows.stages import Stage, build_stages
+from sr_tvm.targets.cpu.rows.stages import RowStage, build_stages
 
 NOMINAL_WIDTH = 640  # where the width is known only when the kernel runs
 STRIPS = 1.06  # what shorter loops cost where a row is more than one strip
@@ -37,7 +37,7 @@ def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]
     return found
 
 
-def _compute(stages: tuple[Stage, ...], layout: Layout, winograd: bool) -> float:
+def _compute(stages: tuple[RowStage, ...], layout: RowLayout, winograd: bool) -> float:
     """Vector FMAs for each pixel, epilogues and transforms counted roughly."""
     total = 0.0
     for stage in stages:
@@ -54,7 +54,7 @@ def _compute(stages: tuple[Stage, ...], layout: Layout, winograd: bool) -> float
 
 
 def estimate(
-    region: Region, width: int | None, processor: Processor, layout: Layout, winograd: bool = True
+    region: Region, width: int | None, processor: CpuCore, layout: RowLayout, winograd: bool = True
 ) -> Estimate:
     """The best strip width of ``region`` as one kernel and its cost; ``width`` is the picture's, None if unknown.
 
@@ -92,5 +92,5 @@ def _ramp(value: float, low: float, high: float) -> float:
     return max(0.0, min(1.0, (value - low) / (high - low)))
 
 
-def _channels(stages: tuple[Stage, ...], value: str) -> int:
+def _channels(stages: tuple[RowStage, ...], value: str) -> int:
     return next(s.channels for s in stages if s.value == value and s.result is None)

@@ -13,9 +13,9 @@ from sr_tvm.codegen.kernel import Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import NHCW, Value
 from sr_tvm.targets.cpu.rows.code import builder
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.plan import Plan
-from sr_tvm.targets.cpu.rows.stage import Function
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.plan import RowPlan
+from sr_tvm.targets.cpu.rows.stage import StageFunction
 
 MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 
@@ -24,7 +24,7 @@ MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 class StageCall:
     """A stage's code, the name of the function it is called by, and the offset of its numbers."""
 
-    function: Function
+    function: StageFunction
     name: str
     weights: int
 
@@ -47,15 +47,15 @@ class DriverOptions:
     name: str
     inputs: Sequence[Value]
     outputs: Sequence[Value]
-    layout: Layout
-    plan: Plan
+    layout: RowLayout
+    plan: RowPlan
     stages: Sequence[StageCall]
     packed: int
     workspace: int
     bands: int | None = None
 
 
-class Driver:
+class RowDriver:
     """Builds the entry, and the function of one strip that it calls."""
 
     def __init__(self, shape: Shape, options: DriverOptions) -> None:
@@ -207,7 +207,7 @@ class Driver:
                     e.call(self.clear, args)
 
 
-def clear_function(name: str, layout: Layout) -> tirx.PrimFunc:
+def clear_function(name: str, layout: RowLayout) -> tirx.PrimFunc:
     """Zero the pixels of a ring's row that lie right of the picture: the padding of what reads them."""
     e = builder(layout)
     buffer = e.view("W", e.pointer("ws"))

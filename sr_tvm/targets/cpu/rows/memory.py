@@ -8,11 +8,11 @@ from tvm import tirx
 
 from sr_tvm.codegen.shuffles import interleave, split_vectors
 from sr_tvm.regions.value import FLOAT32
-from sr_tvm.targets.cpu.rows.code import Packed, StageCode, pack_steps
+from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers, pack_steps
 from sr_tvm.targets.cpu.rows.layout import SLOTS
 
 
-def emit_source(code: StageCode, packed: Packed) -> None:
+def emit_source(code: StageCode, packed: StageNumbers) -> None:
     """Read one row of every channel. Pixels from ``valid`` on are zero, as the padding of what reads the ring wants."""
     e, layout, stage = code.e, code.layout, code.stage
     assert stage.source is not None

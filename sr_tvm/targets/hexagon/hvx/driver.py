@@ -17,14 +17,14 @@ from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.functions import Functions
-from sr_tvm.isa.hexagon.program import Call, StageCalls
+from sr_tvm.isa.hexagon.program import RowCall, StageCalls
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
 from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
-from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
+from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, HvxBuilder, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
-from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage
+from sr_tvm.targets.hexagon.hvx.stages import ACROSS, HvxStage
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
 MARGIN = 1  # vectors before and behind the plane of a picture whose rows' neighbours are read as channels
@@ -32,7 +32,7 @@ MARK = "sr_hexagon_mark"  # called before each stage's row with its number, and 
 
 
 @dataclass(frozen=True)
-class Ring:
+class HvxLineBuffer:
     """The line buffer of a value: vectors of a tile, rows, a power of two, and whether a row of zeros follows."""
 
     tile: int
@@ -42,7 +42,7 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Memory:
+class WorkspaceSize:
     """What a picture needs of the workspace, as vectors: ``rows`` whole rows of a tile's vector, and ``fixed``."""
 
     rows: int
@@ -56,7 +56,7 @@ class Memory:
         return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES) + self.slack
 
 
-def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
+def rings(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBuffer]]:
     """The delay of each stage, and the line buffers of all but the result."""
     place = {stage.value: i for i, stage in enumerate(stages)}
     place |= {stage.kept: i for i, stage in enumerate(stages) if stage.kept is not None}
@@ -72,11 +72,11 @@ def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
                 read_by = [(delay[k] - delay[i], s.reads[value]) for k, s in enumerate(stages) if value in s.reads]
                 rows, halo = max(late + halo for late, halo in read_by) + 1, max(halo for _, halo in read_by)
                 tile = groups(stage.channels) * (2 if halves else 1)
-                found[value] = Ring(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
+                found[value] = HvxLineBuffer(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
     return delay, found
 
 
-def margins(stages: list[Stage]) -> list[int]:
+def margins(stages: list[HvxStage]) -> list[int]:
     """How many rows of each stage above and below a band of the result's rows that band is made of."""
     found: dict[str, int] = {}
     for stage in reversed(stages):
@@ -86,14 +86,14 @@ def margins(stages: list[Stage]) -> list[int]:
     return [found[stage.value] for stage in stages]
 
 
-def memory(stages: list[Stage]) -> Memory:
+def memory(stages: list[HvxStage]) -> WorkspaceSize:
     """The workspace of a network."""
     found = list(rings(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].planes, stages[-1]
     across = ACROSS[result.shuffle]
     lines = planes + result.channels // across * across
-    return Memory(
+    return WorkspaceSize(
         sum((r.rows + r.zeros) * r.tile for r in found),
         -(-longest // LANES) + 1,
         lines,
@@ -101,15 +101,15 @@ def memory(stages: list[Stage]) -> Memory:
     )
 
 
-class Driver:
+class HvxDriver:
     """Writes the functions of a network."""
 
-    def __init__(self, network: IntegerNetwork, stages: list[Stage], name: str) -> None:
+    def __init__(self, network: IntegerNetwork, stages: list[HvxStage], name: str) -> None:
         self.network, self.stages, self.name = network, stages, name
-        self.packed = pack.Packed()
+        self.packed = pack.PackedStages()
         self.functions = Functions(name)
         self.llvm: dict[str, machine_code.Options] = {}
-        self.calls: dict[int, list[Call]] = {}
+        self.calls: dict[int, list[RowCall]] = {}
         self.delay, self.rings = rings(stages)
         self.copy = self.functions.of("copy", edges.copy)
         self.fill = self.functions.of("fill", edges.fill)
@@ -130,7 +130,7 @@ class Driver:
         Its parameters are picture, weights, biases, result and workspace as flat tensors, then height and width of the
         picture, the first row to make of it and the one after the last; of the result it is a multiple.
         """
-        c = self.c = Code()
+        c = self.c = HvxBuilder()
         flat = {"x": "uint8", "w": "int64", "b": "int32", "y": "uint8", "s": "int32"}
         buffers = {
             n: tirx.decl_buffer(
@@ -209,7 +209,7 @@ class Driver:
         outside = self.base[value] + self.row[value] * ring.rows + ring.tile
         return tirx.Select(inside, self._row(value, y), outside)
 
-    def _stage(self, stage: Stage, y: Expr) -> None:
+    def _stage(self, stage: HvxStage, y: Expr) -> None:
         c = self.c
         if stage.blend is not None:
             self._blend(stage, y)
@@ -229,7 +229,7 @@ class Driver:
     def _number(self, value: Any) -> Expr:
         return self.c.integer(value) if isinstance(value, int) else value
 
-    def _picture(self, stage: Stage, y: Expr) -> None:
+    def _picture(self, stage: HvxStage, y: Expr) -> None:
         c = self.c
         for k in range(stage.planes):
             read = (y + self.height * k) * self.width
@@ -243,7 +243,7 @@ class Driver:
             )
         c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
 
-    def _blend(self, stage: Stage, y: Expr) -> None:
+    def _blend(self, stage: HvxStage, y: Expr) -> None:
         c, form, node = self.c, stage.blend_form, stage.blend
         assert node is not None
         function = self.functions.of(form, lambda name: blend.function(name, form))
@@ -263,7 +263,7 @@ class Driver:
         s = self.data["s"]
         c.call(function, [s, s, s, self.data["b"], *(self._number(at[n]) for n in blend.NUMBERS)])
 
-    def _pair(self, stage: Stage, y: Expr) -> None:
+    def _pair(self, stage: HvxStage, y: Expr) -> None:
         c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
         assert expand is not None and project is not None
         hidden = groups(len(expand.bias)) - 1
@@ -287,7 +287,7 @@ class Driver:
     def _turns(self, tiles: int) -> Expr:
         return tirx.floordiv(self.width + (LANES * tiles - 1), LANES * tiles)
 
-    def _convolution(self, stage: Stage, y: Expr) -> None:
+    def _convolution(self, stage: HvxStage, y: Expr) -> None:
         c, node = self.c, stage.convolution
         assert node is not None
         source, halo = node.inputs[0], stage.reads[node.inputs[0]]
@@ -325,22 +325,22 @@ class Driver:
                 function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
             )
 
-    def _row_function(self, stage: Stage, form: Form) -> tvm.ir.GlobalVar:
+    def _row_function(self, stage: HvxStage, form: Form) -> tvm.ir.GlobalVar:
         return self._function(
             stage, form, lambda name: convolution.function(name, form), form.tiles, max(form.steps - 1, 0)
         )
 
     def _function(
-        self, stage: Stage, form: Any, make: Callable[[str], tirx.PrimFunc], tiles: int, inner: int
+        self, stage: HvxStage, form: Any, make: Callable[[str], tirx.PrimFunc], tiles: int, inner: int
     ) -> tvm.ir.GlobalVar:
         """The function of a form under the stage's options for LLVM; it is noted that the stage calls it."""
         function = self.functions.of((form, stage.decisions.llvm), make)
         self.llvm[function.name_hint] = stage.decisions.llvm
-        call = Call(machine_code.body_of(function.name_hint), tiles, inner)
+        call = RowCall(machine_code.body_of(function.name_hint), tiles, inner)
         self.calls.setdefault(self.stages.index(stage), []).append(call)
         return function
 
-    def _result(self, stage: Stage, y: Expr) -> None:
+    def _result(self, stage: HvxStage, y: Expr) -> None:
         """Copy the lines of a shuffled row to the result's planes."""
         c, r = self.c, stage.shuffle
         across = ACROSS[r]
@@ -372,9 +372,9 @@ class Written:
     calls: list[StageCalls]
 
 
-def module(network: IntegerNetwork, stages: list[Stage], name: str) -> Written:
+def module(network: IntegerNetwork, stages: list[HvxStage], name: str) -> Written:
     """Make the TIR of a network, whose entry is called ``name``."""
-    driver = Driver(network, stages, name)
+    driver = HvxDriver(network, stages, name)
     entry = driver.entry().with_attr("global_symbol", name)
     functions = {var: driver.functions.made[var.name_hint] for var in driver.functions.variables}
     mod = tvm.IRModule({tvm.ir.GlobalVar(name): entry, **functions})
