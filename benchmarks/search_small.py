@@ -113,7 +113,7 @@ def unsearched(plan: Plan, budget: float, tick: Any) -> dict[str, Any]:
 def describe(model: WDSR, plan: Plan, budget: float, *trained: tuple[int, Architecture]) -> dict[str, Any]:
     """A trained network: what it is, how long it would take, what its training computed, how good it is.
 
-    ``trained`` are the networks whose steps it came from; those that race are as fast as it and count as it.
+    ``trained`` are the networks whose steps it came from; those of the halving are as fast as it and count as it.
     """
     a = model.architecture
     predicted = latency_of(known.find(DEVICE), a, *search_session.default_input(SCALE))

@@ -23,9 +23,9 @@ PLAIN_8X24, PLAIN_37K = "wdsr_x2_8x24", "wdsr_x2_37k"
 class Recipe:
     """How everything is trained. What experiments may change is here; the rest are the defaults of ``sr-tvm train``.
 
-    ``race_steps`` are the search's, beside its ``search_steps`` in width and depth. ``teacher_share`` None is no
-    teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and mirrors is aimed at. A plain
-    network is trained for as many steps as search and training have together.
+    ``race_steps``, those of successive halving, are the search's, beside its ``search_steps`` in width and depth.
+    ``teacher_share`` None is no teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and
+    mirrors is aimed at. A plain network is trained for as many steps as search and training have together.
     """
 
     supernet: str = "wdsr-16x24"
@@ -153,7 +153,7 @@ def _searched(target: LatencyTarget, recipe: Recipe, places: RecipePlaces) -> Jo
              "race_steps": recipe.race_steps, "supernet_weights": places.weights(supernet)}  # fmt: skip
     words: list[object] = ["search", "--scale", target.scale, "--latency", target.budget, "--device", target.device]
     words += [*_pictures(places), "--supernet", places.weights(supernet), "-o", folder]
-    words += ["--width-steps", width, "--race-steps", recipe.race_steps]
+    words += ["--width-steps", width, "--halving-steps", recipe.race_steps]
     words += ["--depth-steps", asked["depth_steps"], "--finetune-steps", 0]
     words += ["--threads", places.threads, "--compute", places.device]
     search = JobStep(f"search {recipe.search_steps:,} steps", _command(*words), folder / "history.json", asked, FOUND)

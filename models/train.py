@@ -62,7 +62,14 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
     help=f"{Recipe.supernet_steps:,}; with --minutes of the teachers, {GPU.teacher_steps:,}.",
 )
 @click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
-@click.option("--race-steps", type=click.IntRange(0), default=Recipe.race_steps, show_default=True)
+@click.option(
+    "--halving-steps",
+    "--race-steps",
+    "race_steps",
+    type=click.IntRange(0),
+    default=Recipe.race_steps,
+    show_default=True,
+)
 @click.option("--supernet", default=Recipe.supernet, show_default=True, help="Blocks x channels.")
 @click.option("--jobs", "slots", type=click.IntRange(1, 256), help="Side by side; 2, with --minutes 6 on a GPU.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each of them.")

@@ -47,7 +47,9 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("-o", "--output", help="Folder for the checkpoint and the results; runs/search-... if not given.")
 @click.option("--supernet-steps", **_steps(12000, "train the supernet, where no weights are given."))
 @click.option("--width-steps", **_steps(2000, "search widths."))
-@click.option("--race-steps", **_steps(6000, "train networks of all depths, together, to find the best."))
+@click.option(
+    "--halving-steps", "--race-steps", "race_steps", **_steps(6000, "successive halving of networks of all depths.")
+)
 @click.option("--depth-steps", **_steps(4000, "search widths and depth."))
 @click.option("--finetune-steps", **_steps(12000, "train what was found."))
 @click.option("--batch", type=int, default=4, show_default=True, help="Of all processes together.")

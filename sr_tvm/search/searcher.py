@@ -17,13 +17,13 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
 from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.extract import extract
+from sr_tvm.search.halving import SuccessiveHalving, of_depth
 from sr_tvm.search.noise import Noise
 from sr_tvm.search.penalty import POWER, Schedule, latency_of, latency_of_architecture, pulls
 from sr_tvm.search.progress import SearchProgress, history_row
-from sr_tvm.search.race import SuccessiveHalving, of_depth
 from sr_tvm.search.reach import reachable
 from sr_tvm.search.selection import TOLERANCE, Bounds
-from sr_tvm.search.settings import DEPTH, FINETUNE, RACE, SearchPhase, SearchSettings
+from sr_tvm.search.settings import DEPTH, FINETUNE, HALVING, SearchPhase, SearchSettings
 from sr_tvm.search.settle import follow, settle
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
@@ -85,8 +85,8 @@ class Searcher:
         self.schedule = self._schedule()
         self.step = 0
         self.phase = settings.phase(0)
-        self.depth: int | None = None  # how many blocks the race has found best
-        self.race: SuccessiveHalving | None = None
+        self.depth: int | None = None  # how many blocks successive halving has found best
+        self.halving: SuccessiveHalving | None = None
         self.loss_sum, self.loss_count = 0.0, 0
         self.history: list[dict[str, Any]] = []
         self.average: WDSR | None = None
@@ -145,14 +145,14 @@ class Searcher:
         return latency_of_architecture(self.predict, self.architecture)
 
     def advance(self) -> SearchProgress:
-        """One step, of a race one of every network; at the end of a phase also what comes between it and the next.
+        """One step, while halving one of every network; at the end of a phase also what comes between it and the next.
 
         Raises:
             SrTvmError: the loss is no longer a number.
         """
         s, phase = self.settings, self.phase
-        if phase.name == RACE:
-            return self._race()
+        if phase.name == HALVING:
+            return self._halve()
         low, high = (x[self.share] for x in self.batch(self.step))
         self.optimizers.rate(s.learning_rate(self.step))
         self.network.zero_grad(set_to_none=True)
@@ -206,40 +206,42 @@ class Searcher:
         done = min(1.0, (self.step + 1 - phase.begin) / steps)
         return self.depth, every - int((every - self.depth) * done + 1e-9)
 
-    def _race(self) -> SearchProgress:
-        """A step of the networks that are left. A checkpoint is of the start of the race until that is over."""
+    def _halve(self) -> SearchProgress:
+        """A step of the networks that are left. A checkpoint is of the start of the halving until that is over."""
         assert isinstance(self.network, SuperNet) and self.noise is not None
         s, phase = self.settings, self.phase
-        if self.race is None:
+        if self.halving is None:
             about = self.network, self.noise.worth(), self.predict, s.bounds
             entered = [of_depth(*about, n) for n in range(s.smallest.blocks, len(s.supernet.blocks) + 1)]
             networks = [n for n in entered if n is not None]
-            self.race = SuccessiveHalving(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
-        race, due = self.race, False
-        if race is not None and not race.over:
-            low, high = (x[self.share] for x in self.batch(phase.begin + race.ticks))
-            due = race.advance(low, high)
-        if race is None:  # nothing fits as it stands: the gradient decides
-            return self._after_race(self.architecture, math.inf)
-        leader = race.leader
-        step = min(phase.begin + race.done, phase.begin + phase.steps - 1)
-        found = leader.network.architecture
-        if race.told and not math.isfinite(leader.loss):
-            raise SrTvmError(
-                f"no network of the race has a finite loss at step {step}; start again with another --seed"
+            self.halving = (
+                SuccessiveHalving(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
             )
-        if race.over:
+        halving, due = self.halving, False
+        if halving is not None and not halving.over:
+            low, high = (x[self.share] for x in self.batch(phase.begin + halving.ticks))
+            due = halving.advance(low, high)
+        if halving is None:  # nothing fits as it stands: the gradient decides
+            return self._after_halving(self.architecture, math.inf)
+        leader = halving.leader
+        step = min(phase.begin + halving.done, phase.begin + phase.steps - 1)
+        found = leader.network.architecture
+        if halving.told and not math.isfinite(leader.loss):
+            raise SrTvmError(
+                f"no network of the halving has a finite loss at step {step}; start again with another --seed"
+            )
+        if halving.over:
             self.depth = len(found.blocks)
-            return self._after_race(found, leader.loss, race.told)
+            return self._after_halving(found, leader.loss, halving.told)
         latency = latency_of_architecture(self.predict, found)
         return SearchProgress(step, s.steps, phase.name, leader.loss, latency, None, found, due, None)
 
-    def _after_race(self, found: Architecture, loss: float, told: dict[int, float] | None = None) -> SearchProgress:
+    def _after_halving(self, found: Architecture, loss: float, told: dict[int, float] | None = None) -> SearchProgress:
         """To the phase behind it, with a row of the history that has the loss of each depth when it dropped out."""
         s, phase = self.settings, self.phase
-        self.step, self.race = phase.begin + phase.steps, None
+        self.step, self.halving = phase.begin + phase.steps, None
         latency = latency_of_architecture(self.predict, found)
-        if not math.isfinite(loss):  # there was no race, as only one depth fits
+        if not math.isfinite(loss):  # nothing was halved, as only one depth fits
             loss = self.history[-1]["loss"]
         row = history_row(self.step, phase.name, loss, latency, None, found)
         depths = {str(k): v for k, v in sorted((told or {}).items()) if math.isfinite(v)}
@@ -283,7 +285,7 @@ class Searcher:
             settle(network, self.noise.worth(), self.predict, bounds)
             self.become(extract(network, normed=True))
         self.phase = phase
-        if phase.name != RACE:  # which goes by what the phase before it has learned
+        if phase.name != HALVING:  # which goes by what the phase before it has learned
             self._use(self.network)
 
     def become(self, dense: WDSR) -> None:

@@ -8,7 +8,7 @@ from sr_tvm.search.settings import SearchSettings
 
 @pytest.fixture
 def small():
-    """Settings of a search with all phases but the race that takes a second; a supernet of 3 blocks with 6 channels."""
+    """Settings of a search with all phases but halving that takes a second; a supernet of 3 blocks with 6 channels."""
 
     def make(**changed):
         plain = dict(supernet=Architecture.uniform(2, 3, 6), budget=8.0, height=360, width=640, supernet_steps=3)

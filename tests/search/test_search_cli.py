@@ -43,13 +43,13 @@ def line(arguments):
 
 
 def test_a_search_tells_what_it_found_and_what_to_type_next(folders, supernet, tmp_path):
-    args = arguments(folders, supernet, tmp_path, "--validate", folders[1], "--race-steps", 6)
+    args = arguments(folders, supernet, tmp_path, "--validate", folders[1], "--halving-steps", 6)
     done = subprocess.run(line(args), capture_output=True, text=True, env=ENV, timeout=200)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == NAMES
     assert "8 ms on galaxy-s21 (stand-in) for 360x640" in done.stderr
     assert re.search(r"step 5/26  width  loss 0\.\d+  \d+\.\d -> \d+\.\d ms  \d+\.\d\d dB  3 blocks of 6", done.stderr)
-    assert re.search(r"step 16/26  race  loss 0\.\d+  \d+\.\d ms .* [123] blocks of ", done.stderr)
+    assert re.search(r"step 16/26  halving  loss 0\.\d+  \d+\.\d ms .* [123] blocks of ", done.stderr)
     found = re.search(r"predicted (\d\.\d\d) ms on galaxy-s21 \(stand-in\), ([0-3]\.\d)% under the budget", done.stderr)
     assert found and 7.76 <= float(found[1]) <= 8
     a = Architecture.load(tmp_path / "run/architecture.json")
