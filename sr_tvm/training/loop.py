@@ -72,7 +72,7 @@ class Trainer:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the network is x{settings.architecture.scale}")
         self.settings, self.pairs, self.validate, self.device = settings, pairs, validate, device
         self.trained = trained(settings)
-        if (settings.teacher is not None) != pairs.taught:
+        if (settings.teacher is not None) != pairs.distilled:
             raise SrTvmError("a teacher is in the settings but not in the pairs, or the other way round")
         other_networks(settings)
         # Both in channels-last: in one memory order, averaging is one kernel.

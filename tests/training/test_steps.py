@@ -177,8 +177,8 @@ def test_long_gradients_are_shortened():
     assert norm_after(free / 4) == pytest.approx(free / 4, rel=1e-3)
 
 
-def test_with_the_teacher_alone_its_pupil_comes_closer(begin, large):
-    """Not all the way: the teacher is random and sees whole pictures, the pupil the borders of patches."""
+def test_with_the_teacher_alone_its_student_comes_closer(begin, large):
+    """Not all the way: the teacher is random and sees whole pictures, the student the borders of patches."""
     trainer = begin(teacher=large, teacher_share=1.0, steps=150, lr=5e-3, patch=28)
     losses = [trainer.advance().loss for _ in range(150)]
     assert losses[-1] < 0.7 * losses[0]
