@@ -45,8 +45,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Batch:
-    """``low`` (N, 3, p, p), ``high`` and, where there is a teacher, ``teacher_output`` (N, 3, scale p, scale p), float32
-    in 0..1, in channels-last memory order."""
+    """``low`` (N, 3, p, p), ``high`` and, where there is a teacher, ``teacher_output`` (N, 3, scale p, scale p),
+    float32 in 0..1, in channels-last memory order."""
 
     low: NDArray[np.float32]
     high: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The lowering every target can use: scalar loops over rings of rows, for a region of any size.
+"""The lowering every target can use: scalar loops over line buffers, for a region of any size.
 
 The code asks for nothing but loops, calls, loads, stores and float32 arithmetic, so whatever compiles TIR for a CPU or
 a scalar DSP takes it. It streams as every lowering does: step t of a loop produces a row or a few of every value, each
@@ -7,8 +7,8 @@ read the sources where they lie; results are stored from their newest row, and a
 store. Layers of equal structure share one private function for their row, so a deep net compiles as fast as a shallow.
 
 A GPU has no use for one thread that walks down a picture. Its lowering takes the same region and the same delays, with
-a work-group for each strip of columns: the loop over x becomes the work-items, the rings lie in local memory, and a
-barrier follows each node.
+a work-group for each strip of columns: the loop over x becomes the work-items, the line buffers lie in local memory,
+and a barrier follows each node.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class PlainLowering(Lowering[PlainDecisions]):
         times = delays(region, decided.rows)
         places, data = {}, {}
         for node in region.nodes:
-            ring = 0 if isinstance(node, Source) else times.live[node.name]
-            places[node.name] = place = RowPlace(node.channels, ring)
+            line_buffer = 0 if isinstance(node, Source) else times.live[node.name]
+            places[node.name] = place = RowPlace(node.channels, line_buffer)
             data[node.name] = b.tensor(node.name, place.extents(*dims))
-            if ring:
-                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has
-                # one row. It leaves alone what is passed on as a pointer, as all rings are.
+            if line_buffer:
+                # TVM's CompactBufferAllocation shrinks a line buffer to what it sees of its use, and errs where a
+                # picture has one row. It leaves alone what is passed on as a pointer, as all line buffers are.
                 b.add(tirx.AllocBuffer(data[node.name]))
         outputs = [
             b.tensor(

@@ -20,14 +20,14 @@ def dimensions(shape: Shape) -> list[Expr]:
 
 @dataclass(frozen=True)
 class RowPlace:
-    """Where the rows of a value are: a ring (C, ring, W), or a source, (N, C, H, W), where ``ring`` is 0."""
+    """Where the rows of a value are: a line buffer (C, rows, W), or a source, (N, C, H, W), with 0 as ``line_buffer``."""
 
     channels: int
-    ring: int
+    line_buffer: int
 
     def extents(self, batch: Expr, height: Expr, width: Expr) -> tuple[Expr, ...]:
         """Give the shape of the buffer."""
-        return (self.channels, self.ring, width) if self.ring else (batch, self.channels, height, width)
+        return (self.channels, self.line_buffer, width) if self.line_buffer else (batch, self.channels, height, width)
 
 
 class RowFunction(FunctionBuilder):
@@ -65,8 +65,8 @@ class Rows:
 
     def at(self, channel: Expr, row: Expr, x: Expr) -> list[Expr]:
         """Give the indices of a pixel; ``row`` is a row of the picture."""
-        if self.place.ring:
-            return [channel, row % self.place.ring, x]
+        if self.place.line_buffer:
+            return [channel, row % self.place.line_buffer, x]
         return [self.of.image, channel, row, x]
 
     def load(self, channel: Expr, row: Expr, x: Expr) -> Expr:

@@ -65,7 +65,7 @@ class StageCode:
         return self.e.splat(self.e.scalar(self.p, self.weights + offset))
 
     def address(self, row: Any, channel: Any, slot: int, dx: int = 0) -> Any:
-        """Offset in the workspace of a vector of a ring's row."""
+        """Offset in the workspace of a vector of a line buffer's row."""
         return row + (channel * self.layout.channel + self.layout.line(slot, dx)) + self.column
 
     def apply(self, steps: Sequence[tuple[Step, int]], value: Any, channel: Any, row: int, slot: int) -> Any:

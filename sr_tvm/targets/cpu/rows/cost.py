@@ -1,4 +1,4 @@
-"""How long a piece takes as one kernel, in vector FMAs: compute with the repeated halo, traffic, rings beyond L2."""
+"""How long a piece takes as one kernel, in vector FMAs: compute with repeated halo, traffic, line buffers beyond L2."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def estimate(
     moved = 4.0 * sum(s.channels for s in stages if s.source is not None or s.result is not None)
     size = layout.element.bytes
     weights = size * sum(term.weight.size for term in region.convolutions())
-    ring_traffic = size * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
+    line_buffer_traffic = size * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
     best: Estimate | None = None
     for strip in strip_widths(picture, halo, layout.block):
         plan = plan_stages(stages, replace(layout, width=strip))
@@ -77,8 +77,10 @@ def estimate(
         strips = STRIPS if count > 1 else 1.0
         cost = strips * factor * compute + moved / processor.memory_bytes_per_fma
         outside_l2 = _ramp(held / processor.l2_bytes, 1.0, 5.0)
-        cost += outside_l2 * factor * ring_traffic / processor.l3_bytes_per_fma
-        cost += _ramp(held / processor.l3_bytes, 1.0, 3.0) * factor * ring_traffic / processor.memory_bytes_per_fma
+        cost += outside_l2 * factor * line_buffer_traffic / processor.l3_bytes_per_fma
+        cost += (
+            _ramp(held / processor.l3_bytes, 1.0, 3.0) * factor * line_buffer_traffic / processor.memory_bytes_per_fma
+        )
         if best is None or cost < best.cost:
             best = Estimate(cost, strip)
         if not outside_l2:

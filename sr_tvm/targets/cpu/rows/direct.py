@@ -99,7 +99,7 @@ def _channels(e: FunctionBuilder, count: int, unroll: int) -> Iterator[Any]:
 
 
 def _parts(code: StageCode, conv: Conv, channels: int) -> list[tuple[str | None, int]]:
-    """The rings it reads and how many channels of a group each gives."""
+    """The line buffers it reads and how many channels of a group each gives."""
     if len(conv.inputs) == 1:
         return [(conv.inputs[0], channels)]
     return [(name, code.widths[name]) for name in conv.inputs]

@@ -37,10 +37,10 @@ class DriverOptions:
         name: of the entry, a prefix of all others' names.
         inputs, outputs: the values it reads and writes, as they lie in memory.
         layout: of the rows.
-        plan: where the rings lie, and the delays of the stages.
+        plan: where the line buffers lie, and the delays of the stages.
         stages: producers first.
         packed: how many numbers there are of all stages.
-        workspace: elements of a thread's rings and scratch.
+        workspace: elements of a thread's line buffers and scratch.
         bands: how many bands of rows there are; None for as many as TVM has threads.
     """
 
@@ -99,7 +99,7 @@ class RowDriver:
         width = e.bind("width", tirx.floordiv(share + (blocks - 1), blocks) * blocks)
         tasks = e.bind("tasks", batch * bands)
         with e.loop("task", tasks, tirx.ForKind.PARALLEL) as task:
-            workspace = e.scratch("rings", self.options.workspace)
+            workspace = e.scratch("line_buffers", self.options.workspace)
             with e.loop("i", self.options.workspace) as i:  # LLVM makes it a memset
                 e.store_scalar(workspace, e.real(0), i)
             image, band = tirx.floordiv(task, bands), e.bind("band", tirx.floormod(task, bands))
@@ -140,8 +140,8 @@ class RowDriver:
         return e.private(self.strip.name_hint)
 
     def _row(self, value: str, y: Any) -> Any:
-        ring = self.plan.rings[value]
-        return ring.base + tirx.floormod(y, ring.rows) * ring.floats
+        line_buffer = self.plan.line_buffers[value]
+        return line_buffer.base + tirx.floormod(y, line_buffer.rows) * line_buffer.floats
 
     def _row_or_zero(self, value: str, y: Any) -> Any:
         inside = tirx.And(y >= 0, y < self.h)
@@ -208,7 +208,7 @@ class RowDriver:
 
 
 def clear_function(name: str, layout: RowLayout) -> tirx.PrimFunc:
-    """Zero the pixels of a ring's row that lie right of the picture: the padding of what reads them."""
+    """Zero the pixels of a line buffer's row that lie right of the picture: the padding of what reads them."""
     e = builder(layout)
     buffer = e.view("W", e.pointer("ws"))
     row, channels, valid, blocks = map(e.parameter, ("row", "channels", "valid", "blocks"))

@@ -1,4 +1,4 @@
-"""How a row of pixels lies in a ring, and how a tile of vectors covers it."""
+"""How a row of pixels lies in a line buffer, and how a tile of vectors covers it."""
 
 from __future__ import annotations
 

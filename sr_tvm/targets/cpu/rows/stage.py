@@ -100,7 +100,7 @@ class _Emitter:
         return TileInput(first, count, lambda c, row, slot: self.address(base, c, row, slot))
 
     def _join(self) -> None:
-        """Copy the parts, one after another, into the ring of their concatenation."""
+        """Copy the parts, one after another, into the line buffer of their concatenation."""
         code, e = self.code, self.code.e
         first = 0
         for name in self.stage.parts:
@@ -113,7 +113,7 @@ class _Emitter:
             first += count
 
     def _finish(self, plan: Prepared, target: int | None, shift: Any = 0) -> Finish:
-        """What is done with a finished sum: the layer's steps, the store to ring or tile (from channel ``shift``)."""
+        """What is done with a finished sum: its steps, the store to line buffer or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
@@ -220,5 +220,5 @@ def _mask(conv: Conv) -> bytes:
 
 
 def emit_stage(stage: RowStage, layout: RowLayout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> StageFunction:
-    """The code of ``stage``; its scratch begins at ``scratch`` of the workspace. ``widths``: channels of every ring."""
+    """The code of ``stage``; its scratch begins at ``scratch`` of the workspace. ``widths``: channels of line buffers."""
     return _Emitter(stage, layout, tiles, scratch, widths).run()

@@ -1,4 +1,4 @@
-"""From a region's operators to stages: what one pass over a row makes, from rings of rows into a ring of rows.
+"""From a region's operators to stages: what one pass over a row makes, from line buffers into a line buffer.
 
 A stage is a sum of convolutions with everything one-to-one that follows, and then the 1x1 convolutions that follow
 that, whose inputs exist only as a tile (expand, activation, project).
@@ -13,7 +13,7 @@ from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Re
 
 @dataclass(frozen=True)
 class Addend:
-    """Another value, read from its ring and added at the same pixel."""
+    """Another value, read from its line buffer and added at the same pixel."""
 
     value: str
 
@@ -32,9 +32,9 @@ class RowLayer:
 
 @dataclass(frozen=True, eq=False)
 class RowStage:
-    """What makes ``value``: from memory (``source``), or from rings by ``layers``, or by joining ``parts``.
+    """What makes ``value``: from memory (``source``), or from line buffers by ``layers``, or by joining ``parts``.
 
-    ``result`` says that it goes to memory; otherwise it goes into its own ring.
+    ``result`` says that it goes to memory; otherwise it goes into its own line buffer.
     """
 
     value: str
@@ -46,7 +46,7 @@ class RowStage:
 
     @property
     def reads(self) -> dict[str, int]:
-        """The rings it reads, each with the rows of halo above and below."""
+        """The line buffers it reads, each with the rows of halo above and below."""
         found: dict[str, int] = dict.fromkeys(self.parts, 0)
         for index, layer in enumerate(self.layers):
             for term in layer.terms if index == 0 else ():
@@ -66,8 +66,8 @@ class _Builder:
         self.stages: list[RowStage] = []
         self.parts: dict[str, tuple[str, ...]] = {}
 
-    def ring(self, name: str) -> str:
-        """Make sure that a value is in a ring."""
+    def line_buffer(self, name: str) -> str:
+        """Make sure that a value is in a line buffer."""
         if name in self.pending:
             self.stages.append(self.pending.pop(name))
         return name
@@ -91,7 +91,7 @@ class _Builder:
         layer = RowLayer((node,), (), node.channels)
         if before is not None:
             return replace(before, value=node.name, channels=node.channels, layers=(*before.layers, layer))
-        inputs = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+        inputs = tuple(self.line_buffer(part) for name in node.inputs for part in self.parts.get(name, (name,)))
         if node.groups > 1 and len(inputs) > 1:  # a group may take channels of two inputs
             joined = f"{node.name}'s inputs"
             channels = node.weight.shape[1] * node.groups
@@ -110,7 +110,7 @@ class _Builder:
     def pointwise(self, node: Pointwise) -> RowStage:
         before = self.take(node.inputs[0])
         if before is None or before.parts:
-            self.ring(node.inputs[0]) if before is None else self.stages.append(before)
+            self.line_buffer(node.inputs[0]) if before is None else self.stages.append(before)
             return RowStage(
                 node.name, node.channels, layers=(RowLayer((), (Addend(node.inputs[0]), node), node.channels),)
             )
@@ -123,7 +123,7 @@ class _Builder:
                 merged = self._sum(node, first, second)
                 if merged is not None:
                     return merged
-        steps = (Addend(self.ring(left)), Addend(self.ring(right)))
+        steps = (Addend(self.line_buffer(left)), Addend(self.line_buffer(right)))
         return RowStage(node.name, node.channels, layers=(RowLayer((), steps, node.channels),))
 
     def _sum(self, node: Add, first: str, second: str) -> RowStage | None:
@@ -135,10 +135,10 @@ class _Builder:
         if other is not None:
             layer = replace(stage.layers[0], terms=(*stage.layers[0].terms, *other.layers[0].terms))
             return replace(stage, value=node.name, layers=(layer,))
-        return replace(_then(stage, Addend(self.ring(second))), value=node.name)
+        return replace(_then(stage, Addend(self.line_buffer(second))), value=node.name)
 
     def concat(self, node: Concat) -> RowStage | None:
-        parts = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+        parts = tuple(self.line_buffer(part) for name in node.inputs for part in self.parts.get(name, (name,)))
         readers = self.region.readers[node.name]
         if node.name not in self.results and all(isinstance(r, Conv) and r.groups == 1 for r in readers):
             self.parts[node.name] = parts

@@ -56,7 +56,7 @@ class WorkspaceSize:
         return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES) + self.slack
 
 
-def rings(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBuffer]]:
+def line_buffers(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBuffer]]:
     """The delay of each stage, and the line buffers of all but the result."""
     place = {stage.value: i for i, stage in enumerate(stages)}
     place |= {stage.kept: i for i, stage in enumerate(stages) if stage.kept is not None}
@@ -88,7 +88,7 @@ def margins(stages: list[HvxStage]) -> list[int]:
 
 def memory(stages: list[HvxStage]) -> WorkspaceSize:
     """The workspace of a network."""
-    found = list(rings(stages)[1].values())
+    found = list(line_buffers(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].planes, stages[-1]
     across = ACROSS[result.shuffle]
@@ -110,7 +110,7 @@ class HvxDriver:
         self.functions = Functions(name)
         self.llvm: dict[str, machine_code.Options] = {}
         self.calls: dict[int, list[RowCall]] = {}
-        self.delay, self.rings = rings(stages)
+        self.delay, self.line_buffers = line_buffers(stages)
         self.copy = self.functions.of("copy", edges.copy)
         self.fill = self.functions.of("fill", edges.fill)
         self.seal = self.functions.of("seal", edges.seal)
@@ -171,10 +171,10 @@ class HvxDriver:
         """Where everything lies in the workspace, in vectors."""
         c, place = self.c, self.c.integer(0)
         self.row, self.base = {}, {}
-        for value, ring in self.rings.items():
-            self.row[value] = c.bind("row", (self.tiles + 2) * ring.tile)
+        for value, line_buffer in self.line_buffers.items():
+            self.row[value] = c.bind("row", (self.tiles + 2) * line_buffer.tile)
             self.base[value] = c.bind("base", place)
-            place = self.base[value] + self.row[value] * (ring.rows + ring.zeros)
+            place = self.base[value] + self.row[value] * (line_buffer.rows + line_buffer.zeros)
         used = memory(self.stages)
         self.table = c.bind("table", place)
         self.zeros = c.bind("zeros", self.table + used.tables)
@@ -192,21 +192,21 @@ class HvxDriver:
             picture = self.zero[self.stages[0].value]
             numbers = [self.planes - MARGIN, self._number(1), self.line + 2 * MARGIN, self._number(picture)]
             c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
-        for value, ring in self.rings.items():
-            if ring.zeros:
-                count = (self.tiles + 2) * (ring.rows + 1)
-                numbers = [self.base[value], ring.tile, count, self.zero[value]]
+        for value, line_buffer in self.line_buffers.items():
+            if line_buffer.zeros:
+                count = (self.tiles + 2) * (line_buffer.rows + 1)
+                numbers = [self.base[value], line_buffer.tile, count, self.zero[value]]
                 c.call(self.fill, [self.data["s"], self.data["b"], *map(self._number, numbers)])
 
     def _row(self, value: str, y: Expr) -> Expr:
         """The place of the first tile of a row that is there."""
-        ring = self.rings[value]
-        return self.base[value] + (y & self.c.integer(ring.rows - 1)) * self.row[value] + ring.tile
+        line_buffer = self.line_buffers[value]
+        return self.base[value] + (y & self.c.integer(line_buffer.rows - 1)) * self.row[value] + line_buffer.tile
 
     def _row_or_zeros(self, value: str, y: Expr) -> Expr:
-        ring = self.rings[value]
+        line_buffer = self.line_buffers[value]
         inside = tirx.And(y >= 0, y < self.height)
-        outside = self.base[value] + self.row[value] * ring.rows + ring.tile
+        outside = self.base[value] + self.row[value] * line_buffer.rows + line_buffer.tile
         return tirx.Select(inside, self._row(value, y), outside)
 
     def _stage(self, stage: HvxStage, y: Expr) -> None:
@@ -221,9 +221,9 @@ class HvxDriver:
             self._convolution(stage, y)
         if stage.shuffle:
             self._result(stage, y)
-        elif self.rings[stage.value].seal:
-            ring = self.rings[stage.value]
-            numbers = [ring.tile, self.width, ring.seal, self.zero[stage.value]]
+        elif self.line_buffers[stage.value].seal:
+            line_buffer = self.line_buffers[stage.value]
+            numbers = [line_buffer.tile, self.width, line_buffer.seal, self.zero[stage.value]]
             c.call(self.seal, [self.data["s"], self.data["b"], self._row(stage.value, y), *map(self._number, numbers)])
 
     def _number(self, value: Any) -> Expr:
@@ -291,7 +291,7 @@ class HvxDriver:
         c, node = self.c, stage.convolution
         assert node is not None
         source, halo = node.inputs[0], stage.reads[node.inputs[0]]
-        tile = self.rings[source].tile
+        tile = self.line_buffers[source].tile
         for dy in range(-halo, halo + 1):
             row = c.bind("row", self._row_or_zeros(source, y + dy) if halo else self._row(source, y))
             for g in range(tile):
