@@ -92,7 +92,7 @@ def _about(role: str, params: int, macs: int, ms: dict[str, float]) -> dict[str,
 
 @cache
 def predicted(architecture: Architecture) -> dict[str, float]:
-    """Latency in ms by each shipped stand-in that knows the input of 1280x720; none of them was measured."""
+    """Latency in ms by each shipped surrogate that knows the input of 1280x720; none of them was measured."""
     found = {}
     for name in known.names():
         try:

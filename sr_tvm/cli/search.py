@@ -154,7 +154,7 @@ def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, An
     from sr_tvm.speed import known
 
     (name, model), again = speed, _again(group)
-    stand_in = " (stand-in)" if model.source == "stand-in" else ""
+    surrogate = " (surrogate)" if model.source == "stand-in" else ""
     silent = not group.leads
     with bar("preparing pictures") as tick:
         told: dict[str, Any] = {} if silent else {"warn": note, "tick": tick}
@@ -162,7 +162,7 @@ def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, An
     if not silent:
         where = f"{group.device} in {settings.precision}" + (f", {group.size} processes" if group.size > 1 else "")
         click.echo(
-            f"{len(searcher.pairs.pairs)} pictures, on {where}; {settings.budget:g} {model.unit} on {name}{stand_in} "
+            f"{len(searcher.pairs.pairs)} pictures, on {where}; {settings.budget:g} {model.unit} on {name}{surrogate} "
             f"for {settings.height}x{settings.width}; the supernet takes {searcher.most:.1f}",
             err=True,
         )
@@ -181,7 +181,7 @@ def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, An
     drawn = write_figure(a, folder)
     click.echo(
         f"found {len(a.blocks)} blocks of {a.channels} channels, {a.params:,} parameters: predicted "
-        f"{found.latency:.2f} {model.unit} on {name}{stand_in}, {1 - found.latency / found.budget:.1%} under the "
+        f"{found.latency:.2f} {model.unit} on {name}{surrogate}, {1 - found.latency / found.budget:.1%} under the "
         f"budget: {folder / 'architecture.json'}",
         err=True,
     )

@@ -214,7 +214,7 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
 
 
 def _samples(data: str, device: str | None) -> tuple[Conditions | str, list[Sample], bool]:
-    """(what they are of, samples, whether they are a stand-in's)."""
+    """(what they are of, samples, whether they are a surrogate's)."""
     from sr_tvm.speed import feedback
     from sr_tvm.speed.dataset import load
     from sr_tvm.speed.sample import read_csv
@@ -239,10 +239,10 @@ def _samples(data: str, device: str | None) -> tuple[Conditions | str, list[Samp
 
 def _fitted(data: str, kind: str, device: str | None) -> tuple[SpeedModel, list[Row], Conditions | str]:
     from sr_tvm.speed import feedback
-    from sr_tvm.speed.model import STAND_IN, SpeedModel, fitter
+    from sr_tvm.speed.model import SURROGATE, SpeedModel, fitter
 
-    where, samples, stand_in = _samples(data, device)
-    if not stand_in:
+    where, samples, surrogate = _samples(data, device)
+    if not surrogate:
         assert isinstance(where, feedback.Conditions)
         model, rows = feedback.refit(where, samples, kind)
         return model, rows, where
@@ -250,7 +250,7 @@ def _fitted(data: str, kind: str, device: str | None) -> tuple[SpeedModel, list[
     shape = [1, 3, samples[0].height, samples[0].width]
     facts: dict[str, Any] = {"device": where, "input_shape": shape, "file": Path(data).name}
     predictor = fitter(kind)(samples)
-    return SpeedModel(kind, predictor, STAND_IN, "ms", facts, len(samples), feedback.error_of(rows)), rows, where
+    return SpeedModel(kind, predictor, SURROGATE, "ms", facts, len(samples), feedback.error_of(rows)), rows, where
 
 
 def _facts(model: SpeedModel, rows: list[Row]) -> dict[str, Any]:

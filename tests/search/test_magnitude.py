@@ -7,7 +7,7 @@ import pytest
 
 from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
-from sr_tvm.speed.model import STAND_IN, SpeedModel
+from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical
 
 torch = pytest.importorskip("torch")
@@ -25,7 +25,7 @@ from sr_tvm.training.data import Pair, Pairs  # noqa: E402
 
 SUPERNET = Architecture(2, 10, (Block(24, 8), Block(30, 6)))
 LEAST = Least(channels=3, expand=4, linear=2)
-MODEL = SpeedModel("physical", Physical((2e-9, 1e-9, 3e-9, 1e-9, 1e-9, 0.005, 0.0)), STAND_IN, "ms", ends=False)
+MODEL = SpeedModel("physical", Physical((2e-9, 1e-9, 3e-9, 1e-9, 1e-9, 0.005, 0.0)), SURROGATE, "ms", ends=False)
 PREDICT = latency(MODEL, 90, 160, 2)
 MOST = latency_of_architecture(PREDICT, SUPERNET)
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ def dimensions(shape: Shape) -> list[Expr]:
 
 @dataclass(frozen=True)
 class RowPlace:
-    """Where the rows of a value are: a line buffer (C, rows, W), or a source, (N, C, H, W), with 0 as ``line_buffer``."""
+    """Where the rows of a value are: a line buffer (C, rows, W), or a source, (N, C, H, W), ``line_buffer`` 0."""
 
     channels: int
     line_buffer: int

@@ -13,7 +13,7 @@ from sr_tvm.targets.cpu.rows.layout import SLOTS
 
 
 def emit_source(code: StageCode, packed: StageNumbers) -> None:
-    """Read one row of every channel. Pixels from ``valid`` on are zero, as is the padding of what reads the line buffer."""
+    """Read one row of every channel. Pixels from ``valid`` on are zero: the padding of what reads the line buffer."""
     e, layout, stage = code.e, code.layout, code.stage
     assert stage.source is not None
     valid, origin, plane = e.parameter("valid"), e.parameter("origin", "int64"), e.parameter("plane", "int64")

@@ -220,5 +220,5 @@ def _mask(conv: Conv) -> bytes:
 
 
 def emit_stage(stage: RowStage, layout: RowLayout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> StageFunction:
-    """The code of ``stage``; its scratch begins at ``scratch`` of the workspace. ``widths``: channels of line buffers."""
+    """The code of ``stage``; its scratch begins at ``scratch`` there. ``widths``: channels of line buffers."""
     return _Emitter(stage, layout, tiles, scratch, widths).run()
