@@ -34,8 +34,8 @@ class SpeedModel:
 
     ``source`` is "measured", or "stand-in" for a surrogate: fitted to what another model predicted. ``fitted_to`` holds
     device, target, schedule, threads, clock and input shape as far as they are known; ``error`` the median relative
-    error on networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and head, tail
-    and skip count nothing: so the paper's search adds up its budgets.
+    error on networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and
+    head, tail and skip count nothing: so the paper's search adds up its budgets.
     """
 
     kind: str
