@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr, Register
+from sr_tvm.codegen.builder import Expr, FunctionBuilder, Register
 from sr_tvm.codegen.functions import private
 
 LANES = 32  # 32-bit lanes of a vector
@@ -21,7 +21,7 @@ def groups(channels: int) -> int:
     return -(-channels // GROUP)
 
 
-class Code(Builder):
+class HvxBuilder(FunctionBuilder):
     """Writes one function of vectors of 32-bit lanes. Places in memory are told in vectors, weights in doublewords."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Code(Builder):
         self.store(buffer, value, place * LANES)
 
     def hvx(self, name: str, *arguments: Expr, dtype: str = ONE) -> Expr:
-        """Call an instruction by LLVM's name for it."""
+        """RowCall an instruction by LLVM's name for it."""
         return tirx.call_llvm_pure_intrin(dtype, f"llvm.hexagon.V6.{name}.128B", *arguments)
 
     def doubleword(self, name: str) -> Doubleword:
@@ -83,9 +83,7 @@ class Code(Builder):
         """Add to each lane the four products of its bytes, without sign, and those of ``word``, with sign."""
         total.set(self.hvx("vrmpybus.acc", total.get(), value, word))
 
-    def halves(
-        self, totals: Sequence[Expr], shift: Expr, factors: Sequence[Expr] | None = None
-    ) -> tuple[Expr, Expr]:
+    def halves(self, totals: Sequence[Expr], shift: Expr, factors: Sequence[Expr] | None = None) -> tuple[Expr, Expr]:
         """Divide the sums of four outputs by 2 ** shift, as two vectors of halfwords: outputs 0 and 2, 1 and 3.
 
         ``factors`` are words of the multipliers of outputs 0 and 2, and of 1 and 3.
@@ -128,7 +126,7 @@ class Code(Builder):
 class Doubleword:
     """Two words of weights that were read before they are needed, say at the end of the turn before."""
 
-    def __init__(self, code: Code, name: str) -> None:
+    def __init__(self, code: HvxBuilder, name: str) -> None:
         self.code = code
         self.buffer = tirx.decl_buffer((1,), "int64", name=name, layout=None)
         code.add(tirx.AllocBuffer(self.buffer))

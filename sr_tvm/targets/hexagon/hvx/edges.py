@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, Code
+from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, HvxBuilder
 
 
 def copy(name: str) -> tirx.PrimFunc:
     """Write the copy of ``count`` bytes, aligned to nothing: whole vectors, the last of which ends with them."""
-    c = Code()
+    c = HvxBuilder()
     source, target = c.pointer("s", "uint8"), c.pointer("y", "uint8")
     s, y = c.bytes_at("S", source), c.bytes_at("Y", target)
     read, out, count = (c.parameter(n) for n in ("read", "out", "count"))
@@ -38,7 +38,7 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
 
     Its integers: place of the first plane's row, vectors from one plane to the next, place to write, turns.
     """
-    c = Code()
+    c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
     read, plane, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
     with c.loop("v", turns) as v:
@@ -58,7 +58,7 @@ def columns(name: str, held: Sequence[tuple[int, int]]) -> tirx.PrimFunc:
 
     Its integers are those of :func:`interleave`; the vectors before and behind a plane's row are read, too.
     """
-    c = Code()
+    c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
     read, plane, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
     whole = -(-len(held) // 4)
@@ -91,7 +91,7 @@ def fill(name: str) -> tirx.PrimFunc:
 
     Its integers: place to write, groups of a tile, tiles, and the word of the biases with the first group's bytes.
     """
-    c = Code()
+    c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     out, groups, tiles, zero = (c.parameter(n) for n in ("out", "groups", "tiles", "zero"))
     with c.loop("g", groups) as g:
@@ -108,7 +108,7 @@ def below(name: str) -> tirx.PrimFunc:
     the word of the biases with the group's bytes of nothing, bits that bytes move up by from row to row, and a mask of
     so many.
     """
-    c = Code()
+    c = HvxBuilder()
     s, y, biases = c.aligned("s", "S"), c.aligned("y", "Y"), c.aligned("b", "B")
     read, out, tile, turns, zero, bits, mask = (
         c.parameter(n) for n in ("read", "out", "tile", "turns", "zero", "bits", "mask")
@@ -124,7 +124,7 @@ def seal(name: str) -> tirx.PrimFunc:
 
     Its other integers: place of the row, groups of a tile, and the word of the biases with the first group's bytes.
     """
-    c = Code()
+    c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     out, groups, first, count, zero = (c.parameter(n) for n in ("out", "groups", "first", "count", "zero"))
     with c.loop("i", count) as i:
@@ -152,7 +152,7 @@ def squeeze(name: str) -> tirx.PrimFunc:
 
     Its integers: the line's first vector, how many there are, and the vector of the biases with :func:`thirds`.
     """
-    c = Code()
+    c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     target = c.pointer("t", "uint8")  # the same memory, which is written at any byte
     bytes_ = c.bytes_at("T", target)

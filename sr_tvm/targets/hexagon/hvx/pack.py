@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.quantize.network import Blend, Convolution
+from sr_tvm.quantize.network import Blend, QuantizedConvolution
 from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, groups
 from sr_tvm.targets.hexagon.hvx.convolution import Form
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
 
-class Packed:
+class PackedStages:
     """Collects the numbers of all stages: doublewords of weights, words of biases; each is told where it lies."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Packed:
         return self.add_biases(np.frombuffer(padded.tobytes(), np.int32)) * LANES
 
 
-def padded(node: Convolution) -> np.ndarray:
+def padded(node: QuantizedConvolution) -> np.ndarray:
     """The weights with both channels filled up to whole groups."""
     outputs, inputs, tall, wide = node.weight.shape
     found = np.zeros((groups(outputs) * GROUP, groups(inputs) * GROUP, tall, wide), np.int8)
@@ -67,7 +67,7 @@ def spread(bias: np.ndarray) -> np.ndarray:
     return np.repeat(whole, LANES)
 
 
-def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray:
+def convolution_weights(node: QuantizedConvolution, form: Form, first: int) -> np.ndarray:
     """Of ``form.outputs`` channels from ``first``: by row, group of inputs, tap, output, input of the group.
 
     What is read of a group that holds rows before comes last: from the lowest row up.
@@ -84,7 +84,7 @@ def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray
     return np.concatenate([part.ravel() for part in (full, *vectors)])
 
 
-def convolution_biases(node: Convolution, form: Form, first: int) -> np.ndarray:
+def convolution_biases(node: QuantizedConvolution, form: Form, first: int) -> np.ndarray:
     """A vector of each bias, and the words of multipliers, of slopes and of shifts where there are some."""
     part = spread(node.bias).reshape(-1, LANES)[first : first + form.outputs].ravel()
     rows = [numbers for numbers in (node.multiplier, node.slope) if numbers is not None]
@@ -114,7 +114,7 @@ def first_filled(numbers: np.ndarray, first: int, axis: int = 0) -> np.ndarray:
     return np.insert(numbers, [first] * (GROUP - first), 0, axis)
 
 
-def expand_weights(node: Convolution, form: PairForm) -> np.ndarray:
+def expand_weights(node: QuantizedConvolution, form: PairForm) -> np.ndarray:
     """By group of outputs, group of inputs, output of the group, input of the group; the first group comes once more.
 
     The first lies as closely as the outputs that it has, and zeros follow. The function reads ahead: what follows the
@@ -127,12 +127,12 @@ def expand_weights(node: Convolution, form: PairForm) -> np.ndarray:
     return np.concatenate([begin, split[1:].ravel(), begin])
 
 
-def project_weights(node: Convolution, form: PairForm) -> np.ndarray:
+def project_weights(node: QuantizedConvolution, form: PairForm) -> np.ndarray:
     """By group of inputs, output, input of the group; outputs are made up to an even number."""
     whole = first_filled(padded(node)[: 2 * form.share, : node.weight.shape[1], 0, 0], form.first, 1)
     return whole.reshape(2 * form.share, -1, GROUP).transpose(1, 0, 2)
 
 
-def pair_biases(expand: Convolution, project: Convolution, form: PairForm) -> np.ndarray:
+def pair_biases(expand: QuantizedConvolution, project: QuantizedConvolution, form: PairForm) -> np.ndarray:
     """A vector of each bias: those of the outputs, then those of the hidden channels."""
     return np.repeat(np.concatenate([project.bias, first_filled(expand.bias, form.first)]), LANES)
