@@ -114,9 +114,10 @@ class HvxStage:
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         added = " + residual" if self.narrow else " + skip"
-        ends = {BYTES: "", HALFWORDS: "", NARROWED: "", RESIDUAL: " + residual", SUM: added}
+        ends = {BYTES: "", HALFWORDS: "", NARROWED: "", RESIDUAL: " + residual of bytes", SUM: added}
         bent = ", PReLU" if self.convolution.slope is not None else ""
-        return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
+        kept = ", halfwords kept" if self.kept is not None else ""
+        return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{kept}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
 
     def forms(self) -> list[tuple[Form, int]]:
         """The row functions that make a row, each with the first of the channels that it makes."""
