@@ -91,7 +91,7 @@ def memory(stages: list[HvxStage]) -> WorkspaceSize:
     """The workspace of a network."""
     found = list(line_buffers(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
-    planes, result = stages[0].planes, stages[-1]
+    planes, result = stages[0].planes * stages[0].rows, stages[-1]
     across = ACROSS[result.shuffle]
     lines = planes + result.channels // across * across
     return WorkspaceSize(
@@ -125,8 +125,9 @@ class HvxDriver:
                 zeros[stage.value] = np.concatenate([many, np.resize(rest, 4)])
         if stages[0].taps:  # a whole word of a plane's zeros, too, is what lies beside its row
             beside = zeros[stages[0].value]
-            self.beside = [self.packed.add_zero(np.repeat(zero, 4)) for zero in beside]
-            zeros[stages[0].value] = beside[[plane for plane, _ in columns(len(beside), stages[0].taps)]]
+            self.beside = [self.packed.add_zero(np.repeat(zero, 4)) for zero in beside for _ in range(stages[0].rows)]
+            held = columns(len(self.beside), stages[0].taps, stages[0].rows)
+            zeros[stages[0].value] = beside[[row // stages[0].rows for row, _ in held]]
         self.zero = {
             stage.value: self.packed.add_zero(zeros[stage.value]) for stage in stages[:-1] if stage.end != HALFWORDS
         }
@@ -189,7 +190,7 @@ class HvxDriver:
         self.planes = c.bind("planes", self.zeros + tirx.floordiv(self.tiles + (LANES - 1), LANES) + margin)
         self.line = c.bind("line", tirx.floordiv(self.tiles, TILES))
         self.plane = c.bind("plane", self.line + 2 * margin)
-        self.lines = c.bind("lines", self.planes + self.plane * self.stages[0].planes - margin)
+        self.lines = c.bind("lines", self.planes + self.plane * self.stages[0].planes * self.stages[0].rows - margin)
 
     def _clear(self) -> None:
         """Zeros outside of the picture, in every line buffer whose neighbours are read."""
@@ -197,14 +198,19 @@ class HvxDriver:
         with c.loop("i", self.tiles) as i:
             c.store_scalar(self.workspace, c.integer(0), self.zeros * LANES + i)
         if self.stages[0].taps:  # left and right of the picture, which nobody writes to
-            for k, zero in enumerate(self.beside):
-                numbers = [self.planes - MARGIN + self.plane * k, self._number(1), self.plane, self._number(zero)]
-                c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
+            for k in range(len(self.beside)):
+                self._no_row(k)
         for value, line_buffer in self.line_buffers.items():
             if line_buffer.zeros:
                 count = (self.tiles + 2) * (line_buffer.rows + 1)
                 numbers = [self.base[value], line_buffer.tile, count, self.zero[value]]
                 c.call(self.fill, [self.data["s"], self.data["b"], *map(self._number, numbers)])
+
+    def _no_row(self, k: int) -> None:
+        """Of the picture, what stands for 0 in its row ``k`` that is made into tiles, and beside it."""
+        place = self.planes - MARGIN + self.plane * k
+        numbers = [place, self._number(1), self.plane, self._number(self.beside[k])]
+        self.c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
 
     def _row(self, value: str, y: Expr) -> Expr:
         """The place of the first tile of a row that is there."""
@@ -239,12 +245,19 @@ class HvxDriver:
 
     def _picture(self, stage: HvxStage, y: Expr) -> None:
         c = self.c
-        for k in range(stage.planes):
-            read = (y + self.height * k) * self.width
-            out = (self.planes + self.plane * k) * VECTOR
-            c.call(self.copy, [self.data["x"], self.data["s"], read, out, self.width])
+        for k in range(stage.planes * stage.rows):
+            plane, dy = k // stage.rows, k % stage.rows - stage.rows // 2
+            read = (y + dy + self.height * plane) * self.width
+            numbers = [read, (self.planes + self.plane * k) * VECTOR, self.width]
+            if dy == 0:
+                c.call(self.copy, [self.data["x"], self.data["s"], *numbers])
+                continue
+            with c.when(tirx.And(y + dy >= 0, y + dy < self.height)):
+                c.call(self.copy, [self.data["x"], self.data["s"], *numbers])
+            with c.when(tirx.Or(y + dy < 0, y + dy >= self.height)):
+                self._no_row(k)
         if stage.taps:
-            held = columns(stage.planes, stage.taps)
+            held = columns(stage.planes * stage.rows, stage.taps, stage.rows)
             function = self.functions.of("columns", lambda name: edges.columns(name, held))
         else:
             function = self.functions.of(

@@ -55,6 +55,8 @@ class HvxStage:
         kept: the name of these halfwords, where others read them, too.
         taps: of a picture whose tiles hold, in place of channels, so many pixels of a row of each plane: what its
             convolutions read at once, see :func:`columns`. 0: it has channels.
+        window: of such a picture, the rows whose pixels its tiles hold, where these are more than the tile's own; of a
+            stage that reads it, its kernel, which is a 1x1 over these. 0: it is none.
         stride: groups of channels of what its convolution reads, of which that may use but the first.
         packed: of a value that a 3x3 alone reads and whose last group has but 1 or 2 channels, that number: the group
             holds them of two or one rows above as well, so that fewer of its vectors are multiplied. 0: it does not.
@@ -76,6 +78,7 @@ class HvxStage:
     narrow: Narrow | None = None
     kept: str | None = None
     taps: int = 0
+    window: int = 0
     stride: int = 0
     packed: int = 0
     reads_packed: int = 0
@@ -85,7 +88,12 @@ class HvxStage:
     @property
     def planes(self) -> int:
         """Of the picture, before tiles are made of them."""
-        return self.channels // self.taps if self.taps else self.channels
+        return self.channels // (self.taps * self.rows) if self.taps else self.channels
+
+    @property
+    def rows(self) -> int:
+        """Of the picture, that its tiles hold pixels of."""
+        return self.window or 1
 
     @property
     def halo(self) -> int:
@@ -94,7 +102,7 @@ class HvxStage:
     @property
     def macs(self) -> int:
         """Multiply-accumulates a pixel, those of the network alone."""
-        return sum(macs(_planes_of(c)) for c in (self.expand, self.convolution) if c is not None)
+        return sum(macs(_planes_of(c, self.window)) for c in (self.expand, self.convolution) if c is not None)
 
     @property
     def usual(self) -> HvxDecisions:
@@ -110,7 +118,9 @@ class HvxStage:
         if self.convolution is None:
             return f"{self.planes} planes to tiles"
         o, i, k, wide = self.convolution.weight.shape
-        i = i if wide == k else i // k  # planes' pixels of a row
+        if wide != k or self.window:  # planes' pixels of a row, or of a window
+            k = max(k, self.window)
+            i //= k * max(self.window, 1)
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         added = " + residual" if self.narrow else " + skip"
@@ -196,7 +206,9 @@ def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None =
             case QuantizedInput():
                 if channels > 4:
                     raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
-                found.append(HvxStage(node.name, {}, channels * (taps or 1), taps=taps))
+                wide, tall = taps or (0, 0)
+                held = channels * max(wide, 1) * max(tall, 1)
+                found.append(HvxStage(node.name, {}, held, taps=wide, window=tall))
             case QuantizedConvolution() if node.name not in inside and node.name not in hidden:
                 made = _rows_of(network, node, taps)
                 found.append(_convolution(network, made, node.name, channels, hidden, shuffle))
@@ -213,7 +225,11 @@ def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None =
                 found.append(_joined_stage(node, made, other, end, channels, shuffle))
     if taps:
         read, stride = network.picture.name, groups(found[0].channels)
-        found = [replace(s, stride=stride) if s.convolution and read in s.convolution.inputs else s for s in found]
+        readers = [stage.convolution is not None and read in stage.convolution.inputs for stage in found]
+        found = [
+            replace(stage, stride=stride, window=taps[1]) if reads else stage
+            for stage, reads in zip(found, readers, strict=True)
+        ]
     return [_decided(stage, apart, decided) for stage in _packed(found)]
 
 
@@ -342,43 +358,53 @@ def _plain(node: QuantizedConvolution) -> bool:
     return node.weight.shape[2:] == (1, 1) and node.multiplier is None and node.slope is None
 
 
-def _taps(network: IntegerNetwork) -> int:
-    """How many pixels of a row a picture's tiles hold of each plane: what its convolutions read at most.
+def _taps(network: IntegerNetwork) -> tuple[int, int] | None:
+    """How many pixels of a row a picture's tiles hold of each plane, and how many rows: what its convolutions read.
 
-    It is 0 where something else reads the picture, and where fewer vectors are read without.
+    Rows are 0 where tiles hold those of their own row alone. It is None where something else than convolutions reads
+    the picture, and where fewer vectors are read without.
     """
     readers = network.readers(network.picture.name)
     kernels = {node.weight.shape[2:] if isinstance(node, QuantizedConvolution) else (0, 0) for node in readers}
     if not kernels or not kernels <= {(3, 3), (5, 5)}:
-        return 0
+        return None
     most, planes = max(kernels)[0], network.channels(network.picture.name)
-    return int(most) if groups(planes * most) < most else 0
+    if planes == len(kernels) == 1 and groups(most * most) < most * groups(most):
+        return most, most
+    return (most, 0) if groups(planes * most) < most else None
 
 
-def _rows_of(network: IntegerNetwork, node: QuantizedConvolution, taps: int) -> QuantizedConvolution:
+def _rows_of(
+    network: IntegerNetwork, node: QuantizedConvolution, taps: tuple[int, int] | None
+) -> QuantizedConvolution:
     """A convolution that reads a picture whose tiles have :func:`columns`, over these as if they were channels."""
     if not taps or node.inputs[0] != network.picture.name:
         return node
-    _, planes, _, wide = node.weight.shape
+    outputs, planes, _, wide = node.weight.shape
+    if taps[1]:
+        return replace(node, weight=node.weight.reshape(outputs, -1, 1, 1))
     parts = [node.weight[:, plane, :, d + wide // 2] for plane, d in columns(planes, wide)]
     return replace(node, weight=np.stack(parts, 1)[..., None])
 
 
-def columns(planes: int, taps: int) -> list[tuple[int, int]]:
+def columns(planes: int, taps: int, rows: int = 1) -> list[tuple[int, int]]:
     """The "channels" of a picture's tiles that hold ``taps`` pixels of each plane's row: plane, and place in the row.
 
-    The middle three of all planes are first, so that a 3x3 reads no more.
+    The middle three of all planes are first, so that a 3x3 reads no more. Where ``rows`` is more than 1, "planes" are
+    rows around the tile's, all pixels of which are read.
     """
     reach = range(-(taps // 2), taps // 2 + 1)
-    return sorted(((plane, d) for plane in range(planes) for d in reach), key=lambda column: abs(column[1]) > 1)
+    found = [(plane, d) for plane in range(planes) for d in reach]
+    return found if rows > 1 else sorted(found, key=lambda column: abs(column[1]) > 1)
 
 
-def _planes_of(node: QuantizedConvolution) -> QuantizedConvolution:
+def _planes_of(node: QuantizedConvolution, window: int) -> QuantizedConvolution:
     """The convolution that :func:`_rows_of` made another of, or the same."""
-    tall, wide = node.weight.shape[2:]
+    outputs, channels, tall, wide = node.weight.shape
+    if window:
+        return replace(node, weight=node.weight.reshape(outputs, -1, window, window))
     if tall == wide:
         return node
-    outputs, channels = node.weight.shape[:2]
     weight = np.zeros((outputs, channels // tall, tall, tall), np.int8)
     for i, (plane, d) in enumerate(columns(channels // tall, tall)):
         weight[:, plane, :, d + tall // 2] = node.weight[:, i, :, 0]
@@ -415,7 +441,7 @@ def _joined_stage(
     return HvxStage(node.name, reads, channels, made, None, end, joined, other, shuffle)
 
 
-def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: int) -> HvxStage:
+def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: tuple[int, int] | None) -> HvxStage:
     """The bytes of a value of a residual path, and its halfwords where they are added to once more."""
     whole = network.by_name[node.inputs[0]]
     kept = whole.name if len(network.readers(whole.name)) > 1 else None
