@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.fields import expect, expect_keys
+from sr_tvm.files import sha256
 from sr_tvm.tensor import Tensor, shape_text
 
-__all__ = ["Artifact", "Tensor", "sha256"]
+__all__ = ["Artifact", "Tensor"]
 
 # Version 2 allows names among the dimensions; version 1 is else the same and still read.
 SCHEMA, VERSION, VERSIONS = "sr-tvm/artifact", 2, (1, 2)
@@ -155,9 +155,3 @@ def _check_names(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], where:
 
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def sha256(path: str | Path) -> str:
-    """The hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.report import host, run_folder
 from sr_tvm.tvm_setup import import_tvm
 

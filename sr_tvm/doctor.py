@@ -214,7 +214,7 @@ def shipped_model() -> Result:
     from importlib import resources
 
     from sr_tvm.architecture import Architecture
-    from sr_tvm.artifact import sha256
+    from sr_tvm.files import sha256
 
     remedy = "install sr-tvm again: pip install --force-reinstall --no-deps -e ."
     folder = Path(str(resources.files("sr_tvm.models")))

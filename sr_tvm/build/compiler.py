@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_tvm import __version__, files
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.artifact import Artifact
 from sr_tvm.build.options import CompileOptions, ModelFacts
 from sr_tvm.build.output import check_output
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.records import program as records
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets import registry

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tvm
 
-from sr_tvm.artifact import sha256
 from sr_tvm.build.program import NoProgram, Reader
+from sr_tvm.files import sha256
 from sr_tvm.isa.device_code import TEXT, DeviceCode
 from sr_tvm.records.device_program import DeviceProgram, KernelLaunch, Memory
 from sr_tvm.records.program import FOLDER, WEIGHTS, Call, Stored, plan_memory

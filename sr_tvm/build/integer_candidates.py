@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.records import measured_stages
 from sr_tvm.records.module import Module

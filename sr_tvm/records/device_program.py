@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.fields import expect, expect_keys
+from sr_tvm.files import sha256
 from sr_tvm.records.program import FILE, WEIGHTS, Stored
 from sr_tvm.tensor import Tensor
 

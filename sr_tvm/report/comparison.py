@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from sr_tvm import files
-from sr_tvm.training.metrics import luma, psnr_y
-from sr_tvm.training.resize import imresize, low_resolution, modcrop
-from sr_tvm.upscaling.images import open_image
+from sr_tvm.imaging.metrics import luma, psnr_y
+from sr_tvm.imaging.reading import open_image
+from sr_tvm.imaging.resize import imresize, low_resolution, modcrop
 
 CROP = 96
 # (what, tiles done, tiles)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from sr_tvm import __version__, files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.report.comparison import photograph
 
 GPUS = (("adreno", "adreno-660"), ("mali", "mali-g57"))
@@ -115,7 +115,7 @@ def _simulated(onnx: Path, size: tuple[int, int], folder: Path) -> tuple[str, st
 
 def _crops(scale: int) -> Iterator[np.ndarray]:
     """Squares of a photograph, shrunk: (3, side, side) uint8."""
-    from sr_tvm.training.resize import low_resolution
+    from sr_tvm.imaging.resize import low_resolution
 
     whole, side = photograph(), SIDE * scale
     for top in range(0, whole.shape[0] - side + 1, side):

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.files import sha256
 from sr_tvm.measurement import Measurement
 from sr_tvm.records import measured_stages
 from sr_tvm.records.module import Module

@@ -11,9 +11,9 @@ from types import NoneType
 from typing import Any, Protocol
 
 from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.fields import expect
+from sr_tvm.files import sha256
 from sr_tvm.measurement import UNITS
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample

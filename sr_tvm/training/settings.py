@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_tvm.architecture import COLOURS, SCALES, Architecture
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 
 if TYPE_CHECKING:
     from sr_tvm.quantize.network import IntegerNetwork

@@ -12,11 +12,12 @@ import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import atomic_file
-from sr_tvm.upscaling import enlarge, writing
-from sr_tvm.upscaling.images import MAX_MEGAPIXELS, Picture, read_picture
+from sr_tvm.imaging import writing
+from sr_tvm.imaging.reading import MAX_MEGAPIXELS, Picture, read_picture
+from sr_tvm.imaging.tiles import plan
+from sr_tvm.upscaling import enlarge
 from sr_tvm.upscaling.model import open_model
 from sr_tvm.upscaling.prepare import prepare
-from sr_tvm.upscaling.tiles import plan
 
 if TYPE_CHECKING:
     from sr_tvm.artifact import Artifact

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.machine import cores
 from sr_tvm.runners import threads
 from sr_tvm.runners.local import LocalRunner

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.runners import tracker_client
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.runners.rpc import RpcRunner

@@ -11,7 +11,8 @@ from elftools.elf.elffile import ELFFile
 
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.artifact import Artifact
+from sr_tvm.files import sha256
 from sr_tvm.targets import registry
 
 Compiled = Callable[[str], Artifact]

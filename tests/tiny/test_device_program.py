@@ -28,7 +28,7 @@ def _program(digest="0"):
 
 
 def test_json_there_and_back(tmp_path):
-    from sr_tvm.artifact import sha256
+    from sr_tvm.files import sha256
 
     source, folder = tmp_path / "kernels.cl", tmp_path / "program"
     folder.mkdir()

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from sr_tvm.architecture import Architecture, Block
-from sr_tvm.artifact import Artifact, Tensor, sha256
+from sr_tvm.artifact import Artifact, Tensor
 from sr_tvm.errors import SrTvmError
+from sr_tvm.files import sha256
 from sr_tvm.measurement import Measurement
 
 

@@ -6,9 +6,9 @@ import torch
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.frontend.export import export_onnx
+from sr_tvm.imaging import planes, writing
+from sr_tvm.imaging.reading import Picture
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.upscaling import planes, writing
-from sr_tvm.upscaling.images import Picture
 
 TILE = 24
 
