@@ -24,7 +24,7 @@ def _phases(scale: int) -> tuple[tuple[int, np.ndarray], ...]:
     for phase in range(scale):
         centre = (phase + 0.5) / scale - 0.5
         first = int(np.floor(centre)) - 1
-        w = cubic(np.arange(first, first + 4) - centre)
+        w = cubic(np.asarray(np.arange(first, first + 4) - centre, np.float64))
         result.append((first, (w / w.sum()).astype(np.float32)))
     return tuple(result)
 

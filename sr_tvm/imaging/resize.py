@@ -17,7 +17,7 @@ from sr_tvm.errors import SrTvmError
 KERNEL_WIDTH = 4
 
 
-def cubic(x: NDArray[np.floating]) -> NDArray[np.floating]:
+def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keys' kernel at distances ``x`` in pixels; zero beyond 2."""
     a = np.abs(x)
     near = 1.5 * a**3 - 2.5 * a**2 + 1

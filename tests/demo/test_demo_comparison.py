@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.report.comparison import best_crop, photograph
+from sr_tvm.demo.comparison import best_crop, photograph
 
 
 def test_crop_is_where_the_second_picture_gains_most() -> None:

@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_tvm import demo
 from sr_tvm.architecture import Architecture, Block
 from sr_tvm.artifact import Artifact
 from sr_tvm.cli.main import main
+from sr_tvm.demo import comparison, every_target, steps
+from sr_tvm.demo.run import KEY
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, save_weights
-from sr_tvm.report import comparison, every_target, run_folder
+from sr_tvm.report import run_folder
 from sr_tvm.speed import dataset
 
 ARCHITECTURE = Architecture(2, 4, (Block(8, 3),))
@@ -43,7 +44,7 @@ def test_round_the_loop_twice(
     monkeypatch.setattr(comparison, "photograph", lambda: photo)
     monkeypatch.setattr(every_target, "GPUS", ())  # tests of their own; here they would take minutes
     for name, value in (("HEIGHT", 24), ("WIDTH", 32), ("NEIGHBOURS", 3), ("REPEATS", 3)):
-        monkeypatch.setattr(demo, name, value)
+        monkeypatch.setattr(steps, name, value)
     run = tmp_path / "run"
 
     assert go("-o", str(run), "--trials", "2", "--weights", str(weights), "--json") == 0
@@ -59,7 +60,7 @@ def test_round_the_loop_twice(
     assert artifact.architecture == ARCHITECTURE.to_json() and artifact.inputs[0].shape == (1, 3, 24, 32)
     measured = dataset.load(run / "speed.jsonl")
     assert len(measured) >= 4 and {m.input_shape for m in measured} == {(1, 3, 24, 32)}
-    assert {m.device for m in measured} == {demo.KEY} and measured[0].conditions["method"].startswith("rpc")
+    assert {m.device for m in measured} == {KEY} and measured[0].conditions["method"].startswith("rpc")
     rows = summary["speed"]["rows"]
     assert len(rows) == 4 and [r["this"] for r in rows].count(True) == 1
     assert Image.open(run / "enlarged.png").size == (200, 160)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from sr_tvm import __version__, files
+from sr_tvm.demo.comparison import photograph
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import sha256
-from sr_tvm.report.comparison import photograph
 
 GPUS = (("adreno", "adreno-660"), ("mali", "mali-g57"))
 SCHEMA, VERSION = "sr-tvm/every-target-row", 1

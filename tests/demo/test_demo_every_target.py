@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from sr_tvm.architecture import Architecture
+from sr_tvm.demo import every_target
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.report import every_target
 from sr_tvm.runners import hexagon_sim
 
 
