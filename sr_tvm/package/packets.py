@@ -73,7 +73,7 @@ def measure(package: Package, height: int, width: int, bands: int) -> Measuremen
     value = count(package.bench, height, width, bands)
     if value.get("model_sha256") != package.model_sha256:
         raise SrTvmError(f"{package.bench}: is of another model than {package.model}; package the model again")
-    from sr_tvm.runners.timer import PACKETS
+    from sr_tvm.records.timer import PACKETS
     from sr_tvm.targets.hexagon import estimate
 
     return Measurement(
