@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks import cuts
 from benchmarks.engines.library import FILE
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions import depths as regions
 
 # In order; the name of the lowering's depth where a depth is one of the streaming kernels.
 DEPTHS: dict[str, str] = {
@@ -19,7 +20,7 @@ DEPTHS: dict[str, str] = {
     "block": "streaming kernels, one block each",
     "net": "streaming kernels, the whole network in one",
 }
-STREAMED = cuts.DEPTHS
+STREAMED = regions.DEPTHS
 
 
 def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -> dict[str, int]:

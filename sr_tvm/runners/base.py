@@ -14,8 +14,8 @@ import numpy as np
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.measurement import Measurement
-from sr_tvm.records.module import Module
 from sr_tvm.records import elf
+from sr_tvm.records.module import Module
 from sr_tvm.records.timer import DEVICE, MEDIAN, THREAD_CPU, WALL, Timer
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.tensor import shape_text

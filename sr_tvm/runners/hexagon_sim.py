@@ -22,8 +22,8 @@ from sr_tvm.files import sha256
 from sr_tvm.measurement import Measurement
 from sr_tvm.records import measured_stages
 from sr_tvm.records.module import Module
-from sr_tvm.runners.base import Runner, Session, SessionLost, Times, check_inputs, measurement
 from sr_tvm.records.timer import PACKETS, Timer
+from sr_tvm.runners.base import Runner, Session, SessionLost, Times, check_inputs, measurement
 from sr_tvm.targets.hexagon import estimate
 from sr_tvm.targets.hexagon.integer import BIASES, FACTS, PROGRAM, WEIGHTS, Facts
 

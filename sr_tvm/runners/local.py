@@ -11,9 +11,9 @@ import tvm
 from sr_tvm import machine
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.records import elf
 from sr_tvm.records.module import Module
 from sr_tvm.runners import threads
-from sr_tvm.records import elf
 from sr_tvm.runners.base import Runner, Session, default_clock, module_of
 from sr_tvm.runners.buffers import check_buffers
 from sr_tvm.runners.place import LocalPlace

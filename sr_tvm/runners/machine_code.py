@@ -18,8 +18,8 @@ from sr_tvm.isa.device_code import DeviceCode, Program, load_programs, programs_
 from sr_tvm.isa.network import NetworkCount, count_network
 from sr_tvm.measurement import ESTIMATED_MS, Measurement
 from sr_tvm.records.module import Module
-from sr_tvm.runners.base import Runner, Session, Times, measurement
 from sr_tvm.records.timer import ESTIMATE, Timer
+from sr_tvm.runners.base import Runner, Session, Times, measurement
 
 CAPACITY = 8  # sessions side by side: what they ask for while the compiler runs is compiled together afterwards
 

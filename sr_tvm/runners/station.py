@@ -12,10 +12,10 @@ from tvm import relax
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Argument, Module
+from sr_tvm.records.timer import Timer
 from sr_tvm.runners import vm
 from sr_tvm.runners.deviation import difference
 from sr_tvm.runners.place import Place
-from sr_tvm.records.timer import Timer
 
 KEPT = 8  # loaded modules: the reference, the candidate, and a few that may come again
 Answer = tuple[dict[str, Any], list[np.ndarray]]
