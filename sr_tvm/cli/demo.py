@@ -59,9 +59,9 @@ def command(output: Path, trials: int | None, seed: int, weights: Path | None, a
     printer = _Printer(as_json)
     summary = run(output, trials or TRIALS, seed, weights, printer)
     if as_json:
-        click.echo(json.dumps({"report": str(output / "report.html"), **summary}))
+        click.echo(json.dumps({"report": str(output / "report.html"), **summary.to_json()}))
         return
-    seconds = sum(step["seconds"] for step in summary["steps"])
+    seconds = sum(step.seconds for step in summary.steps)
     page = output / "report.html"
     click.echo(f"\nOnce round in {seconds / 60:.1f} minutes. The report is {page}; open it in any browser.")
     click.echo("next:  sr-tvm upscale photo.jpg -o big.png")

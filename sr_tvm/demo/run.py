@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from sr_tvm.demo import steps
 from sr_tvm.demo.state import Loop, Teller
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import host, run_folder
+from sr_tvm.report.summary import Step, Summary
 
 WEIGHTS = "wdsr_x2_37k.safetensors"
 KEY = "this-machine"
@@ -40,8 +40,8 @@ AFTER = (
 )
 
 
-def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller) -> dict[str, Any]:
-    """All steps in order; gives the summary. The page is ``folder``/report.html.
+def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller) -> Summary:
+    """Take all steps in order; gives the summary. The page is ``folder``/report.html.
 
     Raises:
         SrTvmError: a step failed; the message begins with its title.
@@ -62,14 +62,14 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
 
 
 def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
-    number, of = len(loop.summary["steps"]) + 1, len(BEFORE) + len(SERVED) + len(AFTER)
+    number, of = len(loop.summary.steps) + 1, len(BEFORE) + len(SERVED) + len(AFTER)
     loop.tell.step(number, of, title)
     start = time.perf_counter()
     try:
         step(loop)
     except SrTvmError as error:
         raise SrTvmError(f"{title}: {error}") from error
-    loop.note(steps=[*loop.summary["steps"], {"name": title, "seconds": round(time.perf_counter() - start, 2)}])
+    loop.note(steps=[*loop.summary.steps, Step(title, round(time.perf_counter() - start, 2))])
 
 
 @contextlib.contextmanager

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
 from sr_tvm.report import run_folder
+from sr_tvm.report.summary import ParityRow, Summary
 
 if TYPE_CHECKING:
     import tvm
@@ -62,18 +64,18 @@ class Loop:
     seed: int
     weights: Path
     tell: Teller
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=Summary)
     made: Made = field(default_factory=Made)
 
     def note(self, **fields: Any) -> None:
-        """Add to the summary, and write it."""
-        self.summary |= fields
+        """Put fields into the summary, and write it."""
+        self.summary = replace(self.summary, **fields)
         run_folder.save(self.folder, self.summary)
 
     def parity(self, found: Any) -> None:
         """Tell and keep a comparison with PyTorch; off is an error."""
         allowed = found.tolerance * max(1.0, found.peak)  # what ``ok`` means
-        row = {"name": found.name, "max_abs_err": found.max_abs_err, "tolerance": allowed, "ok": found.ok}
+        row = ParityRow(found.name, found.max_abs_err, allowed, found.ok)
         self.tell.say(f"{found.name}: largest difference {found.max_abs_err:.1e}, {allowed:.1e} is allowed")
-        self.note(parity=[*self.summary.get("parity", []), row])
+        self.note(parity=[*self.summary.parity, row])
         found.require()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from sr_tvm.artifact import Artifact
 from sr_tvm.demo.state import Loop
 from sr_tvm.files import sha256
+from sr_tvm.report.summary import Built, EveryTarget, Model, Pictures, Speed, SpeedRow, Tuning
 from sr_tvm.tvm_setup import import_tvm
 
 HEIGHT, WIDTH = 256, 256  # the tile that `upscale` runs; a hundred candidates are measured in minutes
@@ -36,7 +37,7 @@ def network(loop: Loop) -> None:
     shape = f"WDSR x{a.scale}, {len(a.blocks)} blocks of {a.channels} channels, {a.params:,} parameters"
     loop.tell.say(f"{loop.weights.name}: {shape}")
     loop.note(
-        model={"name": loop.weights.name, "sha256": sha256(loop.weights), "params": a.params, "macs": macs},
+        model=Model(loop.weights.name, a.params, macs, sha256(loop.weights)),
         architecture=a.to_json(),
         lead=f"{loop.weights.stem}: from trained weights in PyTorch to a library that was built and measured here.",
     )
@@ -95,11 +96,10 @@ def tuning(loop: Loop) -> None:
     kept = f" ({earlier} of them in an earlier run)" if earlier else ""
     loop.tell.say(f"{result.trials} candidates measured{kept}; all kernels together took {result.before_ms:.2f} ms "
                   f"by default, {result.after_ms:.2f} ms with the best found")  # fmt: skip
-    loop.note(tuning={
-        "trials": result.trials, "seed": loop.seed, "kernels_default_ms": result.before_ms,
-        "kernels_best_ms": result.after_ms, "history": list(result.history),
-        "note": f"Kernels alone, one thread, {result.clock} time.",
-    })  # fmt: skip
+    loop.note(tuning=Tuning(
+        result.trials, loop.seed, result.before_ms, result.after_ms, history=list(result.history),
+        note=f"Kernels alone, one thread, {result.clock} time.",
+    ))  # fmt: skip
 
 
 def build(loop: Loop) -> None:
@@ -118,7 +118,7 @@ def build(loop: Loop) -> None:
     loop.tell.say(f"{artifact.folder}: {len(artifact.kernels)} kernels, {tuned} of them tuned, {size:.1f} MB")
     if not tuned:
         loop.tell.say("no candidate was faster than the default, so the artifact keeps that")
-    loop.note(artifact={"folder": artifact.folder.name, "kernels": len(artifact.kernels), "tuned_kernels": tuned})
+    loop.note(artifact=Built(artifact.folder.name, len(artifact.kernels), tuned))
 
 
 def deploy(loop: Loop) -> None:
@@ -137,12 +137,14 @@ def deploy(loop: Loop) -> None:
         low, high = m.interval
         how = f"{m.conditions['schedule']} schedules, {m.conditions['threads']} thread, {m.conditions['clock']} time"
         loop.tell.say(f"{m.median:.2f} ms (middle half {low:.2f} to {high:.2f}): {how}")
-    tuned = {"default_ms": measured[0].median, "tuned_ms": measured[1].median} if len(measured) == 2 else {}
+    tuning = loop.summary.tuning
+    if tuning and len(measured) == 2:
+        tuning = replace(tuning, default_ms=measured[0].median, tuned_ms=measured[1].median)
     loop.made.measured = measured[-1]
     loop.note(
         measurement=measured[-1].to_json(), per_operator=device.per_operator(artifact),
         per_operator_note="Over RPC, one thread, thread CPU time; the clock itself adds a few microseconds to a call.",
-        tuning=loop.summary["tuning"] | tuned,
+        tuning=tuning,
     )  # fmt: skip
 
 
@@ -161,15 +163,14 @@ def learn(loop: Loop) -> None:
     samples = feedback.group(dataset.load(path))[0][where]
     model, rows = feedback.refit(where, samples)
     model.save(loop.folder / "speed_model.json")
-    table: list[dict[str, Any]] = [
-        {"name": s.name, "measured": r.measured, "predicted": r.predicted,
-         "this": s.architecture == loop.made.module.architecture}
-        for s, r in zip(samples, rows, strict=True)
-    ]  # fmt: skip
+    own = loop.made.module.architecture
+    table = [
+        SpeedRow(s.name, r.measured, r.predicted, s.architecture == own) for s, r in zip(samples, rows, strict=True)
+    ]
     for row in table:
-        measured, predicted = row["measured"], row["predicted"]
-        line = f"measured {measured:7.2f} ms, predicted {predicted:7.2f} ms ({100 * (predicted / measured - 1):+.0f} %)"
-        loop.tell.say(f"{row['name']:<34} {line}{'  <- this network' if row['this'] else ''}")
+        off = f"{100 * (row.predicted / row.measured - 1):+.0f} %"
+        line = f"measured {row.measured:7.2f} ms, predicted {row.predicted:7.2f} ms ({off})"
+        loop.tell.say(f"{row.name:<34} {line}{'  <- this network' if row.this else ''}")
     error = f"{100 * model.error:.0f} % in the median" if model.error is not None else "unknown"
     method = [
         f"{len(samples)} networks, each predicted by a model fitted to the others: off by {error}. The model is a "
@@ -178,7 +179,7 @@ def learn(loop: Loop) -> None:
         f"{'x'.join(map(str, where.input_shape))}; a tuned library is another data set.",
     ]
     loop.tell.say(method[0])
-    loop.note(speed={"rows": table, "method": method, "median_error": model.error, "model": "speed_model.json"})
+    loop.note(speed=Speed(table, method, model.error, "speed_model.json"))
 
 
 def every_target(loop: Loop) -> None:
@@ -187,13 +188,13 @@ def every_target(loop: Loop) -> None:
 
     rows = [found.measured(loop.made.measured)]
     note = (
-        f"{loop.summary['model']['name']}, input {HEIGHT}x{WIDTH}. Only the CPU ran: the others' figures are estimates "
+        f"{loop.weights.name}, input {HEIGHT}x{WIDTH}. Only the CPU ran: the others' figures are estimates "
         "or counts, each with what it leaves out, and are no contest between them."
     )
     for row in found.rows(loop.made.onnx, (HEIGHT, WIDTH), loop.folder, loop.tell.say):
         rows.append(row)
-        loop.tell.say(f"{row['target']}: {row['time'] or row['how']}")
-        loop.note(every_target={"note": note, "rows": rows})
+        loop.tell.say(f"{row.target}: {row.time or row.how}")
+        loop.note(every_target=EveryTarget(note, list(rows)))
 
 
 def picture(loop: Loop) -> None:
@@ -201,12 +202,11 @@ def picture(loop: Loop) -> None:
     from sr_tvm.demo.comparison import compare
 
     with loop.tell.bar("enlarging") as tick:
-        found = compare(loop.folder, loop.made.artifact.folder, loop.made.module.architecture.scale, None,
-                        lambda what, done, total: tick(done, total, what))  # fmt: skip
-    c = found["compare"]
-    loop.tell.say(f"PSNR-Y {c['psnr_bicubic']:.2f} dB by bicubic, {c['psnr_ours']:.2f} dB by the network; wrote "
-                  f"{loop.folder / found['enlarged']['file']}")  # fmt: skip
-    loop.note(pictures=found)
+        c, enlarged = compare(loop.folder, loop.made.artifact.folder, loop.made.module.architecture.scale, None,
+                              lambda what, done, total: tick(done, total, what))  # fmt: skip
+    loop.tell.say(f"PSNR-Y {c.psnr_bicubic:.2f} dB by bicubic, {c.psnr_ours:.2f} dB by the network; wrote "
+                  f"{loop.folder / enlarged.file}")  # fmt: skip
+    loop.note(pictures=Pictures(c, enlarged))
 
 
 def report(loop: Loop) -> None:

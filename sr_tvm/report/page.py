@@ -40,8 +40,8 @@ def write_report(folder: str | Path) -> Path:
     summary = run_folder.load(folder)
     parts, part = [], "header"
     try:
-        title = text(summary.get("title", "A run of sr-tvm"), 200)
-        lead = text(summary.get("lead", ""))
+        title = text(summary.title, 200)
+        lead = text(summary.lead)
         top = facts(sections.headline(summary))
         for make in SECTIONS:
             part = make.__name__

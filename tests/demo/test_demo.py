@@ -50,32 +50,33 @@ def test_round_the_loop_twice(
     assert go("-o", str(run), "--trials", "2", "--weights", str(weights), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     summary = run_folder.load(run)
-    assert told["report"] == str(run / "report.html") and summary["complete"] is True
-    assert len(summary["steps"]) == 11 and Architecture.from_json(summary["architecture"]) == ARCHITECTURE
-    assert [p["ok"] for p in summary["parity"]] == [True] * 3
-    assert all(0 <= p["max_abs_err"] < 1e-5 for p in summary["parity"])
-    assert summary["passes"]["kernels_after"] < summary["passes"]["kernels_before"]
-    assert summary["tuning"]["trials"] == len(summary["tuning"]["history"]) == 2
+    assert told["report"] == str(run / "report.html") and summary.complete
+    assert len(summary.steps) == 11 and Architecture.from_json(summary.architecture or {}) == ARCHITECTURE
+    assert [p.ok for p in summary.parity] == [True] * 3
+    assert all(0 <= p.max_abs_err < 1e-5 for p in summary.parity)
+    assert summary.passes and summary.passes["kernels_after"] < summary.passes["kernels_before"]
+    assert summary.tuning and summary.tuning.trials == len(summary.tuning.history) == 2
     artifact = Artifact.load(run / "artifact")
     assert artifact.architecture == ARCHITECTURE.to_json() and artifact.inputs[0].shape == (1, 3, 24, 32)
     measured = dataset.load(run / "speed.jsonl")
     assert len(measured) >= 4 and {m.input_shape for m in measured} == {(1, 3, 24, 32)}
     assert {m.device for m in measured} == {KEY} and measured[0].conditions["method"].startswith("rpc")
-    rows = summary["speed"]["rows"]
-    assert len(rows) == 4 and [r["this"] for r in rows].count(True) == 1
+    assert summary.speed and summary.every_target
+    rows = summary.speed.rows
+    assert len(rows) == 4 and [r.this for r in rows].count(True) == 1
     assert Image.open(run / "enlarged.png").size == (200, 160)
     page = (run / "report.html").read_text()
-    targets = [row["target"] for row in summary["every_target"]["rows"]]
+    targets = [row.target for row in summary.every_target.rows]
     assert targets == ["cpu", "hexagon (hexagon-sim)"] and "The same network on every target" in page
     assert "Predicted against measured" in page and page.count("<svg") == 4 and page.count("<img") == 6
 
     assert go("-o", str(run), "--trials", "3", "--weights", str(weights)) == 0
     shown = capsys.readouterr().out
     again = run_folder.load(run)
-    assert "2 of them in an earlier run" in shown and again["tuning"]["trials"] == 3
+    assert "2 of them in an earlier run" in shown and again.tuning and again.tuning.trials == 3
     assert f"report is {run / 'report.html'}" in shown.replace("\n", "") and "next:" in shown
-    assert len(again["speed"]["rows"]) == 4 and len(dataset.load(run / "speed.jsonl")) < len(measured) + 3
-    assert len(again["parity"]) == 3 and len(again["steps"]) == 11
+    assert again.speed and len(again.speed.rows) == 4 and len(dataset.load(run / "speed.jsonl")) < len(measured) + 3
+    assert len(again.parity) == 3 and len(again.steps) == 11
 
 
 def test_a_failed_step_is_one_line_and_names_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +84,7 @@ def test_a_failed_step_is_one_line_and_names_itself(tmp_path: Path, capsys: pyte
     assert go("-o", str(tmp_path / "run"), "--weights", str(tmp_path / "cut.safetensors")) == 1
     told = capsys.readouterr().err
     assert told.startswith("error: A trained network:") and "cut.safetensors" in told and told.count("\n") == 1
-    assert run_folder.load(tmp_path / "run")["complete"] is False
+    assert not run_folder.load(tmp_path / "run").complete
 
 
 @pytest.mark.parametrize("content", ["notes.txt", "summary.json"])

@@ -18,5 +18,5 @@ def test_the_bound_that_is_told_is_the_one_that_counts(tmp_path: Path) -> None:
     reference = np.array([4.0, 0.5])
     loop.parity(compare("here", reference, reference + np.array([0.0, 3e-5]), 1e-5))
     assert said == ["here: largest difference 3.0e-05, 4.0e-05 is allowed"]
-    (row,) = loop.summary["parity"]
-    assert row["ok"] and row["max_abs_err"] <= row["tolerance"] == 4e-5
+    (row,) = loop.summary.parity
+    assert row.ok and row.max_abs_err <= row.tolerance == 4e-5
