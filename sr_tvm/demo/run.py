@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from sr_tvm.demo import steps
-from sr_tvm.demo.state import Loop, Teller
+from sr_tvm.demo.state import DemoRun, Teller
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import host, run_folder
 from sr_tvm.report.summary import Step, Summary
@@ -24,7 +24,7 @@ KEY = "this-machine"
 TRIALS = 128
 
 # The server runs from the first of the two steps that need it to the end of the second.
-BEFORE: tuple[tuple[str, Callable[[Loop], None]], ...] = (
+BEFORE: tuple[tuple[str, Callable[[DemoRun], None]], ...] = (
     ("A trained network", steps.network),
     ("Export to ONNX", steps.export),
     ("Import to Relax", steps.import_to_relax),
@@ -47,7 +47,7 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
         SrTvmError: a step failed; the message begins with its title.
     """
     _check(folder)
-    loop = Loop(folder, trials, seed, weights or Path(str(resources.files("sr_tvm.models") / WEIGHTS)), tell)
+    loop = DemoRun(folder, trials, seed, weights or Path(str(resources.files("sr_tvm.models") / WEIGHTS)), tell)
     loop.note(title="Once round the loop", machine=host.machine(), versions=host.versions(), steps=[], complete=False)
     for title, step in BEFORE:
         _step(loop, title, step)
@@ -61,7 +61,7 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
     return loop.summary
 
 
-def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
+def _step(loop: DemoRun, title: str, step: Callable[[DemoRun], None]) -> None:
     number, of = len(loop.summary.steps) + 1, len(BEFORE) + len(SERVED) + len(AFTER)
     loop.tell.step(number, of, title)
     start = time.perf_counter()
@@ -73,7 +73,7 @@ def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
 
 
 @contextlib.contextmanager
-def _server(loop: Loop) -> Iterator[None]:
+def _server(loop: DemoRun) -> Iterator[None]:
     """A real tracker and a real server on this machine, and a device that speaks to them."""
     from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.runners.tracker import start_server, start_tracker

@@ -56,7 +56,7 @@ class Made:
 
 
 @dataclass
-class Loop:
+class DemoRun:
     """A run: its settings, what is handed from step to step, and the summary so far."""
 
     folder: Path

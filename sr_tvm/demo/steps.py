@@ -1,4 +1,4 @@
-"""The steps of the demo, each a function of a :class:`~sr_tvm.demo.state.Loop`: it hands on, tells and notes."""
+"""The steps of the demo, each a function of a :class:`~sr_tvm.demo.state.DemoRun`: it hands on, tells and notes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from sr_tvm.artifact import Artifact
-from sr_tvm.demo.state import Loop
+from sr_tvm.demo.state import DemoRun
 from sr_tvm.files import sha256
 from sr_tvm.report.summary import Built, EveryTarget, Model, Pictures, Speed, SpeedRow, Tuning
 from sr_tvm.tvm_setup import import_tvm
@@ -21,7 +21,7 @@ REPEATS = 30
 TOLERANCE = 1e-5
 
 
-def network(loop: Loop) -> None:
+def network(loop: DemoRun) -> None:
     """Load the trained weights; an input, and PyTorch's output for it, to compare every later step with."""
     import torch
 
@@ -43,7 +43,7 @@ def network(loop: Loop) -> None:
     )
 
 
-def export(loop: Loop) -> None:
+def export(loop: DemoRun) -> None:
     """PyTorch to ONNX; the exporter compares the two on noise, flat colours and edges."""
     from sr_tvm.frontend.export import export_onnx
 
@@ -53,7 +53,7 @@ def export(loop: Loop) -> None:
     loop.parity(found)
 
 
-def import_to_relax(loop: Loop) -> None:
+def import_to_relax(loop: DemoRun) -> None:
     """ONNX to TVM's Relax, built plainly and run once."""
     import_tvm()
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
@@ -66,7 +66,7 @@ def import_to_relax(loop: Loop) -> None:
     loop.parity(compare("Relax against PyTorch", loop.made.y, y, TOLERANCE))
 
 
-def passes(loop: Loop) -> None:
+def passes(loop: DemoRun) -> None:
     """High-level Relax to streaming kernels."""
     from sr_tvm.passes.pipeline import optimize
     from sr_tvm.targets import registry
@@ -79,7 +79,7 @@ def passes(loop: Loop) -> None:
     loop.note(passes=report.to_json())
 
 
-def tuning(loop: Loop) -> None:
+def tuning(loop: DemoRun) -> None:
     """Search how the network streams, and schedules of other kernels; what an earlier run measured here counts."""
     from sr_tvm.tuning.options import TuneOptions
     from sr_tvm.tuning.region_task import find_regions
@@ -102,7 +102,7 @@ def tuning(loop: Loop) -> None:
     ))  # fmt: skip
 
 
-def build(loop: Loop) -> None:
+def build(loop: DemoRun) -> None:
     """Two artifacts: with default schedules, which the speed model learns from, and with what tuning found."""
     from sr_tvm.build.compiler import compile_model
     from sr_tvm.build.options import CompileOptions
@@ -121,7 +121,7 @@ def build(loop: Loop) -> None:
     loop.note(artifact=Built(artifact.folder.name, len(artifact.kernels), tuned))
 
 
-def deploy(loop: Loop) -> None:
+def deploy(loop: DemoRun) -> None:
     """Upload to the RPC server, compare with PyTorch over there, measure."""
     from sr_tvm.frontend.parity import compare
     from sr_tvm.speed import dataset
@@ -148,7 +148,7 @@ def deploy(loop: Loop) -> None:
     )  # fmt: skip
 
 
-def learn(loop: Loop) -> None:
+def learn(loop: DemoRun) -> None:
     """Measure small networks on the same server, fit a speed model, compare it with what was measured."""
     from sr_tvm.speed import dataset, feedback
     from sr_tvm.speed.collect import collect
@@ -156,7 +156,7 @@ def learn(loop: Loop) -> None:
 
     path = loop.folder / SPEED
     plain = next(m for m in reversed(dataset.load(path)) if m.conditions["schedule"] == "default")
-    where = feedback.Group.of(plain)
+    where = feedback.Conditions.of(plain)
     networks = random_architectures(NEIGHBOURS, loop.seed)
     with loop.tell.bar("measuring small networks") as tick:
         collect(path, loop.made.device, where, networks, REPEATS, loop.seed, lambda done, of: tick(done, of, ""))
@@ -182,7 +182,7 @@ def learn(loop: Loop) -> None:
     loop.note(speed=Speed(table, method, model.error, "speed_model.json"))
 
 
-def every_target(loop: Loop) -> None:
+def every_target(loop: DemoRun) -> None:
     """GPUs by their machine code and the DSP in its simulator, beside what was measured here."""
     from sr_tvm.demo import every_target as found
 
@@ -197,7 +197,7 @@ def every_target(loop: Loop) -> None:
         loop.note(every_target=EveryTarget(note, list(rows)))
 
 
-def picture(loop: Loop) -> None:
+def picture(loop: DemoRun) -> None:
     """A real photograph through the artifact, against bicubic."""
     from sr_tvm.demo.comparison import compare
 
@@ -209,7 +209,7 @@ def picture(loop: Loop) -> None:
     loop.note(pictures=Pictures(c, enlarged))
 
 
-def report(loop: Loop) -> None:
+def report(loop: DemoRun) -> None:
     """The page."""
     from sr_tvm.report.page import write_report
 
