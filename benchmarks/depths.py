@@ -36,7 +36,7 @@ def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -
     if depth not in DEPTHS:
         raise SrTvmError(f"unknown depth {depth!r}; known are {', '.join(DEPTHS)}")
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.build.schedule import schedule

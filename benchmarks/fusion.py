@@ -19,7 +19,7 @@ from benchmarks import cell, common, depths, models, options
 from benchmarks.engines import ENGINES, LIBRARY, OURS
 from benchmarks.process import EngineProcess
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.system.files import check_writable
 
 NAME = "fusion"
 METHOD = {

@@ -23,13 +23,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import common, options, pruning_methods
 from benchmarks.pruning_methods import METHODS, TITLES, Plan, run, supernet
 from benchmarks.pruning_table import row, score, show, summarize
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.models.pictures import refuse_leaks
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search import magnitude, masks, noise, penalty, scaled, searcher, selection, settle
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
+from sr_tvm.system import files
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.upscalers import pick_device

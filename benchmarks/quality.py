@@ -19,9 +19,9 @@ from rich.table import Table
 from benchmarks import common, options, quality_figure, quality_goals, quality_readme
 from benchmarks.quality_goals import MEAN
 from benchmarks.quality_rows import OUTPUT, SETS, Candidate, candidates, kept, row
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import ship
+from sr_tvm.system import files
 
 NAME = "quality"
 MODELS = Path(__file__).parent.parent / "models"

@@ -20,12 +20,12 @@ from rich.table import Table
 
 from benchmarks import common, options
 from benchmarks.pruning_table import SETS, score
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models.pictures import refuse_leaks, train_folders
 from sr_tvm.models.ship import digest
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system import files
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.loop import train
 from sr_tvm.training.session import prepare

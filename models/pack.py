@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from sr_tvm import files
 from sr_tvm.cli._bars import bar
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import sha256
 from sr_tvm.imaging import pictures
 from sr_tvm.models.pictures import eval_folders, refuse_leaks, train_folders
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
 from sr_tvm.training.data import Tick, load_pairs
 from sr_tvm.training.drawing import BLOCK, block_energy, patch_energy
 

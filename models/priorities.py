@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.cli.train import architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.settings import TrainingSettings, WeightsFile
 
 TEACHER = {2: "teacher_x2", 4: "teacher_x4"}

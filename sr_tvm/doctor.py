@@ -215,8 +215,8 @@ def shipped_model() -> CheckResult:
     """Shipped model."""
     from importlib import resources
 
-    from sr_tvm.architecture import Architecture
-    from sr_tvm.files import sha256
+    from sr_tvm.records.architecture import Architecture
+    from sr_tvm.system.files import sha256
 
     remedy = "install sr-tvm again: pip install --force-reinstall --no-deps -e ."
     folder = Path(str(resources.files("sr_tvm.models")))

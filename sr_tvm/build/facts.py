@@ -14,7 +14,7 @@ from sr_tvm.errors import SrTvmError
 # Of the example: even the row pairs and column blocks of our kernels, and what is left over beside them.
 EXAMPLE_SIZE = (21, 37)
 EXAMPLE_BYTES = 8 << 20  # of a model: a large one would take the reference minutes
-ARCHITECTURE_KEY = "sr_tvm.architecture"
+ARCHITECTURE_KEY = "sr_tvm.records.architecture"
 
 
 def facts_of(model: Any, path: str | Path) -> ModelFacts:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm import files
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.kernels import notes
 from sr_tvm.build.records import Recorded, RecordFolder
 from sr_tvm.codegen.kernel import TUNED, Shape
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import sha256
 from sr_tvm.quantize import example
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.tensor import Tensor
 from sr_tvm.regions.region import Region
-from sr_tvm.tensor import Tensor
-from sr_tvm.tvm_setup import import_tvm
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
     from sr_tvm.targets.target import Target

@@ -13,7 +13,7 @@ import click
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
     from sr_tvm.training.settings import WeightsFile
 
 

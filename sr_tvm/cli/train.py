@@ -14,14 +14,14 @@ import click
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
 
 LR, QAT_LR = 6e-3, 2e-5
 
 
 def architecture(text: str, scale: int | None) -> Architecture:
     """``wdsr-3x24`` (blocks x channels) or an architecture's JSON file."""
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
 
     named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
     if named:

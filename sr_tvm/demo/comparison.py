@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sr_tvm import files
 from sr_tvm.imaging.metrics import luma, psnr_y
 from sr_tvm.imaging.reading import open_image
 from sr_tvm.imaging.resize import imresize, low_resolution, modcrop
 from sr_tvm.report.summary import Compare, Enlarged
+from sr_tvm.system import files
 
 CROP = 96
 # (what, tiles done, tiles)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm import __version__, files
+from sr_tvm import __version__
 from sr_tvm.demo.comparison import photograph
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import sha256
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.report.summary import TargetRow
-from sr_tvm.validation import read
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import read
 
 GPUS = (("adreno", "adreno-660"), ("mali", "mali-g57"))
 SCHEMA, VERSION = "sr-tvm/every-target-row", 1

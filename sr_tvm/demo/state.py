@@ -17,9 +17,9 @@ from sr_tvm.report.summary import ParityRow, Summary
 if TYPE_CHECKING:
     import tvm
 
-    from sr_tvm.artifact import Artifact
-    from sr_tvm.measurement import Measurement
     from sr_tvm.nets.wdsr import WDSR
+    from sr_tvm.records.artifact import Artifact
+    from sr_tvm.records.measurement import Measurement
     from sr_tvm.runners.base import Runner
     from sr_tvm.targets.target import Target
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.demo.state import DemoRun
-from sr_tvm.files import sha256
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.report.summary import Built, EveryTarget, Model, Pictures, Speed, SpeedRow, Tuning
-from sr_tvm.tvm_setup import import_tvm
+from sr_tvm.system.files import sha256
+from sr_tvm.system.tvm_setup import import_tvm
 
 HEIGHT, WIDTH = 256, 256  # the tile that `upscale` runs; a hundred candidates are measured in minutes
 SPEED = "speed.jsonl"

@@ -22,8 +22,8 @@ from sr_tvm.targets.opencl.emulate import emulate
 from sr_tvm.targets.opencl.family import OpenCl
 
 if TYPE_CHECKING:
-    from sr_tvm.artifact import Artifact
     from sr_tvm.build.options import CompileOptions
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.targets.target import Target
     from sr_tvm.upscaling.network import Network
 
@@ -164,7 +164,7 @@ class EmulatedGpu:
         from sr_tvm.frontend.onnx_file import load_onnx
         from sr_tvm.frontend.to_relax import import_onnx
         from sr_tvm.passes.pipeline import optimize
-        from sr_tvm.tvm_setup import import_tvm
+        from sr_tvm.system.tvm_setup import import_tvm
 
         options = options or CompileOptions()
         import_tvm()

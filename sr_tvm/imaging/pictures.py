@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import sha256
 from sr_tvm.imaging import reading
+from sr_tvm.system.files import sha256
 
 FORMATS = (*reading.FORMATS, "PPM")
 # Of those formats, by Pillow's list; without .pfm, whose samples have 32 bits.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sr_tvm.errors import SrTvmError, one_line
-from sr_tvm.fields import expect
-from sr_tvm.measurement import Measurement
 from sr_tvm.package.record import Package
+from sr_tvm.records.measurement import Measurement
+from sr_tvm.system.fields import expect
 
 SCHEMA, VERSION = "sr-tvm/package-packets", 1
 DEADLINE_SECONDS = 300.0

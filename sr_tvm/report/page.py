@@ -7,10 +7,11 @@ import hashlib
 import string
 from pathlib import Path
 
-from sr_tvm import __version__, files
+from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import picture_section, run_folder, sections
 from sr_tvm.report.html_parts import facts, text
+from sr_tvm.system import files
 
 PAGE = "report.html"
 _HERE = Path(__file__).parent

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report.summary import Summary
-from sr_tvm.validation import read_file
+from sr_tvm.system import files
+from sr_tvm.system.validation import read_file
 
 SCHEMA, VERSION = "sr-tvm/run", 1
 SUMMARY = "summary.json"

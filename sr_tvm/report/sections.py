@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.report import figures
 from sr_tvm.report.architecture_figure import architecture_svg
 from sr_tvm.report.html_parts import Markup, amount, ms, para, section, table, text

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from sr_tvm.validation import MOST, Amount, Count, Finite, Record
+from sr_tvm.system.validation import MOST, Amount, Count, Finite, Record
 
 Above0 = Annotated[float, Meta(gt=0, le=MOST, description="a finite number above 0")]
 Facts = dict[str, str | bool | int | float]

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import atomic_file
 from sr_tvm.imaging.tiles import plan
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.system.files import atomic_file
 from sr_tvm.training import data
 from sr_tvm.training.data import Pair, Pairs, Tick
 

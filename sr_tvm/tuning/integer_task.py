@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import sha256
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.runners.hexagon_sim import PICTURE, WANTED
+from sr_tvm.system.files import sha256
 from sr_tvm.tuning.region_task import RegionTask
 
 if TYPE_CHECKING:

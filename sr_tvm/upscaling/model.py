@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.imaging.tiles import ANY_SIZE_TILE, TILE, even_side, side
-from sr_tvm.tensor import shape_text
+from sr_tvm.records.artifact import MANIFEST, Artifact
+from sr_tvm.records.tensor import shape_text
 
 if TYPE_CHECKING:
     import onnx

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_tvm.architecture import Architecture, Block
-from sr_tvm.artifact import Artifact
 from sr_tvm.cli.main import main
 from sr_tvm.demo import comparison, every_target, steps
 from sr_tvm.demo.run import KEY
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, save_weights
+from sr_tvm.records.architecture import Architecture, Block
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.report import run_folder
 from sr_tvm.speed import dataset
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.demo import every_target
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.runners import hexagon_sim
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import lanes, minutes, pack
 from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, LanePlaces, Lanes
@@ -19,6 +18,7 @@ from sr_tvm.models.priorities import GPU, ITEMS, TEACHER, Hyperparameters, Item,
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training import distillation, loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.optimizers import Optimizers

@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data as pictures
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.cli import export, search, train
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import pictures as looked_at
 from sr_tvm.models import recipe, ship
 from sr_tvm.models import train as command
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 
 COMMANDS = {"train": train.command, "search": search.command, "export": export.command}
 SCRIPT = Path(recipe.__file__).with_name("train.py")

@@ -12,9 +12,9 @@ pytest.importorskip("torch")
 import torch
 
 from benchmarks import quality
-from sr_tvm.architecture import Architecture
 from sr_tvm.models import recipe
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.upscaling.model import DEFAULT
 
 MODELS = Path(recipe.__file__).parent

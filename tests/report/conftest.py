@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from report_runs import write_summary
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.report import run_folder
+from sr_tvm.system import files
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:

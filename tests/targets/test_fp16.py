@@ -21,7 +21,6 @@ from skimage import data
 from target_runs import SHAPE
 from tvm.target import codegen
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.cli.compile import command
@@ -29,6 +28,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.evaluation import float16
 from sr_tvm.evaluation.float16 import EmulatedGpu, NotCompared, _fit, compare
 from sr_tvm.imaging.metrics import psnr_y_of_planes
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, key_of
 from sr_tvm.targets import registry
 from sr_tvm.targets.cpu import host as cpu

@@ -10,12 +10,12 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.evaluation import onnx_model
 from sr_tvm.imaging.metrics import luma, psnr_y
 from sr_tvm.imaging.resize import imresize, low_resolution, modcrop
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.evaluate import evaluate
 from sr_tvm.training.upscalers import bicubic, network, to_uint8
 

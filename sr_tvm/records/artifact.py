@@ -9,11 +9,11 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect, expect_keys
-from sr_tvm.files import sha256
-from sr_tvm.tensor import Tensor, shape_text
+from sr_tvm.records.tensor import Tensor, shape_text
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.files import sha256
 
 __all__ = ["Artifact", "Tensor"]
 
@@ -84,7 +84,7 @@ class Artifact:
         return self.folder / self.library
 
     def save(self) -> None:
-        """Write the manifest into ``folder``. Build inside :func:`sr_tvm.files.atomic_folder`."""
+        """Write the manifest into ``folder``. Build inside :func:`sr_tvm.system.files.atomic_folder`."""
         value = asdict(self)
         del value["folder"], value["any_size"]
         for name in ("fp16", "verification"):  # a reader that does not know them can have the others

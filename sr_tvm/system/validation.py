@@ -107,7 +107,7 @@ def read(kind: type[T], value: Any, where: str, field: str = "") -> T:
 
 
 def read_file(kind: type[T], value: Mapping[str, Any], where: str) -> T:
-    """:func:`read` for the object in a file, as :func:`sr_tvm.files.read_json` has it: without schema and version."""
+    """:func:`read` for a file's object, as :func:`sr_tvm.system.files.read_json` has it: without schema and version."""
     return read(kind, without(value, "schema", "version"), where)
 
 
