@@ -21,7 +21,7 @@ from benchmarks.quality_goals import MEAN
 from benchmarks.quality_rows import OUTPUT, SETS, Candidate, candidates, kept, row
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import ship
+from recipes import ship
 
 NAME = "quality"
 MODELS = Path(__file__).parent.parent / "models"

@@ -23,8 +23,8 @@ from benchmarks.pruning_table import SETS, score
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.pictures import refuse_leaks, train_folders
-from sr_tvm.models.ship import digest
+from recipes.pictures import refuse_leaks, train_folders
+from recipes.ship import digest
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.loop import train

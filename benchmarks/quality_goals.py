@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.quality_rows import SETS
 from sr_tvm.architecture import Architecture
-from sr_tvm.models import recipe
+from recipes import recipe
 from sr_tvm.search.selection import TOLERANCE
 
 MEAN = "all pictures"

@@ -13,7 +13,7 @@ import torch
 from benchmarks import common
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import ship
+from recipes import ship
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known

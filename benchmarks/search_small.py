@@ -26,7 +26,7 @@ from benchmarks.quality_rows import computed
 from benchmarks.search_small_time import Spent
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.pictures import refuse_leaks, train_folders
+from recipes.pictures import refuse_leaks, train_folders
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.search import loop as search_loop

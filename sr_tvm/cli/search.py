@@ -142,7 +142,7 @@ def _again(group: Any) -> str:
 
 
 def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, Any], folder: Path) -> None:
-    from sr_tvm.cli._bars import bar, note
+    from sr_tvm.bars import bar, note
     from sr_tvm.cli._search_bar import Quiet, SearchBar
     from sr_tvm.search import loop
     from sr_tvm.search.figure import write_figure

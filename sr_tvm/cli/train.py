@@ -134,7 +134,7 @@ def command(
     if scale and int(scale) != wanted.scale:
         raise SrTvmError(f"{qat}: its scale is {wanted.scale}, but --scale is {scale}")
     settings = Settings(wanted, init=start, teacher=aim, **numbers)
-    from sr_tvm.cli._bars import bar, note
+    from sr_tvm.bars import bar, note
     from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare
 
@@ -182,7 +182,7 @@ class _Bar:
     """Steps, ETA, loss and the latest validation; every ``every`` steps there is also a line that stays."""
 
     def __init__(self, steps: int, every: int) -> None:
-        from sr_tvm.cli._bars import make
+        from sr_tvm.bars import make
 
         self.bar = make("{task.fields[told]}")
         self.task = self.bar.add_task("training", total=steps, told="")

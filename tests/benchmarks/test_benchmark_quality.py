@@ -20,7 +20,7 @@ from benchmarks import common, quality, quality_figure, quality_goals, quality_r
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import recipe, ship
+from recipes import recipe, ship
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
 from sr_tvm.training.settings import Settings

@@ -10,7 +10,7 @@ from benchmarks import search_small
 from benchmarks.pruning_table import SETS
 from benchmarks.search_small_time import Spent
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import pictures
+from recipes import pictures
 from sr_tvm.nets.weights import load_weights
 
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import quantized, ship
+from recipes import quantized, ship
 from sr_tvm.quantize.qdq_read import from_onnx
 
 MODELS = Path(quantized.__file__).parent

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import quality
 from sr_tvm.architecture import Architecture
-from sr_tvm.models import recipe
+from recipes import recipe
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.upscaling.model import DEFAULT
 

@@ -20,9 +20,9 @@ from skimage import data as pictures
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli import export, search, train
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import pictures as looked_at
-from sr_tvm.models import recipe, ship
-from sr_tvm.models import train as command
+from recipes import pictures as looked_at
+from recipes import recipe, ship
+from recipes import train as command
 from sr_tvm.nets.weights import load_weights
 
 COMMANDS = {"train": train.command, "search": search.command, "export": export.command}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli.train import architecture
-from sr_tvm.models import ship
-from sr_tvm.models.jobs import Job, Step
+from recipes import ship
+from recipes.jobs import Job, Step
 from sr_tvm.search.plain import plain
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size

@@ -15,10 +15,10 @@ import click
 
 from sr_tvm import files
 from sr_tvm.build.integer import quantize_model
-from sr_tvm.cli._bars import bar, note
+from sr_tvm.bars import bar, note
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.pictures import eval_folders, train_folders
-from sr_tvm.models.ship import digest
+from recipes.pictures import eval_folders, train_folders
+from recipes.ship import digest
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import IntegerFile, Settings, WeightsFile

@@ -17,7 +17,7 @@ import torch
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.priorities import TEACHER, Item, Lesson, begins, made
+from recipes.priorities import TEACHER, Item, Lesson, begins, made
 from sr_tvm.training import loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.data import Tick

@@ -11,7 +11,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import pack
+from recipes import pack
 from sr_tvm.training.data import load_pairs
 
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import lanes, minutes, pack
-from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, Lanes, Places
-from sr_tvm.models.priorities import GPU, ITEMS, TEACHER, Item, Lesson, network
+from recipes import lanes, minutes, pack
+from recipes.lanes import DONE, FAILED, STOPPED, WAITS, Clock, Lanes, Places
+from recipes.priorities import GPU, ITEMS, TEACHER, Item, Lesson, network
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Column, Table
 
-from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, Runner, last_lines
+from recipes.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, Runner, last_lines
 
 LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 

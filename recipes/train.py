@@ -27,15 +27,15 @@ if importlib.util.find_spec("sr_tvm") is None:  # a bare checkout, with wheels o
 import click
 from rich.console import Console
 
-from sr_tvm.cli._bars import bar
+from sr_tvm.bars import bar
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
-from sr_tvm.models.minutes import spend
-from sr_tvm.models.pack import unpack
-from sr_tvm.models.pictures import refuse_leaks, train_folders
-from sr_tvm.models.priorities import GPU
-from sr_tvm.models.recipe import SUPERNETS, Places, Recipe, jobs
-from sr_tvm.models.screen import overview, run
+from recipes.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
+from recipes.minutes import spend
+from recipes.pack import unpack
+from recipes.pictures import refuse_leaks, train_folders
+from recipes.priorities import GPU
+from recipes.recipe import SUPERNETS, Places, Recipe, jobs
+from recipes.screen import overview, run
 from sr_tvm.training.data import default_cache, load_pairs
 
 BEGUN = time.monotonic()  # for --minutes, which count what is loaded and prepared, too

@@ -16,10 +16,10 @@ import click
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import ship
-from sr_tvm.models.lanes import HISTORY
-from sr_tvm.models.minutes import choose
-from sr_tvm.models.priorities import ITEMS, TEACHER, WEIGHTS, Item
+from recipes import ship
+from recipes.lanes import HISTORY
+from recipes.minutes import choose
+from recipes.priorities import ITEMS, TEACHER, WEIGHTS, Item
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION
 
