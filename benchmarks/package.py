@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from benchmarks.engines import package as packaged
 from benchmarks.package_memory import peak_of_example
 from benchmarks.package_vs_vm import compare
 from benchmarks.process import EngineProcess
+from sr_tvm import shipped
 from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.files import check_writable
@@ -59,7 +59,7 @@ def build(name: str, folder: Path, size: tuple[int, int]) -> dict[str, Any]:
     from sr_tvm.package.write import write_package
 
     about = models.prepare(name, folder, size)
-    model = Path(str(resources.files("sr_tvm.models") / f"{name}.onnx"))
+    model = shipped.models() / f"{name}.onnx"
     package = write_package(compile_model(model, "cpu", folder / "artifact"), folder / packaged.FOLDER)
     write_package(compile_model(model, "android-cpu", folder / "phone-artifact"), folder / PHONE)
     static = package.folder / "lib" / f"lib{package.name}.a"

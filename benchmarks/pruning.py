@@ -23,9 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks import common, options, pruning_methods
 from benchmarks.pruning_methods import METHODS, TITLES, Plan, run, supernet
 from benchmarks.pruning_table import row, score, show, summarize
+from recipes.pictures import refuse_leaks
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
-from recipes.pictures import refuse_leaks
 from sr_tvm.search import magnitude, masks, noise, penalty, scaled, searcher, selection, settle
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known

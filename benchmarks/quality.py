@@ -19,9 +19,9 @@ from rich.table import Table
 from benchmarks import common, options, quality_figure, quality_goals, quality_readme
 from benchmarks.quality_goals import MEAN
 from benchmarks.quality_rows import OUTPUT, SETS, Candidate, candidates, kept, row
+from recipes import ship
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from recipes import ship
 
 NAME = "quality"
 MODELS = Path(__file__).parent.parent / "models"

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.fusion_figure import COLOURS
-from sr_tvm.files import atomic_file
 from recipes import ship
 from recipes.recipe import PLAIN_37K
+from sr_tvm.files import atomic_file
 from sr_tvm.report import svg
 
 STYLES = {100: "-", 70: "--", 40: ":"}  # by budget

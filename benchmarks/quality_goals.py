@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.quality_rows import SETS
-from sr_tvm.architecture import Architecture
 from recipes import recipe
+from sr_tvm.architecture import Architecture
 from sr_tvm.search.selection import TOLERANCE
 
 MEAN = "all pictures"

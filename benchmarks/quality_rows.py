@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from benchmarks import common
+from recipes import ship
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from recipes import ship
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known

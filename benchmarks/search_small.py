@@ -24,9 +24,9 @@ from benchmarks import common
 from benchmarks.pruning_table import SETS, score
 from benchmarks.quality_rows import computed
 from benchmarks.search_small_time import Spent
+from recipes.pictures import refuse_leaks, train_folders
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from recipes.pictures import refuse_leaks, train_folders
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.search import loop as search_loop

@@ -84,14 +84,13 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def the_task() -> Any:
-    from importlib import resources
-
+    from sr_tvm import shipped
     from sr_tvm.frontend.onnx_file import load_onnx
     from sr_tvm.frontend.to_relax import import_onnx
     from sr_tvm.targets import registry
     from sr_tvm.tuning.region_task import find_regions
 
-    model = load_onnx(Path(str(resources.files("sr_tvm.models") / MODEL)))
+    model = load_onnx(shipped.models() / MODEL)
     _, (task,) = find_regions(import_onnx(model, {"x": (1, 3, 90, 160)}), registry.get("cpu"))
     return task
 

@@ -14,16 +14,15 @@ from pathlib import Path
 
 import click
 
-from sr_tvm import files
-from sr_tvm.errors import SrTvmError
-from recipes import ship
+from recipes import MODELS, ship
 from recipes.lanes import HISTORY
 from recipes.minutes import choose
 from recipes.priorities import ITEMS, TEACHER, WEIGHTS, Item
+from sr_tvm import files
+from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION
 
-HERE = Path(__file__).resolve().parent
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -62,7 +61,7 @@ def _export(weights: Path, onnx: Path) -> None:
 
 @click.command()
 @click.option("--work", required=True, type=FOLDER, help="Of models/train.py --minutes.")
-@click.option("--models", default=HERE, type=FOLDER, help="Where what ships lies; here by default.")
+@click.option("--models", default=MODELS, type=FOLDER, help="Where what ships lies; models/ by default.")
 @click.option("--only", default="", metavar="NAME[,NAME]", help="These, if they are finished.")
 def main(work: Path, models: Path, only: str) -> None:
     """Replace what ships by what is finished in a work folder.

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
+from recipes.priorities import TEACHER, Item, Lesson, begins, made
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from recipes.priorities import TEACHER, Item, Lesson, begins, made
 from sr_tvm.training import loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.data import Tick

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from sr_tvm.bars import bar
-from sr_tvm.errors import SrTvmError
 from recipes.lanes import DONE, FAILED, TRAVELS, Clock, Lanes, Places, Say, to_carry
 from recipes.pictures import refuse_leaks, train_folders
 from recipes.priorities import CPU, GPU, ITEMS, Item
+from sr_tvm.bars import bar
+from sr_tvm.errors import SrTvmError
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.loop import interruptions
 from sr_tvm.training.upscalers import pick_device

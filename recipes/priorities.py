@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.cli.train import architecture
+from sr_tvm.architecture import Architecture, by_name
 from sr_tvm.training.settings import Settings, WeightsFile
 
 TEACHER = {2: "teacher_x2", 4: "teacher_x4"}
@@ -98,7 +97,7 @@ CPU = Lesson(batch=4, patch=((2, 32), (4, 32)), teacher_ensemble=False, branches
 
 def network(item: Item, models: Path) -> Architecture:
     """The architecture of an item."""
-    return architecture(item.arch, item.scale) if item.arch else Architecture.load(models / f"{item.name}.json")
+    return by_name(item.arch, item.scale) if item.arch else Architecture.load(models / f"{item.name}.json")
 
 
 def begins(item: Item, models: Path, work: Path) -> list[Path]:

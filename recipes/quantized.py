@@ -13,17 +13,17 @@ from typing import Any
 
 import click
 
-from sr_tvm import files
-from sr_tvm.build.integer import quantize_model
-from sr_tvm.bars import bar, note
-from sr_tvm.errors import SrTvmError
+from recipes import MODELS
 from recipes.pictures import eval_folders, train_folders
 from recipes.ship import digest
+from sr_tvm import files
+from sr_tvm.bars import bar, note
+from sr_tvm.build.integer import quantize_model
+from sr_tvm.errors import SrTvmError
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import IntegerFile, Settings, WeightsFile
 
-HERE = Path(__file__).resolve().parent
 FOLDER = click.Path(file_okay=False, path_type=Path)
 SCHEMA, VERSION = "sr-tvm/int8-model", 1
 SHIPPED = ("wdsr_x2_37k", "wdsr_x2_dsp_70ms", "wdsr_x2_8x24")
@@ -121,7 +121,7 @@ def write_table(path: Path, told: str) -> None:
 @click.command()
 @click.option("--data", envvar="SR_TVM_DATA", required=True, type=FOLDER, help="Holds train/* and eval/Set5 and so on.")
 @click.option("--work", type=FOLDER, default=Path("runs/int8"), show_default=True, help="Checkpoints.")
-@click.option("--models", type=FOLDER, default=HERE, help="Where the float networks lie; here by default.")
+@click.option("--models", type=FOLDER, default=MODELS, help="Where the float networks lie; models/ by default.")
 @click.option("--steps", type=click.IntRange(1), default=3000, show_default=True)
 @click.option("--cache", type=FOLDER, help="Of prepared pictures; the user's cache folder if not given.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")

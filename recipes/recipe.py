@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.cli.train import architecture
 from recipes import ship
 from recipes.jobs import Job, Step
+from sr_tvm.architecture import Architecture, by_name
 from sr_tvm.search.plain import plain
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
@@ -123,7 +122,7 @@ def _train(name: str, arch: object, scale: int, steps: int, init: Path | None, t
     words += ["--threads", places.threads, "--device", places.device]
     asked: dict[str, object] = {"steps": steps, "init": init, "teacher": teacher}
     if isinstance(arch, str):  # not to be searched first
-        asked["architecture"] = architecture(arch, scale).to_json()
+        asked["architecture"] = by_name(arch, scale).to_json()
     if init:
         words += ["--init", init]
     if teacher:
@@ -185,5 +184,5 @@ def _shipped(about: ship.About, supernet: str, steps: tuple[Step, ...], places: 
 
 def plain_network(target: Target, supernet: str = Recipe.supernet) -> Architecture:
     """What the searched network of ``target`` has to beat."""
-    within = architecture(supernet, target.scale)
+    within = by_name(supernet, target.scale)
     return plain(known.find(target.device), target.scale, target.budget, *input_size(target.scale), within=within)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import shlex
 import sys
 import time
@@ -17,18 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-if importlib.util.find_spec("sr_tvm") is None:  # a bare checkout, with wheels of what is missing in runs/wheels
-    _root = Path(__file__).resolve().parent.parent
-    sys.path[:0] = [str(_root), *map(str, sorted((_root / "runs" / "wheels").glob("*.whl")))]
-    import sr_tvm
-
-    sr_tvm.__path__.append(str(_root))  # sr_tvm.models and its like lie beside it, as setup.cfg says
-
 import click
 from rich.console import Console
 
-from sr_tvm.bars import bar
-from sr_tvm.errors import SrTvmError
+from recipes import BEGUN, MODELS
 from recipes.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
 from recipes.minutes import spend
 from recipes.pack import unpack
@@ -36,10 +27,10 @@ from recipes.pictures import refuse_leaks, train_folders
 from recipes.priorities import GPU
 from recipes.recipe import SUPERNETS, Places, Recipe, jobs
 from recipes.screen import overview, run
+from sr_tvm.bars import bar
+from sr_tvm.errors import SrTvmError
 from sr_tvm.training.data import default_cache, load_pairs
 
-BEGUN = time.monotonic()  # for --minutes, which count what is loaded and prepared, too
-HERE = Path(__file__).resolve().parent
 PATIENCE = 60.0  # seconds for what an earlier run left behind to write its checkpoints
 COUNT = click.IntRange(1, 10**9)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -49,7 +40,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--data", envvar="SR_TVM_DATA", required=True, type=click.Path(path_type=Path),
               help="Holds train/*, eval/Set5 and so on; or a file of models/pack.py.")
 @click.option("--work", type=FOLDER, default="runs/models", show_default=True, help="Checkpoints and logs.")
-@click.option("--models", type=FOLDER, help="Where the results go; WORK/shipped if not given: not here.")
+@click.option("--models", type=FOLDER, help="Where the results go; WORK/shipped if not given: not models/.")
 @click.option("--steps", type=COUNT, help=f"Of each final training; {Recipe.steps:,}, with --minutes {GPU.steps:,}.")
 @click.option("--supernet-steps", type=COUNT,
               help=f"{Recipe.supernet_steps:,}; with --minutes of the teachers, {GPU.teacher_steps:,}.")
@@ -82,7 +73,7 @@ def main(
         data = unpack(data, (cache or default_cache()) / "packs")
     if minutes:
         with alone(work, click.echo):
-            spend(data, work, models or HERE, BEGUN, minutes, click.echo, device=device, only=only, most=slots,
+            spend(data, work, models or MODELS, BEGUN, minutes, click.echo, device=device, only=only, most=slots,
                   threads=threads, steps=steps, teacher_steps=supernet_steps, cache=cache)  # fmt: skip
         return
     steps, supernet_steps = steps or Recipe.steps, supernet_steps or Recipe.supernet_steps
@@ -109,7 +100,7 @@ def main(
         raise SrTvmError(f"{counts[FAILED]} failed, {counts[LEFT_OUT]} left out for that, {counts[DONE]} done")
     console.print(f"all {len(chosen)} done: {place}", highlight=False, soft_wrap=True)
     words = f"--data {data} --work {work}"
-    if place.resolve() != Path(__file__).resolve().parent:  # keep the published figures those of what ships
+    if place.resolve() != MODELS:  # keep the published figures those of what ships
         words += f" --models {place} -o {place / 'quality.json'}"
     console.print(f"next:  make bench NAME=quality ARGS='{words}'", highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Progress bars on stderr, in the one style of all commands of this room."""
+"""Progress bars on stderr, in the one style of all commands."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 pytest.importorskip("torch")
 
 from benchmarks import common, quality, quality_figure, quality_goals, quality_readme, quality_rows
+from recipes import recipe, ship
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from recipes import recipe, ship
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
 from sr_tvm.training.settings import Settings

@@ -9,8 +9,8 @@ from skimage import data
 from benchmarks import search_small
 from benchmarks.pruning_table import SETS
 from benchmarks.search_small_time import Spent
-from sr_tvm.errors import SrTvmError
 from recipes import pictures
+from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
 
 

@@ -8,11 +8,11 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import quality_rows
-from sr_tvm.architecture import Architecture
-from sr_tvm.errors import SrTvmError
 from recipes import adopt, lanes, ship
 from recipes.lanes import Clock, Lanes, Places
 from recipes.priorities import TEACHER, Item, Lesson
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import save_weights
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.errors import SrTvmError
 from recipes import lanes, minutes, pack
 from recipes.lanes import DONE, FAILED, STOPPED, WAITS, Clock, Lanes, Places
 from recipes.priorities import GPU, ITEMS, TEACHER, Item, Lesson, network
+from sr_tvm.architecture import Architecture
+from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights

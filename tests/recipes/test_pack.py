@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data as photographs
 
-from sr_tvm.errors import SrTvmError
 from recipes import pack
+from sr_tvm.errors import SrTvmError
 from sr_tvm.training.data import load_pairs
 
 

@@ -17,16 +17,16 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data as pictures
 
+from recipes import pictures as looked_at
+from recipes import MODELS, recipe, ship
+from recipes import train as command
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli import export, search, train
 from sr_tvm.errors import SrTvmError
-from recipes import pictures as looked_at
-from recipes import recipe, ship
-from recipes import train as command
 from sr_tvm.nets.weights import load_weights
 
 COMMANDS = {"train": train.command, "search": search.command, "export": export.command}
-SCRIPT = Path(recipe.__file__).with_name("train.py")
+SCRIPT = MODELS / "train.py"
 PLACES = recipe.Places([Path("T91")], Path("Set5"), Path("work"), Path("models"))
 
 

@@ -11,9 +11,9 @@ import time
 import pytest
 from rich.console import Console
 
-from sr_tvm.errors import SrTvmError
 from recipes import screen
 from recipes.jobs import DONE, FAILED, LEFT_OUT, STOPPED, WAITING, Job, Runner, Step, last_lines
+from sr_tvm.errors import SrTvmError
 
 WRITE = "import sys; open(sys.argv[1], 'x').write('made')"  # 'x': fails if it is done twice
 # Says when it is ready, and notes that it was asked to stop.
