@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data as pictures
 
-from recipes import pictures as looked_at
 from recipes import MODELS, recipe, ship
+from recipes import pictures as looked_at
 from recipes import train as command
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli import export, search, train
