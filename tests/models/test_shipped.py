@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from benchmarks import quality
+from benchmarks.quality import quality
 from sr_tvm import shipped
 from sr_tvm.architecture import Architecture
 from sr_tvm.nets.weights import load_weights

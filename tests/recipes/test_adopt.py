@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import quality_rows
+from benchmarks.quality import quality_rows
 from recipes import adopt, lanes, ship
 from recipes.lanes import Clock, Lanes, Places
 from recipes.priorities import TEACHER, Item, Lesson
