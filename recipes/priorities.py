@@ -26,7 +26,7 @@ class Item:
     taught: bool = True
 
 
-# First what others wait for, then what is furthest from its goal (README.md).
+# First what others wait for, then what is furthest from its goal (models/README.md).
 ITEMS = (
     Item(TEACHER[2], 2, "wdsr-16x48", taught=False),
     Item("wdsr_x2_8x24", 2),

@@ -136,7 +136,8 @@ def test_unknown_network(tmp_path: Path) -> None:
 
 def test_memory_grows_by_what_is_held() -> None:
     # In a process of its own: its malloc must give back what is freed, and nothing else may run.
-    code = "import numpy as np; from benchmarks.engines import memory; print(memory.grown(lambda: np.ones(1 << 22).sum()))"
+    run = "print(grown(lambda: np.ones(1 << 22).sum()))"
+    code = f"import numpy as np; from benchmarks.engines.memory import grown; {run}"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) == pytest.approx(8 << 22, rel=0.05)
