@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sr_tvm import shipped
 from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.tensor import shape_text
@@ -69,7 +69,7 @@ class Model:
 
 def default_model() -> Path:
     """The ONNX file that comes with sr-tvm."""
-    path = Path(str(resources.files("sr_tvm.models") / DEFAULT))
+    path = shipped.models() / DEFAULT
     if not path.is_file():
         raise SrTvmError(f"the shipped model {path} is missing; name one with --model, or install sr-tvm again")
     return path
