@@ -13,9 +13,9 @@ from sr_tvm.frontend.tensors import MAX_ELEMENTS
 
 # What normalize.py does to these depends on no height or width, and they fit any; `_keeps` has the conditions.
 _WEIGHTED = frozenset(("Conv", "ConvTranspose"))
-_POINTWISE = frozenset(
-    ["Abs", "Add", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Mul", "Neg", "PRelu", "Relu", "Sigmoid", "Softplus", "Sqrt", "Sub", "Tanh"]
-)
+_POINTWISE_NAMES = """Abs Add Clip Div Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Mish Mul Neg PRelu Relu
+    Sigmoid Softplus Sqrt Sub Tanh"""
+_POINTWISE = frozenset(_POINTWISE_NAMES.split())
 _ALIKE = _WEIGHTED | _POINTWISE | {"Concat", "DepthToSpace", "Identity"}
 
 
