@@ -69,7 +69,7 @@ def command(
     """
     import time
 
-    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.compiler import chosen, compile_model
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.build.output import check_output
     from sr_tvm.cli._input_shapes import merge_open
@@ -89,6 +89,8 @@ def command(
         check_pictures(data)
     from sr_tvm.frontend.model import read_model
 
+    if fp16 or verified:
+        chosen(registry.get(target), options)  # a target that can't is told before what the file lacks
     read = read_model(model)
     comparison, uncompared = None, ""
     if fp16:  # first: numbers that float16 can't hold are no artifact
@@ -101,7 +103,6 @@ def command(
     if verified:
         from dataclasses import replace
 
-        from sr_tvm.build.compiler import chosen
         from sr_tvm.evaluation.verification import verify
 
         verification = verify(read, chosen(target, options), shapes, options)

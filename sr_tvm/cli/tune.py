@@ -94,7 +94,11 @@ def command(
     preset = preset if mcpu is None else preset.for_processor(mcpu)
     from sr_tvm.frontend.model import read_model
 
-    read = read_model(model)
+    try:
+        read = read_model(model)
+    except SrTvmError:
+        _check_tunable(preset, model, tracker, isa)  # what tuning needs is said before what the file lacks
+        raise
     if read.quantized:
         if tracker is not None or isa is not None:
             raise click.UsageError("a quantised model is tuned in the simulator here: leave out --tracker and --isa")
