@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import onnx
 
-from sr_tvm.frontend.graph import Graph, attributes
+from sr_tvm.frontend.graph import OnnxGraph, attributes
 from sr_tvm.frontend.input_shapes import Shapes
 from sr_tvm.frontend.tensors import MAX_ELEMENTS
 
@@ -19,7 +19,7 @@ _POINTWISE = frozenset(_POINTWISE_NAMES.split())
 _ALIKE = _WEIGHTED | _POINTWISE | {"Concat", "DepthToSpace", "Identity"}
 
 
-def same_at_every_size(model: onnx.ModelProto, graph: Graph, sizes: Iterable[Shapes]) -> bool:
+def same_at_every_size(model: onnx.ModelProto, graph: OnnxGraph, sizes: Iterable[Shapes]) -> bool:
     """Whether ``model`` is known to be normalised to the nodes and constants of ``graph`` at all other ``sizes`` too.
 
     ``graph`` is ``model`` at one size. False says nothing: then it has to be normalised at others and compared.
@@ -55,7 +55,7 @@ def _looks_at_size(attribute: onnx.AttributeProto) -> bool:
     return attribute.name == "output_shape" or (attribute.name == "auto_pad" and attribute.s != b"NOTSET")
 
 
-def _keeps(graph: Graph, node: onnx.NodeProto) -> bool:
+def _keeps(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
     """Whether a node makes pictures of its input's size, or a whole multiple, whatever that is."""
     data = [n for n in node.input if n and n not in graph.constants]
     constants = [graph.constants[n].shape for n in node.input if n in graph.constants]
@@ -85,7 +85,7 @@ def _by_channel(constant: tuple[int, ...]) -> bool:
     return math.prod(constant) == 1 or (len(constant) in (3, 4) and constant[-3] == math.prod(constant))
 
 
-def _fits(graph: Graph, shapes: Shapes) -> bool:
+def _fits(graph: OnnxGraph, shapes: Shapes) -> bool:
     """Whether no tensor has more elements at the input ``shapes`` than are supported."""
     ((name, (batch, _, height, width)),) = shapes.items()
     small = math.prod((graph.shape(name)[0], *graph.shape(name)[2:]))

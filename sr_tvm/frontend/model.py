@@ -12,7 +12,7 @@ import onnx
 
 from sr_tvm.frontend import input_shapes
 from sr_tvm.frontend.any_size import normalize_any_size
-from sr_tvm.frontend.graph import Graph
+from sr_tvm.frontend.graph import OnnxGraph
 from sr_tvm.frontend.input_shapes import Dim, OpenShapes, Shapes, is_open
 from sr_tvm.frontend.normalize import normalize, weights_of
 from sr_tvm.frontend.onnx_file import check, parse, whole_sha256
@@ -38,7 +38,7 @@ class OnnxModel:
     proto: onnx.ModelProto
     sha256: str
     quantized: bool = False
-    _graphs: dict[tuple[tuple[str, tuple[Dim, ...]], ...], Graph] = field(default_factory=dict, repr=False)
+    _graphs: dict[tuple[tuple[str, tuple[Dim, ...]], ...], OnnxGraph] = field(default_factory=dict, repr=False)
 
     def inputs(self) -> list[onnx.ValueInfoProto]:
         """Its inputs, without weights that are listed as such."""
@@ -53,7 +53,7 @@ class OnnxModel:
         """The shape of every input, as :func:`~sr_tvm.frontend.input_shapes.resolve_open`."""
         return input_shapes.resolve_open(self.require_float(), given)
 
-    def graph(self, shapes: Mapping[str, tuple[Dim, ...]]) -> Graph:
+    def graph(self, shapes: Mapping[str, tuple[Dim, ...]]) -> OnnxGraph:
         """The normalised graph at input ``shapes``, which are one of :meth:`shapes` or :meth:`open_shapes`.
 
         Raises:

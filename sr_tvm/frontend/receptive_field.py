@@ -10,7 +10,7 @@ import onnx
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.every_size import same_at_every_size
-from sr_tvm.frontend.graph import Graph, describe
+from sr_tvm.frontend.graph import OnnxGraph, describe
 from sr_tvm.frontend.input_shapes import Shapes, resolve_inputs
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.reach import Axis
@@ -30,7 +30,7 @@ class Field:
     scale: int
 
 
-def receptive_field(model: onnx.ModelProto, at: Callable[[Shapes], Graph] | None = None) -> Field:
+def receptive_field(model: onnx.ModelProto, at: Callable[[Shapes], OnnxGraph] | None = None) -> Field:
     """The receptive field of a network with one picture in and one out, from its graph alone.
 
     ``at`` gives ``model`` normalised at fixed shapes; by default it is normalised here.
@@ -66,7 +66,7 @@ def _probe_shapes(model: onnx.ModelProto) -> list[Shapes]:
     return found
 
 
-def _analyse(graph: Graph) -> Field:
+def _analyse(graph: OnnxGraph) -> Field:
     (name,), (output,) = graph.inputs, graph.outputs
     reaches: dict[str, tuple[Axis, Axis]] = {name: (Axis.of_input(), Axis.of_input())}
     for node in graph.nodes:
