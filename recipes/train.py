@@ -20,12 +20,12 @@ import click
 from rich.console import Console
 
 from recipes import BEGUN, MODELS
-from recipes.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
+from recipes.jobs import DONE, FAILED, LEFT_OUT, Job, JobRunner
 from recipes.minutes import spend
 from recipes.pack import unpack
 from recipes.pictures import refuse_leaks, train_folders
 from recipes.priorities import GPU
-from recipes.recipe import SUPERNETS, Places, Recipe, jobs
+from recipes.recipe import SUPERNETS, Recipe, RecipePlaces, jobs
 from recipes.screen import overview, run
 from sr_tvm.bars import bar
 from sr_tvm.errors import SrTvmError
@@ -45,7 +45,14 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--supernet-steps", type=COUNT,
               help=f"{Recipe.supernet_steps:,}; with --minutes of the teachers, {GPU.teacher_steps:,}.")
 @click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
-@click.option("--race-steps", type=click.IntRange(0), default=Recipe.race_steps, show_default=True)
+@click.option(
+    "--halving-steps",
+    "--race-steps",
+    "race_steps",
+    type=click.IntRange(0),
+    default=Recipe.race_steps,
+    show_default=True,
+)
 @click.option("--supernet", default=Recipe.supernet, show_default=True, help="Blocks x channels.")
 @click.option("--jobs", "slots", type=click.IntRange(1, 256), help="Side by side; 2, with --minutes 6 on a GPU.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each of them.")
@@ -79,7 +86,7 @@ def main(
     steps, supernet_steps = steps or Recipe.steps, supernet_steps or Recipe.supernet_steps
     recipe, slots = Recipe(supernet, supernet_steps, search_steps, steps, race_steps=race_steps), slots or 2
     place, folders = models or work / "shipped", train_folders(data)
-    places = Places(folders, data / "eval" / "Set5", work, place, threads, device)
+    places = RecipePlaces(folders, data / "eval" / "Set5", work, place, threads, device)
     chosen = choose(jobs(recipe, places), only)
     console = Console(stderr=True)
     if listed:
@@ -90,7 +97,7 @@ def main(
         for scale in [s for s, name in SUPERNETS.items() if name in names]:
             with bar(f"preparing pictures x{scale}") as tick:
                 refuse_leaks(load_pairs(folders, scale, tick=tick), data)
-        runner = Runner(chosen, work / "logs", slots, threads, [lock.fileno()])
+        runner = JobRunner(chosen, work / "logs", slots, threads, [lock.fileno()])
         run(runner, console)
     counts = {state: sum(s == state for s in runner.state.values()) for state in (DONE, FAILED, LEFT_OUT)}
     if runner.stopping:
