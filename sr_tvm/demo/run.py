@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 
+from sr_tvm import shipped
 from sr_tvm.demo import steps
 from sr_tvm.demo.state import DemoRun, Teller
 from sr_tvm.errors import SrTvmError
@@ -47,7 +47,7 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
         SrTvmError: a step failed; the message begins with its title.
     """
     _check(folder)
-    loop = DemoRun(folder, trials, seed, weights or Path(str(resources.files("sr_tvm.models") / WEIGHTS)), tell)
+    loop = DemoRun(folder, trials, seed, weights or shipped.models() / WEIGHTS, tell)
     loop.note(title="Once round the loop", machine=host.machine(), versions=host.versions(), steps=[], complete=False)
     for title, step in BEFORE:
         _step(loop, title, step)

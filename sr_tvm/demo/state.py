@@ -17,6 +17,7 @@ from sr_tvm.report.summary import ParityRow, Summary
 if TYPE_CHECKING:
     import tvm
 
+    from sr_tvm.frontend.model import OnnxModel
     from sr_tvm.nets.wdsr import WDSR
     from sr_tvm.records.artifact import Artifact
     from sr_tvm.records.measurement import Measurement
@@ -47,6 +48,7 @@ class Made:
     x: np.ndarray = field(init=False)
     y: np.ndarray = field(init=False)
     onnx: Path = field(init=False)
+    model: OnnxModel = field(init=False)
     relax: tvm.IRModule = field(init=False)
     target: Target = field(init=False)
     plain: Artifact = field(init=False)
