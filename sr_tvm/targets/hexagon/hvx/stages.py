@@ -107,7 +107,9 @@ class HvxStage:
     @property
     def usual(self) -> HvxDecisions:
         """What is decided where nobody tuned: as the tuned records do."""
-        return DEFAULT if self.expand is not None else CONVOLUTION
+        assert self.convolution is not None
+        short = self.convolution.weight.shape[2:] == (1, 1) and not self.window  # a 1x1, or two fused ones
+        return DEFAULT if short else CONVOLUTION
 
     @property
     def describe(self) -> str:
