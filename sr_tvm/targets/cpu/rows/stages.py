@@ -46,7 +46,7 @@ class RowStage:
 
     @property
     def reads(self) -> dict[str, int]:
-        """The line buffers it reads, each with the rows of halo above and below."""
+        """The line buffers that the stage reads, by value, each with the rows of halo above and below."""
         found: dict[str, int] = dict.fromkeys(self.parts, 0)
         for index, layer in enumerate(self.layers):
             for term in layer.terms if index == 0 else ():
@@ -164,7 +164,16 @@ def _then(stage: RowStage, step: Step) -> RowStage:
 
 
 def build_stages(region: Region, chain: bool = True) -> tuple[RowStage, ...]:
-    """The stages of a region, producers first. ``chain`` false keeps every convolution a stage of its own."""
+    """Group a region's operators into stages.
+
+    Args:
+        region: What is to be computed.
+        chain: Whether a 1x1 convolution joins the stage that makes its input; if not, every convolution is a stage of
+            its own.
+
+    Returns:
+        The stages, producers first, with one that writes to memory for each result.
+    """
     builder = _Builder(region, chain)
     for node in region.nodes:
         builder.visit(node)
