@@ -60,7 +60,7 @@ class StageNumbers:
 class StageCode:
     """The arguments of one stage's function, and access to what they point to.
 
-    A call handles ``rows`` rows: 2 where a Winograd transform needs pairs, else 1. The argument of an input is the
+    A call handles ``rows`` rows: 2 where Winograd or register tiles take pairs, else 1. The argument of an input is the
     offset of each row that it reads in the workspace, that of an output the offset of each row that it makes.
 
     Attributes:
