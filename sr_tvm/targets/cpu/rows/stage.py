@@ -138,7 +138,7 @@ class _Emitter:
             first += count
 
     def _finish(self, plan: Prepared, target: int | None, shift: Any = 0) -> Finish:
-        """What is done with a finished sum: its steps, the store to line buffer or tile (from channel ``shift``)."""
+        """Return what ends a sum: its steps, and the store to line buffer or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
@@ -164,7 +164,7 @@ class _Emitter:
             self._direct(layer, plan, group, 0, layer.channels // plan.groups, source, init, finish)
 
     def _kept(self, base: int) -> tuple[Init, Finish]:
-        """Sums that wait in a tile: how they are taken up again, and how they are put there."""
+        """Return how sums that wait in a tile are taken up again, and how they are put there."""
         e, ws = self.code.e, self.code.ws
         return (
             lambda channel, row, slot: e.load(ws, self.address(base, channel, row, slot)),
@@ -203,7 +203,7 @@ class _Emitter:
     def _chunks(
         self, layers: tuple[RowLayer, ...], plans: list[Prepared], base: int, partial: int, target: int | None
     ) -> None:
-        """A chain a chunk of its middle channels at a time, so that they and the weights stay in L1."""
+        """Write a chain, a chunk of its middle channels at a time, so that they and the weights stay in L1."""
         code, e = self.code, self.code.e
         (wide, last), places = layers, [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
         init, keep = self._kept(partial)
