@@ -104,12 +104,12 @@ def export(loop: DemoRun) -> None:
 def import_to_relax(loop: DemoRun) -> None:
     """ONNX to TVM's Relax, built plainly and run once."""
     import_tvm()
-    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+    from sr_tvm.frontend.model import read_model
     from sr_tvm.frontend.parity import compare, run_relax
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.to_relax import import_graph
 
-    model = load_onnx(loop.made["onnx"])
-    loop.made["relax"] = import_onnx(model, resolve_inputs(model))
+    model = loop.made["model"] = read_model(loop.made["onnx"])
+    loop.made["relax"] = import_graph(model.graph(model.shapes()))
     (y,) = run_relax(loop.made["relax"], [loop.made["x"]])
     loop.parity(compare("Relax against PyTorch", loop.made["y"], y, TOLERANCE))
 
@@ -158,7 +158,7 @@ def build(loop: DemoRun) -> None:
 
     def make(name: str, database: Path | None) -> Artifact:
         options = CompileOptions(database, use_shipped_log=False)
-        return compile_model(loop.made["onnx"], loop.made["target"], loop.folder / name, options=options)
+        return compile_model(loop.made["model"], loop.made["target"], loop.folder / name, options=options)
 
     loop.made["plain"] = make("artifact-default", None)
     artifact = loop.made["artifact"] = make("artifact", loop.folder / "tuning")

@@ -56,7 +56,7 @@ def compiled(model: Model, tile: tuple[int, int] | None, folder: Path | None = N
 
     own = folder / f"{entry.name}.{uuid.uuid4().hex[:8]}"
     try:
-        compile_model(model.path, TARGET, own, {model.input_name: shape})
+        compile_model(model.onnx or model.path, TARGET, own, {model.input_name: shape})
         if _load(entry) is None:  # still absent, or damaged
             shutil.rmtree(entry, ignore_errors=True)
             try:
