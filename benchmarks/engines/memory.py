@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.engines import ALL, NO_ARENA, OURS
 from sr_tvm.errors import SrTvmError, one_line
-from sr_tvm.machine import field
+from sr_tvm.system.machine import field
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 3  # ONNX Runtime plans its memory in the first
@@ -90,9 +90,9 @@ def grown(call: Any, runs: int = RUNS) -> int:
 
 def planned(folder: Path, x: np.ndarray) -> int:
     """The bytes that one run of our artifact asks TVM's virtual machine for, without the kernels' own workspaces."""
-    from sr_tvm.artifact import Artifact
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.runners import vm
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     tvm = import_tvm()
     machine = vm.load(Artifact.load(folder / "artifact").library_path, tvm.cpu(0))

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.engines import PACKAGE, library
 from benchmarks.engines import package as packaged
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.records.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 1800.0

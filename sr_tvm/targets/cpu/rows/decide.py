@@ -10,11 +10,10 @@ from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import worth
 from sr_tvm.targets.cpu.rows.cost import Estimate, estimate
-from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions, Tiles
 from sr_tvm.targets.cpu.rows.element import FLOAT32, Element
 from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.machine import CpuCore
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic
 

@@ -10,12 +10,12 @@ import numpy as np
 from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT32, NHCW, Value
+from sr_tvm.targets.cpu.rows.decisions import Tiles
 from sr_tvm.targets.cpu.rows.driver import DriverOptions, RowDriver, StageCall, clear_function
 from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import emit_stage
 from sr_tvm.targets.cpu.rows.stages import build_stages
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 
 def stream_kernel(

@@ -10,10 +10,10 @@ from sr_tvm.regions.region import Conv
 from sr_tvm.targets.cpu.rows import winograd
 from sr_tvm.targets.cpu.rows.blocks import Blocks
 from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers, pack_steps
+from sr_tvm.targets.cpu.rows.decisions import Tiles
 from sr_tvm.targets.cpu.rows.direct import pack_direct
 from sr_tvm.targets.cpu.rows.layout import SLOTS
 from sr_tvm.targets.cpu.rows.stages import RowLayer, Step
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 
 class Scratch:

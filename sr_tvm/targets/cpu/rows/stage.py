@@ -11,12 +11,12 @@ from tvm import tirx
 from sr_tvm.regions.region import Conv, Pointwise, taps
 from sr_tvm.targets.cpu.rows import winograd
 from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers
+from sr_tvm.targets.cpu.rows.decisions import Tiles
 from sr_tvm.targets.cpu.rows.direct import TileInput, emit_direct, skips
 from sr_tvm.targets.cpu.rows.layout import SLOTS, RowLayout
 from sr_tvm.targets.cpu.rows.memory import ResultStore, emit_source
 from sr_tvm.targets.cpu.rows.prepared import Prepared, Scratch, prepare
 from sr_tvm.targets.cpu.rows.stages import RowLayer, RowStage
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 Finish = Callable[[Any, int, int, Any], None]
 Init = Callable[[Any, int, int], Any]
