@@ -39,7 +39,7 @@ class Package:
         return self.folder / "bin" / f"{self.name}-bench"
 
     def save(self) -> None:
-        """Write the record into its folder."""
+        """Write the record into its folder, atomically."""
         value = asdict(self)
         del value["folder"]
         files.write_json(self.folder / FILE, {"schema": SCHEMA, "version": VERSION, **value})
@@ -48,8 +48,14 @@ class Package:
     def load(cls, folder: str | Path) -> Package:
         """Read the record of a folder.
 
+        Args:
+            folder: Of the package.
+
+        Returns:
+            The record, with every field checked.
+
         Raises:
-            SrTvmError: there is none, or a field is missing or wrong.
+            SrTvmError: There is none, or a field is missing or wrong.
         """
         folder = Path(folder)
         where = str(folder / FILE)
