@@ -37,9 +37,11 @@ class ChildDied(SrTvmError):
         late: whether it was killed at a deadline.
     """
 
-    def __init__(self, what: str, how: str, words: str = "", *, verb: str = "crashed", late: bool = False) -> None:
+    def __init__(
+        self, what: str, how: str, words: str = "", *, verb: str = "crashed", late: bool = False, hint: str = ""
+    ) -> None:
         self.what, self.how, self.words, self.late = what, how, words, late
-        super().__init__(f"{what} {verb}: {how}" + (f": {words}" if words else ""))
+        super().__init__(f"{what} {verb}: {how}" + (f": {words}" if words else "") + (f"; {hint}" if hint else ""))
 
 
 class RequestFailed(SrTvmError):
@@ -79,8 +81,8 @@ class Child:
                 return
             except ChildDied as error:
                 if attempt + 1 == starts:
-                    words = f"{error.words}; see 'sr-tvm doctor'" if error.words else "see 'sr-tvm doctor'"
-                    raise ChildDied(what, error.how, words, verb="does not start", late=error.late) from None
+                    told = {"verb": "does not start", "hint": "see 'sr-tvm doctor'"}
+                    raise ChildDied(what, error.how, error.words, late=error.late, **told) from None
 
     def _start(self, seconds: float) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
@@ -139,10 +141,10 @@ class Child:
             whole = True
             return answer
         except TimeoutError:
-            how = f"{operation} did not finish within {seconds:.3g} s; it hangs, or needs a longer deadline"
-            raise ChildDied(self.what, how, self._last_words(), verb="was killed", late=True) from None
-        except OSError:
-            raise ChildDied(self.what, self._ended(), self._last_words()) from None
+            how, hint = f"{operation} did not finish within {seconds:.3g} s", "it hangs, or needs a longer deadline"
+            raise ChildDied(self.what, how, self._last_words(), verb="was killed", late=True, hint=hint) from None
+        except OSError as error:
+            raise ChildDied(self.what, self._ended() or str(error), self._last_words()) from None
         finally:
             if not whole:
                 self.kill()
@@ -157,10 +159,11 @@ class Child:
         self._words.close()
 
     def _ended(self) -> str:
+        """How the process ended; "" where it still runs."""
         try:
             code = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
-            return "it closed the connection"
+            return ""
         starved = code == -signal.SIGKILL and _killed_for_memory() > self._killed_for_memory
         return how_ended(code) + (", while memory ran out" if starved else "")
 
