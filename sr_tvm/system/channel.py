@@ -49,7 +49,8 @@ class Channel:
         """
         head = {**message, "arrays": [{"shape": a.shape, "dtype": _name(a.dtype)} for a in arrays]}
         body = json.dumps(head).encode()
-        parts: list[bytes | memoryview] = [_SIZE.pack(len(body)) + body, *(_bytes(np.ascontiguousarray(a)) for a in arrays)]
+        parts: list[bytes | memoryview] = [_SIZE.pack(len(body)) + body]
+        parts += [_bytes(np.ascontiguousarray(a)) for a in arrays]
         if sum(len(part) for part in parts) <= CHUNK:
             parts = [b"".join(parts)]
         for part in parts:

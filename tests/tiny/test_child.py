@@ -173,7 +173,7 @@ def test_it_ends_with_its_parent_and_all_that_it_started(tmp_path):
         "import os, signal, sys, threading\n"
         "from sr_tvm.system.child import Child\n"
         f"child = Child('', 'x', command=(sys.executable, {str(tmp_path / 'program.py')!r}))\n"
-        "code = 'request[0] = subprocess.Popen([\"sleep\", \"99\"]).pid'\n"
+        "code = '''request[0] = subprocess.Popen(['sleep', '99']).pid'''\n"
         "print(child.ask({'code': code}, seconds=30)[0]['got']['0'])\n"
         "print(child.pid, flush=True)\n"
         "threading.Timer(1, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
