@@ -15,7 +15,8 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
 from sr_tvm.runners.base import Runner, Session, SessionLost, default_clock
 from sr_tvm.runtimes.opencl import backend, build
-from sr_tvm.system.child import Child, ChildDied, RequestFailed
+from sr_tvm.system.child import Child, RequestFailed
+from sr_tvm.system.death import ChildDied
 
 MODULE = "sr_tvm.runners.worker"
 

@@ -11,37 +11,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
 
-from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.errors import SrTvmError
 from sr_tvm.system.channel import Answer, Channel
+from sr_tvm.system.death import ChildDied, how_ended, killed_for_memory, last_words
 
 START_SECONDS = 120.0  # importing TVM on a busy machine
 STARTS = 3  # processes in a row that don't even start
 # How long a child that closed its connection may take to end, and how much of its last words is looked at.
 DYING_SECONDS, TAIL_BYTES = 3.0, 65536
-# Where the kernel counts the processes that it killed for want of memory: those of our cgroup, or of the machine.
-OOM_COUNTS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")
-
-
-class ChildDied(SrTvmError):
-    """A child process ended that should not have; the message says of which, how, and its last line.
-
-    Attributes:
-        what: the process, in words, such as "the RPC client".
-        how: "signal SIGSEGV", "exit code 1", or what was not done at its deadline.
-        words: the last line that it wrote; "" where there is none.
-        late: whether it was killed at a deadline.
-    """
-
-    def __init__(
-        self, what: str, how: str, words: str = "", *, verb: str = "crashed", late: bool = False, hint: str = ""
-    ) -> None:
-        self.what, self.how, self.words, self.late = what, how, words, late
-        super().__init__(f"{what} {verb}: {how}" + (f": {words}" if words else "") + (f"; {hint}" if hint else ""))
 
 
 class RequestFailed(SrTvmError):
@@ -87,7 +68,7 @@ class Child:
     def _start(self, seconds: float) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
-        self._killed_for_memory = _killed_for_memory()
+        self._starved = killed_for_memory()
         with theirs:
             ends = [str(os.getpid()), str(theirs.fileno())]
             try:
@@ -164,7 +145,7 @@ class Child:
             code = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
             return ""
-        starved = code == -signal.SIGKILL and _killed_for_memory() > self._killed_for_memory
+        starved = code == -signal.SIGKILL and killed_for_memory() > self._starved
         return how_ended(code) + (", while memory ran out" if starved else "")
 
     def _last_words(self) -> str:
@@ -175,34 +156,3 @@ class Child:
         except (OSError, ValueError):  # another thread has killed it
             return ""
         return last_words(text.decode(errors="replace"))
-
-
-def how_ended(code: int) -> str:
-    """Say how a process ended by its return code, as subprocess gives it: "signal SIGSEGV", "exit code 1"."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
-
-
-def last_words(text: str) -> str:
-    """The line of what a process wrote that says why it ended.
-
-    After a crash faulthandler lists frames and modules: what was said before that tells more, else where it was.
-    """
-    before, _, dump = text.partition("Fatal Python error")
-    frames = (dump.partition("Current thread")[2] or dump).splitlines()
-    return one_line(before) or next((line.strip() for line in frames if line.startswith("  File ")), "")
-
-
-def _killed_for_memory() -> int:
-    """How many processes the kernel has killed so far for want of memory; 0 where it does not tell."""
-    for path in OOM_COUNTS:
-        with contextlib.suppress(OSError, ValueError):
-            for line in Path(path).read_text(encoding="utf-8").splitlines():
-                name, _, count = line.partition(" ")
-                if name == "oom_kill":
-                    return int(count)
-    return 0

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.system import child as child_module
-from sr_tvm.system.child import Child, ChildDied, RequestFailed
+from sr_tvm.system import death, program
+from sr_tvm.system.child import Child, RequestFailed
+from sr_tvm.system.death import ChildDied
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -32,13 +33,13 @@ channel.serve(handle, hello={"arguments": sys.argv[3:]})
 @pytest.fixture
 def start(tmp_path):
     """Start a child that runs the code in its requests, as no child of ours does, and sends arrays back."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
     started = []
 
     def begin(*arguments, **how):
         environment = {"PYTHONPATH": str(ROOT)}
-        started.append(Child("", "the child", environment, arguments, command=(sys.executable, str(program)), **how))
+        started.append(Child("", "the child", environment, arguments, command=(sys.executable, str(path)), **how))
         return started[-1]
 
     yield begin
@@ -104,7 +105,7 @@ def test_a_death_is_told(start, code, how, words):
 def test_want_of_memory_is_told_where_the_kernel_tells(start, tmp_path, monkeypatch):
     counts = tmp_path / "memory.events"
     counts.write_text("low 0\noom_kill 2\n")
-    monkeypatch.setattr(child_module, "OOM_COUNTS", (str(tmp_path / "none"), str(counts)))
+    monkeypatch.setattr(death, "OOM_COUNTS", (str(tmp_path / "none"), str(counts)))
     child = start()
     counts.write_text("low 0\noom_kill 3\n")
     with pytest.raises(ChildDied, match="crashed: signal SIGKILL, while memory ran out$"):
@@ -184,3 +185,13 @@ def test_it_ends_with_its_parent_and_all_that_it_started(tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2 and all(map(gone, pids))
+
+
+def test_a_program_is_run_to_its_end():
+    done = program.run([sys.executable, "-c", "import sys; print(1); sys.exit(3)"], "it", 30)
+    assert (done.returncode, done.stdout) == (3, "1\n")
+    with pytest.raises(ChildDied, match="^it was killed: it did not finish within 1 s: so far; try less$") as late:
+        program.run(["/bin/sh", "-c", "echo so far; exec sleep 60"], "it", 1, hint="try less")
+    assert late.value.late
+    with pytest.raises(ChildDied, match="^it does not start: /no/such: No such file or directory$"):
+        program.run(["/no/such"], "it", 1)
