@@ -14,7 +14,7 @@ import numpy as np
 from sr_tvm.system import channel
 
 
-class Worker:
+class StationWorker:
     """A station at the place that the request "open" names: here, or behind RPC."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     # TVM's errors leave cycles, which would keep what they refer to. What was imported is not looked through each time.
     gc.collect()
     gc.freeze()
-    channel.serve(Worker().handle, gc.collect)
+    channel.serve(StationWorker().handle, gc.collect)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class IntegerFile:
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """One run.
 
     ``architecture`` is that of a float network, or the file of one in integers: its weights are then trained as they

@@ -21,7 +21,7 @@ class PieceDecisions:
 
 
 @dataclass(frozen=True)
-class Decisions:
+class RowDecisions:
     """``cuts``: positions in the region's order of nodes; ``pieces``: one more than cuts."""
 
     cuts: tuple[int, ...]
@@ -31,7 +31,7 @@ class Decisions:
         return {"schema": SCHEMA, "version": 1, "cuts": list(self.cuts), "pieces": [asdict(p) for p in self.pieces]}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], where: str) -> Decisions:
+    def from_json(cls, data: dict[str, Any], where: str) -> RowDecisions:
         """Raises SrTvmError where a field is missing, of another type or out of range."""
         try:
             if data["schema"] != SCHEMA or data["version"] != 1:
