@@ -35,7 +35,7 @@ def spent() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-class Build:
+class SeamsWorker:
     """Serves "load", which compiles and runs the network, and "time"."""
 
     def __init__(self, side: str, folder: Path, out: Path) -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     assert spec is not None and spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
-    loaded.serve(Build(side, Path(folder), Path(out)).handle)
+    loaded.serve(SeamsWorker(side, Path(folder), Path(out)).handle)
 
 
 if __name__ == "__main__":

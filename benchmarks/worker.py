@@ -20,7 +20,7 @@ from sr_tvm.system import channel
 WARM_BELOW = 100.0  # ms: a run shorter than this gets an untimed one before it, since the other engines had the caches
 
 
-class Engine:
+class EngineWorker:
     """Serves "load" and "time"."""
 
     def __init__(self, name: str, folder: Path, threads: int) -> None:
@@ -51,7 +51,7 @@ class Engine:
 
 def main() -> None:
     name, folder, threads = sys.argv[3:]
-    channel.serve(Engine(name, Path(folder), int(threads)).handle)
+    channel.serve(EngineWorker(name, Path(folder), int(threads)).handle)
 
 
 if __name__ == "__main__":
