@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,3 +130,24 @@ class Architecture:
     @classmethod
     def load(cls, path: str | Path) -> Architecture:
         return cls.from_json(files.read_json(path, SCHEMA, VERSION), str(path))
+
+
+def by_name(text: str, scale: int | None = None) -> Architecture:
+    """Give the network that a command names: ``wdsr-3x24`` (blocks x channels), or the JSON file of one.
+
+    Args:
+        scale: of a named one, 2 if None; of a file's, what it has to be.
+    Raises:
+        SrTvmError: neither a name nor a file of an architecture, or the file's scale is another.
+    """
+    named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
+    if named:
+        return Architecture.uniform(scale or 2, int(named[1]), int(named[2]))
+    if not Path(text).suffix and not Path(text).exists():
+        raise SrTvmError(f"architecture {text!r} is not known; try wdsr-3x24 (blocks x channels), or name a JSON file")
+    found = Architecture.load(text)
+    if type(found.scale) is not int:
+        raise SrTvmError(f"{text}: architecture field scale is {found.scale!r}; 2, 3 or 4 is allowed")
+    if scale not in (None, found.scale):
+        raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
+    return found

@@ -11,12 +11,12 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from sr_tvm import shipped
 from sr_tvm.architecture import Architecture
 from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.errors import SrTvmError
@@ -104,12 +104,12 @@ def export(loop: DemoRun) -> None:
 def import_to_relax(loop: DemoRun) -> None:
     """ONNX to TVM's Relax, built plainly and run once."""
     import_tvm()
-    from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
+    from sr_tvm.frontend.model import read_model
     from sr_tvm.frontend.parity import compare, run_relax
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.to_relax import import_graph
 
-    model = load_onnx(loop.made["onnx"])
-    loop.made["relax"] = import_onnx(model, resolve_inputs(model))
+    model = loop.made["model"] = read_model(loop.made["onnx"])
+    loop.made["relax"] = import_graph(model.graph(model.shapes()))
     (y,) = run_relax(loop.made["relax"], [loop.made["x"]])
     loop.parity(compare("Relax against PyTorch", loop.made["y"], y, TOLERANCE))
 
@@ -158,7 +158,7 @@ def build(loop: DemoRun) -> None:
 
     def make(name: str, database: Path | None) -> Artifact:
         options = CompileOptions(database, use_shipped_log=False)
-        return compile_model(loop.made["onnx"], loop.made["target"], loop.folder / name, options=options)
+        return compile_model(loop.made["model"], loop.made["target"], loop.folder / name, options=options)
 
     loop.made["plain"] = make("artifact-default", None)
     artifact = loop.made["artifact"] = make("artifact", loop.folder / "tuning")
@@ -287,7 +287,7 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
         SrTvmError: a step failed; the message begins with its title.
     """
     _check(folder)
-    loop = DemoRun(folder, trials, seed, weights or Path(str(resources.files("sr_tvm.models") / WEIGHTS)), tell)
+    loop = DemoRun(folder, trials, seed, weights or shipped.models() / WEIGHTS, tell)
     loop.note(title="Once round the loop", machine=host.machine(), versions=host.versions(), steps=[], complete=False)
     for title, step in BEFORE:
         _step(loop, title, step)

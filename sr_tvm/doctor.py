@@ -214,13 +214,12 @@ def build_opencl() -> str:
 
 def shipped_model() -> CheckResult:
     """Shipped model."""
-    from importlib import resources
-
+    from sr_tvm import shipped
     from sr_tvm.architecture import Architecture
     from sr_tvm.artifact import sha256
 
     remedy = "install sr-tvm again: pip install --force-reinstall --no-deps -e ."
-    folder = Path(str(resources.files("sr_tvm.models")))
+    folder = shipped.models()
     name = "wdsr_x2_37k"
     missing = [f"{name}{end}" for end in (".json", ".safetensors", ".onnx") if not (folder / f"{name}{end}").is_file()]
     if missing:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
@@ -27,7 +30,8 @@ class IntegerCandidates:
         if lowering is None:
             raise SrTvmError(f"target {self.target.name} decides nothing about kernels of quantised models")
         self.lowering, self.kind = lowering, str(request["what"])
-        self.network = from_onnx(request["model"])
+        # What was read, not the file, which may be another by now.
+        self.network = from_onnx(request["model"], onnx.ModelProto.FromString(base64.b64decode(request["onnx"])))
         self.kinds = self.target.integer_kinds(self.network)
         self.weight = self.kinds[self.kind][1]
 

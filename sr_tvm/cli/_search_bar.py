@@ -47,7 +47,7 @@ class SearchBar:
         from rich.live import Live
         from rich.text import Text
 
-        from sr_tvm.cli._bars import make
+        from sr_tvm.bars import make
 
         self.settings, self.unit = settings, unit
         self.bar = make("{task.fields[told]}")

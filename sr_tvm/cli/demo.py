@@ -32,7 +32,7 @@ class _Printer:
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
-        from sr_tvm.cli._bars import make
+        from sr_tvm.bars import make
 
         with make("{task.fields[word]}") as progress:
             task = progress.add_task(f"       {what}", total=None, word="")

@@ -70,7 +70,7 @@ def command(model: str, data: str, scale: str, threads: int | None, device: str,
     sr-tvm evaluate bicubic --data Set5 --scale 2
     sr-tvm evaluate models/wdsr_x2_37k.safetensors --data Set5 --json
     """
-    from sr_tvm.cli._bars import bar, note
+    from sr_tvm.bars import bar, note
     from sr_tvm.training.evaluate import evaluate
     from sr_tvm.training.pictures import list_pictures
 

@@ -81,17 +81,17 @@ def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -
     if dump:
         files.check_writable(dump / "phase")
     given = merge_open(shape)
-    from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
-    from sr_tvm.frontend.onnx_file import load_onnx
+    from sr_tvm.frontend.model import read_model
 
-    loaded = load_onnx(model)
+    read = read_model(model)
+    read.require_float()
     preset = registry.get(target)
-    shapes = (resolve_open if preset.capabilities.any_size else resolve_inputs)(loaded, given)
+    shapes = read.open_shapes(given) if preset.capabilities.any_size else read.shapes(given)
 
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.to_relax import import_graph
     from sr_tvm.passes.pipeline import optimize
 
-    return optimize(import_onnx(loaded, shapes), preset.tvm_target(), dump, preset.lowering(), preset)[1]
+    return optimize(import_graph(read.graph(shapes)), preset.tvm_target(), dump, preset.lowering(), preset)[1]
 
 
 def _last(report: PassReport) -> str:

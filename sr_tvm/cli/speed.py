@@ -74,7 +74,7 @@ def collect(
         raise click.UsageError("--isa is an estimate without a device; leave out --device and --tracker")
     if (device == "local") == (tracker is not None):
         raise click.UsageError("--tracker HOST:PORT goes with a --device that is a key of that tracker, and only then")
-    from sr_tvm.cli._bars import bar
+    from sr_tvm.bars import bar
     from sr_tvm.speed.collect import collect as measure_missing
     from sr_tvm.speed.sampling import random_architectures
 

@@ -24,6 +24,7 @@ from sr_tvm.targets.opencl.family import OpenCl
 if TYPE_CHECKING:
     from sr_tvm.artifact import Artifact
     from sr_tvm.build.options import CompileOptions
+    from sr_tvm.frontend.model import OnnxModel
     from sr_tvm.targets.target import Target
     from sr_tvm.upscaling.network import Network
 
@@ -79,7 +80,7 @@ class _StandIn(Cpu):
 
 
 def compare(
-    model: str | Path,
+    model: OnnxModel | str | Path,
     target: Target,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     folder: str | Path | None = None,
@@ -97,15 +98,17 @@ def compare(
     """
     from sr_tvm.build.compiler import chosen, compile_model
     from sr_tvm.build.options import CompileOptions
+    from sr_tvm.frontend.model import as_model
     from sr_tvm.upscaling.network import Network
 
     options = options or CompileOptions()
     half = chosen(target, replace(options, dtype=FLOAT16))
     if isinstance(half, OpenCl):
-        return _compare_gpu(model, half, input_shapes, folder, options)
+        return _compare_gpu(as_model(model), half, input_shapes, folder, options)
     if not isinstance(half, CpuFamily):
         raise SrTvmError(f"target {target.name}: only kernels of CPUs and of OpenCL can be compared on this machine")
     emulated = not target.capabilities.runs_here
+    model = as_model(model)
     half = _StandIn(dtype=FLOAT16, emulated=emulated, of=replace(half, emulated=emulated))
     with tempfile.TemporaryDirectory(prefix="sr-tvm-fp16-") as scratch:
         exact, rounded = (
@@ -117,7 +120,7 @@ def compare(
 
 
 def _compare_gpu(
-    model: str | Path,
+    model: OnnxModel,
     half: OpenCl,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None,
     folder: str | Path | None,
@@ -148,7 +151,7 @@ class EmulatedGpu:
     @classmethod
     def of(
         cls,
-        model: str | Path,
+        model: OnnxModel | str | Path,
         half: OpenCl,
         input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
         options: CompileOptions | None = None,
@@ -160,16 +163,15 @@ class EmulatedGpu:
         """
         from sr_tvm.build.options import CompileOptions
         from sr_tvm.build.records import Recorded, open_sources
-        from sr_tvm.frontend.input_shapes import resolve_inputs
-        from sr_tvm.frontend.onnx_file import load_onnx
-        from sr_tvm.frontend.to_relax import import_onnx
+        from sr_tvm.frontend.model import as_model
+        from sr_tvm.frontend.to_relax import import_graph
         from sr_tvm.passes.pipeline import optimize
         from sr_tvm.tvm_setup import import_tvm
 
         options = options or CompileOptions()
         import_tvm()
-        loaded, found = load_onnx(model), _Found()
-        mod = import_onnx(loaded, resolve_inputs(loaded, input_shapes))
+        model, found = as_model(model), _Found()
+        mod = import_graph(model.graph(model.shapes(input_shapes)))
         optimize(mod, half.tvm_target(), lowering=found, hooks=half)
         if (count := len(found.regions)) != 1:
             raise NotCompared(f"it becomes {count} regions of kernels, and only a single one is emulated")

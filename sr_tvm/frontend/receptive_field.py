@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import onnx
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.every_size import same_at_every_size
 from sr_tvm.frontend.graph import OnnxGraph, describe
-from sr_tvm.frontend.input_shapes import resolve_inputs
+from sr_tvm.frontend.input_shapes import Shapes, resolve_inputs
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.reach import Axis
 from sr_tvm.frontend.reach_rules import rule_for
@@ -27,21 +30,26 @@ class Field:
     scale: int
 
 
-def receptive_field(model: onnx.ModelProto) -> Field:
+def receptive_field(model: onnx.ModelProto, at: Callable[[Shapes], OnnxGraph] | None = None) -> Field:
     """The receptive field of a network with one picture in and one out, from its graph alone.
+
+    ``at`` gives ``model`` normalised at fixed shapes; by default it is normalised here.
 
     Raises:
         SrTvmError: the network cannot be tiled: an operator sees the whole picture (Gemm, global pooling,
             align_corners) or works below the input's resolution, or the output is no whole multiple of the input.
     """
+    at = at or partial(normalize, model)
     shapes = _probe_shapes(model)
-    fields = {_analyse(normalize(model, shape)) for shape in shapes}
-    if len(fields) != 1:
+    graph = at(shapes[0])
+    field = _analyse(graph)
+    others = () if same_at_every_size(model, graph, shapes) else shapes[1:]
+    if any(_analyse(at(shape)) != field for shape in others):
         raise SrTvmError("the network changes with the size of its input: it cannot work in tiles")
-    return fields.pop()
+    return field
 
 
-def _probe_shapes(model: onnx.ModelProto) -> list[dict[str, tuple[int, ...]]]:
+def _probe_shapes(model: onnx.ModelProto) -> list[Shapes]:
     weights = {t.name for t in model.graph.initializer}
     inputs = [v for v in model.graph.input if v.name not in weights]
     if len(inputs) != 1 or len(model.graph.output) != 1:

@@ -55,7 +55,11 @@ def import_onnx(model: onnx.ModelProto, shapes: Mapping[str, tuple[Dim, ...]]) -
         SrTvmError: a node does not fit its inputs, is not supported, or not for any size; the node is named.
     """
     fixed = {name: tuple(d for d in shape if isinstance(d, int)) for name, shape in shapes.items()}
-    graph = normalize_any_size(model, dict(shapes)) if is_open(shapes) else normalize(model, fixed)
+    return import_graph(normalize_any_size(model, dict(shapes)) if is_open(shapes) else normalize(model, fixed))
+
+
+def import_graph(graph: OnnxGraph) -> tvm.IRModule:
+    """As :func:`import_onnx`, of a graph that is normalised already; it stays as it is."""
     proto = helper.make_graph(
         graph.nodes,
         "main",

@@ -26,11 +26,11 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
     if model.any_size and model.artifact is None and registry.get(cache.TARGET).capabilities.any_size:
         artifact, cached = cache.compiled(model, None)
         if streams(artifact):
-            return model, artifact, cached
+            return replace(model, onnx=None), artifact, cached  # its weights are in the artifact
     if model.artifact is None:
         model = replace(model, any_size=False)
     artifact, cached = cache.compiled(model, model.tile(height, width, wanted, halo))
-    return model, artifact, cached
+    return replace(model, onnx=None), artifact, cached
 
 
 def streams(artifact: Artifact) -> bool:

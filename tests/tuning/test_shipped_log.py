@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tvm
 
-import sr_tvm.models
+from sr_tvm import shipped
 from sr_tvm.build.records import Recorded, open_sources
 from sr_tvm.codegen.kernel import SCHEDULE_ATTR
 from sr_tvm.frontend.onnx_file import load_onnx
@@ -23,7 +23,7 @@ AVX512, AVX2 = CpuCore(16, 32), CpuCore(8, 16)
 
 def streamed(shape, processor):
     """The records, and the shipped model's module for a processor with them."""
-    model = load_onnx(Path(next(iter(sr_tvm.models.__path__))) / "wdsr_x2_37k.onnx")
+    model = load_onnx(shipped.models() / "wdsr_x2_37k.onnx")
     lowering = Recorded(RowLowering(processor), open_sources("cpu", None, True))
     mod, _ = optimize(import_onnx(model, {"x": shape}), get("cpu").tvm_target(), lowering=lowering)
     return list(lowering.used.values()), mod
