@@ -11,7 +11,6 @@ import tvm
 import tvm_ffi
 from tvm.relax import transform as relax_passes
 
-from sr_tvm import files
 from sr_tvm.codegen.kernel import Lowers
 from sr_tvm.errors import SrTvmError
 from sr_tvm.passes import accounting
@@ -26,6 +25,7 @@ from sr_tvm.passes.report import PassReport
 from sr_tvm.passes.shapes import has_symbols
 from sr_tvm.passes.sink_pixel_shuffle import SinkPixelShuffle
 from sr_tvm.passes.transposed_convolution import TransposedConvolution
+from sr_tvm.system import files
 
 # Else what a lowering refuses would come out of TVM's pass as a RuntimeError.
 tvm_ffi.register_error("SrTvmError", SrTvmError)

@@ -12,9 +12,9 @@ import torch
 from recipes.lanes import DONE, FAILED, TRAVELS, Clock, LanePlaces, Lanes, Say, to_carry
 from recipes.pictures import refuse_leaks, train_folders
 from recipes.priorities import CPU, GPU, ITEMS, Item
-from sr_tvm import interrupts
 from sr_tvm.bars import bar
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import interrupts
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.upscalers import pick_device
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Column, Table
 
 from recipes.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, JobRunner, last_lines
-from sr_tvm import interrupts
+from sr_tvm.system import interrupts
 
 LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 

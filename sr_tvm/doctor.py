@@ -215,8 +215,8 @@ def build_opencl() -> str:
 def shipped_model() -> CheckResult:
     """Shipped model."""
     from sr_tvm import shipped
-    from sr_tvm.architecture import Architecture
-    from sr_tvm.artifact import sha256
+    from sr_tvm.records.architecture import Architecture
+    from sr_tvm.system.files import sha256
 
     remedy = "install sr-tvm again: pip install --force-reinstall --no-deps -e ."
     folder = shipped.models()

@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.engines import ALL, NO_ARENA, OURS
 from benchmarks.engines.process import ask, environment_of
 from sr_tvm.errors import SrTvmError
-from sr_tvm.machine import field
 from sr_tvm.system import channel
 from sr_tvm.system.child import Child
+from sr_tvm.system.machine import field
 
 RUNS = 3  # ONNX Runtime plans its memory in the first
 SECONDS = 600.0
@@ -78,9 +78,9 @@ def grown(call: Any, runs: int = RUNS) -> int:
 
 def planned(folder: Path, x: np.ndarray) -> int:
     """The bytes that one run of our artifact asks TVM's virtual machine for, without the kernels' own workspaces."""
-    from sr_tvm.artifact import Artifact
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.runners import vm
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     tvm = import_tvm()
     machine = vm.load(Artifact.load(folder / "artifact").library_path, tvm.cpu(0))

@@ -32,8 +32,8 @@ from benchmarks.engines.process import ROOT, Worker
 from benchmarks.latency import seams_before
 from benchmarks.latency.seams_worker import BEFORE, NOW
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
 from sr_tvm.system import channel
+from sr_tvm.system.files import check_writable
 
 NAME = "seams"
 LEAST, LEAST_ROUNDS = 5, 5  # pairs of builds and rounds in each, however long they take

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def network(model: Path, size: tuple[int, int]) -> Network:
             macs += pixels * math.prod(weight)
     numbers = sum(map(math.prod, constants.values()))
     floor = None
-    if found := next((p.value for p in proto.metadata_props if p.key == "sr_tvm.architecture"), None):
+    if found := next((p.value for p in proto.metadata_props if p.key == "sr_tvm.records.architecture"), None):
         shape = Architecture.from_json(json.loads(found))
         pixels = size[0] * size[1]
         floor = 3 * pixels * (1 + shape.scale**2) + numbers + 2 * len(shape.blocks) * shape.channels * pixels

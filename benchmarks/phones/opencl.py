@@ -24,14 +24,14 @@ from benchmarks.phones import opencl_builds, opencl_counts, opencl_mnn, opencl_r
 from benchmarks.phones.onnx_facts import network
 from benchmarks.phones.opencl_builds import GPUS, STOCK, TUNED, UNTUNED, Built, Variant
 from benchmarks.phones.opencl_summary import CODE, GOALS, INFINITE, MAIN, PEER, RUN, summarize, value_of
-from sr_tvm import machine
-from sr_tvm.architecture import SCHEMA as ARCHITECTURE
-from sr_tvm.architecture import VERSION, Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable, read_json
 from sr_tvm.isa import system
+from sr_tvm.records.architecture import SCHEMA as ARCHITECTURE
+from sr_tvm.records.architecture import VERSION, Architecture
 from sr_tvm.regions.value import FLOAT16
 from sr_tvm.report import host as report_host
+from sr_tvm.system import machine
+from sr_tvm.system.files import check_writable, read_json
 
 NAME = "opencl"
 SET5 = "eval/Set5"
@@ -242,8 +242,8 @@ def main(
                                "what this run has not counted")  # fmt: skip
     path = output or common.RESULTS / f"{NAME}.json"
     check_writable(path)
+    from sr_tvm.system.tvm_setup import import_tvm
     from sr_tvm.targets.opencl.family import LINUX
-    from sr_tvm.tvm_setup import import_tvm
 
     import_tvm()
     host = LINUX.get(machine.machine(), "x86")

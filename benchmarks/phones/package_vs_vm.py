@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.engines import PACKAGE, library
 from benchmarks.engines import package as packaged
 from benchmarks.engines.process import ask, environment_of
-from sr_tvm.artifact import Artifact
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.system import channel
 from sr_tvm.system.child import Child
 

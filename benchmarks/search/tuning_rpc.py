@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks import common, options
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.system.files import check_writable
 
 NAME, KEY, MODEL = "tuning_rpc", "box", "wdsr_x2_37k.onnx"
 SERVERS = (1, 2, 4)
@@ -130,11 +130,11 @@ class Kept:
 
 def measure(place: Path, trials: int, seed: int, delay: float, tell: Any) -> list[dict[str, Any]]:
     """All rows: real searches, then the replayed ones."""
-    from sr_tvm import machine
     from sr_tvm.build.builder import ChildBuilder
     from sr_tvm.runners.replay import ReplayRunner
     from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.runners.tracker import start_server, start_tracker
+    from sr_tvm.system import machine
     from sr_tvm.tuning.bench import DeviceBench
 
     task, rows = the_task(), []
@@ -187,7 +187,7 @@ def main(trials: int, seed: int, delay: float, output: Path | None) -> None:
     \b
     Example:  make bench NAME=tuning_rpc
     """
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     path = output or common.RESULTS / f"{NAME}.json"
     check_writable(path)

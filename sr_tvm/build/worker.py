@@ -33,7 +33,7 @@ class BuildWorker:
 def main() -> None:
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
     sys.modules["torch"] = None  # type: ignore[assignment]
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.build import candidates  # noqa: F401  # its import belongs to the start

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 if TYPE_CHECKING:
     from sr_tvm.targets.target import Target
@@ -120,16 +120,16 @@ def command(
     shapes: dict[str, tuple[int | str, ...]] = (
         read.open_shapes(asked) if preset.capabilities.any_size else {**read.shapes(asked)}
     )
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
-    from sr_tvm import machine
     from sr_tvm.build.builder import ChildBuilder
     from sr_tvm.cli._tune_bar import progress_bar
     from sr_tvm.frontend.to_relax import import_graph
     from sr_tvm.runners.child_session import ChildRunner
     from sr_tvm.runners.machine_code import MachineCodeRunner
     from sr_tvm.runners.rpc import RpcRunner
+    from sr_tvm.system import machine
     from sr_tvm.tuning.bench import DeviceBench
     from sr_tvm.tuning.region_task import OPEN_SIZE, find_regions
     from sr_tvm.tuning.tune import tune

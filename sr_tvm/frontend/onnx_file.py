@@ -10,12 +10,12 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend import external_data, local_functions
 from sr_tvm.frontend.input_shapes import parse_input_shape, resolve_inputs
 from sr_tvm.frontend.operators import KNOWN, MIN_OPSET, QUANTISED, STANDARD_DOMAINS
 from sr_tvm.frontend.tensors import check_tensor, type_name
+from sr_tvm.system.files import sha256
 
 __all__ = [
     "check",

@@ -14,7 +14,6 @@ from onnx import TensorProto, helper
 from tvm import relax, tirx
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-from sr_tvm import interrupts
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.any_size import normalize_any_size
 from sr_tvm.frontend.converters import CONVERTERS
@@ -22,6 +21,7 @@ from sr_tvm.frontend.graph import OnnxGraph
 from sr_tvm.frontend.input_shapes import Dim, is_open
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.operators import CANONICAL_OPSET
+from sr_tvm.system import interrupts
 
 
 class _Importer(ONNXGraphImporter):

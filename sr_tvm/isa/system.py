@@ -15,8 +15,8 @@ from pathlib import Path
 
 import platformdirs
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.system import files
 from sr_tvm.system import program as programs
 from sr_tvm.system.death import how_ended
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.elf import library_machine
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.elf import library_machine
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.system import program as programs
 from sr_tvm.system.death import how_ended

@@ -46,7 +46,7 @@ def _station(told: dict[str, Any], deadline: float) -> Any:
 def main() -> None:
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
     sys.modules["torch"] = None  # type: ignore[assignment]
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()  # its seconds belong to the start, not to a call's deadline
     from sr_tvm.runners import place, station  # noqa: F401  # as do theirs

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files, interrupts
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import save_weights
 from sr_tvm.search.ddp import ProcessGroup
@@ -18,6 +17,7 @@ from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.selection import TOLERANCE
 from sr_tvm.search.settings import SUPERNET, SearchSettings
 from sr_tvm.search.supernet import SuperNet
+from sr_tvm.system import files, interrupts
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.loop import CHECKPOINT, CHECKPOINT_SECONDS
 

@@ -7,9 +7,9 @@ from typing import Any
 from tvm.s_tir.meta_schedule.database import TuningRecord
 from tvm.s_tir.meta_schedule.runner import RunnerResult
 
-from sr_tvm import interrupts
 from sr_tvm.build.replay import structural_key
 from sr_tvm.records.schedules import Tables
+from sr_tvm.system import interrupts
 from sr_tvm.tuning.bench import Timing
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History

@@ -9,10 +9,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files as own_files
-from sr_tvm.fields import expect
 from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.system import files as own_files
+from sr_tvm.system.fields import expect
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR

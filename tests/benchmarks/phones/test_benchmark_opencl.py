@@ -241,7 +241,7 @@ def test_a_kernel_that_does_not_build_fails_alone(tmp_path: Path, monkeypatch: p
 
 
 def test_what_a_shipped_network_asks_for() -> None:
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
 
     model = opencl.MODELS[MAIN]
     shape = Architecture.from_json(json.loads(model.with_suffix(".json").read_text()))

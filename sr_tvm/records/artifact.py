@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect, expect_keys
-from sr_tvm.tensor import Tensor, shape_text
+from sr_tvm.records.tensor import Tensor, shape_text
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.files import sha256
 
-__all__ = ["Artifact", "Tensor", "sha256"]
+__all__ = ["Artifact", "Tensor"]
 
 # Version 2 allows names among the dimensions; version 1 is else the same and still read.
 SCHEMA, VERSION, VERSIONS = "sr-tvm/artifact", 2, (1, 2)
@@ -84,7 +84,7 @@ class Artifact:
         return self.folder / self.library
 
     def save(self) -> None:
-        """Write the manifest into ``folder``. Build inside :func:`sr_tvm.files.atomic_folder`."""
+        """Write the manifest into ``folder``. Build inside :func:`sr_tvm.system.files.atomic_folder`."""
         value = asdict(self)
         del value["folder"], value["any_size"]
         for name in ("fp16", "verification"):  # a reader that does not know them can have the others
@@ -155,9 +155,3 @@ def _check_names(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], where:
 
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def sha256(path: str | Path) -> str:
-    """The hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

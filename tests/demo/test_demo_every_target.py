@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.demo import every_target
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.report import every_target
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.runners import hexagon_sim
 
 
@@ -29,9 +29,9 @@ def test_what_is_missing_is_told_with_the_command(onnx: Path, tmp_path: Path, mo
     told: list[str] = []
     rows = list(every_target.rows(onnx, (16, 24), tmp_path, told.append))
     hexagon_sim.find.cache_clear()
-    assert [row["target"].split()[0] for row in rows] == ["adreno", "mali", "hexagon"] and len(told) == 3
+    assert [row.target.split()[0] for row in rows] == ["adreno", "mali", "hexagon"] and len(told) == 3
     for row in rows:
-        assert row["time"] == "" and "make system-deps" in row["how"] and row["seconds"] < 5
+        assert row.time == "" and "make system-deps" in row.how and row.seconds < 5
 
 
 def test_hexagon_is_counted_and_its_time_labelled(onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,5 +41,5 @@ def test_hexagon_is_counted_and_its_time_labelled(onnx: Path, tmp_path: Path, mo
     (row,) = every_target.rows(onnx, (16, 24), tmp_path, lambda line: None)
     monkeypatch.setattr(every_target, "_row", None)  # not found again
     assert list(every_target.rows(onnx, (16, 24), tmp_path, print)) == [row]
-    assert "M packets, estimated" in row["time"], row
-    assert "every byte that of the definition" in row["how"] and "estimated, by packets alone" in row["how"]
+    assert "M packets, estimated" in row.time, row
+    assert "every byte that of the definition" in row.how and "estimated, by packets alone" in row.how

@@ -6,11 +6,14 @@ from functools import cache
 
 import numpy as np
 
+from sr_tvm.imaging.colour import FULL_RANGE, STUDIO_FOOT, STUDIO_SUMS
+from sr_tvm.imaging.resize import cubic
+
 BICUBIC_REACH = 2  # input pixels to each side
 # BT.601 as MATLAB's rgb2ycbcr, which networks that see only luma are trained with: RGB 0..1 to Y 16/255..235/255.
-LUMA = np.array([65.481, 128.553, 24.966], np.float32) / 255
-LUMA_OFFSET = np.float32(16 / 255)
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601, full range
+LUMA = np.array(STUDIO_SUMS, np.float32) / 255
+LUMA_OFFSET = np.float32(STUDIO_FOOT / 255)
+GREY_WEIGHTS = np.array(FULL_RANGE, np.float32)
 FILL_BAND = 256
 
 
@@ -21,8 +24,7 @@ def _phases(scale: int) -> tuple[tuple[int, np.ndarray], ...]:
     for phase in range(scale):
         centre = (phase + 0.5) / scale - 0.5
         first = int(np.floor(centre)) - 1
-        d = np.abs(np.arange(first, first + 4) - centre)
-        w = np.where(d <= 1, 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2)
+        w = cubic(np.asarray(np.arange(first, first + 4) - centre, np.float64))
         result.append((first, (w / w.sum()).astype(np.float32)))
     return tuple(result)
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm import __version__, files
-from sr_tvm.artifact import sha256
+from sr_tvm import __version__
+from sr_tvm.demo.comparison import photograph
 from sr_tvm.errors import SrTvmError
-from sr_tvm.report.comparison import photograph
+from sr_tvm.records.measurement import Measurement
+from sr_tvm.report.summary import TargetRow
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import read
 
 GPUS = (("adreno", "adreno-660"), ("mali", "mali-g57"))
 SCHEMA, VERSION = "sr-tvm/every-target-row", 1
@@ -21,11 +25,10 @@ SIDE = 48  # of the squares that the int8 network is calibrated on
 Say = Callable[[str], None]
 
 
-def rows(onnx: Path, size: tuple[int, int], folder: Path, say: Say) -> Iterator[dict[str, Any]]:
+def rows(onnx: Path, size: tuple[int, int], folder: Path, say: Say) -> Iterator[TargetRow]:
     """Compile a float ONNX network for GPUs and DSP; a row of each, as soon as it is known, kept for the next run.
 
-    A row has "target", "time" and "how" in words, "seconds" that it took; where something is not installed "time" is ""
-    and "how" the line that says what, with the command that brings it.
+    Where something is not installed ``time`` is "" and ``how`` the line that says so, with the command that brings it.
 
     Args:
         size: height and width of the picture.
@@ -37,34 +40,34 @@ def rows(onnx: Path, size: tuple[int, int], folder: Path, say: Say) -> Iterator[
         path = folder / f"every_target_{target}.json"
         if (row := _known(path, key)) is None:
             row = _row(target, on, say, find)
-            if row["time"]:
-                files.write_json(path, {"schema": SCHEMA, "version": VERSION, "key": key, "row": row})
+            if row.time:
+                files.write_json(path, {"schema": SCHEMA, "version": VERSION, "key": key, "row": row.to_json()})
         yield row
 
 
-def measured(measurement: Any) -> dict[str, Any]:
+def measured(measurement: Measurement) -> TargetRow:
     """The row of what ran, from its measurement."""
     c = measurement.conditions
     words = f"measured here: {c['threads']} thread, {c['clock']} time, {c['schedule']} schedules"
-    return {"target": measurement.target, "time": f"{measurement.median:.3g} ms", "how": words, "seconds": None}
+    return TargetRow(measurement.target, f"{measurement.median:.3g} ms", words)
 
 
-def _known(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+def _known(path: Path, key: dict[str, Any]) -> TargetRow | None:
     """The row that an earlier run of the same found, or None."""
     if not path.is_file():
         return None
     found = files.read_json(path, SCHEMA, VERSION)
-    return dict(found["row"]) if found.get("key") == key else None
+    return read(TargetRow, found.get("row"), f"{path}: field row") if found.get("key") == key else None
 
 
-def _row(target: str, on: str, say: Say, find: Callable[[], tuple[str, str]]) -> dict[str, Any]:
+def _row(target: str, on: str, say: Say, find: Callable[[], tuple[str, str]]) -> TargetRow:
     say(f"{target}: compiling and counting")
     start = time.perf_counter()
     try:
         found, how = find()
     except SrTvmError as error:
         found, how = "", str(error)
-    return {"target": f"{target} ({on})", "time": found, "how": how, "seconds": round(time.perf_counter() - start, 1)}
+    return TargetRow(f"{target} ({on})", found, how, round(time.perf_counter() - start, 1))
 
 
 def _estimated(onnx: Path, target: str, gpu: str, folder: Path) -> tuple[str, str]:
@@ -115,7 +118,7 @@ def _simulated(onnx: Path, size: tuple[int, int], folder: Path) -> tuple[str, st
 
 def _crops(scale: int) -> Iterator[np.ndarray]:
     """Squares of a photograph, shrunk: (3, side, side) uint8."""
-    from sr_tvm.training.resize import low_resolution
+    from sr_tvm.imaging.resize import low_resolution
 
     whole, side = photograph(), SIDE * scale
     for top in range(0, whole.shape[0] - side + 1, side):

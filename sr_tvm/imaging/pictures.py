@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling import images
+from sr_tvm.imaging import reading
+from sr_tvm.system.files import sha256
 
-FORMATS = (*images.FORMATS, "PPM")
+FORMATS = (*reading.FORMATS, "PPM")
 # Of those formats, by Pillow's list; without .pfm, whose samples have 32 bits.
 SUFFIXES = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".gif",
                       ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"})  # fmt: skip
@@ -67,7 +67,7 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         SrTvmError: the file is missing, is not a picture, is cut off, or is absurdly large.
     """
-    found = images.read_picture(path, MAX_MEGAPIXELS, FORMATS, "a smaller picture is needed")
+    found = reading.read_picture(path, MAX_MEGAPIXELS, FORMATS, "a smaller picture is needed")
     pixels = found.pixels[..., :-1] if found.has_alpha else found.pixels
     if found.bits == 16:
         # 65535 / 255 is 257, which is odd: there are no ties.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -169,3 +170,9 @@ def read_json(path: str | Path, schema: str, *versions: int) -> dict[str, Any]:
         read = " and ".join(map(str, versions))
         raise SrTvmError(f"{path}: {schema} version {value.get('version')!r}; this sr-tvm reads version {read}")
     return value
+
+
+def sha256(path: str | Path) -> str:
+    """The hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

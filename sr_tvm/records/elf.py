@@ -7,8 +7,8 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
 
 # ELF e_machine -> what uname -m says of such a machine.
 ELF_MACHINES = {

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from sr_tvm import files
-from sr_tvm.training.metrics import luma, psnr_y
-from sr_tvm.training.resize import imresize, low_resolution, modcrop
-from sr_tvm.upscaling.images import open_image
+from sr_tvm.imaging.metrics import luma, psnr_y
+from sr_tvm.imaging.reading import open_image
+from sr_tvm.imaging.resize import imresize, low_resolution, modcrop
+from sr_tvm.report.summary import Compare, Enlarged
+from sr_tvm.system import files
 
 CROP = 96
 # (what, tiles done, tiles)
@@ -26,19 +26,19 @@ def photograph() -> np.ndarray:
     return np.asarray(data.astronaut())
 
 
-def best_crop(truth: np.ndarray, before: np.ndarray, after: np.ndarray, size: int = CROP) -> list[int]:
-    """[x, y, width, height] of the square where ``after`` is closer to ``truth`` than ``before`` by the most."""
+def best_crop(truth: np.ndarray, before: np.ndarray, after: np.ndarray, size: int = CROP) -> tuple[int, int, int, int]:
+    """x, y, width and height of the square where ``after`` is closer to ``truth`` than ``before`` by the most."""
     y = luma(truth)
     gain = (luma(before) - y) ** 2 - (luma(after) - y) ** 2
     size = min(size, *gain.shape)
     sums = np.pad(gain, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     boxes = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
     top, left = np.unravel_index(int(boxes.argmax()), boxes.shape)
-    return [int(left), int(top), size, size]
+    return int(left), int(top), size, size
 
 
-def compare(folder: Path, model: Path, scale: int, threads: int | None, progress: Progress) -> dict[str, Any]:
-    """Write the pictures into ``folder``, enlarged by the artifact ``model``; gives the summary's ``pictures`` field.
+def compare(folder: Path, model: Path, scale: int, threads: int | None, progress: Progress) -> tuple[Compare, Enlarged]:
+    """Write the pictures into ``folder``, enlarged by the artifact ``model``; gives what the page tells of them.
 
     PSNR is of the luma with a border of ``scale`` pixels shaved, as papers report it.
     """
@@ -60,21 +60,20 @@ def compare(folder: Path, model: Path, scale: int, threads: int | None, progress
         ours = np.asarray(picture.convert("RGB"))
     psnr = {name: round(psnr_y(truth, pixels, scale), 3) for name, pixels in (("bicubic", bicubic), ("ours", ours))}
     crop = best_crop(truth, bicubic, ours)
-    return {
-        "compare": {
-            "truth": "truth.png", "bicubic": "bicubic.png", "ours": "network.png",
-            "psnr_bicubic": psnr["bicubic"], "psnr_ours": psnr["ours"], "crop": crop,
-            "caption": f"A photograph made {scale} times smaller, as papers do (MATLAB's bicubic), then enlarged "
-                       "again: by bicubic on the left, by the compiled network on the right. Move the edge to compare.",
-            "crop_note": f"The {crop[2]} x {crop[3]} pixels where the network gains most over bicubic, 4 times as "
-                         "large. PSNR is of the luma of the whole picture.",
-        },
-        "enlarged": {
-            "file": "enlarged.png",
-            "caption": f"The photograph itself, {scale} times as large by the compiled network: detail that no camera "
-                       "took is the network's guess.",
-        },
-    }  # fmt: skip
+    return (
+        Compare(
+            "truth.png", "bicubic.png", "network.png", psnr["bicubic"], psnr["ours"], crop,
+            f"A photograph made {scale} times smaller, as papers do (MATLAB's bicubic), then enlarged again: by "
+            "bicubic on the left, by the compiled network on the right. Move the edge to compare.",
+            f"The {crop[2]} x {crop[3]} pixels where the network gains most over bicubic, 4 times as large. PSNR is of "
+            "the luma of the whole picture.",
+        ),
+        Enlarged(
+            "enlarged.png",
+            f"The photograph itself, {scale} times as large by the compiled network: detail that no camera took is the "
+            "network's guess.",
+        ),
+    )  # fmt: skip
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:

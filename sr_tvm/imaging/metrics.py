@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.imaging.colour import FULL_RANGE, STUDIO_FOOT, STUDIO_SUMS
 
 SSIM_WINDOW = 11  # what sigma 1.5 truncated at 3.5 sigma spans
-# ITU-R BT.601, RGB 0..255 to Y: studio range 16..235 for colour; full range 0..255 for a grey picture's counterpart.
-STUDIO = np.array([65.481, 128.553, 24.966]) / 255
-FULL = np.array([0.299, 0.587, 0.114])
+# RGB 0..255 to Y: studio range 16..235 for colour; full range 0..255 for a grey picture's counterpart.
+STUDIO = np.array(STUDIO_SUMS) / 255
+FULL = np.array(FULL_RANGE)
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Y in 16..235 of uint8 RGB (H, W, 3), not rounded; a grey picture (H, W) is its own Y."""
     pixels = image.astype(np.float64)
-    return pixels if image.ndim == 2 else 16 + pixels @ STUDIO
+    return pixels if image.ndim == 2 else STUDIO_FOOT + pixels @ STUDIO
 
 
 def _planes(
@@ -50,6 +51,23 @@ def psnr_y(reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int)
     """
     a, b = _planes(reference, output, border)
     error = float(np.mean((a - b) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def psnr_y_of_planes(reference: NDArray[np.floating], output: NDArray[np.floating], border: int) -> float:
+    """PSNR in dB of what two networks made, before it is rounded to pixels; infinite for equal planes.
+
+    Both are (C, H, W) in 0..1, C 3 for RGB, of which the luma is compared, or 1 for luma.
+
+    Raises:
+        SrTvmError: one of them is not finite: min and max of such figures would depend on the order of the pictures.
+    """
+    if not (np.isfinite(reference).all() and np.isfinite(output).all()):
+        raise SrTvmError("an output has NaN or infinite pixels")
+    weights = STUDIO if len(reference) == 3 else np.ones(1)
+    a, b = (np.tensordot(weights, y.astype(np.float64).clip(0, 1) * 255, 1) for y in (reference, output))
+    inside = slice(border, -border or None)
+    error = float(np.mean((a - b)[inside, inside] ** 2))
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 

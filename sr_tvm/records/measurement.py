@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect, expect_keys
+from sr_tvm.system.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/measurement", 1
 ESTIMATED_MS = "estimated ms"  # nothing ran: see sr_tvm.runners.machine_code

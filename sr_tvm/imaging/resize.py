@@ -17,7 +17,8 @@ from sr_tvm.errors import SrTvmError
 KERNEL_WIDTH = 4
 
 
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' kernel at distances ``x`` in pixels; zero beyond 2."""
     a = np.abs(x)
     near = 1.5 * a**3 - 2.5 * a**2 + 1
     far = -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2
@@ -35,7 +36,7 @@ def contributions(length: int, scale: Fraction) -> tuple[NDArray[np.intp], NDArr
     width = KERNEL_WIDTH / shrink
     centre = np.arange(1, math.ceil(length * scale) + 1) / factor + 0.5 * (1 - 1 / factor)
     index = np.floor(centre - width / 2)[:, None] + np.arange(math.ceil(width) + 2)
-    weight = shrink * _cubic(shrink * (centre[:, None] - index))
+    weight = shrink * cubic(shrink * (centre[:, None] - index))
     weight /= weight.sum(axis=1, keepdims=True)
     mirror = np.concatenate([np.arange(length), np.arange(length - 1, -1, -1)])
     read = mirror[(index.astype(np.int64) - 1) % (2 * length)]

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling import png
-from sr_tvm.upscaling.images import Picture
+from sr_tvm.imaging import png
+from sr_tvm.imaging.reading import Picture
 
 JPEG_QUALITY, WEBP_QUALITY = 95, 95
 MAX_JPEG_EXIF = 65533

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling import modes
+from sr_tvm.imaging import modes
 
 # Formats that Pillow decodes by itself: EPS, for one, would start Ghostscript on a stranger's file, by any name.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect_keys
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect_keys
 
 SCHEMA, VERSION = "sr-tvm/architecture", 1
 SCALES = (2, 3, 4)

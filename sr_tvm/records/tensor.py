@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sr_tvm.fields import expect, expect_keys
+from sr_tvm.system.fields import expect, expect_keys
 
 Dim = int | str
 _DIM = re.compile(r"(?:([1-9][0-9]{0,3})\*)?([A-Za-z_][A-Za-z0-9_]*)")
