@@ -14,9 +14,14 @@ PROGRAM_SECONDS = 900.0
 
 
 def shared(output: Path, objects: Sequence[Path], *options: str) -> None:
-    """Link ELF objects of any machine to the shared library ``output``.
+    """Link ELF objects of any machine to a shared library.
 
     No C library is named: what the kernels need of it (memcpy, expf) is found in the process that loads them.
+
+    Args:
+        output: The library that is written.
+        objects: Object files of one machine.
+        *options: Further options of ld.lld.
 
     Raises:
         SrTvmError: ziglang is not installed, or the linker refuses; the message holds its first line.
@@ -32,7 +37,14 @@ def shared(output: Path, objects: Sequence[Path], *options: str) -> None:
 
 
 def aliases(names: Mapping[str, str]) -> list[str]:
-    """The linker's options that give symbols further names: new name to old."""
+    """Give the linker's options for further names of symbols.
+
+    Args:
+        names: New name to the one that there is.
+
+    Returns:
+        An option of ld.lld for each.
+    """
     return [f"--defsym={new}={old}" for new, old in names.items()]
 
 
@@ -41,9 +53,15 @@ def program(output: Path, sources: Sequence[Path], triple: str, *options: str) -
 
     The first program for a machine takes minutes, for its C library is compiled; the others a second.
 
+    Args:
+        output: The program that is written.
+        sources: C sources and object files.
+        triple: The machine, as Zig names it: "hexagon-linux-musl".
+        *options: Further options of clang.
+
     Raises:
-        SrTvmError: ziglang is not installed, it takes longer than PROGRAM_SECONDS, or the compiler refuses; the
-            message holds its first line.
+        SrTvmError: ziglang is not installed, it takes longer than PROGRAM_SECONDS, or the compiler refuses; the message
+            holds its first line.
     """
     _zig_cc("link", output, triple, "-static", "-O2", *options, *map(str, sources))
 
@@ -51,8 +69,15 @@ def program(output: Path, sources: Sequence[Path], triple: str, *options: str) -
 def assemble(output: Path, source: Path, triple: str, *options: str) -> None:
     """Make an object file of assembly text for another machine, by the clang in ziglang.
 
+    Args:
+        output: The object file that is written.
+        source: The assembly text.
+        triple: The machine, as Zig names it: "hexagon-linux-musl".
+        *options: Further options of clang.
+
     Raises:
-        SrTvmError: as :func:`program`.
+        SrTvmError: ziglang is not installed, it takes longer than PROGRAM_SECONDS, or the assembler refuses; the
+            message holds its first line.
     """
     _zig_cc("assemble", output, triple, "-c", *options, str(source))
 
