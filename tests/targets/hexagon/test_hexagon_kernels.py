@@ -22,6 +22,7 @@ from sr_tvm.runners import hexagon_sim
 NETS = {
     "as shipped": (wdsr([(24, 20)]), Calibration(adapt=False)),
     "odd widths": (wdsr([(26, 11), (9, 4)]), Calibration(adapt=False)),
+    "groups that hold rows before": (wdsr([(25, 9), (9, 6), (7, 1), (22, 2)]), Calibration(adapt=False)),
     "few channels": (wdsr([(20, 7)], channels=10), Calibration(adapt=False)),
     "multipliers": (wdsr([(20, 20)]), Calibration(multipliers=True, adapt=False)),
     "times four": (wdsr([(16, 12)], scale=4), Calibration(adapt=False)),
