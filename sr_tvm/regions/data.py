@@ -63,7 +63,7 @@ def from_data(data: dict[str, str]) -> Region:
     """Read a region that :func:`to_data` wrote.
 
     Args:
-        data: The keys "structure" and "arrays". It may be of anyone: nothing in it is executed.
+        data: The keys "structure" and "arrays". It may come from anyone: nothing in it is executed.
 
     Returns:
         An equal region.
