@@ -29,7 +29,7 @@ def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.t
         folder: Of the artifact; it is there.
 
     Raises:
-        SrTvmError: A kernel does not lower.
+        SrTvmError: A kernel does not lower, or the files cannot be written.
     """
     kernels, called = called_kernels(mod, passes)
     text, launches = lower(kernels, target)
@@ -76,7 +76,7 @@ def save_each(mod: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
         path: The JSON file to write.
 
     Raises:
-        SrTvmError: A kernel does not lower.
+        SrTvmError: A kernel does not lower, or the files cannot be written.
         ValueError: A function is several kernels, or none.
     """
     programs = []
