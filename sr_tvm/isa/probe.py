@@ -30,10 +30,17 @@ _SHIMS = {"adreno": "libfreedreno_noop_drm_shim.so", "mali": "libpanfrost_noop_d
 
 
 def run(sources: Sequence[str], gpu: Gpu) -> str:
-    """What the probe and Mesa print while they build each source for ``gpu``.
+    """Have Mesa build OpenCL C programs for a GPU, in a child process with a deadline.
+
+    Args:
+        sources: OpenCL C, a program each.
+        gpu: What Mesa compiles for.
+
+    Returns:
+        What the probe and Mesa print meanwhile, the machine code among it.
 
     Raises:
-        SrTvmError: the compilers are not there, they know no such GPU, or the deadline passed.
+        SrTvmError: The compilers are not there, they know no such GPU, or the deadline passed.
     """
     why = system.missing()
     if why:
@@ -96,7 +103,7 @@ def _child(command: list[str], environment: dict[str, str], output: Path, deadli
 
 
 def _program() -> Path:
-    """The probe, compiled on first use by zig, which has what other architectures need."""
+    """Return the probe, compiled on first use by zig, which has what other architectures need."""
     source = (resources.files(__package__) / "probe.c").read_text(encoding="utf-8")
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = Path(platformdirs.user_cache_dir("sr-tvm")) / "gpu-isa-probe" / digest
@@ -125,7 +132,13 @@ def _program() -> Path:
 
 
 def _executable(path: Path) -> Path:
-    """An atomic file becomes executable after it has its name: who wrote it may have ended in between."""
+    """Return the path of the probe once it may be executed.
+
+    An atomic file becomes executable after it has its name: who wrote it may have ended in between.
+
+    Raises:
+        SrTvmError: It cannot be made executable.
+    """
     if not os.access(path, os.X_OK):
         try:
             path.chmod(0o755)
