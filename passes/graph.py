@@ -118,8 +118,8 @@ class RelaxGraph:
             expr: A variable that may be bound to either.
 
         Returns:
-            The convolution, the bias (channels,) in float64 or None, and the variables from the convolution to the bias,
-            both ends included; None for anything else.
+            The convolution, the bias (channels,) in float64 or None, and the variables from the convolution to the
+            bias, ends included; None for anything else.
         """
         conv = Convolution.of(self.value(expr))
         if conv is not None:
