@@ -271,8 +271,9 @@ def main(
     plan = common.Rounds(min(5, rounds), rounds, budget)
     recording = opencl_counts.Recording(RECORDING)
     if record:
-        recording.about = {"command": f"python -m benchmarks.{NAME} --record", "seed": seed, "date": common.now(),
-                           "machine": report_host.machine(), "rows": KEPT}  # fmt: skip
+        command = f"python -m benchmarks.{NAME} --record" + " --update" * update
+        recording.about = {"command": command, "seed": seed, "date": common.now(), "machine": report_host.machine()}
+        recording.about |= {"rows": KEPT}
     how: dict[str, Any] = {"input": f"code {size[0]}x{size[1]}, runs {run_size[0]}x{run_size[1]}, batch 1, float32"}
     how |= {"rounds": f"{plan.least} to {plan.most}, as many as fit {budget:g} s", "threads": threads, "seed": seed}
     how |= {"recording": recording.about, "measured_again": again, "record": record}
