@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 SCHEMA, VERSION = "sr-tvm/pass-report", 1
 FILE_NAME = "pass_report.json"

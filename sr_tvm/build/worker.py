@@ -13,7 +13,7 @@ import numpy as np
 from sr_tvm.system import child
 
 
-class Worker:
+class BuildWorker:
     """The task at hand, and the candidates that come for it."""
 
     def __init__(self) -> None:
@@ -33,12 +33,12 @@ class Worker:
 def main() -> None:
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
     sys.modules["torch"] = None  # type: ignore[assignment]
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.build import candidates  # noqa: F401  # its import belongs to the start
 
-    child.serve(Worker().handle)
+    child.serve(BuildWorker().handle)
 
 
 if __name__ == "__main__":

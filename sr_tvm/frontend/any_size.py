@@ -2,15 +2,21 @@
 
 With its sizes fixed, a graph has no shape arithmetic left (``normalize.py``). If nothing in it depends on the sizes
 then, it is the graph for all of them. Only the sizes of a Resize may differ, where they are the same whole multiple.
+Once is enough where all operators are such that they cannot (``every_size.py``).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe, input_name, make_node
+from sr_tvm.frontend.every_size import same_at_every_size
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name, make_node
 from sr_tvm.frontend.input_shapes import OpenShapes, Shapes, fix_it
 from sr_tvm.frontend.normalize import normalize
 
@@ -18,30 +24,36 @@ from sr_tvm.frontend.normalize import normalize
 PROBES = ((1, 24, 20), (2, 1, 1), (3, 29, 33), (1, 1021, 766))
 
 
-def normalize_any_size(model: onnx.ModelProto, shapes: OpenShapes) -> Graph:
+def normalize_any_size(
+    model: onnx.ModelProto, shapes: OpenShapes, at: Callable[[Shapes], OnnxGraph] | None = None
+) -> OnnxGraph:
     """``model`` with the dimensions that ``shapes`` names of any size, and the others fixed.
 
+    ``at`` gives ``model`` normalised at fixed shapes, to which nothing is done; by default it is normalised here.
     Every dimension of an output is a number, or a whole multiple of a named one.
 
     Raises:
         SrTvmError: the graph is not supported, or depends on the sizes; the message names the node, and the option
             that fixes the sizes.
     """
+    at = at or partial(normalize, model)
     probes = [_at(shapes, probe) for probe in PROBES]
     try:
-        graph = normalize(model, probes[0])
+        graph = at(probes[0])
+        if same_at_every_size(model, graph, probes):
+            return replace(graph, inputs=dict(shapes))
         factors = {n.output[0]: _factors(graph, n) for n in graph.nodes if n.op_type == "Resize"}
         found = [_outputs(graph)]
         for probe in probes[1:]:
-            other = normalize(model, probe)
+            other = at(probe)
             _require_same(graph, other, factors)
             found.append(_outputs(other))
         _require_multiples(probes, found)
     except SrTvmError as error:
         open_shape = next(s for s in shapes.values() if any(isinstance(d, str) for d in s))
         raise SrTvmError(f"{error}; the model is not for any size: {fix_it(open_shape)}") from error
+    graph = replace(graph, inputs=dict(shapes), constants=dict(graph.constants), taken=set(graph.taken))
     graph.nodes = [_by_scales(graph, n, factors[n.output[0]]) if n.op_type == "Resize" else n for n in graph.nodes]
-    graph.inputs = dict(shapes)
     return graph
 
 
@@ -59,7 +71,7 @@ def _at(shapes: OpenShapes, probe: tuple[int, int, int]) -> Shapes:
     return {name: tuple(sizes[d] if isinstance(d, str) else d for d in shape) for name, shape in shapes.items()}
 
 
-def _require_same(graph: Graph, other: Graph, factors: dict[str, tuple[int, ...]]) -> None:
+def _require_same(graph: OnnxGraph, other: OnnxGraph, factors: dict[str, tuple[int, ...]]) -> None:
     for ours, theirs in zip(graph.nodes, other.nodes, strict=False):
         if ours.op_type == "Resize" and theirs.op_type == "Resize":
             same = factors[ours.output[0]] == _factors(other, theirs)
@@ -79,7 +91,7 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def _factors(graph: Graph, node: onnx.NodeProto) -> tuple[int, ...]:
+def _factors(graph: OnnxGraph, node: onnx.NodeProto) -> tuple[int, ...]:
     """By which whole numbers a Resize in the form of ``rewrite_resize`` enlarges each axis."""
     shape, sizes = graph.shape(node.input[0]), graph.constants[input_name(node, 3)].tolist()
     if any(size % n for size, n in zip(sizes, shape, strict=True)):
@@ -87,12 +99,12 @@ def _factors(graph: Graph, node: onnx.NodeProto) -> tuple[int, ...]:
     return tuple(size // n for size, n in zip(sizes, shape, strict=True))
 
 
-def _by_scales(graph: Graph, node: onnx.NodeProto, factors: tuple[int, ...]) -> onnx.NodeProto:
+def _by_scales(graph: OnnxGraph, node: onnx.NodeProto, factors: tuple[int, ...]) -> onnx.NodeProto:
     scales = graph.constant(np.array(factors, np.float32), "scales")
     return make_node(node, "Resize", [node.input[0], "", scales], node.output, **attributes(node))
 
 
-def _outputs(graph: Graph) -> list[tuple[int, ...]]:
+def _outputs(graph: OnnxGraph) -> list[tuple[int, ...]]:
     return [graph.shape(name) for name in graph.outputs]
 
 

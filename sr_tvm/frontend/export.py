@@ -17,10 +17,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import atomic_file
 from sr_tvm.frontend.parity import Parity, compare
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system.files import atomic_file
 
 EXPORTERS = ("dynamo", "torchscript")
 MAX_BYTES = 1_900_000_000
@@ -74,7 +74,7 @@ def export_onnx(
     strip_notes(model)
     architecture = getattr(module, "architecture", None)
     if isinstance(architecture, Architecture):
-        onnx.helper.set_model_props(model, {"sr_tvm.architecture": json.dumps(architecture.to_json())})
+        onnx.helper.set_model_props(model, {"sr_tvm.records.architecture": json.dumps(architecture.to_json())})
     with atomic_file(path) as partial:
         partial.write_bytes(model.SerializeToString())
         del model

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tensor import Dim, shape_text
+from sr_tvm.records.tensor import Dim, shape_text
 
 Shapes = dict[str, tuple[int, ...]]
 # Here a dimension may be a name, which stands for any size; the same name is the same size.

@@ -10,14 +10,23 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend import external_data, local_functions
 from sr_tvm.frontend.input_shapes import parse_input_shape, resolve_inputs
 from sr_tvm.frontend.operators import KNOWN, MIN_OPSET, QUANTISED, STANDARD_DOMAINS
 from sr_tvm.frontend.tensors import check_tensor, type_name
+from sr_tvm.system.files import sha256
 
-__all__ = ["load_onnx", "model_sha256", "parse_input_shape", "resolve_inputs", "tensors"]
+__all__ = [
+    "check",
+    "load_onnx",
+    "model_sha256",
+    "parse",
+    "parse_input_shape",
+    "resolve_inputs",
+    "tensors",
+    "whole_sha256",
+]
 MAX_BYTES = 2**31 - 1
 MAX_NODES = 20_000
 FRAMING = 32  # bytes, at most, that protobuf adds to a tensor's data: its tag, and longer lengths of what it lies in
@@ -34,8 +43,11 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
         SrTvmError: no such file, not ONNX, damaged, over 2 GB, external data outside the model's folder, an operator,
             opset or element type that is not supported; the message names the file and the culprit.
     """
-    path = Path(path)
-    model = _parse(path)
+    return check(parse(path)[0], Path(path))
+
+
+def check(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """What :func:`load_onnx` makes of a ``model`` that was parsed from ``path``, which may be changed."""
     _check_header(model, path)
     model = local_functions.inline(model, path, MAX_NODES, MAX_BYTES)
     nodes = model.graph.node
@@ -56,7 +68,11 @@ def model_sha256(path: str | Path, model: onnx.ModelProto) -> str:
 
     ``model`` is what :func:`load_onnx` gave for ``path``. For a self-contained file it is the file's plain SHA-256.
     """
-    digest = sha256(path)
+    return whole_sha256(sha256(path), model)
+
+
+def whole_sha256(digest: str, model: onnx.ModelProto) -> str:
+    """:func:`model_sha256` of a file whose own SHA-256 is ``digest``."""
     for entry in model.metadata_props:
         if entry.key == EXTERNAL_SHA256:
             digest = hashlib.sha256(f"{digest} {entry.value}".encode()).hexdigest()
@@ -73,7 +89,13 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def parse(path: str | Path) -> tuple[onnx.ModelProto, str]:
+    """What a file holds, unchecked, and the file's SHA-256.
+
+    Raises:
+        SrTvmError: no such file, not ONNX, damaged, or over 2 GB.
+    """
+    path = Path(path)
     try:
         if path.is_dir():
             raise SrTvmError(f"{path}: is a folder; name the ONNX file in it")
@@ -94,7 +116,7 @@ def _parse(path: Path) -> onnx.ModelProto:
         model.ParseFromString(data)
     except (DecodeError, RuntimeError, ValueError):
         raise SrTvmError(f"{path}: not an ONNX file, or a truncated one") from None
-    return model
+    return model, hashlib.sha256(data).hexdigest()
 
 
 def _check_header(model: onnx.ModelProto, path: Path) -> None:

@@ -14,20 +14,20 @@ from onnx import TensorProto, helper
 from tvm import relax, tirx
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
-from sr_tvm import interrupts
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.any_size import normalize_any_size
 from sr_tvm.frontend.converters import CONVERTERS
-from sr_tvm.frontend.graph import Graph
+from sr_tvm.frontend.graph import OnnxGraph
 from sr_tvm.frontend.input_shapes import Dim, is_open
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.operators import CANONICAL_OPSET
+from sr_tvm.system import interrupts
 
 
 class _Importer(ONNXGraphImporter):
     """TVM's importer over a normalised graph: constants come as arrays, some converters are ours."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: OnnxGraph) -> None:
         sizes = {d: tirx.Var(d, "int64") for shape in graph.inputs.values() for d in shape if isinstance(d, str)}
         super().__init__(
             {n: [sizes[d] if isinstance(d, str) else d for d in shape] for n, shape in graph.inputs.items()}, "float32"
@@ -55,7 +55,11 @@ def import_onnx(model: onnx.ModelProto, shapes: Mapping[str, tuple[Dim, ...]]) -
         SrTvmError: a node does not fit its inputs, is not supported, or not for any size; the node is named.
     """
     fixed = {name: tuple(d for d in shape if isinstance(d, int)) for name, shape in shapes.items()}
-    graph = normalize_any_size(model, dict(shapes)) if is_open(shapes) else normalize(model, fixed)
+    return import_graph(normalize_any_size(model, dict(shapes)) if is_open(shapes) else normalize(model, fixed))
+
+
+def import_graph(graph: OnnxGraph) -> tvm.IRModule:
+    """As :func:`import_onnx`, of a graph that is normalised already; it stays as it is."""
     proto = helper.make_graph(
         graph.nodes,
         "main",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
 from sr_tvm.isa.launch import Launch
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect
 
 TEXT, FACTS = "kernels.cl", "kernels.json"
 SCHEMA, PROGRAMS, VERSION = "sr-tvm/device-kernels", "sr-tvm/device-programs", 1
@@ -61,7 +61,7 @@ class DeviceCode:
 
 
 @dataclass(frozen=True)
-class Program:
+class KernelSource:
     """One kernel as a program of its own: OpenCL C, and what is known of it."""
 
     text: str
@@ -73,13 +73,13 @@ def programs_of(library: str | Path) -> Path:
     return Path(library).with_suffix(".kernels.json")
 
 
-def save_programs(programs: Sequence[Program], path: Path) -> None:
+def save_programs(programs: Sequence[KernelSource], path: Path) -> None:
     """Write the kernels of a candidate, in the order of their calls."""
     rows = [{"text": program.text, "launch": program.launch.to_json()} for program in programs]
     files.write_json(path, {"schema": PROGRAMS, "version": VERSION, "programs": rows})
 
 
-def load_programs(path: Path) -> list[Program]:
+def load_programs(path: Path) -> list[KernelSource]:
     """Read what :func:`save_programs` wrote.
 
     Raises:
@@ -88,7 +88,7 @@ def load_programs(path: Path) -> list[Program]:
     rows = expect(files.read_json(path, PROGRAMS, VERSION).get("programs"), list, f"{path}: field programs")
     rows = [expect(row, dict, f"{path}: programs[{i}]") for i, row in enumerate(rows)]
     return [
-        Program(
+        KernelSource(
             expect(row.get("text"), str, f"{path}: programs[{i}].text"),
             Launch.from_json(row.get("launch"), f"{path}: programs[{i}].launch"),
         )

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sr_tvm.fields import expect
+from sr_tvm.system.fields import expect
 
 
 @dataclass(frozen=True)
-class Loop:
+class SourceLoop:
     """A loop of the source, and how much one iteration does outside of its inner loops.
 
     Attributes:
@@ -25,20 +25,20 @@ class Loop:
     multiplies: float = 0
     macs: float = 0
     stores: float = 0
-    inner: tuple[Loop, ...] = ()
+    inner: tuple[SourceLoop, ...] = ()
 
     def total(self, field: str) -> float:
         """``multiplies``, ``macs`` or ``stores`` of the whole loop."""
         return self.extent * (getattr(self, field) + sum(loop.total(field) for loop in self.inner))
 
-    def flat(self) -> Iterator[Loop]:
+    def flat(self) -> Iterator[SourceLoop]:
         """This loop and all within, in the order of the text."""
         yield self
         for loop in self.inner:
             yield from loop.flat()
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], where: str) -> Loop:
+    def from_json(cls, value: Mapping[str, Any], where: str) -> SourceLoop:
         """Read what ``dataclasses.asdict`` made.
 
         Raises:
@@ -68,7 +68,7 @@ class Launch:
     name: str
     groups: tuple[int, int, int]
     local_size: tuple[int, int, int]
-    body: Loop
+    body: SourceLoop
     read: dict[str, float]
     written: dict[str, float]
     footprint: float = 0
@@ -106,7 +106,7 @@ class Launch:
             local_size=axes("local_size"),
             read=moved("read"),
             written=moved("written"),
-            body=Loop.from_json(value.get("body", {}), f"{where}: body"),
+            body=SourceLoop.from_json(value.get("body", {}), f"{where}: body"),
             footprint=float(expect(value.get("footprint", 0), float, f"{where}: footprint")),
             problem=expect(value.get("problem", ""), str, f"{where}: problem"),
         )

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import platformdirs
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa import system
 from sr_tvm.isa.gpus import Gpu
+from sr_tvm.system import files
 
 # Starting takes 6 s of CPU, a kernel 1 s on Adreno and 5 s on Mali; machines are busy.
 START_SECONDS, KERNEL_SECONDS = 120.0, 60.0

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import platformdirs
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.system import files
 
 VARIABLE = "SR_TVM_GPU_ISA"
 HINT = "run 'make system-deps' (python -m sr_tvm.isa.system), which unpacks it beside the project"

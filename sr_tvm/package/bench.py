@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect, expect_keys
-from sr_tvm.measurement import Measurement
 from sr_tvm.package import hexagon, packets
 from sr_tvm.package.record import Package
+from sr_tvm.records.measurement import Measurement
+from sr_tvm.system import machine
+from sr_tvm.system.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/package-bench", 1
 SAVED = "bench.json"  # in the package's folder: what the program printed elsewhere

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.runners.elf import library_machine
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.elf import library_machine
 from sr_tvm.runtimes.c import NATIVE
 
 DEADLINE_SECONDS = 300.0  # the first build for a machine compiles its C library, half a minute on a slow machine

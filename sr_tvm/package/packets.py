@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sr_tvm.errors import SrTvmError, one_line
-from sr_tvm.fields import expect
-from sr_tvm.measurement import Measurement
 from sr_tvm.package.record import Package
+from sr_tvm.records.measurement import Measurement
+from sr_tvm.system.fields import expect
 
 SCHEMA, VERSION = "sr-tvm/package-packets", 1
 DEADLINE_SECONDS = 300.0
@@ -73,7 +73,7 @@ def measure(package: Package, height: int, width: int, bands: int) -> Measuremen
     value = count(package.bench, height, width, bands)
     if value.get("model_sha256") != package.model_sha256:
         raise SrTvmError(f"{package.bench}: is of another model than {package.model}; package the model again")
-    from sr_tvm.runners.timer import PACKETS
+    from sr_tvm.records.timer import PACKETS
     from sr_tvm.targets.hexagon import estimate
 
     return Measurement(

@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm import __version__, files
-from sr_tvm.artifact import Artifact
+from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import android, elf, features, licences, native
 from sr_tvm.package.device import Device, check_fallback, is_device
 from sr_tvm.package.hexagon import HexagonWriter, is_hexagon
 from sr_tvm.package.interface import CACHES, DEVICE_FUNCTIONS, DEVICES, FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
-from sr_tvm.package.tables import Picture, Tables, picture_of
+from sr_tvm.package.tables import PictureNames, ProgramTables, picture_of
 from sr_tvm.package.templates import render, write_texts
 from sr_tvm.records import program as programs
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.program import Program
 from sr_tvm.runtimes.c import NATIVE
+from sr_tvm.system import files
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 TARGETS = ("cpu", "android-cpu")
@@ -118,7 +119,7 @@ def _check_output(out: Path) -> None:
 class _Writer:
     artifact: Artifact
     program: Program
-    picture: Picture
+    picture: PictureNames
     name: str
     folder: Path
     scratch: Path
@@ -195,7 +196,7 @@ class _Writer:
             android.write(self.folder / "android", self.name, self.facts, library, header)
 
     def _facts(self) -> dict[str, Any]:
-        tables = Tables(self.program, self.picture, str(self.artifact.folder))
+        tables = ProgramTables(self.program, self.picture, str(self.artifact.folder))
         sizes = {"height": 360, "width": 640}
         named = {self.picture.height: sizes["height"], self.picture.width: sizes["width"]}
         return {

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.report import svg
 from sr_tvm.report.architecture_figure import draw
 
@@ -23,7 +23,7 @@ DPI = 200
 
 
 def _paint(figure: Figure) -> None:
-    """Replace the stand-in colours of everything in ``figure``."""
+    """Replace the placeholder colours of everything in ``figure``."""
     parts = figure.findobj()
     # An annotation's arrow is not among its children.
     parts += [arrow for part in parts if (arrow := getattr(part, "arrow_patch", None)) is not None]

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm import machine
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.module import Module
 from sr_tvm.runners.base import Runner, Session, SessionLost, default_clock
 from sr_tvm.runtimes.opencl import backend, build
+from sr_tvm.system import machine
 from sr_tvm.system.child import Child, ChildDied
 
 MODULE = "sr_tvm.runners.worker"

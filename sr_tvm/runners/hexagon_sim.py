@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.errors import SrTvmError, one_line
-from sr_tvm.measurement import Measurement
 from sr_tvm.records import measured_stages
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.records.module import Module
+from sr_tvm.records.timer import PACKETS, Timer
 from sr_tvm.runners.base import Runner, Session, SessionLost, Times, check_inputs, measurement
-from sr_tvm.runners.timer import PACKETS, Timer
+from sr_tvm.system.files import sha256
 from sr_tvm.targets.hexagon import estimate
 from sr_tvm.targets.hexagon.integer import BIASES, FACTS, PROGRAM, WEIGHTS, Facts
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sr_tvm.records.timer import WALL
 from sr_tvm.runners import tracker_client
 from sr_tvm.runners.base import Session
 from sr_tvm.runners.child_session import ChildRunner
-from sr_tvm.runners.timer import WALL
 from sr_tvm.runtimes.opencl import backend
 
 # How long a server may stay busy before we say so.

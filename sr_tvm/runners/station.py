@@ -12,17 +12,17 @@ from tvm import relax
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Argument, Module
+from sr_tvm.records.timer import Timer
 from sr_tvm.runners import vm
 from sr_tvm.runners.deviation import difference
 from sr_tvm.runners.place import Place
-from sr_tvm.runners.timer import Timer
 
 KEPT = 8  # loaded modules: the reference, the candidate, and a few that may come again
 Answer = tuple[dict[str, Any], list[np.ndarray]]
 
 
 class Loaded(ABC):
-    """A module at a place, with its arguments. It can be called, and timed as :class:`~sr_tvm.runners.timer.Timed`."""
+    """A module at a place, with its arguments. It can be called, and timed as :class:`~sr_tvm.records.timer.Timed`."""
 
     @abstractmethod
     def call(self) -> None: ...
@@ -38,7 +38,7 @@ class Loaded(ABC):
         return
 
 
-class Function(Loaded):
+class LoadedFunction(Loaded):
     """One entry that takes all tensors as arguments."""
 
     def __init__(self, place: Place, module: Module, inputs: dict[str, np.ndarray], placed: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Station:
         while len(self.modules) >= request.get("keep", KEPT):  # first: one may hold gigabytes
             self.modules.popitem(last=False)
         if module.kind == "function":
-            self.modules[where] = Function(self.place, module, self.inputs, self.placed)
+            self.modules[where] = LoadedFunction(self.place, module, self.inputs, self.placed)
         else:
             self.modules[where] = Machine(self.place, module)
         return self.modules[where]

@@ -14,7 +14,7 @@ import numpy as np
 from sr_tvm.system import child
 
 
-class Worker:
+class StationWorker:
     """A station at the place that the request "open" names: here, or behind RPC."""
 
     def __init__(self) -> None:
@@ -46,11 +46,11 @@ def _station(told: dict[str, Any], deadline: float) -> Any:
 def main() -> None:
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
     sys.modules["torch"] = None  # type: ignore[assignment]
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()  # its seconds belong to the start, not to a call's deadline
     # TVM's errors leave cycles, which would keep what they refer to.
-    child.serve(Worker().handle, gc.collect)
+    child.serve(StationWorker().handle, gc.collect)
 
 
 if __name__ == "__main__":

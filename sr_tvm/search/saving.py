@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import FINETUNE, RACE, Settings
+from sr_tvm.search.settings import FINETUNE, HALVING, SearchSettings
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
 
@@ -94,9 +94,9 @@ def restore(searcher: Searcher, path: Path) -> None:
         for name, square in searcher.noise.squares.items() if searcher.noise else ():
             square.copy_(saved.tensors[f"squares.{name}"])
     searcher.step = step
-    if searcher.noise is not None:  # a race goes by what the phase before has seen
-        racing = searcher.phase.name == RACE
-        searcher.noise.seen = searcher.settings.width_steps if racing else step - searcher.phase.begin
+    if searcher.noise is not None:  # successive halving goes by what the phase before has seen
+        halving = searcher.phase.name == HALVING
+        searcher.noise.seen = searcher.settings.width_steps if halving else step - searcher.phase.begin
     try:
         searcher.depth = _depth(saved.state["depth"], searcher.settings)
         searcher.loss_sum, searcher.loss_count = _number(saved.state["loss_sum"]), int(saved.state["loss_count"])
@@ -116,7 +116,7 @@ def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architectur
     return found
 
 
-def _depth(value: Any, settings: Settings) -> int | None:
+def _depth(value: Any, settings: SearchSettings) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not settings.smallest.blocks <= int(value) <= len(settings.supernet.blocks):

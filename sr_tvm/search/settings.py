@@ -6,17 +6,18 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
 from sr_tvm.training.settings import PRECISIONS, WeightsFile
 
-SUPERNET, WIDTH, RACE, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"
+# Successive halving is "race" in the files of searches, and so is the setting of its steps.
+SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"
 
 
 @dataclass(frozen=True)
-class Phase:
+class SearchPhase:
     """``steps`` steps from step ``begin`` on."""
 
     name: str
@@ -25,15 +26,16 @@ class Phase:
 
     @property
     def searches(self) -> bool:
-        return self.name in (WIDTH, RACE, DEPTH)
+        return self.name in (WIDTH, HALVING, DEPTH)
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchSettings:
     """One search of a network of ``budget`` (in the speed model's unit) on a low-resolution ``height`` x ``width``.
 
     ``supernet_steps``, ``width_steps``, ``race_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths;
-    0 leaves one out. Those of the race are of all its networks together; it needs the phases before and behind it.
+    0 leaves one out. ``race_steps``, of successive halving, are of all its networks together; it needs the phases
+    before and behind it.
     ``lr`` is for weights at the start of a cosine while training and fine-tuning; while searching it is constantly
     ``search_lr``. ``travel`` is how far an indicator, which begins at 1 and is cut at 0.5, could go in all steps of the
     search. ``gamma`` weighs the latency: at 1 it pulls as hard as the task, see penalty.py. ``patch`` is in
@@ -69,7 +71,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         ranges = {"batch": (1, 4096), "patch": (8, 1024), "seed": (0, 2**32 - 1), "validate_every": (1, 10**9)}
-        ranges |= {f"{name}_steps": (0, 10**9) for name in (SUPERNET, WIDTH, RACE, DEPTH, FINETUNE)}
+        ranges |= {f"{name}_steps": (0, 10**9) for name in (SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE)}
         ranges |= {"height": (8, 16384), "width": (8, 16384)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -95,15 +97,15 @@ class Settings:
             raise SrTvmError("width steps and depth steps are both 0; there would be no search")
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
+    def phases(self) -> tuple[SearchPhase, ...]:
         """In order; fine-tuning is always the last, if only of 0 steps."""
         found, begin = [], 0
-        for name in (SUPERNET, WIDTH, RACE, DEPTH, FINETUNE):
+        for name in (SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE):
             steps = getattr(self, f"{name}_steps")
-            if name == RACE and not (self.width_steps and self.depth_steps):
+            if name == HALVING and not (self.width_steps and self.depth_steps):
                 continue  # nothing to go by, or nothing to find out
             if steps or name == FINETUNE:
-                found.append(Phase(name, begin, steps))
+                found.append(SearchPhase(name, begin, steps))
                 begin += steps
         return tuple(found)
 
@@ -118,7 +120,7 @@ class Settings:
         phases = [p for p in self.phases if p.name in (WIDTH, DEPTH)]
         return sum(min(p.steps, max(0, step - p.begin)) for p in phases)
 
-    def phase(self, step: int) -> Phase:
+    def phase(self, step: int) -> SearchPhase:
         """Of step 0, 1, ...; beyond the last step it is the last phase."""
         return next((p for p in self.phases if step < p.begin + p.steps), self.phases[-1])
 

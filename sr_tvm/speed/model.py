@@ -10,17 +10,17 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Protocol
 
-from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
-from sr_tvm.measurement import UNITS
+from sr_tvm.records.measurement import UNITS
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect
+from sr_tvm.system.files import sha256
 
 SCHEMA, VERSION = "sr-tvm/speed-model", 1
 KINDS = ("physical", "mlp", "mlp-monotone")
-STAND_IN = "stand-in"
+SURROGATE = "stand-in"  # the word of the files
 MEASURED = "measured"
 
 
@@ -32,10 +32,10 @@ class Predictor(Protocol):
 class SpeedModel:
     """A fitted model with where its numbers come from.
 
-    ``source`` is "measured", or "stand-in" for latencies that another model predicted. ``fitted_to`` holds device,
-    target, schedule, threads, clock and input shape as far as they are known; ``error`` the median relative error on
-    networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and head, tail
-    and skip count nothing: so the paper's search adds up its budgets.
+    ``source`` is "measured", or "stand-in" for a surrogate: fitted to what another model predicted. ``fitted_to`` holds
+    device, target, schedule, threads, clock and input shape as far as they are known; ``error`` the median relative
+    error on networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and
+    head, tail and skip count nothing: so the paper's search adds up its budgets.
     """
 
     kind: str
@@ -112,7 +112,7 @@ class SpeedModel:
 
 def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any], int, float | None, bool]:
     """The fields that every kind has, checked: source, unit, fitted_to, samples, error, ends (true if not there)."""
-    for name, choices in (("source", (MEASURED, STAND_IN)), ("unit", UNITS)):
+    for name, choices in (("source", (MEASURED, SURROGATE)), ("unit", UNITS)):
         if value[name] not in choices:
             raise SrTvmError(f"{path}: field {name} is {reprlib.repr(value[name])}; {' or '.join(choices)} is allowed")
     error = expect(value["error"], (float, NoneType), f"{path}: field error", 0)

@@ -15,12 +15,12 @@ import tvm
 from tvm import relax
 from tvm.s_tir import dlight
 
-from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.hide_helpers import HideHelpers
 from sr_tvm.passes.reshape_views import ReshapeViews
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.value import FLOAT32
+from sr_tvm.system import machine
 from sr_tvm.targets import link
 from sr_tvm.targets.lowering import IntegerLowering, Lowering
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm.architecture import COLOURS, SCALES, Architecture
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import COLOURS, SCALES, Architecture
+from sr_tvm.system.files import sha256
 
 if TYPE_CHECKING:
     from sr_tvm.quantize.network import IntegerNetwork
@@ -80,7 +80,7 @@ class IntegerFile:
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """One run.
 
     ``architecture`` is that of a float network, or the file of one in integers: its weights are then trained as they

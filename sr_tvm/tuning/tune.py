@@ -122,8 +122,8 @@ def tune(
         adopted = 0
         try:
             for region in regions:
-                run = RegionRun(region, settings, options.per_generation, rows, folder, history, hints, options.pin)
-                runs.append(run)
+                how = (rows, folder, history, hints, options.pin)
+                runs.append(RegionRun(region, settings, options.per_generation, *how))
                 _baseline(runs[-1], bench, history)
             for task in tasks:
                 runs.append(TaskRun(task, settings, options.per_generation, tables, history))

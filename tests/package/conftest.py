@@ -12,18 +12,18 @@ from package_compilers import run
 from package_driver import DRIVER
 from package_library import SCALE, TILE, Library
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.fsrcnn import FSRCNN
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.package.record import Package
 from sr_tvm.package.write import write_package
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets.cpu.host import Cpu
-from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.decisions import RowDecisions
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
 
@@ -73,7 +73,7 @@ class Cutting(RowLowering):
     def decide(self, region, shape):
         whole = super().decide(region, shape)
         cuts = tuple(Cutter(region).candidates())
-        return Decisions(cuts, whole.pieces[:1] * (len(cuts) + 1))
+        return RowDecisions(cuts, whole.pieces[:1] * (len(cuts) + 1))
 
 
 class InPieces(Cpu):

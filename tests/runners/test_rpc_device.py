@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners import tracker_client
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.runners.rpc import RpcRunner
 from sr_tvm.runners.tracker import list_devices, start_server, start_tracker
+from sr_tvm.system.files import sha256
 
 pytest.importorskip("tornado", reason="TVM's tracker needs the tornado package: pip install tornado")
 
@@ -332,7 +332,7 @@ def test_a_killed_parent_leaves_no_client_hanging_on_a_frozen_server(artifact, t
     script = (
         "import os, signal, threading, time\n"
         "from pathlib import Path\n"
-        "from sr_tvm.artifact import Artifact\n"
+        "from sr_tvm.records.artifact import Artifact\n"
         "from sr_tvm.runners.rpc import RpcRunner\n"
         f"device = RpcRunner({tracker!r}, 'victim')\n"
         "device.info()\n"

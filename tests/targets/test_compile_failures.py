@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.targets import link
 
 

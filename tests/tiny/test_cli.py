@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm import interrupts
 from sr_tvm.cli import main as cli_main
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import interrupts
 
 
 def _run(argv):

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from sr_tvm.artifact import Artifact, Tensor
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact, Tensor
 from sr_tvm.records.module import Module
 from sr_tvm.runners import base, tracker_client
 from sr_tvm.runners.base import Session

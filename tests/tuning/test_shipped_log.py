@@ -8,24 +8,23 @@ from pathlib import Path
 import pytest
 import tvm
 
-import sr_tvm.models
-import sr_tvm.tuning_logs
+from sr_tvm import shipped
 from sr_tvm.build.records import Recorded, open_sources
 from sr_tvm.codegen.kernel import SCHEDULE_ATTR
 from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.passes.pipeline import optimize
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.registry import get
 
 SHAPES = [(1, 3, "height", "width"), (1, 3, 360, 640)]
-AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
+AVX512, AVX2 = CpuCore(16, 32), CpuCore(8, 16)
 
 
 def streamed(shape, processor):
     """The records, and the shipped model's module for a processor with them."""
-    model = load_onnx(Path(next(iter(sr_tvm.models.__path__))) / "wdsr_x2_37k.onnx")
+    model = load_onnx(shipped.models() / "wdsr_x2_37k.onnx")
     lowering = Recorded(RowLowering(processor), open_sources("cpu", None, True))
     mod, _ = optimize(import_onnx(model, {"x": shape}), get("cpu").tvm_target(), lowering=lowering)
     return list(lowering.used.values()), mod
@@ -55,7 +54,7 @@ def test_other_vectors_have_the_cost_models_choice():
 
 
 def gpu_logs():
-    root = Path(next(iter(sr_tvm.tuning_logs.__path__)))
+    root = shipped.tuning_logs()
     return [path for target in ("adreno", "mali") for path in sorted((root / target).glob("*/"))]
 
 
@@ -63,7 +62,7 @@ def gpu_logs():
 def test_shipped_records_for_phone_gpus_are_used(folder, caplog):
     """Where nothing beat the cost model's choice, it is pinned and the log says so."""
     about = json.loads((folder / "meta.json").read_text())
-    model = load_onnx(Path(next(iter(sr_tvm.models.__path__))) / about["model"])
+    model = load_onnx(shipped.models() / about["model"])
     target = get(about["target"])
     recorded = Recorded(target.lowering(), open_sources(about["target"], None, True))
     with caplog.at_level(logging.WARNING):

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
-from sr_tvm.isa.hexagon.assembly import Function, functions
+from sr_tvm.isa.hexagon.assembly import AssemblyFunction, functions
 from sr_tvm.isa.hexagon.bodies import BOUND, LANES, Nest, nest
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect
 
 ASSEMBLY, CALLS = "network.s", "row_functions.json"
 SCHEMA, VERSION = "sr-tvm/hexagon-row-functions", 1
 
 
 @dataclass(frozen=True)
-class Call:
+class RowCall:
     """A row function as a stage calls it for each of its rows.
 
     Attributes:
@@ -37,7 +37,7 @@ class StageCalls:
 
     what: str
     macs: int
-    calls: tuple[Call, ...]
+    calls: tuple[RowCall, ...]
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class ProgramCount:
 
 def save(folder: Path, stages: list[StageCalls]) -> None:
     """Write which row functions make the stages."""
-    rows = [
-        {"what": s.what, "macs": s.macs, "calls": [[c.symbol, c.tiles, c.inner] for c in s.calls]} for s in stages
-    ]
+    rows = [{"what": s.what, "macs": s.macs, "calls": [[c.symbol, c.tiles, c.inner] for c in s.calls]} for s in stages]
     files.write_json(folder / CALLS, {"schema": SCHEMA, "version": VERSION, "stages": rows})
 
 
@@ -125,7 +123,7 @@ def load(folder: Path) -> list[StageCalls]:
     rows = expect(files.read_json(path, SCHEMA, VERSION).get("stages"), list, f"{path}: field stages")
     try:
         return [
-            StageCalls(str(r["what"]), int(r["macs"]), tuple(Call(str(n), int(t), int(i)) for n, t, i in r["calls"]))
+            StageCalls(str(r["what"]), int(r["macs"]), tuple(RowCall(str(n), int(t), int(i)) for n, t, i in r["calls"]))
             for r in rows
         ]
     except (KeyError, TypeError, ValueError) as error:
@@ -148,7 +146,7 @@ def count(folder: Path) -> ProgramCount:
     return ProgramCount(tuple(_stage(stage, found, path) for stage in stages))
 
 
-def _stage(stage: StageCalls, found: dict[str, Function], path: Path) -> StageCount:
+def _stage(stage: StageCalls, found: dict[str, AssemblyFunction], path: Path) -> StageCount:
     nests = []
     for call in stage.calls:
         made = nest(found[call.symbol], call.inner) if call.symbol in found else None

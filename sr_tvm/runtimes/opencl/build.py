@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sr_tvm import files, machine
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files, machine
 
 NATIVE = Path(__file__).with_name("native")
 SOURCE = "runtime.cc"

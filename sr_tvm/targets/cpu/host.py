@@ -9,7 +9,7 @@ from typing import Any
 import tvm
 from tvm.target import codegen
 
-from sr_tvm import machine
+from sr_tvm.system import machine
 from sr_tvm.targets.cpu.family import CpuFamily
 
 # Only vector and matrix units matter to our kernels; names like "64bit" or tuning hints are not instructions.

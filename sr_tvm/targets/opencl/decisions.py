@@ -79,7 +79,7 @@ class StageDecisions:
 
 
 @dataclass(frozen=True)
-class Decisions:
+class OpenClDecisions:
     """Choices for a whole region.
 
     Attributes:
@@ -115,7 +115,7 @@ class Decisions:
         return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
 
     @classmethod
-    def from_json(cls, data: Any, where: str) -> Decisions:
+    def from_json(cls, data: Any, where: str) -> OpenClDecisions:
         """Read decisions, of version 1 too.
 
         Raises:

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import tvm
 from tvm.s_tir import dlight
 
-from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.device_code import programs_of
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.runtimes.opencl import backend
+from sr_tvm.system import machine
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
 from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL

@@ -6,7 +6,6 @@ PoCL 3.1 does not on x86; Intel's OpenCL for the CPU does, from pip, on any x86 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from region_nets import regions, wdsr
 from region_reference import evaluate, result_name
 
-import sr_tvm.models
+from sr_tvm import shipped
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.errors import SrTvmError
 from sr_tvm.evaluation.verification import verify
@@ -27,7 +26,7 @@ from sr_tvm.isa.modules import count_module
 from sr_tvm.regions.region import Result
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets import registry
-from sr_tvm.targets.opencl.decisions import Decisions
+from sr_tvm.targets.opencl.decisions import OpenClDecisions
 from sr_tvm.targets.opencl.emulate import emulate
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.source import Mended
@@ -35,7 +34,7 @@ from sr_tvm.targets.opencl.source import Mended
 SIZE = (1, 9, 11)
 
 
-def summed_in(decisions: Decisions, sums: str) -> Decisions:
+def summed_in(decisions: OpenClDecisions, sums: str) -> OpenClDecisions:
     return dataclasses.replace(decisions, stages=tuple(dataclasses.replace(s, sums=sums) for s in decisions.stages))
 
 
@@ -81,7 +80,7 @@ def test_the_phones_kernels_on_a_driver(opencl) -> None:
     """Of a shipped network: sums in float32 stay within 2e-3 of float32, sums in float16 within 2e-2."""
     from sr_tvm.runtimes.opencl import backend
 
-    model = Path(next(iter(sr_tvm.models.__path__))) / "wdsr_x2_37k.onnx"
+    model = shipped.models() / "wdsr_x2_37k.onnx"
     for name, most in (("adreno", 2e-3), ("mali", 2e-2)):
         target = registry.get(name).computing_in(FLOAT16)
         if not backend.find().devices[0].float16:

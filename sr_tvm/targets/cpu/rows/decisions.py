@@ -6,9 +6,29 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 SCHEMA = "sr-tvm row decisions"
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Decisions on a stage's code.
+
+    Attributes:
+        registers: accumulators of a register tile, most.
+        winograd: output channels of a tile of Winograd products; 0 for none.
+        lines: lines of Winograd products that are summed at a time, 1 or 2: of each an output takes four accumulators.
+        pairs: whether a tile of a convolution by its definition covers both rows of a step.
+        chunk: most channels that exist between the two convolutions of a chain at a time.
+        unroll: input channels that one iteration of a convolution by its definition takes, where that divides them.
+    """
+
+    registers: int = 28
+    winograd: int = 6
+    lines: int = 1
+    pairs: bool = True
+    chunk: int = 48
+    unroll: int = 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +41,7 @@ class PieceDecisions:
 
 
 @dataclass(frozen=True)
-class Decisions:
+class RowDecisions:
     """``cuts``: positions in the region's order of nodes; ``pieces``: one more than cuts."""
 
     cuts: tuple[int, ...]
@@ -31,7 +51,7 @@ class Decisions:
         return {"schema": SCHEMA, "version": 1, "cuts": list(self.cuts), "pieces": [asdict(p) for p in self.pieces]}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], where: str) -> Decisions:
+    def from_json(cls, data: dict[str, Any], where: str) -> RowDecisions:
         """Raises SrTvmError where a field is missing, of another type or out of range."""
         try:
             if data["schema"] != SCHEMA or data["version"] != 1:

@@ -20,7 +20,7 @@ ROTATIONS = (machine_code.ROTATED, 16)
 
 
 @dataclass(frozen=True)
-class Decisions:
+class HvxDecisions:
     """How one kind of kernel is written.
 
     Attributes:
@@ -56,7 +56,7 @@ class Decisions:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Any, where: str) -> Decisions:
+    def from_json(cls, data: Any, where: str) -> HvxDecisions:
         """Read decisions.
 
         Raises:
@@ -74,4 +74,4 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "fused": (True, False), "tiles": (0, *TILES), "sums": SUMS, "order": ORDERS, "read": READS, "ready": (-1, *READY),
     "shared": READY, "spread": SPREADS, "direction": DIRECTIONS, "rotation": ROTATIONS,
 }  # fmt: skip
-DEFAULT = Decisions()
+DEFAULT = HvxDecisions()
