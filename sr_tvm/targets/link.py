@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 PROGRAM_SECONDS = 900.0
 
@@ -30,10 +31,10 @@ def shared(output: Path, objects: Sequence[Path], *options: str) -> None:
         raise SrTvmError("the linker is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')")
     command = [sys.executable, "-m", "ziglang", "ld.lld", "-shared", "--hash-style=both", "--build-id=none"]
     command += [*options, "-o", str(output), *map(str, objects)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = programs.run(command, f"ziglang, which links {output.name},", PROGRAM_SECONDS)
     if done.returncode != 0 or not output.is_file():
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise SrTvmError(f"cannot link {output.name}: {lines[0] if lines else f'ld.lld exits {done.returncode}'}")
+        raise SrTvmError(f"cannot link {output.name}: {lines[0] if lines else how_ended(done.returncode)}")
 
 
 def aliases(names: Mapping[str, str]) -> list[str]:
@@ -88,10 +89,7 @@ def _zig_cc(what: str, output: Path, triple: str, *options: str) -> None:
             "the compiler is missing: install the Python package 'ziglang' (pip install 'sr-tvm[compile]')"
         )
     command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, *options, "-o", str(output)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROGRAM_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"cannot {what} {output.name}: ziglang is not done within {PROGRAM_SECONDS:g} s") from None
+    done = programs.run(command, f"ziglang, which makes {output.name},", PROGRAM_SECONDS)
     if done.returncode != 0 or not output.is_file():
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise SrTvmError(f"cannot {what} {output.name}: {lines[0] if lines else f'zig cc exits {done.returncode}'}")
+        raise SrTvmError(f"cannot {what} {output.name}: {lines[0] if lines else how_ended(done.returncode)}")
