@@ -89,7 +89,7 @@ class RegionCandidates:
             return _described(self.target, key, library, tuple(arguments), constants)
 
     def _plan(self, kernels: list[Kernel]) -> tuple[list[Argument], dict[str, np.ndarray], list[Any], list[Path]]:
-        """Return as :meth:`_calls`, with the symbols of the kernels' object files; and these."""
+        """Return what :meth:`_calls` does, but with the symbols of the kernels' object files; and the files' paths."""
         arguments, constants, calls = self._calls(kernels)
         objects: list[Path] = []
         for i, kernel in enumerate(kernels):

@@ -26,17 +26,17 @@ class RecordFolder:
 
     @property
     def label(self) -> str:
-        """What the names of its records begin with: no path of this machine, for it goes into artifacts."""
+        """The beginning of its records' names: no path of this machine, for it goes into artifacts."""
         return f"{self.group}{self.folder.name}/"
 
     @cached_property
     def schedules(self) -> Any:
-        """Its MetaSchedule database; None where it has none."""
+        """The MetaSchedule database in the folder; None where there is none."""
         return schedules.open_database(self.folder, create=False) if schedules.has_schedules(self.folder) else None
 
     @cached_property
     def regions(self) -> RegionRecords:
-        """Its decisions of streaming regions."""
+        """The decisions of streaming regions in the folder."""
         return RegionRecords.open([self.folder])
 
 

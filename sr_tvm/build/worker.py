@@ -14,7 +14,7 @@ from sr_tvm.system import channel
 
 
 class BuildWorker:
-    """The task at hand, and the candidates that come for it."""
+    """A builder's process: the task at hand, and the candidates that come for it."""
 
     def __init__(self) -> None:
         self.task: Any = None

@@ -35,7 +35,7 @@ class Package:
 
     @property
     def bench(self) -> Path:
-        """The benchmark program, which there may be."""
+        """The path of the benchmark program, which need not be there."""
         return self.folder / "bin" / f"{self.name}-bench"
 
     def save(self) -> None:

@@ -27,7 +27,7 @@ SUPERNET_FILE = "supernet.safetensors"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search ended with: the predicted latency and whether it is within 3 % under the budget."""
+    """What a search ended with: the predicted ``latency`` and the ``budget``, in the speed model's unit."""
 
     latency: float
     budget: float

@@ -51,7 +51,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Move:
-    """Turn unit ``index`` of group ``group`` on or off; the smaller ``cost``, the sooner."""
+    """A move of a `Selection`: unit ``index`` of group ``group``, on or off; the smaller ``cost``, the sooner."""
 
     group: int
     index: int
@@ -63,6 +63,13 @@ class Selection:
 
     ``scores``, ``worth`` and ``kept`` hold one tensor each; ``least`` how many units stay on. No block is regrown
     beyond ``most``.
+
+    Args:
+        net: The supernet, from which the choice begins.
+        worth: The mean square of each indicator's gradient, by the indicator's name in ``net``.
+        predict: The speed model, as in speed/differentiable.py.
+        blocks: The fewest blocks.
+        most: The most blocks; all of the supernet's if None.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE = "supernet", "width", "race", "depth"
 
 @dataclass(frozen=True)
 class SearchPhase:
-    """``steps`` steps from step ``begin`` on."""
+    """A phase of a search: ``steps`` steps from step ``begin`` on."""
 
     name: str
     begin: int
