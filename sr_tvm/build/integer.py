@@ -93,7 +93,7 @@ def compile_integer(
 
 
 def _decided(target: Target, network: IntegerNetwork, recorded: Recorded) -> dict[str, tuple[Any, str]]:
-    """Return, by kind of kernel, the decisions that a record has for it and the record's name."""
+    """Return the decisions of a record and what kernels tell of it, by kind of kernel."""
     found = {}
     for kind, (stage, _) in target.integer_kinds(network).items():
         record = recorded.recorded(stage, OPEN)
