@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from sr_tvm.quantize import example
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
 from sr_tvm.targets import link
+from sr_tvm.validation import plain
 
 if TYPE_CHECKING:
     from sr_tvm.targets.hexagon.integer import Facts
@@ -120,7 +121,7 @@ class HexagonWriter:
             "scale": self.hexagon.shuffle,
             "channels": self.hexagon.channels[0],
             "halo": self.hexagon.halo,
-            "memory": asdict(self.hexagon.memory),
+            "memory": plain(self.hexagon.memory),
             "stages": self.hexagon.stages,
             "weights_bytes": len(self.data["weights"]),
             "biases_bytes": len(self.data["biases"]),

@@ -14,8 +14,8 @@ from typing import IO
 from sr_tvm import files
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
 from sr_tvm.measurement import Measurement
+from sr_tvm.validation import Positive, Record, plain, read
 
 
 @contextmanager
@@ -43,15 +43,21 @@ def _whole(line: bytes) -> bool:
         return False
 
 
+class Conditions(Record, frozen=True, forbid_unknown_fields=False):
+    """Those of a measurement's that a group is made of."""
+
+    threads: Positive = 1
+    schedule: str = ""
+    clock: str = ""
+
+
 def _checked(m: Measurement) -> Measurement:
     """The measurement, if its conditions and architecture are what a group and a sample are made of.
 
     Raises:
         SrTvmError: one is not; the message names it.
     """
-    expect(m.conditions.get("threads", 1), int, "field conditions.threads", 1)
-    for name in ("schedule", "clock"):
-        expect(m.conditions.get(name, ""), str, f"field conditions.{name}")
+    read(Conditions, plain(m.conditions), "field conditions")
     if m.architecture is not None:
         Architecture.from_json(m.architecture, "field architecture")
     return m

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import UNSET, UnsetType
 from torch import Tensor, nn
 
 from sr_tvm import files, machine
@@ -26,6 +27,7 @@ from sr_tvm.training.data import Pairs
 from sr_tvm.training.settings import Settings
 from sr_tvm.training.step import Step, cuda_graph, mixed
 from sr_tvm.training.trained import trained
+from sr_tvm.validation import Count, Finite, Record, read
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 60.0
@@ -36,6 +38,23 @@ LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_
          "loss": "l1"}  # fmt: skip
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 SPENT = "spent.json"
+
+
+class HistoryRow(Record, frozen=True, forbid_unknown_fields=False):
+    """What is kept of a validation; no PSNR in what was run without pictures to validate on."""
+
+    step: Count
+    loss: Finite
+    psnr: Finite | UnsetType = UNSET
+
+
+class Counters(Record, frozen=True, forbid_unknown_fields=False):
+    """The state in a checkpoint."""
+
+    loss_sum: Finite
+    loss_count: Count
+    history: list[HistoryRow]
+    seconds: Finite = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,20 +157,12 @@ class Trainer:
                 weight.copy_(saved.tensors[f"model.{name}"])
                 mean.copy_(saved.tensors[f"average.{name}"])
         try:
-            self.step = saved.step
-            self.loss_sum, self.loss_count = float(saved.state["loss_sum"]), int(saved.state["loss_count"])
-            # No PSNR in what was run without pictures to validate on.
-            self.history = [
-                {k: float(row[k]) for k in ("step", "loss", "psnr") if k != "psnr" or k in row}
-                for row in saved.state["history"]
-            ]
-            for row in self.history:
-                row["step"] = int(row["step"])
-            self.seconds = float(saved.state.get("seconds", 0.0))
-            if not all(math.isfinite(v) for row in (*self.history, {"sum": self.loss_sum}) for v in row.values()):
-                raise ValueError
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise SrTvmError(f"{path}: a damaged checkpoint (its counters); {HINT}") from None
+            told = read(Counters, saved.state, str(path))
+        except SrTvmError as error:
+            raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
+        self.step, self.seconds = saved.step, told.seconds
+        self.loss_sum, self.loss_count = told.loss_sum, told.loss_count
+        self.history = [row.to_json() for row in told.history]
 
     def advance(self) -> Progress:
         """One step, and a validation where one is due.

@@ -1,11 +1,11 @@
 """The benchmark program and the commands: what they print, and what they refuse."""
 
-import dataclasses
 import json
 import subprocess
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from sr_tvm.artifact import Artifact
 from sr_tvm.cli.bench import command as bench
@@ -140,4 +140,4 @@ def test_a_changed_program_is_refused(model, tmp_path):
     ("file", "name"), [("Tiny net.onnx", "tiny_net"), ("4x.onnx", "net_4x"), ("Größe.onnx", "gr_e"), ("é.onnx", "net")]
 )
 def test_names(artifact, file, name):
-    assert default_name(dataclasses.replace(artifact, model=file)) == name
+    assert default_name(structs.replace(artifact, model=file)) == name

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.region_decisions import NAME, ROWS_NAME, ROWS_SCHEMA, RegionRecord, RegionRecords

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from random import Random
@@ -10,6 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from quantize_nets import pictures, wdsr
@@ -60,7 +60,7 @@ def test_decisions_without_effect_are_not_two(network):
     lowering = KernelLowering(68)
     for stage, _ in kinds(network).values():
         space = lowering.space(stage, OPEN)
-        other = dataclasses.replace(DEFAULT, tiles=4) if stage.expand else dataclasses.replace(DEFAULT, spread="last")
+        other = structs.replace(DEFAULT, tiles=4) if stage.expand else structs.replace(DEFAULT, spread="last")
         assert space.repair(other) == space.default
         assert not lowering.fits(other, stage, OPEN)
 
@@ -100,7 +100,7 @@ def test_a_search_in_packets_whose_records_a_build_replays(model, network, tmp_p
     records = RegionRecords.open([folder])
     lowering = registry.get("hexagon").integer_lowering()
     last = list(kinds(network))[-1]
-    decisions = dataclasses.replace(DEFAULT, direction="down")
+    decisions = structs.replace(DEFAULT, direction="down")
     name, shape, by, hardware = last, OPEN, lowering.name, lowering.hardware
     from sr_tvm.records.region_decisions import RegionRecord
 

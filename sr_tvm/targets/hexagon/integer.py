@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from sr_tvm import files as own_files
-from sr_tvm.fields import expect
 from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.targets import link
@@ -21,6 +19,7 @@ from sr_tvm.targets.hexagon.hvx.driver import TILES, Memory, margins, memory, mo
 from sr_tvm.targets.hexagon.hvx.stages import Stage, grouped, planes, stages
 from sr_tvm.targets.hexagon.processors import CONTEXTS, KIB, VTCM_SOURCE, Processor
 from sr_tvm.targets.target import IntegerBuild
+from sr_tvm.validation import Record, plain, read_file
 
 ENTRY = "sr_network"  # which runtimes/hexagon/native/sr_run.c calls
 PROGRAM, WEIGHTS, BIASES, FACTS = "model.elf", "weights.bin", "biases.bin", "hexagon.json"
@@ -31,8 +30,7 @@ RUN = LANES * TILES  # pixels that line buffers grow by
 RUNNER_MCPU = "hexagonv65"  # of the runner and its C library: one for all, for each takes minutes the first time
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Record, frozen=True, forbid_unknown_fields=False):
     """What a runner must know of a program beside its artifact.
 
     Attributes:
@@ -61,7 +59,7 @@ class Facts:
         return width
 
     def save(self, path: Path) -> None:
-        own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **asdict(self)})
+        own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **plain(self)})
 
     @classmethod
     def load(cls, path: Path) -> Facts:
@@ -70,17 +68,7 @@ class Facts:
         Raises:
             SrTvmError: no such file, or damaged.
         """
-        value = own_files.read_json(path, SCHEMA, VERSION)
-        numbers: dict[str, Any] = expect(value.get("memory"), dict, f"{path}: field memory")
-        fields = {
-            name: expect(numbers.get(name), int, f"{path}: field memory.{name}") for name in Memory.__annotations__
-        }
-        channels = expect(value.get("channels"), list, f"{path}: field channels")
-        rows = expect(value.get("stages"), list, f"{path}: field stages")
-        shuffle = expect(value.get("shuffle"), int, f"{path}: field shuffle")
-        named = tuple((str(name), int(macs)) for name, macs in rows)
-        halo = expect(value.get("halo", -1), int, f"{path}: field halo")
-        return cls((int(channels[0]), int(channels[1])), shuffle, Memory(**fields), named, halo)
+        return read_file(cls, own_files.read_json(path, SCHEMA, VERSION), str(path))
 
 
 def build(

@@ -1,10 +1,13 @@
 """What is decided about a stage's code."""
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from sr_tvm.validation import Record
 
 
-@dataclass(frozen=True)
-class Tiles:
+class Tiles(Record, frozen=True, forbid_unknown_fields=False):
     """Decisions on a stage's code.
 
     Attributes:
@@ -16,9 +19,9 @@ class Tiles:
         unroll: input channels that one iteration of a convolution by its definition takes, where that divides them.
     """
 
-    registers: int = 28
-    winograd: int = 6
-    lines: int = 1
+    registers: Annotated[int, Meta(ge=2, le=64)] = 28
+    winograd: Annotated[int, Meta(ge=0, le=16)] = 6
+    lines: Annotated[int, Meta(ge=1, le=2)] = 1
     pairs: bool = True
-    chunk: int = 48
-    unroll: int = 1
+    chunk: Annotated[int, Meta(ge=1, le=1 << 16)] = 48
+    unroll: Annotated[int, Meta(ge=1, le=64)] = 1

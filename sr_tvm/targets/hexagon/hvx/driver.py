@@ -25,6 +25,7 @@ from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
 from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage
+from sr_tvm.validation import Record
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
 MARGIN = 1  # vectors before and behind the plane of a picture whose rows' neighbours are read as channels
@@ -41,8 +42,7 @@ class Ring:
     seal: int  # pixels right of the picture that someone reads
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Record, frozen=True, forbid_unknown_fields=False):
     """What a picture needs of the workspace, as vectors: ``rows`` whole rows of a tile's vector, and ``fixed``."""
 
     rows: int
