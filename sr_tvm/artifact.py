@@ -118,7 +118,7 @@ class Artifact(Manifest, frozen=True, kw_only=True):
         folder = Path(folder)
         value = files.read_json(folder / MANIFEST, SCHEMA, *VERSIONS)
         manifest = read_file(Manifest, value, str(folder / MANIFEST))
-        read(str, manifest.tvm_target.get("kind", ""), f"{folder / MANIFEST}: field tvm_target.kind")
+        read(str, manifest.tvm_target.get("kind", ""), str(folder / MANIFEST), "tvm_target.kind")
         any_size = any(tensor.names for tensor in manifest.inputs)
         artifact = cls(folder=folder, any_size=any_size, **structs.asdict(manifest))
         if not artifact.library_path.is_file():

@@ -40,7 +40,7 @@ Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 MOST = sys.float_info.max
 Finite = Annotated[float, Meta(ge=-MOST, le=MOST, description="a finite number")]
-Amount = Annotated[float, Meta(ge=0, le=MOST, description="a finite number, not below 0")]
+Amount = Annotated[float, Meta(ge=0, le=MOST, description="a finite number of 0 or more")]
 Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,200}\Z", description="a name as C has it")]
 PlainName = Annotated[str, Meta(pattern=r"^(?!\.{0,2}\Z)[^/\0]+\Z", description="a plain file name")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 in hexadecimal digits")]
@@ -90,10 +90,11 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
-def read(kind: type[T], value: Any, where: str) -> T:
+def read(kind: type[T], value: Any, where: str, field: str = "") -> T:
     """``value``, of JSON, as a ``kind``: a record, or a type such as ``list[str]``.
 
-    JSON's way: true is no number, a float may be written as 3. A field that a record has not is refused.
+    JSON's way: true is no number, a float may be written as 3. A field that a record has not is refused. ``field`` is
+    that of ``where`` which holds the value.
 
     Raises:
         SrTvmError: it is not; the message begins with ``where``, names the field, shows its value and says what is
@@ -102,7 +103,7 @@ def read(kind: type[T], value: Any, where: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise SrTvmError(_line(str(error), value, kind, where)) from None
+        raise SrTvmError(_line(str(error), value, kind, where, field)) from None
 
 
 def read_file(kind: type[T], value: Mapping[str, Any], where: str) -> T:
@@ -249,7 +250,8 @@ def _needed(node: inspect.Type) -> str:
     if isinstance(node, inspect.Metadata):
         return str((node.extra_json_schema or {})["description"])
     if isinstance(node, inspect.UnionType):
-        return " or ".join(map(_needed, node.types))
+        parts = [_needed(part) for part in node.types]
+        return (", or " if any(" or " in part for part in parts) else " or ").join(parts)
     if isinstance(node, inspect.LiteralType):
         *rest, last = map(repr, node.values)
         return f"{', '.join(rest)} or {last}" if rest else last

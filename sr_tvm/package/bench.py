@@ -116,7 +116,7 @@ def read(package: Package, text: str, where: str, device: str) -> Measurement:
     if value.get("schema") != SCHEMA or value.get("version") != VERSION:
         raise SrTvmError(f"{where}: is not {SCHEMA} version {VERSION}, as {package.bench.name} prints it")
     if value.get("error") is not None:
-        raise SrTvmError(f"{where}: {validation.read(str, value['error'], f'{where}: field error')}")
+        raise SrTvmError(f"{where}: {validation.read(str, value['error'], where, 'error')}")
     validation.read(Printed, without(value, "schema", "version"), where)
     if value["model_sha256"] != package.model_sha256:
         raise SrTvmError(f"{where}: is of another model than {package.model}; run {package.bench.name} of this package")

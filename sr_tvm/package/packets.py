@@ -67,7 +67,7 @@ def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, A
     if value.get("schema") != SCHEMA or value.get("version") != VERSION:
         raise SrTvmError(f"{program}: prints no {SCHEMA} version {VERSION}")
     if value.get("error") is not None:
-        raise SrTvmError(f"{program}: {read(str, value['error'], f'{program}: field error')}")
+        raise SrTvmError(f"{program}: {read(str, value['error'], str(program), 'error')}")
     read(Counted, value, str(program))
     value["simulator"] = f"qemu {found.version}, {found.cpu}"
     return dict(value)

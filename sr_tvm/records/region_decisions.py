@@ -70,7 +70,7 @@ class RegionRecord(Record, frozen=True, forbid_unknown_fields=False):
         if isinstance(value, dict) and "hardware" not in value:
             hardware = {name: value[name] for name in ("lanes", "registers") if name in value}
             value = {"lowering": "rows", **value, "hardware": hardware}
-        return structs.replace(read(cls, value, f"{where}: field {place}"), where=where)
+        return structs.replace(read(cls, value, where, place), where=where)
 
 
 class RecordsFile(Record, frozen=True, forbid_unknown_fields=False):

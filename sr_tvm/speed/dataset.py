@@ -57,7 +57,7 @@ def _checked(m: Measurement) -> Measurement:
     Raises:
         SrTvmError: one is not; the message names it.
     """
-    read(Conditions, plain(m.conditions), "field conditions")
+    read(Conditions, plain(m.conditions), "a measurement", "conditions")
     if m.architecture is not None:
         Architecture.from_json(m.architecture, "field architecture")
     return m

@@ -36,7 +36,7 @@ class Physical:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> Physical:
-        return cls(msgspec.structs.astuple(read(Prices, value.get("prices"), f"{where}: field prices")))
+        return cls(msgspec.structs.astuple(read(Prices, value.get("prices"), where, "prices")))
 
 
 def _row(sample: Sample) -> list[float]:
