@@ -100,7 +100,7 @@ def test_version_1_is_read_as_the_kernels_were_then() -> None:
         ({"stages": 5}, "stages are a list"),
         ({"stages": [{"pixels": 2}]}, "has no field 'group'"),
         *(
-            ({"stages": [StageDecisions().__dict__ | {name: value}]}, message)
+            ({"stages": [StageDecisions().to_json() | {name: value}]}, message)
             for name, value, message in (
                 ("pixels", 3, "pixels are one of"),
                 ("pixels", 2.0, "pixels are one of"),
