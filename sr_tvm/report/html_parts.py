@@ -1,17 +1,39 @@
-"""Small pieces of HTML. Everything that comes from outside goes through :func:`text`."""
+"""Small pieces of HTML, as Jinja2 macros in parts.html.j2. What is no ``Markup`` is escaped, wherever it comes from."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 from sr_tvm.report.svg import clean
 
 
-def text(value: Any, limit: int = 2000) -> str:
-    """``value`` as escaped text on one line."""
-    return html.escape(clean(value, limit))
+@cache
+def environment() -> jinja2.Environment:
+    """The templates beside this file; a name that a page lacks is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["line"] = text
+    return made
+
+
+def _part(name: str, *given: Any) -> Markup:
+    return Markup(getattr(environment().get_template("parts.html.j2").module, name)(*given))
+
+
+def text(value: Any, limit: int = 2000) -> Any:
+    """``value`` on one line, to be escaped; ``Markup`` as it is."""
+    return value if isinstance(value, Markup) else clean(value, limit)
 
 
 def ms(value: float) -> str:
@@ -29,39 +51,48 @@ def amount(value: float) -> str:
 
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: set[int], strong: set[int] | None = None
-) -> str:
-    """A table; columns in ``numbers`` are set to the right, rows in ``strong`` stand out.
-
-    Cells are escaped here, unless they are :class:`Markup`.
-    """
-
-    def cell(tag: str, i: int, value: Any) -> str:
-        inner = value if isinstance(value, Markup) else text(value)
-        return f'<{tag} class="n">{inner}</{tag}>' if i in numbers else f"<{tag}>{inner}</{tag}>"
-
-    head = "".join(cell("th", i, h) for i, h in enumerate(heads))
-    body = []
-    for r, row in enumerate(rows):
-        this = ' class="this"' if strong and r in strong else ""
-        body.append(f"<tr{this}>" + "".join(cell("td", i, v) for i, v in enumerate(row)) + "</tr>")
-    top = f"<thead><tr>{head}</tr></thead>" if any(heads) else ""
-    return f'<div class="wide"><table>{top}<tbody>{"".join(body)}</tbody></table></div>'
+) -> Markup:
+    """A table; columns in ``numbers`` are set to the right, rows in ``strong`` stand out."""
+    return _part("table", heads, list(rows), numbers, strong or set())
 
 
-class Markup(str):
-    """Text that is HTML already, made by us."""
+def section(title: str, *parts: Markup | str) -> Markup:
+    return _part("section", title, parts)
 
 
-def section(title: str, *parts: str) -> str:
-    return f"<section><h2>{text(title)}</h2>\n" + "\n".join(p for p in parts if p) + "</section>"
+def para(words: str, note: bool = False) -> Markup:
+    return _part("para", words, note)
 
 
-def para(words: str, note: bool = False) -> str:
-    """A paragraph of words not yet escaped."""
-    return f'<p class="note">{text(words)}</p>' if note else f"<p>{text(words)}</p>"
+def heading(words: str) -> Markup:
+    """A title within a section."""
+    return _part("heading", words)
 
 
-def facts(items: Iterable[tuple[str, str, str]]) -> str:
+def wide(drawing: str) -> Markup:
+    """An SVG drawing, made by us, that scrolls where the page is narrow."""
+    return _part("wide", Markup(drawing))
+
+
+def code(words: Any) -> Markup:
+    return Markup("<code>{}</code>").format(text(words))
+
+
+def facts(items: Iterable[tuple[str, str, str]]) -> Markup:
     """The figures at the top: (name, value, what it means)."""
-    cells = (f"<div><dt>{text(n)}</dt><dd>{text(v)}</dd><small>{text(s)}</small></div>" for n, v, s in items)
-    return f'<dl class="facts">{"".join(cells)}</dl>'
+    return _part("facts", list(items))
+
+
+def slider(left: str, right: str, left_name: str, right_name: str) -> Markup:
+    """Two pictures, as data URIs, with an edge between them that can be moved."""
+    return _part("slider", left, right, left_name, right_name)
+
+
+def crops(pictures: Iterable[tuple[str, str]]) -> Markup:
+    """Small pictures side by side: data URI and caption."""
+    return _part("crops", list(pictures))
+
+
+def enlarged(source: str, caption: str, size: str, file: str) -> Markup:
+    """One large picture."""
+    return _part("enlarged", source, caption, size, file)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from sr_tvm.architecture import Architecture
 from sr_tvm.measurement import Measurement
 from sr_tvm.report import figures
 from sr_tvm.report.architecture_figure import architecture_svg
-from sr_tvm.report.html_parts import Markup, amount, ms, para, section, table, text
-
-
-def _wide(drawing: str) -> str:
-    return f'<div class="wide">{drawing}</div>'
+from sr_tvm.report.html_parts import amount, code, heading, ms, para, section, table, wide
 
 
 def architecture(summary: dict[str, Any], folder: Path) -> str:
@@ -23,7 +21,7 @@ def architecture(summary: dict[str, Any], folder: Path) -> str:
     depth = f"{len(a.blocks)} block{'s' * (len(a.blocks) != 1)}"
     words = f"WDSR-B, x{a.scale}, {depth} of {a.channels} channels, {a.params:,} parameters."
     return section(
-        "The network", para(words), _wide(architecture_svg(a)),
+        "The network", para(words), wide(architecture_svg(a)),
         para("Numbers are output channels, and boxes are as high as their layer is wide. The arcs are the residual "
              "connections of the blocks.", note=True),
     )  # fmt: skip
@@ -60,9 +58,9 @@ def passes(summary: dict[str, Any], folder: Path) -> str:
             key = (str(f["kernel"]), " → ".join(map(str, f["operators"])), str(f.get("rule", "")))
             count[key] = count.get(key, 0) + 1
         shown = list(count.items())[:60]
-        rows = [(f"{n}×", Markup(f"<code>{text(name)}</code>"), ops, rule) for (name, ops, rule), n in shown]
+        rows = [(f"{n}×", code(name), ops, rule) for (name, ops, rule), n in shown]
         heads = ("", "kernel", "operators", "rule")
-        parts += ["<h3>Which operators became one kernel</h3>", table(heads, rows, {0})]
+        parts += [heading("Which operators became one kernel"), table(heads, rows, {0})]
     return section("What the passes did", *parts)
 
 
@@ -71,7 +69,7 @@ def operators(summary: dict[str, Any], folder: Path) -> str:
     if not rows:
         return ""
     note = summary.get("per_operator_note", "")
-    return section("Time by operator", _wide(figures.operator_bars(rows)), para(note, note=True) if note else "")
+    return section("Time by operator", wide(figures.operator_bars(rows)), para(note, note=True) if note else "")
 
 
 def tuning(summary: dict[str, Any], folder: Path) -> str:
@@ -86,7 +84,7 @@ def tuning(summary: dict[str, Any], folder: Path) -> str:
     elif t.get("kernels_default_ms") and float(t["kernels_best_ms"]) >= float(t["kernels_default_ms"]):
         words += " None was faster than the default, which the build then keeps."
     history = t.get("history") or []
-    drawing = _wide(figures.tuning_curve(history)) if history else ""
+    drawing = wide(figures.tuning_curve(history)) if history else ""
     legend = "A dot is a candidate, a line the best so far of one region or kernel. "
     note = legend + str(t.get("note", "")) if history else ""
     return section("Tuning", para(words), drawing, para(note, note=True) if note else "")
@@ -103,7 +101,7 @@ def speed(summary: dict[str, Any], folder: Path) -> str:
     strong = {i for i, r in enumerate(rows) if r.get("this")}
     return section(
         "Predicted against measured", *(para(str(w)) for w in s.get("method", [])),
-        _wide(figures.predicted_scatter(rows)),
+        wide(figures.predicted_scatter(rows)),
         table(("architecture", "measured", "predicted", "error"), body, {1, 2, 3}, strong),
     )  # fmt: skip
 
@@ -131,10 +129,10 @@ def how(summary: dict[str, Any], folder: Path) -> str:
                           f"Conditions: {conditions or 'none given'}."))  # fmt: skip
     for title, field in (("Machine", "machine"), ("Versions", "versions")):
         if summary.get(field):
-            parts += [f"<h3>{title}</h3>", table(("", ""), list(summary[field].items()), set())]
+            parts += [heading(title), table(("", ""), list(summary[field].items()), set())]
     if summary.get("steps"):
         rows = [(s["name"], f"{float(s['seconds']):.1f} s") for s in summary["steps"]]
-        parts += ["<h3>Time of each step</h3>", table(("step", "seconds"), rows, {1})]
+        parts += [heading("Time of each step"), table(("step", "seconds"), rows, {1})]
     return section("How it was measured", *parts) if parts else ""
 
 
