@@ -2,7 +2,7 @@
 
 recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place,
 pictures.py looks at the pictures. With --minutes it trains by priorities.py instead, in lanes.py, until the time is up;
-then it needs no more than PyTorch, numpy, safetensors, Pillow, click, rich and platformdirs, and nothing installed.
+then it needs no more than PyTorch, numpy, safetensors, Pillow, and wheels of click, rich, platformdirs and msgspec.
 """
 
 from __future__ import annotations
@@ -10,16 +10,25 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.util
+import os
 import shlex
 import sys
+import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 if importlib.util.find_spec("sr_tvm") is None:  # a bare checkout, with wheels of what is missing in runs/wheels
     _root = Path(__file__).resolve().parent.parent
-    sys.path[:0] = [str(_root), *map(str, sorted((_root / "runs" / "wheels").glob("*.whl")))]
+    # msgspec's has a library, which cannot be loaded from within a wheel. Wheels for several Pythons share a folder:
+    # they differ in the library alone, and it has another name in each.
+    _unpacked = tempfile.TemporaryDirectory(prefix="sr-tvm-wheels-")
+    for _wheel in sorted(Path(os.environ.get("SR_TVM_WHEELS", _root / "runs" / "wheels")).glob("*.whl")):
+        with zipfile.ZipFile(_wheel) as _archive:
+            _archive.extractall(_unpacked.name)
+    sys.path[:0] = [str(_root), _unpacked.name]
     import sr_tvm
 
     sr_tvm.__path__.append(str(_root))  # sr_tvm.models and its like lie beside it, as setup.cfg says

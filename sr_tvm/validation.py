@@ -143,7 +143,14 @@ def without(value: Any, *names: str) -> Any:
 
 def plain(value: Any) -> Any:
     """Records in ``value`` as JSON has them; numbers of NumPy as Python's."""
-    return msgspec.to_builtins(value, enc_hook=_number)
+    return _lists(msgspec.to_builtins(value, enc_hook=_number))
+
+
+def _lists(value: Any) -> Any:
+    """What was read and what is to be written are equal: JSON has no tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(part) for key, part in value.items()}
+    return [_lists(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _number(value: Any) -> Any:
