@@ -54,7 +54,7 @@ def _size(count: int | None, kernels: int | None) -> str:
 
 
 def _recolour(figure: Figure) -> None:
-    """The stand-in colours of the report's figures as real ones: this figure stands on no page."""
+    """The placeholder colours of the report's figures as real ones: this figure stands on no page."""
     import matplotlib.colors as colours
 
     for part in figure.findobj():

@@ -16,7 +16,7 @@ from typing import Any
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.count import Count, count_sources
-from sr_tvm.isa.launch import Launch, Loop
+from sr_tvm.isa.launch import Launch, SourceLoop
 
 SOURCE = "source/backend/opencl/execution/cl/conv_2d_buf.cl"
 GROUP = (64, 4, 1)
@@ -71,11 +71,11 @@ def launches(layer: Layer, height: int, width: int) -> list[Launch]:
         if layer.outputs % channels or height % rows or width % columns:
             continue
         each = 4.0 * channels * rows * columns
-        loop = Loop(-(-layer.inputs // 4), multiplies=each, macs=each)
+        loop = SourceLoop(-(-layer.inputs // 4), multiplies=each, macs=each)
         if layer.kernel > 1:
-            inner = Loop(layer.kernel, inner=(Loop(layer.kernel, multiplies=each, macs=each),))
-            loop = Loop(loop.extent, inner=(inner,))
-        body = Loop(1, stores=channels * rows * columns, inner=(loop,))
+            inner = SourceLoop(layer.kernel, inner=(SourceLoop(layer.kernel, multiplies=each, macs=each),))
+            loop = SourceLoop(loop.extent, inner=(inner,))
+        body = SourceLoop(1, stores=channels * rows * columns, inner=(loop,))
         wide, tall = layer.outputs // channels * (width // columns), height // rows
         groups = (-(-wide // GROUP[0]), -(-tall // GROUP[1]), 1)
         found.append(Launch(name, groups, GROUP, body, {}, {}))

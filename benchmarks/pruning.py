@@ -31,7 +31,7 @@ from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
 from sr_tvm.training.data import load_pairs
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.upscalers import pick_device
 
 NAME = "pruning"
@@ -125,7 +125,10 @@ def main(
 
 def identity(plan: Plan, digest: str) -> str:
     """Tells runs apart whose rows must not be mixed: by settings, constants, pictures and latencies, not by words."""
-    search, train = plan.search(0).to_json(), Settings(plan.supernet, 1, plan.batch, plan.patch, plan.lr).to_json()
+    search, train = (
+        plan.search(0).to_json(),
+        TrainingSettings(plan.supernet, 1, plan.batch, plan.patch, plan.lr).to_json(),
+    )
     steps = [plan.supernet_steps, plan.search_steps, plan.finetune_steps]
     numbers = {f"{module.__name__}.{name}": value for module in RULES for name, value in vars(module).items()
                if name.isupper() and type(value) in (int, float)}  # fmt: skip

@@ -14,7 +14,7 @@ from sr_tvm.nets.weights import load_weights, save_weights
 from sr_tvm.search import loop as search_loop
 from sr_tvm.search import magnitude
 from sr_tvm.search import settings as search_settings
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.penalty import POWER
 from sr_tvm.search.plain import plain
 from sr_tvm.search.searcher import Searcher
@@ -22,7 +22,7 @@ from sr_tvm.speed.differentiable import latency
 from sr_tvm.speed.model import SpeedModel
 from sr_tvm.training import loop as training_loop
 from sr_tvm.training.data import Pairs
-from sr_tvm.training.settings import Settings, WeightsFile
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
 
 MASKS, ONE_SHOT, ITERATIVE, EQUAL, PLAIN = "masks", "one-shot", "iterative", "equal", "plain"
 TITLES = {
@@ -58,10 +58,10 @@ class Plan:
     patch: int
     lr: float
 
-    def search(self, seed: int) -> search_settings.Settings:
+    def search(self, seed: int) -> search_settings.SearchSettings:
         """Of the steps between the supernet and fine-tuning."""
         width = round(self.search_steps * WIDTH_SHARE)
-        return search_settings.Settings(
+        return search_settings.SearchSettings(
             self.supernet, self.budget, self.height, self.width, width_steps=width, race_steps=0,
             depth_steps=self.search_steps - width, finetune_steps=0, batch=self.batch, patch=self.patch, lr=self.lr,
             seed=seed,
@@ -116,7 +116,7 @@ def _prune(
     if method in (MASKS, EQUAL):
         seen = predict if method == MASKS else magnitude.equal(predict)
         searcher = Searcher(
-            settings, pairs, seen, start, group=Group(device=place), power=POWER if method == MASKS else 1
+            settings, pairs, seen, start, group=ProcessGroup(device=place), power=POWER if method == MASKS else 1
         )
         search_loop.search(searcher, to.parent, lambda now: tick("searching", now.step))
         return
@@ -136,7 +136,7 @@ def _train(
     tick: Tick,
     done: int = 0,
 ) -> None:
-    settings = Settings(architecture, steps, plan.batch, plan.patch, plan.lr, seed, init=init)
+    settings = TrainingSettings(architecture, steps, plan.batch, plan.patch, plan.lr, seed, init=init)
     trainer = training_loop.Trainer(settings, pairs, None, place)
     what = "training the supernet" if init is None else "fine-tuning"
     training_loop.train(trainer, folder, lambda now: tick(what, done + now.step))

@@ -29,7 +29,7 @@ from sr_tvm.nets.weights import load_weights
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.loop import train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import Settings, WeightsFile
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
 from sr_tvm.training.step import best_precision
 
 NAME = "quality_ablation"
@@ -49,7 +49,7 @@ class Variant:
     what: str
     changed: dict[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
-    taught: bool = False
+    distilled: bool = False
     less: str = BASE
 
 
@@ -73,7 +73,7 @@ VARIANTS = {
     "detail_charbonnier": Variant("Charbonnier's loss, patches by detail", {"loss": "charbonnier", "detail": 0.5}),
     "all": Variant("both, and a wide 3x3 times a 1x1", {"loss": "charbonnier", "detail": 0.5, "branches": "product"}),
     "detail_l2": Variant("squared differences, patches by detail", {"loss": "l2", "detail": 0.5}),
-    "taught": Variant("nine tenths of the loss to a teacher", {"teacher_share": 0.9}, taught=True),
+    "taught": Variant("nine tenths of the loss to a teacher", {"teacher_share": 0.9}, distilled=True),
 }
 COUNT = click.IntRange(1, 10**9)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -90,15 +90,15 @@ class Plan:
     teacher: Path | None
     cache: Path | None
 
-    def settings(self, variant: Variant, seed: int) -> Settings:
+    def settings(self, variant: Variant, seed: int) -> TrainingSettings:
         """
         Raises:
             SrTvmError: a teacher is wanted and none is named.
         """
-        if variant.taught and self.teacher is None:
+        if variant.distilled and self.teacher is None:
             raise SrTvmError(f"{variant.what}: name a teacher's weights file with --teacher")
-        teacher = WeightsFile.of(self.teacher) if variant.taught and self.teacher else None
-        return Settings(NET, self.steps, seed=seed, teacher=teacher, validate_every=10**9,
+        teacher = WeightsFile.of(self.teacher) if variant.distilled and self.teacher else None
+        return TrainingSettings(NET, self.steps, seed=seed, teacher=teacher, validate_every=10**9,
                         precision=best_precision(CPU), **variant.changed)  # fmt: skip
 
     def folders(self, variant: Variant) -> list[Path]:

@@ -10,7 +10,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.files import atomic_file
 
 SCORES, GOALS = "scores", "goals"
-# By the input that makes 1280x720: the DSP has a stand-in for each.
+# By the input that makes 1280x720: the DSP has a surrogate for each.
 DEVICES = {
     "S21 GPU": ("galaxy-s21",),
     "S10 GPU": ("galaxy-s10",),

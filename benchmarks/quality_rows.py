@@ -23,7 +23,7 @@ from sr_tvm.training.evaluate import Upscale, evaluate
 
 SETS = ("Set5", "Set14", "B100")
 BICUBIC, SHIPPED = "bicubic", "shipped"
-PHASES = ("width", "race", "depth")  # of a search; the first ones had no race
+PHASES = ("width", "race", "depth")  # of a search; "race" is successive halving, which the first ones had not
 # Bicubic's PSNR-Y as papers print it (for example in VDSR, Kim et al. 2016). They round Y or low resolution in
 # different places, which moves the mean by up to 0.02 dB.
 PUBLISHED = {
@@ -92,7 +92,7 @@ def _about(role: str, params: int, macs: int, ms: dict[str, float]) -> dict[str,
 
 @cache
 def predicted(architecture: Architecture) -> dict[str, float]:
-    """Latency in ms by each shipped stand-in that knows the input of 1280x720; none of them was measured."""
+    """Latency in ms by each shipped surrogate that knows the input of 1280x720; none of them was measured."""
     found = {}
     for name in known.names():
         try:
@@ -139,7 +139,7 @@ def train_macs(history: dict[str, Any]) -> int:
     if search:
         s = search["run"]
         large, steps = Architecture.from_json(s["supernet"], name), s["width_steps"] + s["depth_steps"]
-        # Those that race are as fast as what is found, so they are counted as it.
+        # Those that are halved are as fast as what is found, so they are counted as it.
         macs += computed(s["batch"], s["patch"], (steps, large), (s.get("race_steps", 0), found))
     return macs
 

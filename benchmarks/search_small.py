@@ -32,13 +32,12 @@ from sr_tvm.nets.weights import load_weights
 from sr_tvm.search import loop as search_loop
 from sr_tvm.search import session as search_session
 from sr_tvm.search.plain import latency_of, plain
-from sr_tvm.search.settings import Settings
+from sr_tvm.search.settings import SearchSettings
 from sr_tvm.speed import known
 from sr_tvm.training import loop as training_loop
 from sr_tvm.training import session as training_session
 from sr_tvm.training.data import load_pairs
-from sr_tvm.training.settings import Settings as TrainingSettings
-from sr_tvm.training.settings import WeightsFile
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
 from sr_tvm.training.step import best_precision
 
 NAME = "search_small"
@@ -89,7 +88,7 @@ def train(plan: Plan, net: Architecture, steps: int, name: str, tick: Any, init:
 def search(plan: Plan, budget: float, tick: Any) -> dict[str, Any]:
     """One search, or the rest of it; gives its part of a row."""
     steps, (height, width) = plan.steps, search_session.default_input(SCALE)
-    settings = Settings(
+    settings = SearchSettings(
         SUPERNET, budget, height, width, width_steps=steps["width"], race_steps=steps["race"],
         depth_steps=steps["depth"], finetune_steps=steps["finetune"], batch=BATCH, patch=PATCH, seed=SEED,
         validate_every=10**9, precision=best_precision(CPU),
@@ -114,7 +113,7 @@ def unsearched(plan: Plan, budget: float, tick: Any) -> dict[str, Any]:
 def describe(model: WDSR, plan: Plan, budget: float, *trained: tuple[int, Architecture]) -> dict[str, Any]:
     """A trained network: what it is, how long it would take, what its training computed, how good it is.
 
-    ``trained`` are the networks whose steps it came from; those that race are as fast as it and count as it.
+    ``trained`` are the networks whose steps it came from; those of the halving are as fast as it and count as it.
     """
     a = model.architecture
     predicted = latency_of(known.find(DEVICE), a, *search_session.default_input(SCALE))

@@ -23,7 +23,7 @@ TAIL = 4096  # bytes of a log that its last lines are looked for in
 
 
 @dataclass(frozen=True)
-class Step:
+class JobStep:
     """One command. ``result`` is the last file that it writes; if a history, its run must be as ``asked``.
 
     ``files`` are the names of all that it writes beside it. A result that tells nothing of how it was made counts only
@@ -94,11 +94,11 @@ class Job:
 
     name: str
     needs: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[JobStep, ...]
     finish: Callable[[], None] = lambda: None
 
 
-class Runner:
+class JobRunner:
     """Runs jobs, at most ``slots`` at once; :meth:`tick` looks after them and must be called again and again.
 
     ``state`` is by name; ``why`` says it of a job that failed or was left out. ``keep`` are open files that children
@@ -110,7 +110,7 @@ class Runner:
         self.logs, self.slots, self.keep = logs, slots, tuple(keep)
         self.state = dict.fromkeys(self.jobs, WAITING)
         self.why: dict[str, str] = {}
-        self.children: dict[str, tuple[subprocess.Popen[bytes], Step]] = {}
+        self.children: dict[str, tuple[subprocess.Popen[bytes], JobStep]] = {}
         more = {"OMP_NUM_THREADS": str(threads), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
         self.environment = os.environ | more
         self.stopping = False
@@ -166,7 +166,7 @@ class Runner:
         self.children[job.name] = child, step
         self.state[job.name] = RUNNING
 
-    def _ended(self, name: str, code: int, step: Step) -> None:
+    def _ended(self, name: str, code: int, step: JobStep) -> None:
         if code == 0 and step.result.is_file() and not step.stale():
             if self.stopping and step is not self.jobs[name].steps[-1]:
                 self.state[name] = STOPPED

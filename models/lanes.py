@@ -17,11 +17,11 @@ import torch
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.priorities import TEACHER, Item, Lesson, begins, made
+from sr_tvm.models.priorities import TEACHER, Hyperparameters, Item, begins, made
 from sr_tvm.training import loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.data import Tick
-from sr_tvm.training.loop import CHECKPOINT, Progress, Trainer
+from sr_tvm.training.loop import CHECKPOINT, Trainer, TrainingProgress
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import WeightsFile
 from sr_tvm.training.step import best_precision
@@ -55,7 +55,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Places:
+class LanePlaces:
     """Where pictures are read and work is kept, what ships, and what the steps run on."""
 
     train: Sequence[Path]
@@ -101,7 +101,7 @@ class Lane:
         """
         with self._aside():
             if self.trainer.step < self.trainer.settings.steps:
-                now: Progress = self.trainer.advance()
+                now: TrainingProgress = self.trainer.advance()
                 self.psnr = now.psnr if now.psnr is not None else self.psnr
             if time.monotonic() - self.saved > loop.CHECKPOINT_SECONDS:
                 self.save()
@@ -130,8 +130,8 @@ class Lane:
 class Lanes:
     """Works through ``items``, the first ones first, at most ``most`` at a time; ``state`` is by name."""
 
-    def __init__(self, items: Sequence[Item], lesson: Lesson, places: Places, most: int, say: Say) -> None:
-        self.items, self.lesson, self.places, self.most, self.say = items, lesson, places, most, say
+    def __init__(self, items: Sequence[Item], hyper: Hyperparameters, places: LanePlaces, most: int, say: Say) -> None:
+        self.items, self.hyper, self.places, self.most, self.say = items, hyper, places, most, say
         self.lanes: list[Lane] = []
         self.state = dict.fromkeys((item.name for item in items), WAITS)
         self.why: dict[str, str] = {}
@@ -218,14 +218,14 @@ class Lanes:
     def _begin(self, item: Item, tick: Tick) -> None:
         """Put an item into a lane, unless it is done or waits for another."""
         places, folder = self.places, self.places.work / item.name
-        teachers = made(TEACHER[item.scale], places.models, places.work) if item.taught else []
+        teachers = made(TEACHER[item.scale], places.models, places.work) if item.distilled else []
         inits = begins(item, places.models, places.work)
         run = _began_with(folder)
         init, teacher = _pick(inits, run.get("init")), _pick(teachers, run.get("teacher"))
-        if (inits and init is None) or (item.taught and teacher is None):
+        if (inits and init is None) or (item.distilled and teacher is None):
             return
         precision = run.get("precision") or best_precision(places.device)
-        settings = self.lesson.settings(item, places.models, precision, init, teacher)
+        settings = self.hyper.settings(item, places.models, precision, init, teacher)
         if (folder / HISTORY).is_file():
             loop.check_same(run, settings.to_json(), folder / HISTORY)
             self.state[item.name] = DONE
@@ -236,8 +236,8 @@ class Lanes:
                              places.cache, tick=tick)  # fmt: skip
         lane = Lane(item, trainer, folder)
         self.lanes.append(lane)
-        taught = f", taught by {teacher}" if teacher else ""
-        self.say(f"{item.name}: from step {trainer.step:,}{taught}; prepared in {time.monotonic() - begun:.1f} s")
+        source = f", distilled from {teacher}" if teacher else ""
+        self.say(f"{item.name}: from step {trainer.step:,}{source}; prepared in {time.monotonic() - begun:.1f} s")
 
 
 def _began_with(folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 
 from sr_tvm.cli._bars import bar
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.lanes import DONE, FAILED, TRAVELS, Clock, Lanes, Places, Say, to_carry
+from sr_tvm.models.lanes import DONE, FAILED, TRAVELS, Clock, LanePlaces, Lanes, Say, to_carry
 from sr_tvm.models.pictures import refuse_leaks, train_folders
 from sr_tvm.models.priorities import CPU, GPU, ITEMS, Item
 from sr_tvm.training.data import load_pairs
@@ -45,14 +45,14 @@ def spend(
     place = pick_device(device)
     if threads:
         torch.set_num_threads(threads)
-    lesson = GPU if place.type == "cuda" else CPU
-    lesson = replace(lesson, steps=steps or lesson.steps, teacher_steps=teacher_steps or lesson.teacher_steps)
+    hyper = GPU if place.type == "cuda" else CPU
+    hyper = replace(hyper, steps=steps or hyper.steps, teacher_steps=teacher_steps or hyper.teacher_steps)
     items, folders = choose(ITEMS, only), train_folders(data)
     for scale in sorted({item.scale for item in items}):
         with bar(f"preparing pictures x{scale}") as tick:
             refuse_leaks(load_pairs(folders, scale, cache, tick=tick), data)
-    places = Places(folders, data / "eval" / "Set5", work, models, place, cache, threads)
-    lanes = Lanes(items, lesson, places, most or SIDE_BY_SIDE[place.type], say)
+    places = LanePlaces(folders, data / "eval" / "Set5", work, models, place, cache, threads)
+    lanes = Lanes(items, hyper, places, most or SIDE_BY_SIDE[place.type], say)
     with interruptions() as asked:
         lanes.run(Clock(begun, minutes * 60), asked)
     done, failed = ([name for name, state in lanes.state.items() if state == wanted] for wanted in (DONE, FAILED))

@@ -39,7 +39,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of all members: equal pictures make equal packs
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureWindow:
     """A picture, and where in it a window of ``side`` goes; None for all of it."""
 
     path: Path
@@ -58,10 +58,10 @@ class Source:
         return int(top) * UNIT, int(left) * UNIT, height, width
 
 
-def sources(data: Path, tick: Tick) -> list[Source]:
+def sources(data: Path, tick: Tick) -> list[PictureWindow]:
     """All training pictures with their detail, each once; what cannot be read is left out, as in training."""
     listed = [path for folder in train_folders(data) for path in pictures.list_pictures(folder)]
-    found: dict[str, Source] = {}
+    found: dict[str, PictureWindow] = {}
     for i, path in enumerate(listed):
         tick(i, len(listed))
         try:
@@ -71,12 +71,12 @@ def sources(data: Path, tick: Tick) -> list[Source]:
         # In blocks of UNIT pixels, as if for half the resolution.
         energy = block_energy(pixels, UNIT // BLOCK)
         member = f"train/{path.parent.name}/{path.name}"
-        found.setdefault(pictures.pixel_digest(pixels), Source(path, member, pixels.shape[:2], energy))
+        found.setdefault(pictures.pixel_digest(pixels), PictureWindow(path, member, pixels.shape[:2], energy))
     tick(len(listed), len(listed))
     return list(found.values())
 
 
-def encode(source: Source, side: int) -> tuple[str, bytes]:
+def encode(source: PictureWindow, side: int) -> tuple[str, bytes]:
     """A member's name and bytes: the file itself where all of it is taken and it is no PNG or the like."""
     window = source.window(side)
     with Image.open(source.path) as image:
@@ -115,7 +115,7 @@ def faithful(blob: bytes, pixels: NDArray[np.uint8]) -> bool:
     return error <= 255.0**2 / 10 ** (FAITHFUL / 10)
 
 
-def choose(found: list[Source], limit: int, tick: Tick) -> tuple[int, list[tuple[str, bytes]]]:
+def choose(found: list[PictureWindow], limit: int, tick: Tick) -> tuple[int, list[tuple[str, bytes]]]:
     """The largest side whose windows fit into ``limit`` bytes, and these.
 
     Raises:

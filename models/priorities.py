@@ -1,4 +1,4 @@
-"""What a GPU's minutes go to first: a better teacher, then what ships, trained on and taught by it; as data."""
+"""What a GPU's minutes go to first: a better teacher, then what ships, trained on and distilled from it; as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli.train import architecture
-from sr_tvm.training.settings import Settings, WeightsFile
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
 
 TEACHER = {2: "teacher_x2", 4: "teacher_x4"}
 WEIGHTS = "weights.safetensors"
@@ -17,21 +17,21 @@ WEIGHTS = "weights.safetensors"
 class Item:
     """One training. ``arch`` is blocks x channels; without it, that of models/NAME.json, from models/NAME.safetensors.
 
-    ``init`` is an item that it begins as, of any scale; ``taught``: it waits for the teacher of its scale.
+    ``init`` is an item that it begins as, of any scale; ``distilled``: it waits for the teacher of its scale.
     """
 
     name: str
     scale: int
     arch: str = ""
     init: str = ""
-    taught: bool = True
+    distilled: bool = True
 
 
 # First what others wait for, then what is furthest from its goal (README.md).
 ITEMS = (
-    Item(TEACHER[2], 2, "wdsr-16x48", taught=False),
+    Item(TEACHER[2], 2, "wdsr-16x48", distilled=False),
     Item("wdsr_x2_8x24", 2),
-    Item(TEACHER[4], 4, "wdsr-16x48", TEACHER[2], taught=False),
+    Item(TEACHER[4], 4, "wdsr-16x48", TEACHER[2], distilled=False),
     Item("wdsr_x2_dsp_70ms", 2),
     Item("wdsr_x2_s21_100ms", 2),
     Item("wdsr_x2_37k", 2),
@@ -46,7 +46,7 @@ ITEMS = (
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Hyperparameters:
     """How an item is trained; what is not here is the default of ``sr-tvm train``.
 
     ``patch`` is by scale: windows of a pack have about 44 low-resolution pixels at x4. ``teacher_steps`` are those of
@@ -65,14 +65,16 @@ class Lesson:
     branches: str = "product"
     validations: int = 40
 
-    def settings(self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None) -> Settings:
+    def settings(
+        self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None
+    ) -> TrainingSettings:
         """What a training is asked to do.
 
         Raises:
             SrTvmError: a file of models/ is missing or damaged.
         """
-        steps = self.steps if item.taught else self.teacher_steps
-        return Settings(
+        steps = self.steps if item.distilled else self.teacher_steps
+        return TrainingSettings(
             network(item, models),
             steps=steps,
             batch=self.batch,
@@ -86,14 +88,14 @@ class Lesson:
             detail=self.detail,
             late_patch=self.late_patch,
             late_share=self.late_share,
-            branches=self.branches if item.taught else "none",
+            branches=self.branches if item.distilled else "none",
         )
 
 
-GPU = Lesson()
+GPU = Hyperparameters()
 # A core does few steps: many small ones without branches are worth most (docs/training.md), and a teacher's one output
 # is enough.
-CPU = Lesson(batch=4, patch=((2, 32), (4, 32)), teacher_ensemble=False, branches="none")
+CPU = Hyperparameters(batch=4, patch=((2, 32), (4, 32)), teacher_ensemble=False, branches="none")
 
 
 def network(item: Item, models: Path) -> Architecture:

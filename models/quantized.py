@@ -21,7 +21,7 @@ from sr_tvm.models.pictures import eval_folders, train_folders
 from sr_tvm.models.ship import digest
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION, train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import IntegerFile, Settings, WeightsFile
+from sr_tvm.training.settings import IntegerFile, TrainingSettings, WeightsFile
 
 HERE = Path(__file__).resolve().parent
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -52,7 +52,7 @@ def make(name: str, data: Path, work: Path, models: Path, steps: int, cache: Pat
             quantize_model(models / f"{name}.onnx", data / "train" / CALIBRATE, start, progress=tick)
     file = IntegerFile.of(start)
     teacher = WeightsFile.of(models / TEACHERS.get(file.scale, f"{name}.safetensors"))
-    settings = Settings(
+    settings = TrainingSettings(
         file, steps, lr=LR, optimizer="adam", teacher=teacher, teacher_share=0.9, detail=0.5, validate_every=500
     )
     if not (folder / "history.json").is_file():
@@ -126,9 +126,7 @@ def write_table(path: Path, told: str) -> None:
 @click.option("--cache", type=FOLDER, help="Of prepared pictures; the user's cache folder if not given.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU threads; PyTorch's choice if not given.")
 @click.option("--only", default=",".join(SHIPPED), show_default=True, metavar="NAME[,NAME]")
-def main(
-    data: Path, work: Path, models: Path, steps: int, cache: Path | None, threads: int | None, only: str
-) -> None:
+def main(data: Path, work: Path, models: Path, steps: int, cache: Path | None, threads: int | None, only: str) -> None:
     """Quantise, train in integers, score and ship."""
     for name in only.split(","):
         make(name, data, work, models, steps, cache, threads)

@@ -11,7 +11,7 @@ from pathlib import Path
 from sr_tvm.architecture import Architecture
 from sr_tvm.cli.train import architecture
 from sr_tvm.models import ship
-from sr_tvm.models.jobs import Job, Step
+from sr_tvm.models.jobs import Job, JobStep
 from sr_tvm.search.plain import plain
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
@@ -23,9 +23,9 @@ PLAIN_8X24, PLAIN_37K = "wdsr_x2_8x24", "wdsr_x2_37k"
 class Recipe:
     """How everything is trained. What experiments may change is here; the rest are the defaults of ``sr-tvm train``.
 
-    ``race_steps`` are the search's, beside its ``search_steps`` in width and depth. ``teacher_share`` None is no
-    teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and mirrors is aimed at. A plain
-    network is trained for as many steps as search and training have together.
+    ``race_steps``, those of successive halving, are the search's, beside its ``search_steps`` in width and depth.
+    ``teacher_share`` None is no teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and
+    mirrors is aimed at. A plain network is trained for as many steps as search and training have together.
     """
 
     supernet: str = "wdsr-16x24"
@@ -43,7 +43,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Target:
+class LatencyTarget:
     """A budget in ms on a speed model. ``plain`` is the name of its plain network where that is shipped."""
 
     scale: int
@@ -62,15 +62,15 @@ class Target:
 
 SHORT = {"galaxy-s21": "s21", "galaxy-s10-dsp": "dsp"}
 TARGETS = (
-    Target(2, "galaxy-s21", 100),
-    Target(2, "galaxy-s21", 70),
-    Target(2, "galaxy-s21", 40),
-    Target(4, "galaxy-s21", 100),
-    Target(4, "galaxy-s21", 70),
-    Target(4, "galaxy-s21", 40),
-    Target(2, "galaxy-s10-dsp", 100, PLAIN_8X24),
-    Target(2, "galaxy-s10-dsp", 70),
-    Target(2, "galaxy-s10-dsp", 40, PLAIN_37K),
+    LatencyTarget(2, "galaxy-s21", 100),
+    LatencyTarget(2, "galaxy-s21", 70),
+    LatencyTarget(2, "galaxy-s21", 40),
+    LatencyTarget(4, "galaxy-s21", 100),
+    LatencyTarget(4, "galaxy-s21", 70),
+    LatencyTarget(4, "galaxy-s21", 40),
+    LatencyTarget(2, "galaxy-s10-dsp", 100, PLAIN_8X24),
+    LatencyTarget(2, "galaxy-s10-dsp", 70),
+    LatencyTarget(2, "galaxy-s10-dsp", 40, PLAIN_37K),
 )
 SUPERNETS = {2: "supernet_x2", 4: "supernet_x4"}
 # The plain 37K network once more, with a part of its steps: what ten times the steps of the last training are worth.
@@ -82,7 +82,7 @@ FOUND = (*TRAINED, "supernet.safetensors", "architecture.svg", "architecture.png
 
 
 @dataclass(frozen=True)
-class Places:
+class RecipePlaces:
     """Where pictures are read, where work is kept and what the commands run on."""
 
     train: Sequence[Path]
@@ -96,7 +96,7 @@ class Places:
         return self.work / name / "weights.safetensors"
 
 
-def jobs(recipe: Recipe, places: Places) -> list[Job]:
+def jobs(recipe: Recipe, places: RecipePlaces) -> list[Job]:
     """All of them, each after those that it needs."""
     found = [_supernet(scale, recipe, places) for scale in SUPERNETS]
     found += [_searched(target, recipe, places) for target in TARGETS]
@@ -112,12 +112,12 @@ def _command(*words: object) -> tuple[str, ...]:
     return (sys.executable, "-m", "sr_tvm", *map(str, words))
 
 
-def _pictures(places: Places) -> list[object]:
+def _pictures(places: RecipePlaces) -> list[object]:
     return [*(word for folder in places.train for word in ("--data", folder)), "--validate", places.validate]
 
 
 def _train(name: str, arch: object, scale: int, steps: int, init: Path | None, teacher: Path | None,
-           recipe: Recipe, places: Places) -> Step:  # fmt: skip
+           recipe: Recipe, places: RecipePlaces) -> JobStep:  # fmt: skip
     words: list[object] = ["train", "--arch", arch, "--scale", scale, *_pictures(places), "-o", places.work / name]
     words += ["--steps", steps, "--validate-every", max(1, steps // SCORES_ALONG)]
     words += ["--threads", places.threads, "--device", places.device]
@@ -130,14 +130,14 @@ def _train(name: str, arch: object, scale: int, steps: int, init: Path | None, t
         words += ["--teacher", teacher, "--teacher-share", recipe.teacher_share]
         words += ["--teacher-ensemble"] if recipe.teacher_ensemble else []
         asked |= {"teacher_share": recipe.teacher_share, "teacher_ensemble": recipe.teacher_ensemble}
-    return Step(f"train {steps:,} steps", _command(*words), places.work / name / "history.json", asked, TRAINED)
+    return JobStep(f"train {steps:,} steps", _command(*words), places.work / name / "history.json", asked, TRAINED)
 
 
-def _teacher(scale: int, recipe: Recipe, places: Places) -> Path | None:
+def _teacher(scale: int, recipe: Recipe, places: RecipePlaces) -> Path | None:
     return None if recipe.teacher_share is None else places.weights(SUPERNETS[scale])
 
 
-def _supernet(scale: int, recipe: Recipe, places: Places) -> Job:
+def _supernet(scale: int, recipe: Recipe, places: RecipePlaces) -> Job:
     """The first one from nothing, the others from it."""
     name, first = SUPERNETS[scale], next(iter(SUPERNETS.values()))
     init = None if name == first else places.weights(first)
@@ -146,24 +146,24 @@ def _supernet(scale: int, recipe: Recipe, places: Places) -> Job:
     return Job(name, (first,) if init else (), (step,), partial(ship.ship, about, places.work, places.models))
 
 
-def _searched(target: Target, recipe: Recipe, places: Places) -> Job:
+def _searched(target: LatencyTarget, recipe: Recipe, places: RecipePlaces) -> Job:
     supernet, folder = SUPERNETS[target.scale], places.work / target.name / "search"
     width = recipe.search_steps // 3
     asked = {"budget": target.budget, "width_steps": width, "depth_steps": recipe.search_steps - width,
              "race_steps": recipe.race_steps, "supernet_weights": places.weights(supernet)}  # fmt: skip
     words: list[object] = ["search", "--scale", target.scale, "--latency", target.budget, "--device", target.device]
     words += [*_pictures(places), "--supernet", places.weights(supernet), "-o", folder]
-    words += ["--width-steps", width, "--race-steps", recipe.race_steps]
+    words += ["--width-steps", width, "--halving-steps", recipe.race_steps]
     words += ["--depth-steps", asked["depth_steps"], "--finetune-steps", 0]
     words += ["--threads", places.threads, "--compute", places.device]
-    search = Step(f"search {recipe.search_steps:,} steps", _command(*words), folder / "history.json", asked, FOUND)
+    search = JobStep(f"search {recipe.search_steps:,} steps", _command(*words), folder / "history.json", asked, FOUND)
     train = _train(target.name, folder / "architecture.json", target.scale, recipe.steps,
                    folder / "weights.safetensors", _teacher(target.scale, recipe, places), recipe, places)  # fmt: skip
     about = ship.About(target.name, ship.SEARCHED, target.scale, target.device, target.budget)
     return _shipped(about, supernet, (search, train), places)
 
 
-def _plain(target: Target, name: str, steps: int, recipe: Recipe, places: Places) -> Job:
+def _plain(target: LatencyTarget, name: str, steps: int, recipe: Recipe, places: RecipePlaces) -> Job:
     supernet = SUPERNETS[target.scale]
     arch = plain_network(target, recipe.supernet)
     text = f"wdsr-{len(arch.blocks)}x{arch.channels}"
@@ -175,15 +175,15 @@ def _plain(target: Target, name: str, steps: int, recipe: Recipe, places: Places
     return Job(name, (supernet,), (step,), partial(ship.ship, about, places.work, places.models))
 
 
-def _shipped(about: ship.About, supernet: str, steps: tuple[Step, ...], places: Places) -> Job:
+def _shipped(about: ship.About, supernet: str, steps: tuple[JobStep, ...], places: RecipePlaces) -> Job:
     """One whose weights go to models/, as ONNX too."""
     onnx, weights = places.work / about.name / ship.ONNX, places.weights(about.name)
     words = ("export", weights, "-o", onnx, *ship.EXPORT)
-    steps = (*steps, Step("export", _command(*words), onnx, source=weights))
+    steps = (*steps, JobStep("export", _command(*words), onnx, source=weights))
     return Job(about.name, (supernet,), steps, partial(ship.ship, about, places.work, places.models, weights=True))
 
 
-def plain_network(target: Target, supernet: str = Recipe.supernet) -> Architecture:
+def plain_network(target: LatencyTarget, supernet: str = Recipe.supernet) -> Architecture:
     """What the searched network of ``target`` has to beat."""
     within = architecture(supernet, target.scale)
     return plain(known.find(target.device), target.scale, target.budget, *input_size(target.scale), within=within)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Column, Table
 
-from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, Runner, last_lines
+from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, JobRunner, last_lines
 
 LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 
@@ -25,7 +25,7 @@ def overview(chosen: Sequence[Job]) -> Table:
     return table
 
 
-def run(runner: Runner, console: Console) -> None:
+def run(runner: JobRunner, console: Console) -> None:
     """Until all has ended. Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these."""
     asked: list[int] = []
     before = {n: signal.signal(n, lambda number, frame: asked.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -54,7 +54,7 @@ def run(runner: Runner, console: Console) -> None:
             runner.stop(now=True)
 
 
-def line(runner: Runner, name: str) -> str:
+def line(runner: JobRunner, name: str) -> str:
     """What is said once when a job's state changes."""
     state, why = runner.state[name], runner.why.get(name, "")
     if state == RUNNING:
@@ -62,7 +62,7 @@ def line(runner: Runner, name: str) -> str:
     return f"{name}: {state}" + (f"\n{why}" if state == FAILED else f", {why}" if why else "")
 
 
-def table(runner: Runner) -> Table:
+def table(runner: JobRunner) -> Table:
     """What runs, and how many wait and have ended."""
     shown = Table("job", "step", Column("last words", no_wrap=True, overflow="ellipsis"), box=None)
     for name, (_, step) in runner.children.items():

@@ -38,12 +38,12 @@ from rich.console import Console
 
 from sr_tvm.cli._bars import bar
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, Job, Runner
+from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, Job, JobRunner
 from sr_tvm.models.minutes import spend
 from sr_tvm.models.pack import unpack
 from sr_tvm.models.pictures import refuse_leaks, train_folders
 from sr_tvm.models.priorities import GPU
-from sr_tvm.models.recipe import SUPERNETS, Places, Recipe, jobs
+from sr_tvm.models.recipe import SUPERNETS, Recipe, RecipePlaces, jobs
 from sr_tvm.models.screen import overview, run
 from sr_tvm.training.data import default_cache, load_pairs
 
@@ -55,15 +55,30 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--data", envvar="SR_TVM_DATA", required=True, type=click.Path(path_type=Path),
-              help="Holds train/*, eval/Set5 and so on; or a file of models/pack.py.")
+@click.option(
+    "--data",
+    envvar="SR_TVM_DATA",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Holds train/*, eval/Set5 and so on; or a file of models/pack.py.",
+)
 @click.option("--work", type=FOLDER, default="runs/models", show_default=True, help="Checkpoints and logs.")
 @click.option("--models", type=FOLDER, help="Where the results go; WORK/shipped if not given: not here.")
 @click.option("--steps", type=COUNT, help=f"Of each final training; {Recipe.steps:,}, with --minutes {GPU.steps:,}.")
-@click.option("--supernet-steps", type=COUNT,
-              help=f"{Recipe.supernet_steps:,}; with --minutes of the teachers, {GPU.teacher_steps:,}.")
+@click.option(
+    "--supernet-steps",
+    type=COUNT,
+    help=f"{Recipe.supernet_steps:,}; with --minutes of the teachers, {GPU.teacher_steps:,}.",
+)
 @click.option("--search-steps", type=click.IntRange(3, 10**9), default=Recipe.search_steps, show_default=True)
-@click.option("--race-steps", type=click.IntRange(0), default=Recipe.race_steps, show_default=True)
+@click.option(
+    "--halving-steps",
+    "--race-steps",
+    "race_steps",
+    type=click.IntRange(0),
+    default=Recipe.race_steps,
+    show_default=True,
+)
 @click.option("--supernet", default=Recipe.supernet, show_default=True, help="Blocks x channels.")
 @click.option("--jobs", "slots", type=click.IntRange(1, 256), help="Side by side; 2, with --minutes 6 on a GPU.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each of them.")
@@ -97,7 +112,7 @@ def main(
     steps, supernet_steps = steps or Recipe.steps, supernet_steps or Recipe.supernet_steps
     recipe, slots = Recipe(supernet, supernet_steps, search_steps, steps, race_steps=race_steps), slots or 2
     place, folders = models or work / "shipped", train_folders(data)
-    places = Places(folders, data / "eval" / "Set5", work, place, threads, device)
+    places = RecipePlaces(folders, data / "eval" / "Set5", work, place, threads, device)
     chosen = choose(jobs(recipe, places), only)
     console = Console(stderr=True)
     if listed:
@@ -108,7 +123,7 @@ def main(
         for scale in [s for s, name in SUPERNETS.items() if name in names]:
             with bar(f"preparing pictures x{scale}") as tick:
                 refuse_leaks(load_pairs(folders, scale, tick=tick), data)
-        runner = Runner(chosen, work / "logs", slots, threads, [lock.fileno()])
+        runner = JobRunner(chosen, work / "logs", slots, threads, [lock.fileno()])
         run(runner, console)
     counts = {state: sum(s == state for s in runner.state.values()) for state in (DONE, FAILED, LEFT_OUT)}
     if runner.stopping:

@@ -8,7 +8,7 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes.fuse_elementwise import Grouping, is_kernel, operator
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import tensor_bytes
 
@@ -18,7 +18,7 @@ def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
 
     Sizes that only the run tells count as 1: bytes for each pixel of the input.
     """
-    graph = Graph(mod["main"])
+    graph = RelaxGraph(mod["main"])
     live = set(graph.func.params)
     calls = []
     for var, value in graph.values.items():
@@ -29,7 +29,7 @@ def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
     return calls, sum(tensor_bytes(var.ty) for var in calls) - _returned(graph, set(calls))
 
 
-def _returned(graph: Graph, calls: set[relax.Var]) -> int:
+def _returned(graph: RelaxGraph, calls: set[relax.Var]) -> int:
     """Bytes of main's results that kernels write, each tensor once."""
     written: dict[tuple[relax.Var, int], int] = {}
     stack: list[relax.Expr] = list(graph.outputs)
@@ -59,7 +59,7 @@ def unfused(mod: tvm.IRModule, target: tvm.target.Target) -> tuple[int, int]:
 
 def fusions(mod: tvm.IRModule, grouping: Grouping, log: Log) -> list[dict[str, Any]]:
     """Every kernel of the fused ``mod`` with its operators and the rules that joined them."""
-    graph = Graph(mod["main"])
+    graph = RelaxGraph(mod["main"])
     groups = {group.vars[-1].name: group for group in grouping.groups}
     rows = []
     for var in kernels(mod)[0]:

@@ -8,9 +8,9 @@ from itertools import count
 import numpy as np
 from tvm import relax
 
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.permute_channels import permute_channels
-from sr_tvm.passes.read_region import Step, with_bias
+from sr_tvm.passes.read_region import RegionStep, with_bias
 from sr_tvm.passes.shapes import static, type_dims
 from sr_tvm.regions.region import Concat, Conv, Node, Pointwise, Region, Result, Source
 
@@ -31,7 +31,7 @@ class Formed:
     operators: dict[str, list[str]]
 
 
-def build_region(graph: Graph, members: list[relax.Var], steps: dict[relax.Var, Step]) -> Formed:
+def build_region(graph: RelaxGraph, members: list[relax.Var], steps: dict[relax.Var, RegionStep]) -> Formed:
     """The region of ``members``, operators in the order of ``main``.
 
     A bias becomes part of its convolution, and a concat that convolutions read becomes several inputs of theirs; what
@@ -41,7 +41,7 @@ def build_region(graph: Graph, members: list[relax.Var], steps: dict[relax.Var, 
 
 
 class _Builder:
-    def __init__(self, graph: Graph, members: list[relax.Var], steps: dict[relax.Var, Step]) -> None:
+    def __init__(self, graph: RelaxGraph, members: list[relax.Var], steps: dict[relax.Var, RegionStep]) -> None:
         self.graph, self.members, self.steps = graph, members, steps
         self.inside = set(members)
         self.names: dict[relax.Var, str] = {}

@@ -9,7 +9,7 @@ from tvm.relax.dpl import is_const, is_op, is_tuple_get_item, wildcard
 
 from sr_tvm.passes.constants import array, channel_constant
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log
 
 _DATA = wildcard()
@@ -26,13 +26,13 @@ class FoldBatchNorm:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-        graph = Graph(mod["main"])
+        graph = RelaxGraph(mod["main"])
         for var, value in list(graph.values.items()):
             if PATTERN.match(value, graph.var_to_value):
                 self._fold(graph, var)
         return graph.update(mod)
 
-    def _fold(self, graph: Graph, var: relax.Var) -> None:
+    def _fold(self, graph: RelaxGraph, var: relax.Var) -> None:
         norm_var = graph.values[var].tuple_value
         norm = graph.value(norm_var)
         where = f"batch_norm ({var.name})"
@@ -54,7 +54,7 @@ class FoldBatchNorm:
         graph.replace(var, relax.op.add(scaled, channel_constant(shift, norm.args[1], axis, rank)))
 
     def _into_previous(
-        self, graph: Graph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
+        self, graph: RelaxGraph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
     ) -> str | None:
         """Fold into the convolution that feeds it. The reason where that is not possible."""
         biased = graph.biased_convolution(norm.args[0])
@@ -72,7 +72,7 @@ class FoldBatchNorm:
         return None
 
     def _into_next(
-        self, graph: Graph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
+        self, graph: RelaxGraph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
     ) -> str | None:
         """Fold into every convolution that reads it. The reason where that is not possible."""
         readers = graph.readers.get(var, [])

@@ -22,7 +22,7 @@ from tvm import relax
 from sr_tvm.passes import fold_pixel_shuffle
 from sr_tvm.passes.constants import channel_constant
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import dims, same
 
@@ -39,13 +39,13 @@ class FoldMeanShift:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-        folder = _Folder(mod, Graph(mod["main"]), self.log)
+        folder = _Folder(mod, RelaxGraph(mod["main"]), self.log)
         folder.run()
         return folder.graph.update(mod)
 
 
 class _Folder:
-    def __init__(self, mod: tvm.IRModule, graph: Graph, log: Log) -> None:
+    def __init__(self, mod: tvm.IRModule, graph: RelaxGraph, log: Log) -> None:
         self.mod, self.graph, self.log = mod, graph, log
         self.rules: tuple[Callable[[relax.Var], str | None], ...] = (
             self._scale_after,

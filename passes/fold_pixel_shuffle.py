@@ -16,7 +16,7 @@ from tvm import relax
 from tvm.relax.dpl import is_op, wildcard
 from tvm.script import tirx as T
 
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import Dim, dims, same, static
 
@@ -41,7 +41,7 @@ class FoldPixelShuffle:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-        graph = Graph(mod["main"])
+        graph = RelaxGraph(mod["main"])
         builder = relax.BlockBuilder(mod)
         for var, value in list(graph.values.items()):
             found = recognise(graph, value)
@@ -56,7 +56,7 @@ class FoldPixelShuffle:
         return graph.update(builder.finalize())
 
 
-def recognise(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, int, str] | None:
+def recognise(graph: RelaxGraph, value: relax.Expr) -> tuple[relax.Expr, int, str] | None:
     """The tensor, the scale and the channel order where ``value`` is a depth-to-space, else None."""
     found = BUILTIN.extract_matched_expr(value, graph.var_to_value)
     if found is not None:

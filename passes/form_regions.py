@@ -17,9 +17,9 @@ from tvm import relax
 from sr_tvm.codegen.kernel import Kernel, Lowers
 from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.build_region import Formed, build_region
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log, Streamed
-from sr_tvm.passes.read_region import Step
+from sr_tvm.passes.read_region import RegionStep
 from sr_tvm.passes.region_groups import Members, RegionGroups
 from sr_tvm.passes.shapes import Dim, dims, static
 from sr_tvm.passes.streamed import mark
@@ -38,9 +38,9 @@ class FormRegions:
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         if self.lowering is None:
             return mod
-        graph = Graph(mod["main"])
+        graph = RelaxGraph(mod["main"])
         groups = RegionGroups(mod, graph)
-        steps = {var: step for var, step in groups.steps.items() if isinstance(step, Step)}
+        steps = {var: step for var, step in groups.steps.items() if isinstance(step, RegionStep)}
         builder = relax.BlockBuilder(mod)
         made: dict[Members, list[Binding]] = {}
         for members in groups.groups:
@@ -161,7 +161,7 @@ def add_functions(builder: relax.BlockBuilder, kernel: Kernel) -> tvm.ir.GlobalV
     return builder.add_func(mark(kernel.functions[kernel.entry], helper=False), kernel.entry)
 
 
-def _rebuild(mod: tvm.IRModule, graph: Graph, made: dict[Members, list[Binding]]) -> tvm.IRModule:
+def _rebuild(mod: tvm.IRModule, graph: RelaxGraph, made: dict[Members, list[Binding]]) -> tvm.IRModule:
     """``main`` with the regions' bindings in place of their operators', ordered: definitions before what reads them."""
     unit: dict[relax.Var, Any] = {var: var for var in graph.values}
     unit |= {var: members for members in made for var in members.vars}

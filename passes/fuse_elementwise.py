@@ -8,7 +8,7 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes import mapping
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.mapping import Decision, Mapping
 from sr_tvm.passes.outline import outline
 from sr_tvm.passes.shapes import dims, has_symbols, same, symbols
@@ -22,7 +22,7 @@ FIRST_LOAD = f"{mapping.rule(Mapping.ONE_TO_ONE, Mapping.MANY_TO_MANY)}, recompu
 
 
 @dataclass
-class Group:
+class FusionGroup:
     """Kernel calls that become one kernel: ``type`` is that of the whole, ``rules`` say why each joined."""
 
     vars: list[relax.Var]
@@ -36,7 +36,7 @@ def is_kernel(value: relax.Expr) -> bool:
     return called and mapping.operator_name(value.args[0].name_hint) not in VIEWS
 
 
-def operator(graph: Graph, var: relax.Var) -> str:
+def operator(graph: RelaxGraph, var: relax.Var) -> str:
     """The operator's name of a kernel call: ``conv2d``."""
     return mapping.operator_name(graph.values[var].args[0].name_hint)
 
@@ -51,15 +51,15 @@ class Grouping:
     """
 
     def __init__(self, mod: tvm.IRModule, main: str = "main") -> None:
-        self.mod, self.graph = mod, Graph(mod[main])
+        self.mod, self.graph = mod, RelaxGraph(mod[main])
         self.symbolic = has_symbols(mod[main])
-        self.of = {v: Group([v], self._type(v)) for v, value in self.graph.values.items() if is_kernel(value)}
+        self.of = {v: FusionGroup([v], self._type(v)) for v, value in self.graph.values.items() if is_kernel(value)}
         self._sweep(first_loads=False)
         self._sweep(first_loads=True)
         self._recompute_first_loads()
 
     @property
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[FusionGroup]:
         """The groups in the order in which their outputs appear."""
         return list({id(group): group for group in self.of.values()}.values())
 
@@ -127,7 +127,7 @@ class Grouping:
         first, second = self.of[producer], self.of[var]
         assert first.type is not None
         kind = mapping.combine(first.type, self._kind(producer, var))[1]
-        merged = Group(first.vars + second.vars, kind, [*first.rules, *second.rules, words])
+        merged = FusionGroup(first.vars + second.vars, kind, [*first.rules, *second.rules, words])
         for member in merged.vars:
             self.of[member] = merged
 

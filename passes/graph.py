@@ -13,7 +13,7 @@ from sr_tvm.passes.constants import per_channel
 from sr_tvm.passes.convolution import Convolution
 
 
-class Graph:
+class RelaxGraph:
     """Ask what a variable is bound to and who reads it; replace a binding's value; build the function again.
 
     Raises:

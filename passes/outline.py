@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tvm
 from tvm import relax
 
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.mapping import operator_name
 
 
@@ -21,7 +21,7 @@ def outline(mod: tvm.IRModule, groups: Sequence[Sequence[relax.Var]], main: str 
 
     Only the last variable of a group may be read outside it. A variable that is in several groups is computed in each.
     """
-    graph = Graph(mod[main])
+    graph = RelaxGraph(mod[main])
     order = {var: i for i, var in enumerate(graph.values)}
     ends = {max(group, key=order.__getitem__): sorted(group, key=order.__getitem__) for group in groups}
     inside = {var for group in ends.values() for var in group}
@@ -41,7 +41,7 @@ def outline(mod: tvm.IRModule, groups: Sequence[Sequence[relax.Var]], main: str 
     return relax.transform.Normalize()(builder.finalize())
 
 
-def _function(builder: relax.BlockBuilder, graph: Graph, group: list[relax.Var]) -> relax.Call:
+def _function(builder: relax.BlockBuilder, graph: RelaxGraph, group: list[relax.Var]) -> relax.Call:
     """Add the group's function to the module; the call that replaces its last binding."""
     calls = [graph.values[var] for var in group]
     params: dict[relax.Expr, relax.Var] = {}

@@ -49,7 +49,7 @@ class NoHooks:
         return (relax_passes.LegalizeOps(),)
 
 
-class Asked(NamedTuple):
+class PassArguments(NamedTuple):
     """What a phase's pass is made with: where ours tell what they did, the target's lowering and its hooks."""
 
     log: Log
@@ -57,17 +57,17 @@ class Asked(NamedTuple):
     hooks: Hooks
 
 
-class Phase(NamedTuple):
+class PipelinePhase(NamedTuple):
     """One line of the list. ``make`` gives the TVM pass."""
 
     number: int
     name: str
     what: str
-    make: Callable[[Asked], tvm.ir.transform.Pass]
+    make: Callable[[PassArguments], tvm.ir.transform.Pass]
 
 
 GROUPING = "fuse-elementwise"
-_LIST: tuple[tuple[str, str, Callable[[Asked], tvm.ir.transform.Pass]], ...] = (
+_LIST: tuple[tuple[str, str, Callable[[PassArguments], tvm.ir.transform.Pass]], ...] = (
     ("fold-constants", "evaluate what depends on weights alone", lambda _: relax_passes.FoldConstant()),
     ("fold-batch-norm", "batch_norm into weights and biases", lambda a: FoldBatchNorm(a.log)),
     ("fold-pixel-shuffle", "reshape, permute, reshape into one store", lambda a: FoldPixelShuffle(a.log)),
@@ -83,7 +83,7 @@ _LIST: tuple[tuple[str, str, Callable[[Asked], tvm.ir.transform.Pass]], ...] = (
     ("inline-blocks", "one block of each run of elementwise blocks", lambda _: InlineBlocks()),
     ("drop-dead", "remove kernels that nobody calls", lambda _: relax_passes.DeadCodeElimination()),
 )
-PHASES = tuple(Phase(number, *row) for number, row in enumerate(_LIST, 1))
+PHASES = tuple(PipelinePhase(number, *row) for number, row in enumerate(_LIST, 1))
 
 
 def _all(passes: Sequence[tvm.ir.transform.Pass]) -> tvm.ir.transform.Pass:
@@ -106,7 +106,7 @@ def optimize(
     """
     before, symbols = accounting.unfused(mod, tvm_target), has_symbols(mod["main"])
     log, grouping, phases = Log(), None, []
-    asked = Asked(log, lowering, hooks or NoHooks())
+    asked = PassArguments(log, lowering, hooks or NoHooks())
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         for phase in PHASES:
             if phase.name == GROUPING:

@@ -12,7 +12,7 @@ from tvm import relax
 from sr_tvm.passes import fold_pixel_shuffle, mapping
 from sr_tvm.passes.constants import array, per_channel
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.mapping import Axes
 from sr_tvm.passes.shapes import dims, same, static
 from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise
@@ -21,7 +21,7 @@ Make = Callable[[str, tuple[str, ...]], Node]
 
 
 @dataclass(frozen=True)
-class Step:
+class RegionStep:
     """One operator of a region: what it reads, and its node as a function of its name and its inputs' names.
 
     ``shuffle`` over 1 is the factor of a pixel shuffle, which has no node: it is how the value it reads is stored.
@@ -49,7 +49,7 @@ class _No(Exception):
     """A reason, on its way to the :class:`Refusal`."""
 
 
-def read(mod: tvm.IRModule, graph: Graph, var: relax.Var) -> Step | Refusal | None:
+def read(mod: tvm.IRModule, graph: RelaxGraph, var: relax.Var) -> RegionStep | Refusal | None:
     """``var``'s operator as a step of a region, or the reason why not. None for what is no operator on tensors."""
     call = graph.values[var]
     if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op):
@@ -78,7 +78,7 @@ def read(mod: tvm.IRModule, graph: Graph, var: relax.Var) -> Step | Refusal | No
     except _No as no:
         return Refusal(label, axes, f"{label}: {no}")
     assert axes is not None
-    return Step(label, axes, inputs, make)
+    return RegionStep(label, axes, inputs, make)
 
 
 def _check(var: relax.Var, call: relax.Call) -> None:
@@ -188,14 +188,14 @@ def _concat(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
     return fields, lambda name, inputs: Concat(name, inputs, channels)
 
 
-def _shuffle(call: relax.Call, scale: int, order: str) -> Step | Refusal:
+def _shuffle(call: relax.Call, scale: int, order: str) -> RegionStep | Refusal:
     axes = mapping.operator_axes(fold_pixel_shuffle.NAME)
     assert axes is not None
     data = call.args[1].fields[0]
     if not isinstance(data, relax.Var) or str(data.ty.dtype) != "float32":
         return Refusal(fold_pixel_shuffle.NAME, axes, f"pixel shuffle in {data.ty.dtype}")
     wanted = fold_pixel_shuffle.as_crd(_channels(data), scale) if order == "DCR" else None
-    return Step(fold_pixel_shuffle.NAME, axes, (data,), None, scale, wanted)
+    return RegionStep(fold_pixel_shuffle.NAME, axes, (data,), None, scale, wanted)
 
 
 def _beside_constant(call: relax.Call) -> tuple[relax.Expr, np.ndarray]:

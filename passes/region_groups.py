@@ -8,8 +8,8 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes import mapping
-from sr_tvm.passes.graph import Graph
-from sr_tvm.passes.read_region import Refusal, Step, read
+from sr_tvm.passes.graph import RelaxGraph
+from sr_tvm.passes.read_region import Refusal, RegionStep, read
 
 
 @dataclass(eq=False)
@@ -26,9 +26,9 @@ class RegionGroups:
     A group without a convolution is dropped: there is no work in it that would hide the traffic.
     """
 
-    def __init__(self, mod: tvm.IRModule, graph: Graph) -> None:
+    def __init__(self, mod: tvm.IRModule, graph: RelaxGraph) -> None:
         self.graph = graph
-        self.steps: dict[relax.Var, Step | Refusal] = {}
+        self.steps: dict[relax.Var, RegionStep | Refusal] = {}
         for var in graph.values:
             step = read(mod, graph, var)
             if step is not None:
@@ -39,7 +39,7 @@ class RegionGroups:
         for var, reads in self.reads.items():
             for source in reads:
                 self.followers[source].append(var)
-        self.of = {var: Members([var]) for var, step in self.steps.items() if isinstance(step, Step)}
+        self.of = {var: Members([var]) for var, step in self.steps.items() if isinstance(step, RegionStep)}
         self._grow()
         self.dropped = [m for m in self._all() if not self._worth(m)]
         self.groups = [m for m in self._all() if self._worth(m)]

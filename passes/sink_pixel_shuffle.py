@@ -6,7 +6,7 @@ import tvm
 from tvm import relax
 
 from sr_tvm.passes.fold_pixel_shuffle import scale_and_order
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.mapping import Mapping, mapping_type, operator_name
 
@@ -19,7 +19,7 @@ class SinkPixelShuffle:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-        graph = Graph(mod["main"])
+        graph = RelaxGraph(mod["main"])
         for var in list(graph.values):  # in order, so a chain moves one by one
             if var not in graph.values:
                 continue

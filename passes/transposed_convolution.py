@@ -14,7 +14,7 @@ from tvm import relax
 from sr_tvm.passes import fold_pixel_shuffle
 from sr_tvm.passes.constants import constant
 from sr_tvm.passes.convolution import Convolution
-from sr_tvm.passes.graph import Graph
+from sr_tvm.passes.graph import RelaxGraph
 from sr_tvm.passes.log import Log
 from sr_tvm.passes.shapes import dims
 from sr_tvm.regions import transposed
@@ -28,7 +28,7 @@ class TransposedConvolution:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
-        graph = Graph(mod["main"])
+        graph = RelaxGraph(mod["main"])
         builder = relax.BlockBuilder(mod)
         for var, value in list(graph.values.items()):
             conv = Convolution.of(value)

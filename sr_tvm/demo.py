@@ -1,6 +1,6 @@
 """Once round the loop: a trained network to ONNX, Relax, a tuned library, an RPC server, a speed model, a picture.
 
-Every step is a function of a :class:`Loop`; what it found goes into summary.json at once, so an interrupted run has
+Every step is a function of a :class:`DemoRun`; what it found goes into summary.json at once, so an interrupted run has
 its page up to there. Running again overwrites, except for what took long: tuning goes on from its records, and
 architectures that were measured under the same conditions are not measured again.
 """
@@ -45,7 +45,7 @@ class Teller(Protocol):
 
 
 @dataclass
-class Loop:
+class DemoRun:
     """A run: its settings, what is handed from step to step, and the summary so far."""
 
     folder: Path
@@ -70,7 +70,7 @@ class Loop:
         found.require()
 
 
-def network(loop: Loop) -> None:
+def network(loop: DemoRun) -> None:
     """Load the trained weights; an input, and PyTorch's output for it, to compare every later step with."""
     import torch
 
@@ -91,7 +91,7 @@ def network(loop: Loop) -> None:
     )
 
 
-def export(loop: Loop) -> None:
+def export(loop: DemoRun) -> None:
     """PyTorch to ONNX; the exporter compares the two on noise, flat colours and edges."""
     from sr_tvm.frontend.export import export_onnx
 
@@ -101,7 +101,7 @@ def export(loop: Loop) -> None:
     loop.parity(found)
 
 
-def import_to_relax(loop: Loop) -> None:
+def import_to_relax(loop: DemoRun) -> None:
     """ONNX to TVM's Relax, built plainly and run once."""
     import_tvm()
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
@@ -114,7 +114,7 @@ def import_to_relax(loop: Loop) -> None:
     loop.parity(compare("Relax against PyTorch", loop.made["y"], y, TOLERANCE))
 
 
-def passes(loop: Loop) -> None:
+def passes(loop: DemoRun) -> None:
     """High-level Relax to streaming kernels."""
     from sr_tvm.passes.pipeline import optimize
     from sr_tvm.targets import registry
@@ -127,7 +127,7 @@ def passes(loop: Loop) -> None:
     loop.note(passes=report.to_json())
 
 
-def tuning(loop: Loop) -> None:
+def tuning(loop: DemoRun) -> None:
     """Search how the network streams, and schedules of other kernels; what an earlier run measured here counts."""
     from sr_tvm.tuning.options import TuneOptions
     from sr_tvm.tuning.region_task import find_regions
@@ -151,7 +151,7 @@ def tuning(loop: Loop) -> None:
     })  # fmt: skip
 
 
-def build(loop: Loop) -> None:
+def build(loop: DemoRun) -> None:
     """Two artifacts: with default schedules, which the speed model learns from, and with what tuning found."""
     from sr_tvm.build.compiler import compile_model
     from sr_tvm.build.options import CompileOptions
@@ -170,7 +170,7 @@ def build(loop: Loop) -> None:
     loop.note(artifact={"folder": artifact.folder.name, "kernels": len(artifact.kernels), "tuned_kernels": tuned})
 
 
-def deploy(loop: Loop) -> None:
+def deploy(loop: DemoRun) -> None:
     """Upload to the RPC server, compare with PyTorch over there, measure."""
     from sr_tvm.frontend.parity import compare
     from sr_tvm.speed import dataset
@@ -195,7 +195,7 @@ def deploy(loop: Loop) -> None:
     )  # fmt: skip
 
 
-def learn(loop: Loop) -> None:
+def learn(loop: DemoRun) -> None:
     """Measure small networks on the same server, fit a speed model, compare it with what was measured."""
     from sr_tvm.speed import dataset, feedback
     from sr_tvm.speed.collect import collect
@@ -203,7 +203,7 @@ def learn(loop: Loop) -> None:
 
     path = loop.folder / SPEED
     plain = next(m for m in reversed(dataset.load(path)) if m.conditions["schedule"] == "default")
-    where = feedback.Group.of(plain)
+    where = feedback.Conditions.of(plain)
     networks = random_architectures(NEIGHBOURS, loop.seed)
     with loop.tell.bar("measuring small networks") as tick:
         collect(path, loop.made["device"], where, networks, REPEATS, loop.seed, lambda done, of: tick(done, of, ""))
@@ -228,7 +228,7 @@ def learn(loop: Loop) -> None:
     loop.note(speed={"rows": table, "method": method, "median_error": model.error, "model": "speed_model.json"})
 
 
-def every_target(loop: Loop) -> None:
+def every_target(loop: DemoRun) -> None:
     """GPUs by their machine code and the DSP in its simulator, beside what was measured here."""
     from sr_tvm.report import every_target as found
 
@@ -243,7 +243,7 @@ def every_target(loop: Loop) -> None:
         loop.note(every_target={"note": note, "rows": rows})
 
 
-def picture(loop: Loop) -> None:
+def picture(loop: DemoRun) -> None:
     """A real photograph through the artifact, against bicubic."""
     from sr_tvm.report.comparison import compare
 
@@ -256,7 +256,7 @@ def picture(loop: Loop) -> None:
     loop.note(pictures=found)
 
 
-def report(loop: Loop) -> None:
+def report(loop: DemoRun) -> None:
     """The page."""
     from sr_tvm.report.page import write_report
 
@@ -264,7 +264,7 @@ def report(loop: Loop) -> None:
 
 
 # The server runs from the first of the two steps that need it to the end of the second.
-BEFORE: tuple[tuple[str, Callable[[Loop], None]], ...] = (
+BEFORE: tuple[tuple[str, Callable[[DemoRun], None]], ...] = (
     ("A trained network", network),
     ("Export to ONNX", export),
     ("Import to Relax", import_to_relax),
@@ -287,7 +287,7 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
         SrTvmError: a step failed; the message begins with its title.
     """
     _check(folder)
-    loop = Loop(folder, trials, seed, weights or Path(str(resources.files("sr_tvm.models") / WEIGHTS)), tell)
+    loop = DemoRun(folder, trials, seed, weights or Path(str(resources.files("sr_tvm.models") / WEIGHTS)), tell)
     loop.note(title="Once round the loop", machine=host.machine(), versions=host.versions(), steps=[], complete=False)
     for title, step in BEFORE:
         _step(loop, title, step)
@@ -301,7 +301,7 @@ def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller
     return loop.summary
 
 
-def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
+def _step(loop: DemoRun, title: str, step: Callable[[DemoRun], None]) -> None:
     number, of = len(loop.summary["steps"]) + 1, len(BEFORE) + len(SERVED) + len(AFTER)
     loop.tell.step(number, of, title)
     start = time.perf_counter()
@@ -313,7 +313,7 @@ def _step(loop: Loop, title: str, step: Callable[[Loop], None]) -> None:
 
 
 @contextlib.contextmanager
-def _server(loop: Loop) -> Iterator[None]:
+def _server(loop: DemoRun) -> Iterator[None]:
     """A real tracker and a real server on this machine, and a device that speaks to them."""
     from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.runners.tracker import start_server, start_tracker

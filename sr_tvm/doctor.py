@@ -22,7 +22,7 @@ MIN_DISK_GB, MIN_MEMORY_GB = 2.0, 2.0
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """How a check went: ``state`` is ok, warn or fail, ``remedy`` what to type."""
 
     what: str
@@ -31,25 +31,25 @@ class Result:
     remedy: str = ""
 
 
-Check = Callable[[], Result]
+Check = Callable[[], CheckResult]
 
 
-def run(check: Check) -> Result:
+def run(check: Check) -> CheckResult:
     """The result of ``check``; one that breaks down itself has failed."""
     try:
         return check()
     except Exception as error:  # a broken installation can break anything, and saying so is the task here
         what = (check.__doc__ or check.__name__).split("\n")[0].rstrip(".")
         found = f"{type(error).__name__}: {one_line(error, 200)}"
-        return Result(what, FAIL, found, INSTALL.format("compile,train,report"))
+        return CheckResult(what, FAIL, found, INSTALL.format("compile,train,report"))
 
 
-def python() -> Result:
+def python() -> CheckResult:
     """Python."""
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info >= MIN_PYTHON:
-        return Result("Python", OK, f"{found}, {sys.executable}")
-    return Result("Python", FAIL, found, "install Python 3.11 or later, then: make venv PYTHON=python3.11")
+        return CheckResult("Python", OK, f"{found}, {sys.executable}")
+    return CheckResult("Python", FAIL, found, "install Python 3.11 or later, then: make venv PYTHON=python3.11")
 
 
 def _extras() -> dict[str, list[str]]:
@@ -77,20 +77,20 @@ def _unmet(requirement: str) -> str | None:
 
 
 def _packages(extra: str, what: str, state: str) -> Check:
-    def check() -> Result:
+    def check() -> CheckResult:
         if importlib.util.find_spec("packaging") is None:
-            return Result(what, WARN, "not checked: the package 'packaging' is missing", "pip install packaging")
+            return CheckResult(what, WARN, "not checked: the package 'packaging' is missing", "pip install packaging")
         wanted = _extras().get(extra, [])
         wrong = [problem for requirement in wanted if (problem := _unmet(requirement))]
         if wrong:
-            return Result(what, state, "; ".join(wrong), INSTALL.format(extra or "compile"))
-        return Result(what, OK, f"{len(wanted)} packages")
+            return CheckResult(what, state, "; ".join(wrong), INSTALL.format(extra or "compile"))
+        return CheckResult(what, OK, f"{len(wanted)} packages")
 
     check.__doc__ = f"{what}."
     return check
 
 
-def tvm_ffi_pin() -> Result:
+def tvm_ffi_pin() -> CheckResult:
     """TVM's ffi."""
     from packaging.requirements import Requirement
 
@@ -99,11 +99,11 @@ def tvm_ffi_pin() -> Result:
     if pins and not pins[0].specifier.contains(have):
         # 0.1.15 crashes in save_json, which tuning and layout conversion need.
         remedy = f"pip install 'apache-tvm-ffi{pins[0].specifier}'"
-        return Result("TVM's ffi", FAIL, f"{have} crashes with this TVM", remedy)
-    return Result("TVM's ffi", OK, have)
+        return CheckResult("TVM's ffi", FAIL, f"{have} crashes with this TVM", remedy)
+    return CheckResult("TVM's ffi", OK, have)
 
 
-def tvm_runs() -> Result:
+def tvm_runs() -> CheckResult:
     """TVM and LLVM."""
     # In a process of its own: a broken TVM can crash, and its messages stay out of ours.
     code = (
@@ -115,41 +115,43 @@ def tvm_runs() -> Result:
     words = done.stdout.split()
     if done.returncode != 0 or len(words) < 4:
         last = one_line(done.stderr, 200) or f"exit code {done.returncode}"
-        return Result("TVM and LLVM", FAIL, last, INSTALL.format("compile"))
-    return Result("TVM and LLVM", OK, f"TVM {words[0]}, LLVM {words[1]}, this CPU is {words[3]} ({words[2]})")
+        return CheckResult("TVM and LLVM", FAIL, last, INSTALL.format("compile"))
+    return CheckResult("TVM and LLVM", OK, f"TVM {words[0]}, LLVM {words[1]}, this CPU is {words[3]} ({words[2]})")
 
 
-def linker() -> Result:
+def linker() -> CheckResult:
     """Linker."""
     if importlib.util.find_spec("ziglang") is None:
-        return Result("linker", FAIL, "ziglang is missing", INSTALL.format("compile"))
+        return CheckResult("linker", FAIL, "ziglang is missing", INSTALL.format("compile"))
     command = [sys.executable, "-m", "ziglang", "ld.lld", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if done.returncode != 0:
-        return Result(
+        return CheckResult(
             "linker", FAIL, f"ziglang's ld.lld exits with {done.returncode}", "pip install --force-reinstall ziglang"
         )
-    return Result("linker", OK, f"ziglang {version('ziglang')}, {done.stdout.split('(')[0].strip()}")
+    return CheckResult("linker", OK, f"ziglang {version('ziglang')}, {done.stdout.split('(')[0].strip()}")
 
 
-def rpc_tracker() -> Result:
+def rpc_tracker() -> CheckResult:
     """RPC tracker."""
     if importlib.util.find_spec("tornado") is None:
-        return Result("RPC tracker", WARN, "tornado is missing: no tracker can be started here", "pip install tornado")
-    return Result("RPC tracker", OK, f"tornado {version('tornado')}")
+        return CheckResult(
+            "RPC tracker", WARN, "tornado is missing: no tracker can be started here", "pip install tornado"
+        )
+    return CheckResult("RPC tracker", OK, f"tornado {version('tornado')}")
 
 
-def disk() -> Result:
+def disk() -> CheckResult:
     """Disk."""
     here = Path.cwd()
     free = shutil.disk_usage(here).free / 1e9
     state = OK if free >= MIN_DISK_GB else WARN
-    return Result(
+    return CheckResult(
         "disk", state, f"{free:.1f} GB free in {here}", f"free {MIN_DISK_GB:.0f} GB, or work in another folder"
     )
 
 
-def memory() -> Result:
+def memory() -> CheckResult:
     """Memory."""
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     with open("/proc/meminfo") as lines:
@@ -157,12 +159,12 @@ def memory() -> Result:
             if line.startswith("MemAvailable:"):
                 available = int(line.split()[1]) * 1024 / 1e9
     state = OK if available >= MIN_MEMORY_GB else WARN
-    return Result(
+    return CheckResult(
         "memory", state, f"{available:.1f} GB available", f"close programs: {MIN_MEMORY_GB:.0f} GB are needed"
     )
 
 
-def cache() -> Result:
+def cache() -> CheckResult:
     """Cache folder."""
     from platformdirs import user_cache_dir
 
@@ -173,32 +175,32 @@ def cache() -> Result:
             pass
     except OSError as error:
         remedy = "make it writable, or: export XDG_CACHE_HOME=/a/folder/of/yours"
-        return Result("cache folder", FAIL, f"{folder}: {error.strerror or error}", remedy)
+        return CheckResult("cache folder", FAIL, f"{folder}: {error.strerror or error}", remedy)
     from sr_tvm.upscaling import cache as networks
 
     kept = f"{networks.size() / 1e6:.0f} MB of at most {networks.LIMIT_BYTES / 1e6:.0f}"
-    return Result("cache folder", OK, f"{folder}; compiled networks in {networks.cache_folder()}: {kept}")
+    return CheckResult("cache folder", OK, f"{folder}; compiled networks in {networks.cache_folder()}: {kept}")
 
 
-def opencl() -> Result:
+def opencl() -> CheckResult:
     """OpenCL."""
     from sr_tvm.runtimes.opencl import backend, build
 
     what = "OpenCL"
     if not build.library().is_file():
         found = "TVM's runtime for it is built when it is first used; not yet on this machine"
-        return Result(what, WARN, found, "sr-tvm doctor --fix")
+        return CheckResult(what, WARN, found, "sr-tvm doctor --fix")
     # In a process of its own: a driver can crash, and its messages stay out of ours.
     command = [sys.executable, "-m", backend.__name__]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if done.returncode != 0:
         last = one_line(done.stderr, 200) or f"exit code {done.returncode}"
-        return Result(what, WARN, f"its driver fails: {last}", backend.REMEDY)
+        return CheckResult(what, WARN, f"its driver fails: {last}", backend.REMEDY)
     seen = backend.Found.from_json(done.stdout.splitlines()[-1])
     if seen.problem:
-        return Result(what, WARN, seen.problem, backend.remedy(seen.problem))
+        return CheckResult(what, WARN, seen.problem, backend.remedy(seen.problem))
     devices = "; ".join([*map(str, seen.devices), *seen.ignored])
-    return Result(what, OK, f"{devices} (by {seen.library})")
+    return CheckResult(what, OK, f"{devices} (by {seen.library})")
 
 
 def build_opencl() -> str:
@@ -209,7 +211,7 @@ def build_opencl() -> str:
     return f"OpenCL runtime {'is built' if there else 'built'}: {build.build()}"
 
 
-def shipped_model() -> Result:
+def shipped_model() -> CheckResult:
     """Shipped model."""
     from importlib import resources
 
@@ -221,19 +223,19 @@ def shipped_model() -> Result:
     name = "wdsr_x2_37k"
     missing = [f"{name}{end}" for end in (".json", ".safetensors", ".onnx") if not (folder / f"{name}{end}").is_file()]
     if missing:
-        return Result("shipped model", FAIL, f"{folder} lacks {', '.join(missing)}", remedy)
+        return CheckResult("shipped model", FAIL, f"{folder} lacks {', '.join(missing)}", remedy)
     architecture = Architecture.load(folder / f"{name}.json")
     digest = sha256(folder / f"{name}.safetensors")
     if importlib.util.find_spec("torch") is not None:
         from sr_tvm.nets.weights import load_weights
 
         if load_weights(folder / f"{name}.safetensors").architecture != architecture:
-            return Result("shipped model", FAIL, f"{name}.json and .safetensors differ in their widths", remedy)
+            return CheckResult("shipped model", FAIL, f"{name}.json and .safetensors differ in their widths", remedy)
     if importlib.util.find_spec("onnx") is not None:
         from sr_tvm.frontend.onnx_file import load_onnx
 
         load_onnx(folder / f"{name}.onnx")
-    return Result("shipped model", OK, f"{name}, {architecture.params} parameters, weights sha256 {digest[:12]}")
+    return CheckResult("shipped model", OK, f"{name}, {architecture.params} parameters, weights sha256 {digest[:12]}")
 
 
 CHECKS: tuple[Check, ...] = (

@@ -11,7 +11,7 @@ import numpy as np
 from sr_tvm import files
 from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.build.kernels import notes
-from sr_tvm.build.records import Recorded, Source
+from sr_tvm.build.records import Recorded, RecordFolder
 from sr_tvm.codegen.kernel import TUNED, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import example
@@ -34,7 +34,7 @@ def compile_integer(
     target: Target,
     out: str | Path,
     versions: dict[str, str],
-    sources: Sequence[Source] = (),
+    sources: Sequence[RecordFolder] = (),
     database: str | Path | None = None,
 ) -> Artifact:
     """Compile a QDQ model for pictures of any size, uint8 in and out; ``out`` appears whole or not.

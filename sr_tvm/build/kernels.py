@@ -11,7 +11,7 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.s_tir.stmt import SBlock
 
-from sr_tvm.build.records import Source
+from sr_tvm.build.records import RecordFolder
 from sr_tvm.codegen.kernel import ESTIMATED, RECORD_ATTR, SCHEDULE_ATTR, TUNED
 from sr_tvm.passes.streamed import is_streamed
 
@@ -57,7 +57,9 @@ def computing_in(mod: tvm.IRModule, found: Sequence[dict[str, Any]], dtype: str)
     return sum(any(dtype in str(p.ty.dtype) for p in mod[row["kernel"]].params) for row in found)
 
 
-def notes(found: Sequence[dict[str, Any]], sources: Sequence[Source], database: str | Path | None) -> tuple[str, ...]:
+def notes(
+    found: Sequence[dict[str, Any]], sources: Sequence[RecordFolder], database: str | Path | None
+) -> tuple[str, ...]:
     """Say which records the kernels come from; that records were named and none fits, too."""
     tuned = [row for row in found if row["schedule"] == TUNED]
     used = [source for source in sources if any(row.get("record", "").startswith(source.label) for row in tuned)]

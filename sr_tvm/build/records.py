@@ -17,7 +17,7 @@ from sr_tvm.targets.lowering import Lowering
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class RecordFolder:
     """A folder of records; ``title`` is what people read of it, ``group`` tells folders of equal names apart."""
 
     folder: Path
@@ -40,7 +40,7 @@ class Source:
         return RegionRecords.open([self.folder])
 
 
-def open_sources(target: str, folder: str | Path | None, use_shipped: bool) -> tuple[Source, ...]:
+def open_sources(target: str, folder: str | Path | None, use_shipped: bool) -> tuple[RecordFolder, ...]:
     """Find the records for a target.
 
     Raises:
@@ -48,20 +48,20 @@ def open_sources(target: str, folder: str | Path | None, use_shipped: bool) -> t
     """
     found = []
     if folder is not None:
-        own = Source(Path(folder), f"the tuning records {Path(folder).name}")
+        own = RecordFolder(Path(folder), f"the tuning records {Path(folder).name}")
         if file_in(folder) is None:
             own.schedules or schedules.open_database(folder, create=False)  # which says what is missing
         found.append(own)
     if use_shipped:
         shipped = schedules.shipped_folders(target)
-        found += [Source(path, f"the shipped tuning log {path.name}", "shipped/") for path in shipped]
+        found += [RecordFolder(path, f"the shipped tuning log {path.name}", "shipped/") for path in shipped]
     return tuple(found)
 
 
 class Recorded:
     """A lowering that decides as the first record says that is for the region, else by itself."""
 
-    def __init__(self, lowering: Lowering[Any], sources: Sequence[Source]) -> None:
+    def __init__(self, lowering: Lowering[Any], sources: Sequence[RecordFolder]) -> None:
         self.lowering, self.sources, self.name = lowering, sources, lowering.name
         self.used: dict[Any, RegionRecord] = {}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tvm
 
-from sr_tvm.build.records import Source
+from sr_tvm.build.records import RecordFolder
 from sr_tvm.build.replay import keep_records, replay
 from sr_tvm.codegen.kernel import DEFAULT, RECORD_ATTR, SCHEDULE_ATTR, TUNED
 from sr_tvm.records.schedules import RECORDS
@@ -15,7 +15,7 @@ from sr_tvm.targets.target import Target
 
 
 def schedule(
-    mod: tvm.IRModule, target: Target, sources: Sequence[Source] = (), keep: Path | None = None
+    mod: tvm.IRModule, target: Target, sources: Sequence[RecordFolder] = (), keep: Path | None = None
 ) -> tvm.IRModule:
     """Schedule what has none yet; the first source with a record of a kernel decides.
 

@@ -13,7 +13,7 @@ import numpy as np
 from sr_tvm.system import child
 
 
-class Worker:
+class BuildWorker:
     """The task at hand, and the candidates that come for it."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     import_tvm()
     from sr_tvm.build import candidates  # noqa: F401  # its import belongs to the start
 
-    child.serve(Worker().handle)
+    child.serve(BuildWorker().handle)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sr_tvm.architecture import Architecture
-    from sr_tvm.search.settings import Settings
+    from sr_tvm.search.settings import SearchSettings
+
+TITLES = {"race": "halving"}  # of phases whose name in the files is another
 
 
 def widths(architecture: Architecture) -> str:
@@ -40,7 +42,7 @@ class Quiet:
 class SearchBar:
     """Steps, ETA, phase, loss, latency and its target, the network; a line that stays for each row of the history."""
 
-    def __init__(self, settings: Settings, unit: str) -> None:
+    def __init__(self, settings: SearchSettings, unit: str) -> None:
         from rich.console import Console, Group
         from rich.live import Live
         from rich.text import Text
@@ -71,9 +73,9 @@ class SearchBar:
             self.psnr = f"  {now.psnr:.2f} dB"
         aim = f" -> {now.target:.1f}" if now.target is not None else ""
         told = f"loss {now.loss:.4f}  {now.latency:.1f}{aim} {self.unit}{self.psnr}"
-        shape = widths(now.architecture)
+        shape, phase = widths(now.architecture), TITLES.get(now.phase, now.phase)
         if now.due:
-            line = f"step {now.step}/{now.steps}  {now.phase}  {told}  {shape}"
+            line = f"step {now.step}/{now.steps}  {phase}  {told}  {shape}"
             self.live.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        self.bar.update(self.task, description=now.phase, completed=now.step, told=told)
+        self.bar.update(self.task, description=phase, completed=now.step, told=told)
         self.text.plain = shape

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sr_tvm.training.settings import WeightsFile
 
 
-class Size(click.ParamType):
+class HeightWidth(click.ParamType):
     """HxW as two numbers."""
 
     name = "HxW"
@@ -41,11 +41,15 @@ def _steps(default: int, what: str) -> dict[str, Any]:
 @click.option("--supernet", help="Trained weights to start from; without them a supernet is trained first.")
 @click.option("--arch", help="The supernet to train where no weights are given: wdsr-16x24 if not given, or a file.")
 @click.option("--validate", help="Folder of pictures to score on; without it only the loss is told.")
-@click.option("--input", "size", type=Size(), help="Low resolution that the latency is for; of 1280x720 if not given.")
+@click.option(
+    "--input", "size", type=HeightWidth(), help="Low resolution that the latency is for; of 1280x720 if not given."
+)
 @click.option("-o", "--output", help="Folder for the checkpoint and the results; runs/search-... if not given.")
 @click.option("--supernet-steps", **_steps(12000, "train the supernet, where no weights are given."))
 @click.option("--width-steps", **_steps(2000, "search widths."))
-@click.option("--race-steps", **_steps(6000, "train networks of all depths, together, to find the best."))
+@click.option(
+    "--halving-steps", "--race-steps", "race_steps", **_steps(6000, "successive halving of networks of all depths.")
+)
 @click.option("--depth-steps", **_steps(4000, "search widths and depth."))
 @click.option("--finetune-steps", **_steps(12000, "train what was found."))
 @click.option("--batch", type=int, default=4, show_default=True, help="Of all processes together.")
@@ -88,7 +92,7 @@ def command(
     """
     # Asked for wrongly, it should fail before pictures are prepared.
     from sr_tvm.search.session import default_input
-    from sr_tvm.search.settings import Settings
+    from sr_tvm.search.settings import SearchSettings
     from sr_tvm.speed import known
     from sr_tvm.training.step import best_precision
     from sr_tvm.training.upscalers import pick_device
@@ -100,7 +104,7 @@ def command(
     device = pick_device(compute)
     precision = best_precision(device) if precision == "auto" else precision
     more |= {"supernet_steps": 0 if weights else supernet_steps, "supernet_weights": weights, "precision": precision}
-    settings = Settings(big, budget, height, width, **more)
+    settings = SearchSettings(big, budget, height, width, **more)
     from sr_tvm.search.ddp import joined
     from sr_tvm.search.loop import look_ahead
 
@@ -150,7 +154,7 @@ def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, An
     from sr_tvm.speed import known
 
     (name, model), again = speed, _again(group)
-    stand_in = " (stand-in)" if model.source == "stand-in" else ""
+    surrogate = " (surrogate)" if model.source == "stand-in" else ""
     silent = not group.leads
     with bar("preparing pictures") as tick:
         told: dict[str, Any] = {} if silent else {"warn": note, "tick": tick}
@@ -158,7 +162,7 @@ def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, An
     if not silent:
         where = f"{group.device} in {settings.precision}" + (f", {group.size} processes" if group.size > 1 else "")
         click.echo(
-            f"{len(searcher.pairs.pairs)} pictures, on {where}; {settings.budget:g} {model.unit} on {name}{stand_in} "
+            f"{len(searcher.pairs.pairs)} pictures, on {where}; {settings.budget:g} {model.unit} on {name}{surrogate} "
             f"for {settings.height}x{settings.width}; the supernet takes {searcher.most:.1f}",
             err=True,
         )
@@ -177,7 +181,7 @@ def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, An
     drawn = write_figure(a, folder)
     click.echo(
         f"found {len(a.blocks)} blocks of {a.channels} channels, {a.params:,} parameters: predicted "
-        f"{found.latency:.2f} {model.unit} on {name}{stand_in}, {1 - found.latency / found.budget:.1%} under the "
+        f"{found.latency:.2f} {model.unit} on {name}{surrogate}, {1 - found.latency / found.budget:.1%} under the "
         f"budget: {folder / 'architecture.json'}",
         err=True,
     )

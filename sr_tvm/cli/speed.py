@@ -17,7 +17,7 @@ from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
     from sr_tvm.runners.base import Runner
-    from sr_tvm.speed.feedback import Group, Row
+    from sr_tvm.speed.feedback import Conditions, Row
     from sr_tvm.speed.model import SpeedModel
     from sr_tvm.speed.sample import Sample
 
@@ -118,11 +118,11 @@ def _opened(device: str, tracker: str | None, target: str, threads: int, isa: st
     yield LocalRunner(threads)
 
 
-def _group(device: Runner, target: str, input_shape: tuple[int, ...]) -> Group:
+def _group(device: Runner, target: str, input_shape: tuple[int, ...]) -> Conditions:
     """What measurements on the device are comparable with: default schedules, and the clock that it measures by."""
-    from sr_tvm.speed.feedback import Group
+    from sr_tvm.speed.feedback import Conditions
 
-    return Group(device.name, target, "default", device.threads, device.clock, device.unit, input_shape)
+    return Conditions(device.name, target, "default", device.threads, device.clock, device.unit, input_shape)
 
 
 @command.command()
@@ -213,8 +213,8 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
         click.echo(f"note: {caution}", err=True)
 
 
-def _samples(data: str, device: str | None) -> tuple[Group | str, list[Sample], bool]:
-    """(what they are of, samples, whether they are a stand-in's)."""
+def _samples(data: str, device: str | None) -> tuple[Conditions | str, list[Sample], bool]:
+    """(what they are of, samples, whether they are a surrogate's)."""
     from sr_tvm.speed import feedback
     from sr_tvm.speed.dataset import load
     from sr_tvm.speed.sample import read_csv
@@ -237,20 +237,20 @@ def _samples(data: str, device: str | None) -> tuple[Group | str, list[Sample], 
     return where, groups[where], False
 
 
-def _fitted(data: str, kind: str, device: str | None) -> tuple[SpeedModel, list[Row], Group | str]:
+def _fitted(data: str, kind: str, device: str | None) -> tuple[SpeedModel, list[Row], Conditions | str]:
     from sr_tvm.speed import feedback
-    from sr_tvm.speed.model import STAND_IN, SpeedModel, fitter
+    from sr_tvm.speed.model import SURROGATE, SpeedModel, fitter
 
-    where, samples, stand_in = _samples(data, device)
-    if not stand_in:
-        assert isinstance(where, feedback.Group)
+    where, samples, surrogate = _samples(data, device)
+    if not surrogate:
+        assert isinstance(where, feedback.Conditions)
         model, rows = feedback.refit(where, samples, kind)
         return model, rows, where
     rows = feedback.held_out(samples, kind)
     shape = [1, 3, samples[0].height, samples[0].width]
     facts: dict[str, Any] = {"device": where, "input_shape": shape, "file": Path(data).name}
     predictor = fitter(kind)(samples)
-    return SpeedModel(kind, predictor, STAND_IN, "ms", facts, len(samples), feedback.error_of(rows)), rows, where
+    return SpeedModel(kind, predictor, SURROGATE, "ms", facts, len(samples), feedback.error_of(rows)), rows, where
 
 
 def _facts(model: SpeedModel, rows: list[Row]) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def _facts(model: SpeedModel, rows: list[Row]) -> dict[str, Any]:
     return {**facts, "samples": model.samples, "median_relative_error": model.error, "judged_on": len(rows)}
 
 
-def _print_table(model: SpeedModel, rows: list[Row], where: Group | str) -> None:
+def _print_table(model: SpeedModel, rows: list[Row], where: Conditions | str) -> None:
     click.echo(f"{model.kind} model, {model.source}: {where}")
     print_rows(rows if len(rows) <= 30 else rows[:10], model.unit)
     if len(rows) > 30:

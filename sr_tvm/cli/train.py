@@ -124,7 +124,7 @@ def command(
     if (arch is None) == (qat is None):
         raise click.UsageError("--arch for a float network, or --qat for one in integers: one of the two is needed")
     # Asked for wrongly, it should fail before PyTorch is loaded.
-    from sr_tvm.training.settings import IntegerFile, Settings, WeightsFile
+    from sr_tvm.training.settings import IntegerFile, TrainingSettings, WeightsFile
 
     numbers["weights"] = tuple(_weight(text) for text in weigh)
     start, aim = (WeightsFile.of(path) if path else None for path in (init, teacher))
@@ -133,7 +133,7 @@ def command(
     wanted = IntegerFile.of(qat) if qat else architecture(arch or "", int(scale) if scale else None)
     if scale and int(scale) != wanted.scale:
         raise SrTvmError(f"{qat}: its scale is {wanted.scale}, but --scale is {scale}")
-    settings = Settings(wanted, init=start, teacher=aim, **numbers)
+    settings = TrainingSettings(wanted, init=start, teacher=aim, **numbers)
     from sr_tvm.cli._bars import bar, note
     from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare

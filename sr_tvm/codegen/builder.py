@@ -16,7 +16,7 @@ Expr = Any  # of TIR; an offset or an extent may be a plain int as well
 ALIGNMENT = 64  # bytes, of memory: a cache line
 
 
-class Builder:
+class FunctionBuilder:
     """Collects the parameters and the statements of one function, one after another; loops and conditions nest.
 
     Attributes:
@@ -195,7 +195,7 @@ class Builder:
 class Register:
     """One vector that lives in a register: a local buffer of one vector, always used whole, which LLVM promotes."""
 
-    def __init__(self, builder: Builder, name: str) -> None:
+    def __init__(self, builder: FunctionBuilder, name: str) -> None:
         self.builder = builder
         # The scope "local" would lie on the heap: TVM puts only small "global" buffers on the stack.
         self.buffer = tirx.decl_buffer((builder.lanes,), builder.dtype, name=name, layout=None)

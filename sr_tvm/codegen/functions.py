@@ -20,8 +20,8 @@ def private(name: str, params: Sequence[tirx.Var], body: tirx.Stmt) -> tirx.Prim
     """Make a function that others of its module call by ``name``, and that LLVM must not inline.
 
     TVM tells LLVM that buffers of different names never share memory. That holds within a function; inlined into its
-    caller, one function's read of a ring would seem to have nothing to do with another's write. The attribute is what
-    TVM gives to the body of an entry.
+    caller, one function's read of a line buffer would seem to have nothing to do with another's write. The attribute is
+    what TVM gives to the body of an entry.
     """
     scope = tirx.AttrStmt(tirx.const(0, "int32"), "compute_scope", tvm.ir.StringImm(f"{name}_compute_"), body)
     done = tirx.Return(tirx.const(0, "int32"))

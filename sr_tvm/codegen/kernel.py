@@ -24,7 +24,7 @@ Shape = tuple[int | None, int | None, int | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Constant:
+class KernelConstant:
     """Packed numbers that a kernel reads, as they lie in memory; ``scope`` is the memory's, as of a value."""
 
     name: str
@@ -49,7 +49,7 @@ class Kernel:
     functions: dict[str, tvm.tirx.PrimFunc]
     entry: str
     inputs: tuple[Value, ...]
-    constants: tuple[Constant, ...]
+    constants: tuple[KernelConstant, ...]
     outputs: tuple[Value, ...]
     called: tuple[tvm.ir.GlobalVar, ...] = ()
 

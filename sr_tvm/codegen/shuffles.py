@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
 
 
 def zip_vectors(a: Expr, b: Expr, lanes: int) -> list[Expr]:
@@ -20,7 +20,7 @@ def split_vectors(a: Expr, b: Expr, lanes: int) -> list[Expr]:
     return [tirx.Shuffle([a, b], list(range(phase, 2 * lanes, 2))) for phase in (0, 1)]
 
 
-def interleave(b: Builder, vectors: Sequence[Expr]) -> list[Expr]:
+def interleave(b: FunctionBuilder, vectors: Sequence[Expr]) -> list[Expr]:
     """Give vectors v0 .. vK-1 (K a power of two) as v0[0] v1[0] .. vK-1[0] v0[1] ..., in K vectors."""
     if len(vectors) == 1:
         return list(vectors)
@@ -28,7 +28,7 @@ def interleave(b: Builder, vectors: Sequence[Expr]) -> list[Expr]:
     return [b.bind("z", v) for pair in zip(even, odd, strict=True) for v in zip_vectors(*pair, b.lanes)]
 
 
-def transpose(b: Builder, rows: Sequence[Expr]) -> list[Expr]:
+def transpose(b: FunctionBuilder, rows: Sequence[Expr]) -> list[Expr]:
     """Give ``lanes`` vectors as the columns of a square, lanes a power of two, by log2(lanes) steps of shuffles."""
     lanes, rows = b.lanes, list(rows)
     half = lanes // 2

@@ -17,7 +17,7 @@ from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.family import FLOAT16, CpuFamily
 from sr_tvm.targets.cpu.host import Cpu
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.opencl.decisions import Decisions
+from sr_tvm.targets.opencl.decisions import OpenClDecisions
 from sr_tvm.targets.opencl.emulate import emulate
 from sr_tvm.targets.opencl.family import OpenCl
 
@@ -143,7 +143,7 @@ class EmulatedGpu:
     """A network of one region as its kernels for a phone's GPU compute it in float16."""
 
     region: Region
-    decisions: Decisions
+    decisions: OpenClDecisions
 
     @classmethod
     def of(

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe, input_name, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name, make_node
 from sr_tvm.frontend.input_shapes import OpenShapes, Shapes, fix_it
 from sr_tvm.frontend.normalize import normalize
 
@@ -18,7 +18,7 @@ from sr_tvm.frontend.normalize import normalize
 PROBES = ((1, 24, 20), (2, 1, 1), (3, 29, 33), (1, 1021, 766))
 
 
-def normalize_any_size(model: onnx.ModelProto, shapes: OpenShapes) -> Graph:
+def normalize_any_size(model: onnx.ModelProto, shapes: OpenShapes) -> OnnxGraph:
     """``model`` with the dimensions that ``shapes`` names of any size, and the others fixed.
 
     Every dimension of an output is a number, or a whole multiple of a named one.
@@ -59,7 +59,7 @@ def _at(shapes: OpenShapes, probe: tuple[int, int, int]) -> Shapes:
     return {name: tuple(sizes[d] if isinstance(d, str) else d for d in shape) for name, shape in shapes.items()}
 
 
-def _require_same(graph: Graph, other: Graph, factors: dict[str, tuple[int, ...]]) -> None:
+def _require_same(graph: OnnxGraph, other: OnnxGraph, factors: dict[str, tuple[int, ...]]) -> None:
     for ours, theirs in zip(graph.nodes, other.nodes, strict=False):
         if ours.op_type == "Resize" and theirs.op_type == "Resize":
             same = factors[ours.output[0]] == _factors(other, theirs)
@@ -79,7 +79,7 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def _factors(graph: Graph, node: onnx.NodeProto) -> tuple[int, ...]:
+def _factors(graph: OnnxGraph, node: onnx.NodeProto) -> tuple[int, ...]:
     """By which whole numbers a Resize in the form of ``rewrite_resize`` enlarges each axis."""
     shape, sizes = graph.shape(node.input[0]), graph.constants[input_name(node, 3)].tolist()
     if any(size % n for size, n in zip(sizes, shape, strict=True)):
@@ -87,12 +87,12 @@ def _factors(graph: Graph, node: onnx.NodeProto) -> tuple[int, ...]:
     return tuple(size // n for size, n in zip(sizes, shape, strict=True))
 
 
-def _by_scales(graph: Graph, node: onnx.NodeProto, factors: tuple[int, ...]) -> onnx.NodeProto:
+def _by_scales(graph: OnnxGraph, node: onnx.NodeProto, factors: tuple[int, ...]) -> onnx.NodeProto:
     scales = graph.constant(np.array(factors, np.float32), "scales")
     return make_node(node, "Resize", [node.input[0], "", scales], node.output, **attributes(node))
 
 
-def _outputs(graph: Graph) -> list[tuple[int, ...]]:
+def _outputs(graph: OnnxGraph) -> list[tuple[int, ...]]:
     return [graph.shape(name) for name in graph.outputs]
 
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe
 
 MAX_FOLDED = 2**28  # elements
 
@@ -26,7 +26,7 @@ def constant_of(node: onnx.NodeProto) -> np.ndarray:
     raise SrTvmError(f"{describe(node)} holds {', '.join(attrs) or 'nothing'}; only numbers are supported")
 
 
-def fold(node: onnx.NodeProto, graph: Graph, opset: int) -> dict[str, np.ndarray]:
+def fold(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> dict[str, np.ndarray]:
     """The outputs of ``node`` by ONNX's reference implementation.
 
     Raises:

@@ -6,13 +6,13 @@ from collections import Counter
 
 import onnx
 
-from sr_tvm.frontend.graph import Graph, attributes, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, make_node
 
 # order of the six axes -> (mode, where the channels are, where the block's rows are) in the first Reshape
 ORDERS = {(0, 1, 4, 2, 5, 3): ("CRD", 1, 2), (0, 3, 4, 1, 5, 2): ("DCR", 3, 1)}
 
 
-def merge_reshapes(graph: Graph) -> None:
+def merge_reshapes(graph: OnnxGraph) -> None:
     """Let a Reshape of a Reshape read what that one reads; who is read no more stays in the graph."""
     sources: dict[str, str] = {}
     for node in graph.nodes:
@@ -20,7 +20,7 @@ def merge_reshapes(graph: Graph) -> None:
             node.input[0] = sources[node.output[0]] = sources.get(node.input[0], node.input[0])
 
 
-def fuse_depth_to_space(graph: Graph) -> None:
+def fuse_depth_to_space(graph: OnnxGraph) -> None:
     """Replace each such chain whose parts nobody else reads."""
     makers = {n: node for node in graph.nodes for n in node.output}
     uses = Counter(n for node in graph.nodes for n in node.input)
@@ -39,7 +39,9 @@ def fuse_depth_to_space(graph: Graph) -> None:
     graph.nodes = [n for n in nodes if n.output[0] not in gone]
 
 
-def _match(graph: Graph, first: onnx.NodeProto, middle: onnx.NodeProto, last: onnx.NodeProto) -> onnx.NodeProto | None:
+def _match(
+    graph: OnnxGraph, first: onnx.NodeProto, middle: onnx.NodeProto, last: onnx.NodeProto
+) -> onnx.NodeProto | None:
     order = tuple(attributes(middle).get("perm", ()))
     given, six, made = (graph.shape(n) for n in (first.input[0], first.output[0], last.output[0]))
     if order not in ORDERS or len(given) != 4:

@@ -20,7 +20,7 @@ _SMALL = 4096  # elements; type inference looks at the value of constants up to 
 
 
 @dataclass
-class Graph:
+class OnnxGraph:
     """Nodes in order of execution, in the form of ``CANONICAL_OPSET``, one value per name.
 
     A graph for any size (``any_size.py``) has names among the dimensions of its inputs; its ``types`` are then those at

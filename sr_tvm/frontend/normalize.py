@@ -17,11 +17,11 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend import rewrite_activation, rewrite_conv, rewrite_linear, rewrite_pad, rewrite_resize, rewrite_shape
 from sr_tvm.frontend.fold_constants import constant_of, fold
 from sr_tvm.frontend.fuse_depth_to_space import fuse_depth_to_space, merge_reshapes
-from sr_tvm.frontend.graph import Graph, attributes, describe, input_name
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name
 from sr_tvm.frontend.operators import CANONICAL_OPSET, COMPUTE, STANDARD_DOMAINS
 
 # A rewrite returns the nodes to put in place, or None where the node is canonical already.
-Rewrite = Callable[[onnx.NodeProto, Graph, int], list[onnx.NodeProto] | None]
+Rewrite = Callable[[onnx.NodeProto, OnnxGraph, int], list[onnx.NodeProto] | None]
 REWRITES: dict[str, Rewrite] = {
     **rewrite_activation.REWRITES,
     **rewrite_conv.REWRITES,
@@ -33,13 +33,13 @@ REWRITES: dict[str, Rewrite] = {
 _MAX_DEPTH = 16  # rewrites of rewrites; the deepest chain known is 3
 
 
-def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Graph:
+def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> OnnxGraph:
     """``model`` at the input ``shapes``.
 
     Raises:
         SrTvmError: a node does not fit its inputs, is not supported on pixels, or has no fixed shape; it is named.
     """
-    graph = Graph(dict(shapes))
+    graph = OnnxGraph(dict(shapes))
     for name, shape in shapes.items():
         graph.types[name] = helper.make_tensor_type_proto(TensorProto.FLOAT, shape)
     for tensor in model.graph.initializer:
@@ -61,7 +61,7 @@ def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Gra
 
 
 class _Walk:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: OnnxGraph) -> None:
         self.graph = graph
         self.alias: dict[str, str] = {}
 
@@ -126,7 +126,7 @@ class _Walk:
         return True
 
 
-def _drop_unused(graph: Graph) -> None:
+def _drop_unused(graph: OnnxGraph) -> None:
     needed = set(graph.outputs)
     kept = []
     for node in reversed(graph.nodes):

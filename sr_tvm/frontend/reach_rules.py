@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe
 from sr_tvm.frontend.reach import Axis, union
 from sr_tvm.frontend.resize_weights import Mode, nearest_indices, positions, weights
 
 Reaches = dict[str, tuple[Axis, Axis]]
-Rule = Callable[[onnx.NodeProto, Graph, Reaches, int], Axis]  # the last is the axis: 2 rows, 3 columns
+Rule = Callable[[onnx.NodeProto, OnnxGraph, Reaches, int], Axis]  # the last is the axis: 2 rows, 3 columns
 _MIDDLE = 16  # an input pixel far enough from the borders for any kernel of a resize
 
 
@@ -37,7 +37,7 @@ def _data(node: onnx.NodeProto, reaches: Reaches, axis: int) -> Axis:
     return reaches[node.input[0]][axis - 2]
 
 
-def elementwise(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def elementwise(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     """Same pixel of every input; constants must not vary over the picture."""
     found = []
     for name in filter(None, node.input):
@@ -52,7 +52,7 @@ def elementwise(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int)
     return union(found)
 
 
-def _window(node: onnx.NodeProto, graph: Graph, axis: int) -> tuple[int, int, int, int]:
+def _window(node: onnx.NodeProto, graph: OnnxGraph, axis: int) -> tuple[int, int, int, int]:
     """(kernel, stride, dilation, pad before) along an axis."""
     attrs, i = attributes(node), axis - 2
     kernel = attrs.get("kernel_shape") or graph.shape(node.input[1])[2:]
@@ -60,7 +60,7 @@ def _window(node: onnx.NodeProto, graph: Graph, axis: int) -> tuple[int, int, in
     return kernel[i], get[0], get[1], get[2]
 
 
-def convolution(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def convolution(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     """Conv and pools."""
     _needs_constant_weights(node, graph)
     if attributes(node).get("ceil_mode", 0):
@@ -72,7 +72,7 @@ def convolution(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int)
     return data.gather(data.scale // stride, lambda i: [i * stride - pad + j * dilation for j in range(kernel)])
 
 
-def transposed(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def transposed(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     """ConvTranspose: input pixel p adds to output pixels p x stride - pad + j x dilation."""
     _needs_constant_weights(node, graph)
     kernel, stride, dilation, pad = _window(node, graph, axis)
@@ -85,18 +85,18 @@ def transposed(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) 
     return data.gather(data.scale * stride, sources)
 
 
-def _needs_constant_weights(node: onnx.NodeProto, graph: Graph) -> None:
+def _needs_constant_weights(node: onnx.NodeProto, graph: OnnxGraph) -> None:
     if any(name not in graph.constants for name in node.input[1:] if name):
         raise _refuse(node, "has weights computed from the picture")
 
 
-def depth_to_space(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def depth_to_space(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     return data.gather(data.scale * block, lambda i: [i // block])
 
 
-def space_to_depth(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def space_to_depth(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     if data.scale % block:
@@ -104,7 +104,7 @@ def space_to_depth(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: i
     return data.gather(data.scale // block, lambda i: range(i * block, (i + 1) * block))
 
 
-def resize(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def resize(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     """By a whole factor, with coordinates that do not depend on the size."""
     attrs, shape = attributes(node), graph.shape(node.input[0])
     sizes = graph.constants[node.input[3]]
@@ -132,7 +132,7 @@ def _from_middle(sources: Callable[[int], list[int]], factor: int) -> Callable[[
     return shifted
 
 
-def pad(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def pad(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     if attributes(node)["mode"] == "wrap":
         raise _refuse(node, "wraps around the borders")
     before = int(graph.constants[node.input[1]][axis])
@@ -140,7 +140,7 @@ def pad(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis
     return data.gather(data.scale, lambda i: [i - before])
 
 
-def crop(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def crop(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     """Slice of channels, or of rows and columns without steps."""
     starts, _, axes, steps = (graph.constants[n].tolist() for n in node.input[1:5])
     data = _data(node, reaches, axis)
@@ -152,7 +152,7 @@ def crop(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axi
     return data.gather(data.scale, lambda i: [i + start])
 
 
-def channels_only(node: onnx.NodeProto, graph: Graph, reaches: Reaches, axis: int) -> Axis:
+def channels_only(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
     """Concat, Split, Gather, Softmax and reductions, over channels."""
     if node.op_type.startswith("Reduce"):
         over = [a % 4 for a in graph.constants[node.input[1]].tolist()]

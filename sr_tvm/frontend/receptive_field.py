@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, describe
+from sr_tvm.frontend.graph import OnnxGraph, describe
 from sr_tvm.frontend.input_shapes import resolve_inputs
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.reach import Axis
@@ -58,7 +58,7 @@ def _probe_shapes(model: onnx.ModelProto) -> list[dict[str, tuple[int, ...]]]:
     return found
 
 
-def _analyse(graph: Graph) -> Field:
+def _analyse(graph: OnnxGraph) -> Field:
     (name,), (output,) = graph.inputs, graph.outputs
     reaches: dict[str, tuple[Axis, Axis]] = {name: (Axis.of_input(), Axis.of_input())}
     for node in graph.nodes:

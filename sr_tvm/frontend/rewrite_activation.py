@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from sr_tvm.frontend.graph import Graph, attributes, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, make_node
 
 Nodes = list[onnx.NodeProto] | None
 
 
-def clip(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def clip(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Before opset 11 the bounds were attributes. An absent or infinite bound is dropped."""
     if opset >= 11:
         return None
@@ -26,7 +26,7 @@ def clip(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, "Clip", [node.input[0], *bounds], node.output)]
 
 
-def prelu(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def prelu(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """A constant slope of one element is a LeakyRelu."""
     slope = graph.constants.get(node.input[1])
     if slope is None or slope.size != 1 or node.input[0] in graph.constants:
@@ -36,11 +36,11 @@ def prelu(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, "LeakyRelu", [node.input[0]], node.output, alpha=float(slope.reshape(())))]
 
 
-def pairwise(op_type: str) -> Callable[[onnx.NodeProto, Graph, int], Nodes]:
+def pairwise(op_type: str) -> Callable[[onnx.NodeProto, OnnxGraph, int], Nodes]:
     """Sum, Max and Min of many inputs become a chain of two-input operators."""
     pair = {"Sum": "Add"}.get(op_type, op_type)
 
-    def rewrite(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+    def rewrite(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
         names = list(node.input)
         if len(names) == 1:
             return [make_node(node, "Identity", names, node.output)]
@@ -56,7 +56,7 @@ def pairwise(op_type: str) -> Callable[[onnx.NodeProto, Graph, int], Nodes]:
     return rewrite
 
 
-def softmax(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def softmax(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Before opset 13 the axes from ``axis`` on were flattened into one (default 1)."""
     if opset >= 13:
         return None

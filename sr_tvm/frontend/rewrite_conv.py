@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import onnx
 
-from sr_tvm.frontend.graph import Graph, attributes, input_name, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, input_name, make_node
 from sr_tvm.frontend.rewrite_pad import auto_pad
 
 Nodes = list[onnx.NodeProto] | None
 
 
-def conv(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def conv(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Conv: explicit pads first, then the bias apart."""
     return auto_pad(node, graph, opset) or _bias_apart(node, graph)
 
 
-def conv_transpose(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def conv_transpose(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """ConvTranspose: ``output_shape`` and ``auto_pad`` to pads and output padding, then the bias apart."""
     return _explicit(node, graph) or _bias_apart(node, graph)
 
 
-def _explicit(node: onnx.NodeProto, graph: Graph) -> Nodes:
+def _explicit(node: onnx.NodeProto, graph: OnnxGraph) -> Nodes:
     attrs = attributes(node)
     mode, wanted = attrs.pop("auto_pad", "NOTSET"), attrs.pop("output_shape", None)
     if mode == "NOTSET" and wanted is None:
@@ -42,7 +42,7 @@ def _explicit(node: onnx.NodeProto, graph: Graph) -> Nodes:
     return [make_node(node, "ConvTranspose", node.input, node.output, **attrs)]
 
 
-def _bias_apart(node: onnx.NodeProto, graph: Graph) -> Nodes:
+def _bias_apart(node: onnx.NodeProto, graph: OnnxGraph) -> Nodes:
     bias = input_name(node, 2)
     if bias not in graph.constants:
         return None

@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe, input_name, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name, make_node
 
 Nodes = list[onnx.NodeProto] | None
 
 
-def gemm(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def gemm(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """alpha * A' B' + beta * C."""
     attrs = attributes(node)
     nodes: list[onnx.NodeProto] = []
@@ -27,7 +27,7 @@ def gemm(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return nodes
 
 
-def _operand(node: onnx.NodeProto, graph: Graph, index: int, transposed: int, nodes: list) -> str:
+def _operand(node: onnx.NodeProto, graph: OnnxGraph, index: int, transposed: int, nodes: list) -> str:
     name = node.input[index]
     if not transposed:
         return name
@@ -38,7 +38,7 @@ def _operand(node: onnx.NodeProto, graph: Graph, index: int, transposed: int, no
     return turned
 
 
-def _scaled(node: onnx.NodeProto, graph: Graph, name: str, factor: float, nodes: list) -> str:
+def _scaled(node: onnx.NodeProto, graph: OnnxGraph, name: str, factor: float, nodes: list) -> str:
     if not name or factor == 1.0:
         return name
     if name in graph.constants:
@@ -48,14 +48,14 @@ def _scaled(node: onnx.NodeProto, graph: Graph, name: str, factor: float, nodes:
     return scaled
 
 
-def batch_normalization(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def batch_normalization(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Inference form only: one output."""
     if attributes(node).get("training_mode", 0) or len([o for o in node.output if o]) > 1:
         raise SrTvmError(f"{describe(node)} is in training mode; export the model for inference")
     return None
 
 
-def power(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def power(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Squares and cubes as products, square roots as Sqrt; any other constant exponent as float32."""
     exponent = graph.constants.get(node.input[1])
     if exponent is None:

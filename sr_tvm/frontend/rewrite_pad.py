@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe, input_name, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name, make_node
 
 Nodes = list[onnx.NodeProto] | None
 
@@ -24,7 +24,7 @@ def same_pads(
     return begins + ends
 
 
-def auto_pad(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def auto_pad(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Conv, MaxPool and AveragePool: ``auto_pad`` to explicit ``pads``."""
     attrs = attributes(node)
     mode = attrs.pop("auto_pad", "NOTSET")
@@ -40,7 +40,7 @@ def auto_pad(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, node.op_type, node.input, node.output, **attrs)]
 
 
-def pad(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def pad(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Before opset 11 pads and value were attributes; from 18 on a subset of the axes may be named."""
     attrs = attributes(node)
     rank = len(graph.shape(node.input[0]))

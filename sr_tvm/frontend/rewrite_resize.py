@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, make_node
 from sr_tvm.frontend.resize_weights import COORDINATES, Mode, nearest_indices, positions, weights
 
 TVM_COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
 
 
-def resize(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProto] | None:
+def resize(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> list[onnx.NodeProto] | None:
     """Resize of any opset, and Upsample, which is a Resize with asymmetric coordinates."""
     if node.name.endswith("/resize2d"):  # made below
         return None
@@ -76,7 +76,9 @@ def _mode(node: onnx.NodeProto, opset: int) -> Mode:
     return mode
 
 
-def _target(node: onnx.NodeProto, graph: Graph, opset: int, shape: tuple[int, ...]) -> tuple[list[int], list[float]]:
+def _target(
+    node: onnx.NodeProto, graph: OnnxGraph, opset: int, shape: tuple[int, ...]
+) -> tuple[list[int], list[float]]:
     """Output size and scale of every axis."""
     attrs = attributes(node)
     if opset < 11:
@@ -114,7 +116,7 @@ def _check_length(node: onnx.NodeProto, values: np.ndarray, axes: list[int]) -> 
         raise SrTvmError(f"{describe(node)} has {values.size} scales or sizes for {len(axes)} axes")
 
 
-def _resize2d(node: onnx.NodeProto, graph: Graph, mode: Mode, sizes: list[int]) -> onnx.NodeProto:
+def _resize2d(node: onnx.NodeProto, graph: OnnxGraph, mode: Mode, sizes: list[int]) -> onnx.NodeProto:
     """The one form that TVM's converter reads right: sizes of all axes, every attribute there."""
     made = make_node(
         node,
@@ -132,7 +134,7 @@ def _resize2d(node: onnx.NodeProto, graph: Graph, mode: Mode, sizes: list[int]) 
 
 
 def _along(
-    node: onnx.NodeProto, graph: Graph, matrix: np.ndarray, name: str, result: str, axis: int, rank: int
+    node: onnx.NodeProto, graph: OnnxGraph, matrix: np.ndarray, name: str, result: str, axis: int, rank: int
 ) -> list[onnx.NodeProto]:
     """Multiply ``matrix`` (out, in) along one axis."""
     if axis == rank - 1:

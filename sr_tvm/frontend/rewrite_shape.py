@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.frontend.graph import Graph, attributes, describe, input_name, make_node
+from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name, make_node
 
 Nodes = list[onnx.NodeProto] | None
 
 
-def to_reshape(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def to_reshape(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Flatten, Squeeze, Unsqueeze and Reshape: all a Reshape to the inferred, fixed shape."""
     if node.op_type == "Reshape":
         target = graph.value(node, 1)
@@ -27,7 +27,7 @@ def to_reshape(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, "Reshape", [node.input[0], graph.constant(shape, "shape")], node.output)]
 
 
-def slice_(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def slice_(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Slice with explicit, in-range starts, ends, axes and steps (attributes before opset 10)."""
     shape, attrs = graph.shape(node.input[0]), attributes(node)
     if opset < 10:
@@ -61,7 +61,7 @@ def slice_(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, "Slice", [node.input[0], *names], node.output)]
 
 
-def split(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def split(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Split with its sizes as a constant input; a part of the whole is an Identity."""
     attrs = attributes(node)
     if len(node.output) == 1:
@@ -79,7 +79,7 @@ def split(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, "Split", [node.input[0], name], node.output, axis=axis)]
 
 
-def reduce(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def reduce(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Reductions with explicit axes as a constant input (attributes before opset 13 or 18)."""
     attrs = attributes(node)
     axes = attrs.get("axes")
@@ -96,7 +96,7 @@ def reduce(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
     return [make_node(node, node.op_type, [node.input[0], name], node.output, keepdims=attrs.get("keepdims", 1))]
 
 
-def gather(node: onnx.NodeProto, graph: Graph, opset: int) -> Nodes:
+def gather(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
     """Gather from pixels by constant indices, none of them negative."""
     index = graph.value(node, 1)
     assert index is not None

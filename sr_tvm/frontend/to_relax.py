@@ -18,7 +18,7 @@ from sr_tvm import interrupts
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.any_size import normalize_any_size
 from sr_tvm.frontend.converters import CONVERTERS
-from sr_tvm.frontend.graph import Graph
+from sr_tvm.frontend.graph import OnnxGraph
 from sr_tvm.frontend.input_shapes import Dim, is_open
 from sr_tvm.frontend.normalize import normalize
 from sr_tvm.frontend.operators import CANONICAL_OPSET
@@ -27,7 +27,7 @@ from sr_tvm.frontend.operators import CANONICAL_OPSET
 class _Importer(ONNXGraphImporter):
     """TVM's importer over a normalised graph: constants come as arrays, some converters are ours."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: OnnxGraph) -> None:
         sizes = {d: tirx.Var(d, "int64") for shape in graph.inputs.values() for d in shape if isinstance(d, str)}
         super().__init__(
             {n: [sizes[d] if isinstance(d, str) else d for d in shape] for n, shape in graph.inputs.items()}, "float32"

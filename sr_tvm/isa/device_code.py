@@ -65,7 +65,7 @@ class DeviceCode:
         return cls(text, told.launches, told.calls)
 
 
-class Program(Record, frozen=True, forbid_unknown_fields=False):
+class KernelSource(Record, frozen=True, forbid_unknown_fields=False):
     """One kernel as a program of its own: OpenCL C, and what is known of it."""
 
     text: str
@@ -75,7 +75,7 @@ class Program(Record, frozen=True, forbid_unknown_fields=False):
 class ProgramsFile(Record, frozen=True, forbid_unknown_fields=False):
     """The programs of a candidate."""
 
-    programs: list[Program]
+    programs: list[KernelSource]
 
 
 def programs_of(library: str | Path) -> Path:
@@ -83,12 +83,12 @@ def programs_of(library: str | Path) -> Path:
     return Path(library).with_suffix(".kernels.json")
 
 
-def save_programs(programs: Sequence[Program], path: Path) -> None:
+def save_programs(programs: Sequence[KernelSource], path: Path) -> None:
     """Write the kernels of a candidate, in the order of their calls."""
     files.write_json(path, {"schema": PROGRAMS, "version": VERSION, "programs": plain(list(programs))})
 
 
-def load_programs(path: Path) -> list[Program]:
+def load_programs(path: Path) -> list[KernelSource]:
     """Read what :func:`save_programs` wrote.
 
     Raises:

@@ -10,7 +10,7 @@ from sr_tvm.validation import Count, Positive, Record
 Axes = tuple[Positive, Positive, Positive]
 
 
-class Loop(Record, frozen=True, forbid_unknown_fields=False):
+class SourceLoop(Record, frozen=True, forbid_unknown_fields=False):
     """A loop of the source, and how much one iteration does outside of its inner loops.
 
     Attributes:
@@ -24,13 +24,13 @@ class Loop(Record, frozen=True, forbid_unknown_fields=False):
     multiplies: float = 0
     macs: float = 0
     stores: float = 0
-    inner: tuple[Loop, ...] = ()
+    inner: tuple[SourceLoop, ...] = ()
 
     def total(self, field: str) -> float:
         """``multiplies``, ``macs`` or ``stores`` of the whole loop."""
         return self.extent * (getattr(self, field) + sum(loop.total(field) for loop in self.inner))
 
-    def flat(self) -> Iterator[Loop]:
+    def flat(self) -> Iterator[SourceLoop]:
         """This loop and all within, in the order of the text."""
         yield self
         for loop in self.inner:
@@ -53,7 +53,7 @@ class Launch(Record, frozen=True, forbid_unknown_fields=False):
     name: str
     groups: Axes
     local_size: Axes
-    body: Loop
+    body: SourceLoop
     read: dict[str, float]
     written: dict[str, float]
     footprint: float = 0

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sr_tvm.isa.launch import Loop
+from sr_tvm.isa.launch import SourceLoop
 from sr_tvm.isa.machine import MachineKernel
 
 TOLERANCE = 0.01
@@ -40,7 +40,7 @@ class _Choice:
     penalty: int
 
 
-def match(kernel: MachineKernel, body: Loop) -> Match:
+def match(kernel: MachineKernel, body: SourceLoop) -> Match:
     """Trip counts for ``kernel``'s loops, where ``body`` is what one work-item does by the source."""
     wanted = body.total("multiplies")
     least = min(body.total("macs"), wanted)
@@ -78,7 +78,7 @@ def match(kernel: MachineKernel, body: Loop) -> Match:
 
 
 def _strange(
-    choice: Sequence[_Choice], parents: Sequence[int], own: Sequence[float], source: Sequence[Loop]
+    choice: Sequence[_Choice], parents: Sequence[int], own: Sequence[float], source: Sequence[SourceLoop]
 ) -> Iterator[bool]:
     """For each machine loop, whether an iteration multiplies not as much as those of the source that it stands for."""
     each = list(own[:-1])
@@ -151,11 +151,11 @@ def _weighted(trips: Sequence[float], parents: Sequence[int], own: Sequence[floa
     return sum(w * o for w, o in zip(weights(trips, parents), own, strict=True))
 
 
-def _ancestors(body: Loop) -> list[set[int]]:
+def _ancestors(body: SourceLoop) -> list[set[int]]:
     """For each loop within ``body``, in the order of the text, the numbers of those around it."""
     made: list[set[int]] = []
 
-    def visit(loop: Loop, around: set[int]) -> None:
+    def visit(loop: SourceLoop, around: set[int]) -> None:
         for inner in loop.inner:
             number = len(made)
             made.append(around)
@@ -179,7 +179,7 @@ def _variants(extent: int) -> Iterator[tuple[float, int, int]]:
 
 
 def _ways(
-    count: int, source: Sequence[Loop], parents: Sequence[int], inside: Sequence[set[int]]
+    count: int, source: Sequence[SourceLoop], parents: Sequence[int], inside: Sequence[set[int]]
 ) -> Iterator[tuple[_Choice, ...]]:
     """All ways to take the machine's loops for the source's: nested as they are, those in the text's order first."""
     every = [_Choice(i, t, f, p) for i, loop in enumerate(source) for t, f, p in _variants(loop.extent)]

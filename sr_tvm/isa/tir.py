@@ -17,7 +17,7 @@ import tvm_ffi
 from tvm import tirx
 
 from sr_tvm.errors import SrTvmError, one_line
-from sr_tvm.isa.launch import Launch, Loop
+from sr_tvm.isa.launch import Launch, SourceLoop
 
 _MEMORIES = {"": "global", "global": "global", "shared": "local", "shared.dyn": "local", "constant": "constant"}
 _FUSED = ("mad", "fma")  # functions of OpenCL C that are a multiplication and an addition
@@ -109,8 +109,8 @@ class _Body:
     stores: float = 0
     inner: list[_Body] = field(default_factory=list)
 
-    def frozen(self) -> Loop:
-        return Loop(self.extent, self.multiplies, self.macs, self.stores, tuple(b.frozen() for b in self.inner))
+    def frozen(self) -> SourceLoop:
+        return SourceLoop(self.extent, self.multiplies, self.macs, self.stores, tuple(b.frozen() for b in self.inner))
 
 
 class _Walk:

@@ -29,7 +29,7 @@ EDGES = {
 }
 
 
-class Sum(nn.Module):
+class SumBranch(nn.Module):
     """Adds a 1x1, a 1x3 and a 3x1 to a kernel (out, in, 3, 3)."""
 
     def __init__(self, out: int, read: int) -> None:
@@ -60,7 +60,7 @@ class Edges(nn.Module):
         return kernel
 
 
-class Product(nn.Module):
+class ProductBranch(nn.Module):
     """Adds the product of a wide 3x3 and a 1x1 to a kernel (out, in, 3, 3)."""
 
     def __init__(self, out: int, read: int) -> None:
@@ -74,7 +74,7 @@ class Product(nn.Module):
             return kernel + (self.back.flatten(1) @ self.wide.flatten(1)).view_as(kernel)
 
 
-_MODULES = {"sum": Sum, "edges": Edges, "product": Product}
+_MODULES = {"sum": SumBranch, "edges": Edges, "product": ProductBranch}
 
 
 def branch(model: WDSR, kind: str) -> None:

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
+from sr_tvm.quantize.network import (
+    S16,
+    IntegerNetwork,
+    Narrow,
+    Node,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
+    Residual,
+)
 from sr_tvm.quantize.plain import factors
 
 LARGEST = 127  # of a weight
@@ -43,7 +52,7 @@ class IntegerConvolution(nn.Module):
     added: Tensor
     unit: Tensor
 
-    def __init__(self, node: Convolution, zero: np.ndarray) -> None:
+    def __init__(self, node: QuantizedConvolution, zero: np.ndarray) -> None:
         super().__init__()
         self.node = node
         weight = torch.from_numpy(node.weight.astype(np.float32))
@@ -79,7 +88,7 @@ class IntegerConvolution(nn.Module):
             return _divided(bent, self.node.fraction)
         return total if self.node.dtype == S16 else total.clamp(*BYTE)
 
-    def integers(self) -> Convolution:
+    def integers(self) -> QuantizedConvolution:
         """The convolution with the weights and the bias that :meth:`forward` rounds to."""
         with torch.no_grad():
             weight = torch.floor((self.weight * LARGEST).clamp(-LARGEST, LARGEST) + 0.5).cpu().numpy().astype(np.int8)
@@ -93,7 +102,7 @@ def _residual(node: Residual) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda halfword, byte: _divided(halfword + byte * float(node.factor), node.shift)
 
 
-def _sum(node: Sum) -> Callable[[Tensor, Tensor], Tensor]:
+def _sum(node: QuantizedSum) -> Callable[[Tensor, Tensor], Tensor]:
     if node.dtype == S16:
         return lambda one, two: (one + two).clamp(*HALFWORD)
     return lambda one, two: _divided(one + two, node.shift)
@@ -123,18 +132,18 @@ class IntegerModel(nn.Module):
         self.steps: dict[str, Callable[..., Tensor]] = {}
         self.convolutions = nn.ModuleList()
         for node in network.nodes:
-            if not isinstance(node, Picture):
+            if not isinstance(node, QuantizedInput):
                 self.steps[node.name] = self._step(node)
 
     def _step(self, node: Node) -> Callable[..., Tensor]:
         match node:
-            case Convolution():
+            case QuantizedConvolution():
                 made = IntegerConvolution(node, self.network.by_name[node.inputs[0]].meaning.zero_point)
                 self.convolutions.append(made)
                 return made
             case Residual():
                 return _residual(node)
-            case Sum():
+            case QuantizedSum():
                 return _sum(node)
             case Narrow():
                 return _narrow(node)

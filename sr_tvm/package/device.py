@@ -11,7 +11,7 @@ from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.device_code import TEXT
 from sr_tvm.package import native
-from sr_tvm.package.tables import Picture
+from sr_tvm.package.tables import PictureNames
 from sr_tvm.records.device_program import MEMORY, WEIGHT, DeviceProgram, Memory
 from sr_tvm.records.program import FILE, FOLDER, WEIGHTS
 from sr_tvm.records.size import Size
@@ -61,11 +61,11 @@ class Device:
 
     artifact: Artifact
     program: DeviceProgram
-    picture: Picture
+    picture: PictureNames
     margin: int
 
     @classmethod
-    def load(cls, artifact: Artifact, picture: Picture, halo: int, step: int) -> Device:
+    def load(cls, artifact: Artifact, picture: PictureNames, halo: int, step: int) -> Device:
         """Read the OpenCL program of an artifact for pictures of one size, which become the tiles of larger ones.
 
         Raises:

@@ -18,7 +18,7 @@ _NAMES = ("SR_PLAIN", "SR_HEIGHT", "SR_WIDTH")
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureNames:
     """The names of height and width in a program that enlarges pictures of any size, its channels and factor."""
 
     height: str
@@ -27,7 +27,7 @@ class Picture:
     scale: int
 
 
-def picture_of(program: Program, where: str) -> Picture:
+def picture_of(program: Program, where: str) -> PictureNames:
     """Check that a program enlarges pictures of any size by a whole factor.
 
     Raises:
@@ -49,17 +49,17 @@ def picture_of(program: Program, where: str) -> Picture:
     if not good or (h, w) != (height, width) or down != along or not 1 <= down <= MAX_SCALE:
         raise SrTvmError(text)
     assert isinstance(channels, int)
-    return Picture(height, width, channels, down)
+    return PictureNames(height, width, channels, down)
 
 
-class Tables:
+class ProgramTables:
     """The tables of one program; ``symbols`` are the kernels' names for C, by kernel.
 
     Raises:
         SrTvmError: the program is too large for the runtime's fixed limits, or has a size by another name.
     """
 
-    def __init__(self, program: Program, picture: Picture, where: str) -> None:
+    def __init__(self, program: Program, picture: PictureNames, where: str) -> None:
         self.program, self.picture, self.where = program, picture, where
         placed = [("SR_INPUT", 0, t) for t in program.inputs]
         placed += [("SR_OUTPUT", 0, t) for t in program.outputs]

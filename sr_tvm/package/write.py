@@ -18,7 +18,7 @@ from sr_tvm.package.device import Device, check_fallback, is_device
 from sr_tvm.package.hexagon import HexagonWriter, is_hexagon
 from sr_tvm.package.interface import CACHES, DEVICE_FUNCTIONS, DEVICES, FORMATS, FUNCTIONS, STATUSES, USES, VERSION
 from sr_tvm.package.record import FILE, Package
-from sr_tvm.package.tables import Picture, Tables, picture_of
+from sr_tvm.package.tables import PictureNames, ProgramTables, picture_of
 from sr_tvm.package.templates import render, write_texts
 from sr_tvm.records import program as programs
 from sr_tvm.records.program import Program
@@ -118,7 +118,7 @@ def _check_output(out: Path) -> None:
 class _Writer:
     artifact: Artifact
     program: Program
-    picture: Picture
+    picture: PictureNames
     name: str
     folder: Path
     scratch: Path
@@ -195,7 +195,7 @@ class _Writer:
             android.write(self.folder / "android", self.name, self.facts, library, header)
 
     def _facts(self) -> dict[str, Any]:
-        tables = Tables(self.program, self.picture, str(self.artifact.folder))
+        tables = ProgramTables(self.program, self.picture, str(self.artifact.folder))
         sizes = {"height": 360, "width": 640}
         named = {self.picture.height: sizes["height"], self.picture.width: sizes["width"]}
         return {

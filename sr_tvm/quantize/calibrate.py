@@ -15,18 +15,18 @@ from sr_tvm.quantize.network import (
     S16,
     U8,
     Blend,
-    Convolution,
     IntegerNetwork,
     Meaning,
     Narrow,
     Node,
-    Picture,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
     Residual,
-    Sum,
     sums,
 )
 from sr_tvm.quantize.plain import BYTE_REACH, SPARE_BITS, factors, own_shifts
-from sr_tvm.quantize.plan import Plan, Step, plan, zero_bytes
+from sr_tvm.quantize.plan import QuantizationPlan, QuantizationStep, plan, zero_bytes
 from sr_tvm.quantize.ranges import Range, best_range, joined
 from sr_tvm.quantize.rounding import rounded
 from sr_tvm.regions.region import Region
@@ -118,7 +118,7 @@ class _Bend:
         return cls(turn, np.clip(bent, -32768, 32767).astype(np.int16), slope > 1)
 
 
-def _turned(meaning: Meaning, negative: np.ndarray, step: Step, whole: Plan) -> Meaning:
+def _turned(meaning: Meaning, negative: np.ndarray, step: QuantizationStep, whole: QuantizationPlan) -> Meaning:
     """A value's meaning where some channels are stored as their negative: those who read it turn them back."""
     if not negative.any():
         return meaning
@@ -127,7 +127,7 @@ def _turned(meaning: Meaning, negative: np.ndarray, step: Step, whole: Plan) -> 
     return Meaning(np.where(negative, -meaning.scale, meaning.scale), meaning.zero_point)
 
 
-def _apart(node: Convolution) -> Convolution:
+def _apart(node: QuantizedConvolution) -> QuantizedConvolution:
     """Shift outputs' sums by their own numbers where multipliers are too far apart for 16 bits; values stay."""
     if node.multiplier is None:
         return node
@@ -141,7 +141,7 @@ def _apart(node: Convolution) -> Convolution:
 class _Calibrator:
     def __init__(self, region: Region, pictures: Sequence[np.ndarray], how: Calibration) -> None:
         self.region, self.pictures, self.how = region, pictures, how
-        self.plan: Plan = plan(region, self.how.halfwords)
+        self.plan: QuantizationPlan = plan(region, self.how.halfwords)
         self.floats = [floating.values(region, p.astype(np.float32) / np.float32(255)) for p in pictures]
         self.stored: list[dict[str, np.ndarray]] = [{} for _ in pictures]
         self.nodes: dict[str, Node] = {}
@@ -161,7 +161,7 @@ class _Calibrator:
                 self.nodes[node.name] = node
                 network = IntegerNetwork(tuple(self.nodes.values()), self.plan.result.shuffle)
                 for picture, stored in zip(self.pictures, self.stored, strict=True):
-                    made = picture if isinstance(node, Picture) else reference.compute(network, node, stored)
+                    made = picture if isinstance(node, QuantizedInput) else reference.compute(network, node, stored)
                     stored[node.name] = made
         progress(len(self.plan.steps), len(self.plan.steps))
         return network
@@ -173,7 +173,7 @@ class _Calibrator:
         rows = [f[name].reshape(len(f[name]), -1)[:, at].T for f, at in zip(self.floats, self.places, strict=True)]
         return best_range(np.concatenate(rows), positive)
 
-    def _meaning(self, step: Step) -> Meaning:
+    def _meaning(self, step: QuantizationStep) -> Meaning:
         """Of a u8 value."""
         channels = self.region.by_name[step.value].channels
         if step.value == self.plan.result.value:
@@ -183,7 +183,7 @@ class _Calibrator:
             found = Range(np.where(negative, -found.high, found.low), np.where(negative, -found.low, found.high))
         return found.meaning()
 
-    def _slope(self, step: Step) -> np.ndarray | None:
+    def _slope(self, step: QuantizationStep) -> np.ndarray | None:
         """A PReLU's, or that of a ReLU which no zero point of 0 does: on a residual path bytes may mean less than 0."""
         if step.relu and self._meaning(step).zero_point.any():
             return np.zeros(self.region.by_name[step.value].channels)
@@ -191,7 +191,7 @@ class _Calibrator:
 
     # Nodes
 
-    def _nodes(self, step: Step) -> tuple[Node, ...]:
+    def _nodes(self, step: QuantizationStep) -> tuple[Node, ...]:
         """The node of a step; of a wide one, the halfwords and the bytes that are made of them."""
         if not step.wide:
             return (self._node(step),)
@@ -200,27 +200,27 @@ class _Calibrator:
         if step.kind == "residual":
             branch, trunk = step.inputs
             small = Meaning(meaning.scale / (1 << FRACTION_BITS), np.zeros(len(meaning.scale), np.int64))
-            first = Sum(name, (branch, halfword_name(trunk)), 0, small, S16)
+            first = QuantizedSum(name, (branch, halfword_name(trunk)), 0, small, S16)
         else:
             first = self._convolution(step)
         return first, Narrow(step.value, (name,), FRACTION_BITS, meaning)
 
-    def _node(self, step: Step) -> Node:
+    def _node(self, step: QuantizationStep) -> Node:
         match step.kind:
             case "picture":
                 zero = np.clip(np.round(zero_bytes(self.region, step.value)), 0, 255).astype(np.int64)
-                return Picture(step.value, Meaning(np.full(len(zero), 1 / 255), zero))
+                return QuantizedInput(step.value, Meaning(np.full(len(zero), 1 / 255), zero))
             case "residual":
                 one, two = step.inputs
                 return Residual(step.value, (one, two), 1 << FRACTION_BITS, FRACTION_BITS, self._meaning(step))
             case "sum":
                 one, two = step.inputs
-                return Sum(step.value, (one, two), FRACTION_BITS, self._meaning(step))
+                return QuantizedSum(step.value, (one, two), FRACTION_BITS, self._meaning(step))
             case "blend":
                 return self._blend(step)
         return self._convolution(step)
 
-    def _blend(self, step: Step) -> Blend:
+    def _blend(self, step: QuantizationStep) -> Blend:
         """Bytes from bytes: any scales will do, so each channel has that of its range."""
         meaning, sources = self._meaning(step), [self.nodes[name].meaning for name in step.inputs]
         slope = np.zeros(len(meaning.scale)) if step.relu else step.slope
@@ -230,7 +230,7 @@ class _Calibrator:
         ratios = np.array([source.scale / meaning.scale for source in sources])
         return blend(step.value, step.inputs, ratios, slope, meaning.zero_point.astype(np.float64), meaning)
 
-    def _convolution(self, step: Step) -> Convolution:
+    def _convolution(self, step: QuantizationStep) -> QuantizedConvolution:
         assert step.conv is not None
         source = self.nodes[step.inputs[0]]
         bent = self._slope(step)
@@ -253,16 +253,16 @@ class _Calibrator:
         if bend is not None:
             meaning, slope = _turned(meaning, bend.negative, step, self.plan), bend.slope
 
-        def made(bias: np.ndarray) -> Convolution:
+        def made(bias: np.ndarray) -> QuantizedConvolution:
             whole = np.round(bias).astype(np.int32)
-            return Convolution(
+            return QuantizedConvolution(
                 name, (source.name,), quantized, whole, scales.shift, scales.multiplier, dtype, meaning, slope,
                 scales.fraction,
             )  # fmt: skip
 
         return _apart(made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset))
 
-    def _bias(self, unbiased: Convolution, name: str, unit: np.ndarray) -> np.ndarray:
+    def _bias(self, unbiased: QuantizedConvolution, name: str, unit: np.ndarray) -> np.ndarray:
         """What the sums are short of, on average over the pictures: bias, zero points, and what rounding has moved."""
         zero = self.nodes[unbiased.inputs[0]].meaning.zero_point
         short, pixels = np.zeros(len(unit)), 0
@@ -273,7 +273,7 @@ class _Calibrator:
             pixels += total.shape[1]
         return short / pixels
 
-    def _offset(self, step: Step, meaning: Meaning) -> np.ndarray:
+    def _offset(self, step: QuantizationStep, meaning: Meaning) -> np.ndarray:
         """The zero point that is added before the value is stored.
 
         A residual's u8 brings its own, times the factor. A sum's comes with the first of its inputs.
@@ -289,12 +289,12 @@ class _Calibrator:
             return np.zeros(len(meaning.scale))
         return (self._meaning(after).zero_point << FRACTION_BITS).astype(np.float64)
 
-    def _after(self, step: Step) -> Step:
+    def _after(self, step: QuantizationStep) -> QuantizationStep:
         return next(other for other in self.plan.steps if step.value in other.inputs)
 
     # Scales
 
-    def _scales(self, step: Step, weight: np.ndarray, turn: np.ndarray) -> _Scales:
+    def _scales(self, step: QuantizationStep, weight: np.ndarray, turn: np.ndarray) -> _Scales:
         finest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), LEAST) / LARGEST
         if step.kind == "halfword" or step.wide:
             scale = self._meaning(step if step.wide else self._after(step)).scale / (1 << FRACTION_BITS)
@@ -308,7 +308,7 @@ class _Calibrator:
             return replace(given, meaning=meaning, fraction=fraction)
         return self._free(step, meaning, finest, int(np.prod(weight.shape[1:])), fraction)
 
-    def _fraction(self, step: Step, meaning: Meaning, turn: np.ndarray) -> int:
+    def _fraction(self, step: QuantizationStep, meaning: Meaning, turn: np.ndarray) -> int:
         """Bits below a byte that halfwords have before a PReLU, where they reach farther than the bytes after it."""
         assert step.conv is not None
         most = np.max([np.abs(f[step.conv.name]).reshape(len(turn), -1).max(1) for f in self.floats], 0)
@@ -326,7 +326,7 @@ class _Calibrator:
         return _Scales(unit, shift, multiplier.astype(np.int16), meaning)
 
     def _free(
-        self, step: Step, meaning: Meaning, finest: np.ndarray, terms: int, fraction: int = 0
+        self, step: QuantizationStep, meaning: Meaning, finest: np.ndarray, terms: int, fraction: int = 0
     ) -> _Scales:  # fmt: skip
         """For a value whose scales its readers take over: they grow until a shift is enough, at the least noise."""
         energy, importance = terms * 128.0**2, self._importance(step)
@@ -341,7 +341,7 @@ class _Calibrator:
         whole = Meaning(grown(shift) * 2.0**shift, meaning.zero_point)
         return _Scales(grown(shift), shift - fraction, None, whole, fraction)
 
-    def _importance(self, step: Step) -> np.ndarray:
+    def _importance(self, step: QuantizationStep) -> np.ndarray:
         """How much the square of an error of each channel counts for those that read the value."""
         readers = [s.conv.weight for s in self.plan.steps if s.conv is not None and step.value in s.inputs]
         if not readers:

@@ -33,7 +33,7 @@ class Meaning:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class QuantizedInput:
     """The network's input: u8."""
 
     name: str
@@ -43,7 +43,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution:
+class QuantizedConvolution:
     """Convolution of u8, stride 1, an odd kernel and as many pixels out as in.
 
     Each sum, begun at the bias, is shifted right by ``before``, rounded down, where there is such. It is divided by
@@ -95,7 +95,7 @@ class Residual:
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class QuantizedSum:
     """Sum of two s16 values, saturated to 16 bits; as u8, divided by 2 ** ``shift``, halves rounded up."""
 
     name: str
@@ -147,7 +147,7 @@ class Blend:
     dtype = U8
 
 
-Node = Picture | Convolution | Residual | Sum | Narrow | Blend
+Node = QuantizedInput | QuantizedConvolution | Residual | QuantizedSum | Narrow | Blend
 BLEND_BITS = 6  # what a byte is taken times in a blend: 2 ** 6 is the largest power in an int8
 MOST_FRACTION = 6  # of halfwords: 32767 / 2 ** 6 is beyond a byte
 
@@ -165,7 +165,7 @@ class IntegerNetwork:
 
     def __post_init__(self) -> None:
         for node in self.nodes:
-            if isinstance(node, Convolution):
+            if isinstance(node, QuantizedConvolution):
                 _check(node)
 
     @cached_property
@@ -173,8 +173,8 @@ class IntegerNetwork:
         return {node.name: node for node in self.nodes}
 
     @property
-    def picture(self) -> Picture:
-        (found,) = (node for node in self.nodes if isinstance(node, Picture))
+    def picture(self) -> QuantizedInput:
+        (found,) = (node for node in self.nodes if isinstance(node, QuantizedInput))
         return found
 
     @property
@@ -189,10 +189,10 @@ class IntegerNetwork:
 
     def macs(self) -> int:
         """Multiply-accumulates for each pixel of the input."""
-        return sum(macs(node) for node in self.nodes if isinstance(node, Convolution))
+        return sum(macs(node) for node in self.nodes if isinstance(node, QuantizedConvolution))
 
 
-def macs(node: Convolution) -> int:
+def macs(node: QuantizedConvolution) -> int:
     """Multiply-accumulates a pixel.
 
     Not counted are taps that are zero for all inputs, as in a transposed convolution, and channels that only fill up.
@@ -204,14 +204,14 @@ def macs(node: Convolution) -> int:
     return (int(there.sum()) - outputs * there[0].size) * (node.weight.shape[1] - inputs)
 
 
-def sums(node: Convolution) -> tuple[np.ndarray, np.ndarray]:
+def sums(node: QuantizedConvolution) -> tuple[np.ndarray, np.ndarray]:
     """The least and the largest sum that any picture can give, by output channel."""
     weight = node.weight.astype(np.int64).reshape(len(node.bias), -1)
     low = node.bias + 255 * np.minimum(weight, 0).sum(1)
     return low, node.bias + 255 * np.maximum(weight, 0).sum(1)
 
 
-def halfwords(node: Convolution) -> tuple[int, int]:
+def halfwords(node: QuantizedConvolution) -> tuple[int, int]:
     """The least and the largest s16 that any picture can give."""
     low, high = (divided(shifted(node, total), node.shift) for total in sums(node))
     if node.multiplier is not None:
@@ -219,7 +219,7 @@ def halfwords(node: Convolution) -> tuple[int, int]:
     return int(np.clip(low.min(), -32768, 32767)), int(np.clip(high.max(), -32768, 32767))
 
 
-def shifted(node: Convolution, total: np.ndarray) -> np.ndarray:
+def shifted(node: QuantizedConvolution, total: np.ndarray) -> np.ndarray:
     """Sums (O, ...) after the shift that is each output's own."""
     if node.before is None:
         return total
@@ -236,7 +236,7 @@ def multiplied(halfword: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
     return (np.clip(halfword, -32768, 32767) * multiplier + 0x4000) >> 15
 
 
-def _check(node: Convolution) -> None:
+def _check(node: QuantizedConvolution) -> None:
     low, high = sums(node)
     if low.min() < -MAX_SUM or high.max() > MAX_SUM:
         raise SrTvmError(

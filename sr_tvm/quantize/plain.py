@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.quantize.network import S16, Convolution, IntegerNetwork, Narrow, Residual, Sum
+from sr_tvm.quantize.network import S16, IntegerNetwork, Narrow, QuantizedConvolution, QuantizedSum, Residual
 
 SPARE_BITS = 4  # of halfwords that a multiplier makes bytes of: else they would be rounded to whole units twice
 BYTE_REACH = 256  # a sum that stands for so much may leave 16 bits: the byte is 255 anyhow
@@ -20,28 +20,28 @@ def plain_scales(network: IntegerNetwork) -> dict[str, float]:
     for node in network.nodes:
         if isinstance(node, Residual) and node.inputs[1] in found:
             found[node.name] = found[node.inputs[1]] * node.factor / 2.0**node.shift
-        elif isinstance(node, Sum) and node.dtype == S16:
+        elif isinstance(node, QuantizedSum) and node.dtype == S16:
             found[node.name] = found[node.inputs[1]]
         elif isinstance(node, Narrow):
             found[node.name] = found[node.inputs[0]] * 2.0**node.shift
         elif node.name not in found:
             found[node.name] = float(np.exp(np.log(np.abs(node.meaning.scale)).mean()))
     for node in network.nodes:
-        if isinstance(node, Residual | Sum):
+        if isinstance(node, Residual | QuantizedSum):
             for name in node.inputs:
                 if name == node.inputs[0] or network.by_name[name].dtype == S16 and node.dtype != S16:
                     found[name] = found[node.name] / 2.0**node.shift
     return found
 
 
-def factors(node: Convolution) -> np.ndarray:
+def factors(node: QuantizedConvolution) -> np.ndarray:
     """What a unit of its sums is of a unit of the value, by output channel."""
     whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
     before = 0 if node.before is None else node.before.astype(np.int64)
     return whole / 2.0 ** (before + node.shift + node.fraction)
 
 
-def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
+def offset(network: IntegerNetwork, node: QuantizedConvolution) -> np.ndarray:
     """What of the bias is the zero point of what is stored in the end: (O,) int64, in units of the sums."""
     zero = node.meaning.zero_point.astype(np.float64)
     if node.slope is not None:
@@ -53,7 +53,7 @@ def offset(network: IntegerNetwork, node: Convolution) -> np.ndarray:
         if narrow is not None:
             zero = narrow.meaning.zero_point * 2.0**narrow.shift
             return np.round(zero / factors(node)).astype(np.int64)
-        if isinstance(reader, Sum) and reader.inputs[0] == node.name and reader.dtype != S16:
+        if isinstance(reader, QuantizedSum) and reader.inputs[0] == node.name and reader.dtype != S16:
             zero = reader.meaning.zero_point * 2.0**reader.shift
         elif isinstance(reader, Residual):  # its u8 brings one, times the factor
             trunk = network.by_name[reader.inputs[1]].meaning.zero_point

@@ -11,7 +11,7 @@ from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Result, So
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class QuantizationStep:
     """A node of the integer network to be: ``node`` of the region makes it, ``value`` is the float value that it is.
 
     ``kind`` is "picture", "convolution" (u8), "halfword" (a convolution to s16), "residual", "sum", or "blend" for what
@@ -30,15 +30,15 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class QuantizationPlan:
     """The steps in order, and which values share their scales: those of a residual path."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[QuantizationStep, ...]
     trunks: tuple[frozenset[str], ...]
     result: Result
 
 
-def plan(region: Region, halfwords: bool = True) -> Plan:
+def plan(region: Region, halfwords: bool = True) -> QuantizationPlan:
     """Decide what is what; with ``halfwords``, sums of a residual path stay in 16 bits where that can be done.
 
     Raises:
@@ -52,11 +52,11 @@ def plan(region: Region, halfwords: bool = True) -> Plan:
 class _Planner:
     def __init__(self, region: Region, halfwords: bool) -> None:
         self.region, self.halfwords = region, halfwords
-        self.steps: dict[str, Step] = {}
+        self.steps: dict[str, QuantizationStep] = {}
         self.trunk: dict[str, set[str]] = {}
         (self.result,) = region.results
 
-    def plan(self) -> Plan:
+    def plan(self) -> QuantizationPlan:
         for node in self.region.nodes:
             match node:
                 case Source():
@@ -78,7 +78,7 @@ class _Planner:
                 self.steps |= {name: replace(self.steps[name], wide=True) for name in trunk}
         if self.steps[self.result.value].kind == "picture":
             raise SrTvmError(f"{self.result.value}: the result is the picture itself, so it has no integer form")
-        return Plan(tuple(self.steps.values()), tuple(trunks.values()), self.result)
+        return QuantizationPlan(tuple(self.steps.values()), tuple(trunks.values()), self.result)
 
     def _source(self, name: str) -> bool:
         return isinstance(self.region.by_name[name], Source) and len(self.region.readers[name]) == 1
@@ -91,7 +91,7 @@ class _Planner:
         self, kind: str, value: str, inputs: tuple[str, ...] = (), conv: Conv | None = None, relu: bool = False,
         slope: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        self.steps[value] = Step(kind, value, inputs, conv, relu, slope)
+        self.steps[value] = QuantizationStep(kind, value, inputs, conv, relu, slope)
 
     def _rectified(self, node: Pointwise) -> None:
         """At the end of a convolution where there is one before it, else bytes from bytes."""
@@ -121,7 +121,7 @@ class _Planner:
         for name in group:
             self.trunk[name] = group
 
-    def _sums(self, step: Step) -> bool:
+    def _sums(self, step: QuantizationStep) -> bool:
         """Whether a value is a sum as it comes: a convolution's, or one of a residual path."""
         plain = step.kind == "convolution" and not step.relu and step.slope is None
         return (plain or step.kind == "residual") and step.value != self.result.value

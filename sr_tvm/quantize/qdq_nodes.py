@@ -12,14 +12,14 @@ from sr_tvm.quantize.network import (
     MOST_FRACTION,
     S16,
     U8,
-    Convolution,
     IntegerNetwork,
     Meaning,
     Narrow,
     Node,
-    Picture,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
     Residual,
-    Sum,
     sums,
 )
 from sr_tvm.quantize.plain import BYTE_REACH, SPARE_BITS, offset, own_shifts
@@ -37,7 +37,7 @@ class Nodes:
 
     def __init__(self, picture: str, channels: int) -> None:
         meaning = Meaning(np.full(channels, STEP), np.zeros(channels, np.int64))
-        self.by_name: dict[str, Node] = {picture: Picture(picture, meaning)}
+        self.by_name: dict[str, Node] = {picture: QuantizedInput(picture, meaning)}
         self.picture = picture
         self.means: np.ndarray | None = None  # of the picture, in pixels, once something reads it
 
@@ -66,7 +66,7 @@ class Nodes:
             raise SrTvmError("the picture is read with different means")
         self.means = means
         zero = np.clip(np.round(means), 0, 255).astype(np.int64)
-        self.by_name[self.picture] = Picture(self.picture, Meaning(np.full(len(means), STEP), zero))
+        self.by_name[self.picture] = QuantizedInput(self.picture, Meaning(np.full(len(means), STEP), zero))
 
     def quantized(self, name: str, real: Real, steps: Steps) -> Bytes:
         """Add what makes bytes of ``real``."""
@@ -110,7 +110,7 @@ class Nodes:
                 raise SrTvmError("sums of a residual path, quantised with different scales, have no integer form")
             nodes = [self._product(f"{real.first.name}_halfword", real.first, S16, half, 0.0)]
             self.by_name[nodes[0].name] = nodes[0]
-            self.by_name[value] = Sum(value, (nodes[0].name, real.second.value), 0, half, S16)
+            self.by_name[value] = QuantizedSum(value, (nodes[0].name, real.second.value), 0, half, S16)
         self._add(nodes, Narrow(name, (value,), FRACTION_BITS, meaning))
         return Halfwords(value, name)
 
@@ -135,7 +135,7 @@ class Nodes:
 
     def _product(
         self, name: str, product: Product, dtype: str, meaning: Meaning, zeros: np.ndarray | float
-    ) -> Convolution:
+    ) -> QuantizedConvolution:
         """A convolution whose bias lacks ``zeros``, units of its value: the zero point of what is stored in the end."""
         ratio, fraction = product.unit / meaning.scale, 0
         if product.slope is not None and not product.slope.any() and not meaning.zero_point.any() and dtype == U8:
@@ -153,7 +153,7 @@ class Nodes:
         else:
             shift, multiplier, before = requantized(ratio, SPARE_BITS, most, BYTE_REACH)
         slope = None if product.slope is None else np.clip(np.round(product.slope * 32768), -32768, 32767)
-        return Convolution(
+        return QuantizedConvolution(
             name, (product.source,), product.weight, _int32(product.bias), shift, multiplier, dtype, meaning,
             None if slope is None else slope.astype(np.int16), fraction, before,
         )  # fmt: skip
@@ -165,7 +165,7 @@ class Nodes:
         if isinstance(total.second, Product):
             first = self._product(one, total.first, S16, half, zeros)
             second = self._product(f"{total.second.name}_halfword", total.second, S16, half, 0.0)
-            self._add([first, second], Sum(name, (one, second.name), FRACTION_BITS, meaning))
+            self._add([first, second], QuantizedSum(name, (one, second.name), FRACTION_BITS, meaning))
             return
         assert isinstance(total.second, Line)
         ((trunk, _),) = total.second.terms
@@ -180,13 +180,13 @@ class Nodes:
         first = self._product(one, total.first, S16, half, zeros - given.zero_point * float(factor))
         self._add([first], Residual(name, (one, trunk), factor, FRACTION_BITS, meaning))
 
-    def _add(self, convolutions: list[Convolution], last: Node) -> None:
+    def _add(self, convolutions: list[QuantizedConvolution], last: Node) -> None:
         """Add nodes; the zero points go to the biases once what reads the convolutions is known."""
         added: list[Node] = [*convolutions, last]
         nodes = {**self.by_name, **{node.name: node for node in added}}
         network = IntegerNetwork(tuple(nodes.values()), 1)
         for node in added:
-            if isinstance(node, Convolution):
+            if isinstance(node, QuantizedConvolution):
                 whole = node.bias.astype(np.int64) + offset(network, node)
                 nodes[node.name] = replace(node, bias=_int32(whole))
         self.by_name = nodes
@@ -228,7 +228,7 @@ def _fraction(product: Product, ratio: np.ndarray) -> int:
 def _bounds(product: Product) -> np.ndarray:
     """The least and the largest sums: (2, O)."""
     nothing = Meaning(product.unit, np.zeros(len(product.unit), np.int64))
-    bare = Convolution("", (product.source,), product.weight, _int32(product.bias), 0, None, S16, nothing)
+    bare = QuantizedConvolution("", (product.source,), product.weight, _int32(product.bias), 0, None, S16, nothing)
     return np.array(sums(bare))
 
 

@@ -9,7 +9,17 @@ import onnx
 from onnx import helper, numpy_helper
 
 from sr_tvm.quantize.blends import numbers_of
-from sr_tvm.quantize.network import S16, Blend, Convolution, IntegerNetwork, Narrow, Node, Picture, Residual, Sum
+from sr_tvm.quantize.network import (
+    S16,
+    Blend,
+    IntegerNetwork,
+    Narrow,
+    Node,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
+    Residual,
+)
 from sr_tvm.quantize.plain import centring, factors, offset, plain_scales
 
 OPSET, IR_VERSION = 17, 8
@@ -64,31 +74,31 @@ class _Writer:
 
     def _node(self, node: Node) -> None:
         match node:
-            case Picture():
+            case QuantizedInput():
                 self._quantize(node, "input", np.zeros(len(self.means), np.int64))
                 if np.any(self.means):
                     means = self._constant("means", self.means[:, None, None], np.float32)
                     self._add("Sub", [self._of(node.name), means], f"{node.name}_centred")
                     self.real[node.name] = f"{node.name}_centred"
-            case Convolution():
+            case QuantizedConvolution():
                 self._convolution(node)
             case Narrow():
                 self._quantize(node, self._of(node.inputs[0]))
-            case Sum() if node.dtype == S16:
+            case QuantizedSum() if node.dtype == S16:
                 self._add("Add", [self._of(name) for name in node.inputs], f"{node.name}_real")
             case Blend():
                 self._blend(node)
-            case Residual() | Sum():
+            case Residual() | QuantizedSum():
                 self._add("Add", [self._of(name) for name in node.inputs], f"{node.name}_sum")
                 self._quantize(node, f"{node.name}_sum")
 
-    def _convolution(self, node: Convolution) -> None:
+    def _convolution(self, node: QuantizedConvolution) -> None:
         name, source = node.name, self.network.by_name[node.inputs[0]]
         scale_in = self.scale[source.name]
         unit = factors(node) * self.scale[name] / scale_in
         zero = source.meaning.zero_point.astype(np.int64)
         bias = node.bias + node.weight.astype(np.int64).sum((2, 3)) @ zero - offset(self.network, node)
-        if isinstance(source, Picture):
+        if isinstance(source, QuantizedInput):
             bias = bias - centring(node.weight, zero, 255 * self.means)
         weight = self._constant(f"{name}_weight", node.weight, np.int8)
         by_output = self._constant(f"{name}_scale", unit, np.float32)

@@ -10,13 +10,13 @@ from sr_tvm.quantize.network import (
     BLEND_BITS,
     S16,
     Blend,
-    Convolution,
     IntegerNetwork,
     Narrow,
     Node,
-    Picture,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
     Residual,
-    Sum,
     divided,
     multiplied,
     shifted,
@@ -33,14 +33,14 @@ def values(network: IntegerNetwork, picture: np.ndarray) -> dict[str, np.ndarray
     """Compute every value of the network, (C, H, W) uint8 or int16, by name."""
     found: dict[str, np.ndarray] = {}
     for node in network.nodes:
-        found[node.name] = picture if isinstance(node, Picture) else compute(network, node, found)
+        found[node.name] = picture if isinstance(node, QuantizedInput) else compute(network, node, found)
     return found
 
 
 def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]) -> np.ndarray:
     """Compute the value of one node from those that it reads."""
     match node:
-        case Convolution():
+        case QuantizedConvolution():
             zero = network.by_name[node.inputs[0]].meaning.zero_point
             total = divided(shifted(node, accumulate(node, found[node.inputs[0]], zero)), node.shift)
             if node.multiplier is not None:
@@ -56,7 +56,7 @@ def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]
             return _bytes(divided(np.clip(halfword + byte * node.factor, -32768, 32767), node.shift))
         case Narrow():
             return _bytes(divided(found[node.inputs[0]].astype(np.int32), node.shift))
-        case Sum():
+        case QuantizedSum():
             a, b = (found[name].astype(np.int32) for name in node.inputs)
             if node.dtype == S16:
                 return np.clip(a + b, -32768, 32767).astype(np.int16)
@@ -81,7 +81,7 @@ def _blend(network: IntegerNetwork, node: Blend, found: Mapping[str, np.ndarray]
     return _bytes(divided(np.clip(total + column(node.offset), -32768, 32767), node.fraction))
 
 
-def accumulate(node: Convolution, value: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+def accumulate(node: QuantizedConvolution, value: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
     """The sums of a convolution, (O, H, W) int32.
 
     BLAS adds them up in floating point, which is exact: a float32 holds integers up to 2 ** 24, a float64 to 2 ** 53.

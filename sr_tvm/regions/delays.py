@@ -20,8 +20,9 @@ class Delays:
     Attributes:
         rows: R, the rows of every value a step produces.
         delay: of each value, in steps.
-        live: rows of each value that someone may still read at the end of a step, the newest R among them. A ring of
-            so many rows is enough; a ring of :meth:`ring` rows also keeps the R rows of a step side by side.
+        live: rows of each value that someone may still read at the end of a step, the newest R among them. A line
+            buffer of so many rows is enough; one of :meth:`line_buffer` rows also keeps the R rows of a step side by
+            side.
     """
 
     rows: int
@@ -36,7 +37,7 @@ class Delays:
     def steps(self, height: int) -> int:
         return -(-height // self.rows) + self.last
 
-    def ring(self, value: str) -> int:
+    def line_buffer(self, value: str) -> int:
         """``live`` rounded up to a multiple of R."""
         return -(-self.live[value] // self.rows) * self.rows
 

@@ -23,7 +23,7 @@ DPI = 200
 
 
 def _paint(figure: Figure) -> None:
-    """Replace the stand-in colours of everything in ``figure``."""
+    """Replace the placeholder colours of everything in ``figure``."""
     parts = figure.findobj()
     # An annotation's arrow is not among its children.
     parts += [arrow for part in parts if (arrow := getattr(part, "arrow_patch", None)) is not None]

@@ -1,7 +1,7 @@
 """Matplotlib figures as inline SVG that takes its colours and its font from the page.
 
-A figure is drawn with stand-in colours; :func:`finish` turns them into CSS variables, so one drawing serves light and
-dark pages. Ids get a prefix, since several drawings share the page, and namespaces go: HTML needs none.
+A figure is drawn with placeholder colours; :func:`finish` turns them into CSS variables, so one drawing serves light
+and dark pages. Ids get a prefix, since several drawings share the page, and namespaces go: HTML needs none.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import gpus, system
 from sr_tvm.isa.count import Count, count_sources
-from sr_tvm.isa.device_code import DeviceCode, Program, load_programs, programs_of
+from sr_tvm.isa.device_code import DeviceCode, KernelSource, load_programs, programs_of
 from sr_tvm.isa.network import NetworkCount, count_network
 from sr_tvm.measurement import ESTIMATED_MS, Measurement
 from sr_tvm.records.module import Module
@@ -47,7 +47,7 @@ class MachineCodeRunner(Runner):
         if (missing := system.missing()) is not None:
             raise SrTvmError(missing)
         self.gpu, self.name = gpu, f"{gpu} (estimated by machine code)"
-        self._waiting: queue.SimpleQueue[tuple[Program, Future[Count]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[KernelSource, Future[Count]]] = queue.SimpleQueue()
         self._compiler = threading.Lock()
 
     @property
@@ -109,7 +109,7 @@ class MachineCodeRunner(Runner):
 
     def _compile(self) -> None:
         """Count all that is waiting, of whatever session: starting the compiler takes longer than most kernels."""
-        taken: list[tuple[Program, Future[Count]]] = []
+        taken: list[tuple[KernelSource, Future[Count]]] = []
         try:
             while not self._waiting.empty():
                 taken.append(self._waiting.get())
@@ -121,7 +121,7 @@ class MachineCodeRunner(Runner):
                     future.set_exception(error if isinstance(error, Exception) else SrTvmError(INTERRUPTED))
             raise
 
-    def _count(self, taken: Sequence[tuple[Program, Future[Count]]]) -> None:
+    def _count(self, taken: Sequence[tuple[KernelSource, Future[Count]]]) -> None:
         try:
             made = count_sources([(program.text, [program.launch]) for program, _ in taken], self.gpu)
         except SrTvmError:
@@ -130,7 +130,7 @@ class MachineCodeRunner(Runner):
         for (_, future), (count,) in zip(taken, made, strict=True):
             future.set_result(count)
 
-    def _one_by_one(self, taken: Sequence[tuple[Program, Future[Count]]]) -> None:
+    def _one_by_one(self, taken: Sequence[tuple[KernelSource, Future[Count]]]) -> None:
         """Tell each whether it is the one that does not build."""
         for program, future in taken:
             try:

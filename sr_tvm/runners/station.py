@@ -38,7 +38,7 @@ class Loaded(ABC):
         return
 
 
-class Function(Loaded):
+class LoadedFunction(Loaded):
     """One entry that takes all tensors as arguments."""
 
     def __init__(self, place: Place, module: Module, inputs: dict[str, np.ndarray], placed: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Station:
         while len(self.modules) >= request.get("keep", KEPT):  # first: one may hold gigabytes
             self.modules.popitem(last=False)
         if module.kind == "function":
-            self.modules[where] = Function(self.place, module, self.inputs, self.placed)
+            self.modules[where] = LoadedFunction(self.place, module, self.inputs, self.placed)
         else:
             self.modules[where] = Machine(self.place, module)
         return self.modules[where]

@@ -14,7 +14,7 @@ import numpy as np
 from sr_tvm.system import child
 
 
-class Worker:
+class StationWorker:
     """A station at the place that the request "open" names: here, or behind RPC."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
     import_tvm()  # its seconds belong to the start, not to a call's deadline
     # TVM's errors leave cycles, which would keep what they refer to.
-    child.serve(Worker().handle, gc.collect)
+    child.serve(StationWorker().handle, gc.collect)
 
 
 if __name__ == "__main__":

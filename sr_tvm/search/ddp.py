@@ -17,7 +17,7 @@ from torch import distributed as dist
 from sr_tvm.errors import SrTvmError
 
 
-class Group:
+class ProcessGroup:
     """``size`` processes, of which this is ``rank``; one alone unless told otherwise."""
 
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
@@ -72,7 +72,7 @@ class Group:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
+def joined(device: torch.device) -> Iterator[ProcessGroup]:
     """The group that torchrun has started this process in, left in the end; without torchrun, this process alone.
 
     Several processes on CUDA take a GPU each, by their local rank; the group's ``device`` is theirs.
@@ -81,7 +81,7 @@ def joined(device: torch.device) -> Iterator[Group]:
         SrTvmError: torchrun's variables are there but wrong.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Group(device=device)
+        yield ProcessGroup(device=device)
         return
     try:
         rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
@@ -92,6 +92,6 @@ def joined(device: torch.device) -> Iterator[Group]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=size)
     try:
-        yield Group(rank, size, device)
+        yield ProcessGroup(rank, size, device)
     finally:
         dist.destroy_process_group()

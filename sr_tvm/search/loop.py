@@ -11,12 +11,12 @@ from typing import Any
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import save_weights
-from sr_tvm.search.ddp import Group
-from sr_tvm.search.progress import Progress
+from sr_tvm.search.ddp import ProcessGroup
+from sr_tvm.search.progress import SearchProgress
 from sr_tvm.search.saving import asked, check, restore, save
 from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.selection import TOLERANCE
-from sr_tvm.search.settings import SUPERNET, Settings
+from sr_tvm.search.settings import SUPERNET, SearchSettings
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.loop import CHECKPOINT, CHECKPOINT_SECONDS, interruptions
@@ -37,7 +37,7 @@ class Outcome:
         return self.budget * (1 - TOLERANCE) <= self.latency <= self.budget
 
 
-def look_ahead(settings: Settings, folder: Path) -> None:
+def look_ahead(settings: SearchSettings, folder: Path) -> None:
     """Find out what would stop a search there before pictures are prepared for it.
 
     Raises:
@@ -48,7 +48,7 @@ def look_ahead(settings: Settings, folder: Path) -> None:
         check(peek(folder / CHECKPOINT)["run"], settings.to_json(), folder / CHECKPOINT)
 
 
-def agree(group: Group, step: int) -> bool:
+def agree(group: ProcessGroup, step: int) -> bool:
     """Whether all processes are at the same step; all are told the same."""
     # In two parts: a sum of float32 is exact below 2^24 alone.
     parts = [float(step % 4096), float(step // 4096)]
@@ -58,7 +58,7 @@ def agree(group: Group, step: int) -> bool:
 
 
 def search(
-    searcher: Searcher, folder: Path, report: Callable[[Progress], None], told: dict[str, Any] | None = None
+    searcher: Searcher, folder: Path, report: Callable[[SearchProgress], None], told: dict[str, Any] | None = None
 ) -> Outcome:
     """Run to the last step, from the checkpoint in ``folder`` if there is one, and write the results there.
 

@@ -17,7 +17,7 @@ from sr_tvm.search.noise import MEMORY
 from sr_tvm.search.penalty import Schedule, balance, latency_of
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled
 from sr_tvm.search.searcher import DESCENT
-from sr_tvm.search.settings import Settings
+from sr_tvm.search.settings import SearchSettings
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.optimizers import Optimizers
@@ -84,7 +84,7 @@ def prune(net: Scaled, predict: Latency, budget: float) -> float:
 
 
 def one_shot(
-    settings: Settings, pairs: Pairs, predict: Latency, start: WDSR, device: torch.device, report: Report = silent
+    settings: SearchSettings, pairs: Pairs, predict: Latency, start: WDSR, device: torch.device, report: Report = silent
 ) -> WDSR:
     """(i): train ``start`` with batch norm for the steps of a search, then prune it once.
 
@@ -101,7 +101,7 @@ def one_shot(
 
 
 def iterative(
-    settings: Settings,
+    settings: SearchSettings,
     pairs: Pairs,
     predict: Latency,
     start: WDSR,
@@ -126,11 +126,11 @@ def iterative(
     return net.dense()
 
 
-def _steps(settings: Settings) -> int:
+def _steps(settings: SearchSettings) -> int:
     return settings.width_steps + settings.depth_steps
 
 
-def _batch(settings: Settings, pairs: Pairs, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _batch(settings: SearchSettings, pairs: Pairs, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Of step 0, 1, ...; below 0, batches of another seed."""
     s = settings
     batch = pairs.batch(s.seed if step >= 0 else s.seed + 2**31, abs(step), s.batch, s.patch)
@@ -139,7 +139,7 @@ def _batch(settings: Settings, pairs: Pairs, step: int, device: torch.device) ->
 
 def _train(
     net: Scaled,
-    settings: Settings,
+    settings: SearchSettings,
     pairs: Pairs,
     predict: Latency,
     device: torch.device,

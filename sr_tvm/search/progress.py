@@ -9,7 +9,7 @@ from sr_tvm.architecture import Architecture
 
 
 @dataclass(frozen=True)
-class Progress:
+class SearchProgress:
     """After ``step`` of ``steps``: the phase, the loss (L1, mean since the last row of the history), the latency of
     what is kept and its target in the speed model's unit, the architecture, whether this is a row of the history, and
     on a validation the PSNR in dB."""

@@ -8,13 +8,13 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search.penalty import latency_of_architecture
 from sr_tvm.search.selection import TOLERANCE
-from sr_tvm.search.settings import Settings
+from sr_tvm.search.settings import SearchSettings
 from sr_tvm.search.settle import settle
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 
 
-def reachable(predict: Latency, settings: Settings) -> tuple[float, float]:
+def reachable(predict: Latency, settings: SearchSettings) -> tuple[float, float]:
     """The latencies of the smallest network of the supernet and of the whole.
 
     Raises:

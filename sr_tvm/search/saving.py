@@ -12,7 +12,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import FINETUNE, RACE
+from sr_tvm.search.settings import FINETUNE, HALVING
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
 from sr_tvm.validation import Count, Finite, Record, read
@@ -115,9 +115,9 @@ def restore(searcher: Searcher, path: Path) -> None:
         for name, square in searcher.noise.squares.items() if searcher.noise else ():
             square.copy_(saved.tensors[f"squares.{name}"])
     searcher.step = step
-    if searcher.noise is not None:  # a race goes by what the phase before has seen
-        racing = searcher.phase.name == RACE
-        searcher.noise.seen = searcher.settings.width_steps if racing else step - searcher.phase.begin
+    if searcher.noise is not None:  # successive halving goes by what the phase before has seen
+        halving = searcher.phase.name == HALVING
+        searcher.noise.seen = searcher.settings.width_steps if halving else step - searcher.phase.begin
     try:
         counters = read(Counters, saved.state, str(path))
     except SrTvmError as error:

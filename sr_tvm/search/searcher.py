@@ -15,22 +15,22 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.extract import extract
+from sr_tvm.search.halving import SuccessiveHalving, of_depth
 from sr_tvm.search.noise import Noise
 from sr_tvm.search.penalty import POWER, Schedule, latency_of, latency_of_architecture, pulls
-from sr_tvm.search.progress import Progress, history_row
-from sr_tvm.search.race import Race, of_depth
+from sr_tvm.search.progress import SearchProgress, history_row
 from sr_tvm.search.reach import reachable
 from sr_tvm.search.selection import TOLERANCE, Bounds
-from sr_tvm.search.settings import DEPTH, FINETUNE, RACE, Phase, Settings
+from sr_tvm.search.settings import DEPTH, FINETUNE, HALVING, SearchPhase, SearchSettings
 from sr_tvm.search.settle import follow, settle
 from sr_tvm.search.supernet import SuperNet
 from sr_tvm.speed.differentiable import Latency
 from sr_tvm.training import batches
 from sr_tvm.training.data import Pairs
 from sr_tvm.training.optimizers import Optimizers
-from sr_tvm.training.settings import Settings as Drawn
+from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.slicing import adopt
 from sr_tvm.training.step import mixed
 
@@ -57,12 +57,12 @@ class Searcher:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: SearchSettings,
         pairs: Pairs,
         predict: Latency,
         start: WDSR | None = None,
         validate: Callable[[WDSR], float] | None = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
         power: int = POWER,
     ) -> None:
         if pairs.scale != settings.supernet.scale:
@@ -72,10 +72,10 @@ class Searcher:
         self.least, self.most = reachable(predict, settings)
         self.settings, self.pairs, self.predict, self.validate = settings, pairs, predict, validate
         self.power = power
-        self.group = group or Group()
+        self.group = group or ProcessGroup()
         self.device = self.group.device
         self.share = self.group.share(settings.batch)
-        drawn = Drawn(settings.supernet, batch=settings.batch, patch=settings.patch, seed=settings.seed)
+        drawn = TrainingSettings(settings.supernet, batch=settings.batch, patch=settings.patch, seed=settings.seed)
         self.batch = batches.source(pairs, drawn, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -85,8 +85,8 @@ class Searcher:
         self.schedule = self._schedule()
         self.step = 0
         self.phase = settings.phase(0)
-        self.depth: int | None = None  # how many blocks the race has found best
-        self.race: Race | None = None
+        self.depth: int | None = None  # how many blocks successive halving has found best
+        self.halving: SuccessiveHalving | None = None
         self.loss_sum, self.loss_count = 0.0, 0
         self.history: list[dict[str, Any]] = []
         self.average: WDSR | None = None
@@ -144,15 +144,15 @@ class Searcher:
         """Of what is kept, predicted."""
         return latency_of_architecture(self.predict, self.architecture)
 
-    def advance(self) -> Progress:
-        """One step, of a race one of every network; at the end of a phase also what comes between it and the next.
+    def advance(self) -> SearchProgress:
+        """One step, while halving one of every network; at the end of a phase also what comes between it and the next.
 
         Raises:
             SrTvmError: the loss is no longer a number.
         """
         s, phase = self.settings, self.phase
-        if phase.name == RACE:
-            return self._race()
+        if phase.name == HALVING:
+            return self._halve()
         low, high = (x[self.share] for x in self.batch(self.step))
         self.optimizers.rate(s.learning_rate(self.step))
         self.network.zero_grad(set_to_none=True)
@@ -206,46 +206,48 @@ class Searcher:
         done = min(1.0, (self.step + 1 - phase.begin) / steps)
         return self.depth, every - int((every - self.depth) * done + 1e-9)
 
-    def _race(self) -> Progress:
-        """A step of the networks that are left. A checkpoint is of the start of the race until that is over."""
+    def _halve(self) -> SearchProgress:
+        """A step of the networks that are left. A checkpoint is of the start of the halving until that is over."""
         assert isinstance(self.network, SuperNet) and self.noise is not None
         s, phase = self.settings, self.phase
-        if self.race is None:
+        if self.halving is None:
             about = self.network, self.noise.worth(), self.predict, s.bounds
             entered = [of_depth(*about, n) for n in range(s.smallest.blocks, len(s.supernet.blocks) + 1)]
             networks = [n for n in entered if n is not None]
-            self.race = Race(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
-        race, due = self.race, False
-        if race is not None and not race.over:
-            low, high = (x[self.share] for x in self.batch(phase.begin + race.ticks))
-            due = race.advance(low, high)
-        if race is None:  # nothing fits as it stands: the gradient decides
-            return self._after_race(self.architecture, math.inf)
-        leader = race.leader
-        step = min(phase.begin + race.done, phase.begin + phase.steps - 1)
-        found = leader.network.architecture
-        if race.told and not math.isfinite(leader.loss):
-            raise SrTvmError(
-                f"no network of the race has a finite loss at step {step}; start again with another --seed"
+            self.halving = (
+                SuccessiveHalving(networks, s.race_steps, s.precision, s.clip, self.group) if networks else None
             )
-        if race.over:
+        halving, due = self.halving, False
+        if halving is not None and not halving.over:
+            low, high = (x[self.share] for x in self.batch(phase.begin + halving.ticks))
+            due = halving.advance(low, high)
+        if halving is None:  # nothing fits as it stands: the gradient decides
+            return self._after_halving(self.architecture, math.inf)
+        leader = halving.leader
+        step = min(phase.begin + halving.done, phase.begin + phase.steps - 1)
+        found = leader.network.architecture
+        if halving.told and not math.isfinite(leader.loss):
+            raise SrTvmError(
+                f"no network of the halving has a finite loss at step {step}; start again with another --seed"
+            )
+        if halving.over:
             self.depth = len(found.blocks)
-            return self._after_race(found, leader.loss, race.told)
+            return self._after_halving(found, leader.loss, halving.told)
         latency = latency_of_architecture(self.predict, found)
-        return Progress(step, s.steps, phase.name, leader.loss, latency, None, found, due, None)
+        return SearchProgress(step, s.steps, phase.name, leader.loss, latency, None, found, due, None)
 
-    def _after_race(self, found: Architecture, loss: float, told: dict[int, float] | None = None) -> Progress:
+    def _after_halving(self, found: Architecture, loss: float, told: dict[int, float] | None = None) -> SearchProgress:
         """To the phase behind it, with a row of the history that has the loss of each depth when it dropped out."""
         s, phase = self.settings, self.phase
-        self.step, self.race = phase.begin + phase.steps, None
+        self.step, self.halving = phase.begin + phase.steps, None
         latency = latency_of_architecture(self.predict, found)
-        if not math.isfinite(loss):  # there was no race, as only one depth fits
+        if not math.isfinite(loss):  # nothing was halved, as only one depth fits
             loss = self.history[-1]["loss"]
         row = history_row(self.step, phase.name, loss, latency, None, found)
         depths = {str(k): v for k, v in sorted((told or {}).items()) if math.isfinite(v)}
         self.history.append(row | {"depths": depths})
         self._enter(s.phase(self.step))
-        return Progress(self.step, s.steps, phase.name, loss, latency, None, found, True, None)
+        return SearchProgress(self.step, s.steps, phase.name, loss, latency, None, found, True, None)
 
     def _average(self) -> None:
         if self.average is None:
@@ -256,7 +258,7 @@ class Searcher:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
 
-    def _after(self, phase: Phase, latency: float | None, target: float | None) -> Progress:
+    def _after(self, phase: SearchPhase, latency: float | None, target: float | None) -> SearchProgress:
         s, ended = self.settings, self.step == phase.begin + phase.steps
         mean, psnr = self.loss_sum / self.loss_count, None
         if ended and s.phase(self.step) != phase:
@@ -271,9 +273,9 @@ class Searcher:
                 psnr = row["psnr"] = self.validate(self.dense)
             self.history.append(row)
             self.loss_sum, self.loss_count = 0.0, 0
-        return Progress(self.step, s.steps, phase.name, mean, latency, target, architecture, due, psnr)
+        return SearchProgress(self.step, s.steps, phase.name, mean, latency, target, architecture, due, psnr)
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: SearchPhase) -> None:
         """Go on to ``phase``; before fine-tuning the choice is settled and what is kept becomes the network."""
         network, s = self.network, self.settings
         assert isinstance(network, SuperNet)
@@ -283,7 +285,7 @@ class Searcher:
             settle(network, self.noise.worth(), self.predict, bounds)
             self.become(extract(network, normed=True))
         self.phase = phase
-        if phase.name != RACE:  # which goes by what the phase before it has learned
+        if phase.name != HALVING:  # which goes by what the phase before it has learned
             self._use(self.network)
 
     def become(self, dense: WDSR) -> None:

@@ -11,9 +11,9 @@ import torch
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import Settings
+from sr_tvm.search.settings import SearchSettings
 from sr_tvm.speed.differentiable import latency
 from sr_tvm.speed.model import SpeedModel
 from sr_tvm.training.data import Tick, Warn, load_pairs
@@ -45,12 +45,12 @@ def tell(name: str, model: SpeedModel) -> dict[str, Any]:
 
 
 def prepare(
-    settings: Settings,
+    settings: SearchSettings,
     speed: SpeedModel,
     data: Sequence[str | Path],
     supernet: WDSR | None = None,
     validate: str | Path | None = None,
-    group: Group | None = None,
+    group: ProcessGroup | None = None,
     threads: int | None = None,
     cache: str | Path | None = None,
     warn: Warn = lambda _: None,
@@ -64,7 +64,7 @@ def prepare(
         SrTvmError: the budget cannot be reached, the speed model is for another input size, a folder is missing or
             empty or has no usable picture, or training holds a validation picture.
     """
-    group, scale = group or Group(), settings.supernet.scale
+    group, scale = group or ProcessGroup(), settings.supernet.scale
     predict = latency(speed, settings.height, settings.width, scale)
     if threads:
         torch.set_num_threads(threads)

@@ -25,14 +25,15 @@ from sr_tvm.training.settings import (
 )
 from sr_tvm.validation import MOST, CheckedRecord, RecordError
 
-SUPERNET, WIDTH, RACE, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"
+# Successive halving is "race" in the files of searches, and so is the setting of its steps.
+SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"
 
 Side = Annotated[int, Meta(ge=8, le=16384)]
 AboveZero = Annotated[float, Meta(gt=0, le=MOST, description="a number above 0")]
 
 
 @dataclass(frozen=True)
-class Phase:
+class SearchPhase:
     """``steps`` steps from step ``begin`` on."""
 
     name: str
@@ -41,14 +42,15 @@ class Phase:
 
     @property
     def searches(self) -> bool:
-        return self.name in (WIDTH, RACE, DEPTH)
+        return self.name in (WIDTH, HALVING, DEPTH)
 
 
-class Settings(CheckedRecord, frozen=True):
+class SearchSettings(CheckedRecord, frozen=True):
     """One search of a network of ``budget`` (in the speed model's unit) on a low-resolution ``height`` x ``width``.
 
     ``supernet_steps``, ``width_steps``, ``race_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths;
-    0 leaves one out. Those of the race are of all its networks together; it needs the phases before and behind it.
+    0 leaves one out. ``race_steps``, of successive halving, are of all its networks together; it needs the phases
+    before and behind it.
     ``lr`` is for weights at the start of a cosine while training and fine-tuning; while searching it is constantly
     ``search_lr``. ``travel`` is how far an indicator, which begins at 1 and is cut at 0.5, could go in all steps of the
     search. ``gamma`` weighs the latency: at 1 it pulls as hard as the task, see penalty.py. ``patch`` is in
@@ -89,15 +91,15 @@ class Settings(CheckedRecord, frozen=True):
             raise RecordError("width steps and depth steps are both 0; there would be no search")
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
+    def phases(self) -> tuple[SearchPhase, ...]:
         """In order; fine-tuning is always the last, if only of 0 steps."""
         found, begin = [], 0
-        for name in (SUPERNET, WIDTH, RACE, DEPTH, FINETUNE):
+        for name in (SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE):
             steps = getattr(self, f"{name}_steps")
-            if name == RACE and not (self.width_steps and self.depth_steps):
+            if name == HALVING and not (self.width_steps and self.depth_steps):
                 continue  # nothing to go by, or nothing to find out
             if steps or name == FINETUNE:
-                found.append(Phase(name, begin, steps))
+                found.append(SearchPhase(name, begin, steps))
                 begin += steps
         return tuple(found)
 
@@ -112,7 +114,7 @@ class Settings(CheckedRecord, frozen=True):
         phases = [p for p in self.phases if p.name in (WIDTH, DEPTH)]
         return sum(min(p.steps, max(0, step - p.begin)) for p in phases)
 
-    def phase(self, step: int) -> Phase:
+    def phase(self, step: int) -> SearchPhase:
         """Of step 0, 1, ...; beyond the last step it is the last phase."""
         return next((p for p in self.phases if step < p.begin + p.steps), self.phases[-1])
 

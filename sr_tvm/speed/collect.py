@@ -13,7 +13,7 @@ from msgspec import structs
 from sr_tvm.architecture import Architecture
 from sr_tvm.measurement import Measurement
 from sr_tvm.speed import dataset
-from sr_tvm.speed.feedback import Group
+from sr_tvm.speed.feedback import Conditions
 
 if TYPE_CHECKING:
     from sr_tvm.runners.base import Runner
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 NOISE, SIDE = 4, 32  # pictures that random networks are calibrated on, and their pixels along each side
 
 
-def missing(path: str | Path, where: Group, architectures: Sequence[Architecture]) -> list[Architecture]:
+def missing(path: str | Path, where: Conditions, architectures: Sequence[Architecture]) -> list[Architecture]:
     """Those of ``architectures`` that the dataset has no measurement of in the group ``where``."""
     have = dataset.load(path) if Path(path).exists() else []
-    known = {_identity(m.architecture) for m in have if m.architecture is not None and Group.of(m) == where}
+    known = {_identity(m.architecture) for m in have if m.architecture is not None and Conditions.of(m) == where}
     return [a for a in architectures if _identity(a.to_json()) not in known]
 
 
@@ -35,7 +35,7 @@ def _identity(architecture: dict[str, Any]) -> str:
 def collect(
     path: str | Path,
     device: Runner,
-    where: Group,
+    where: Conditions,
     architectures: Sequence[Architecture],
     repeats: int = 20,
     seed: int = 0,

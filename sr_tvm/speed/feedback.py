@@ -18,7 +18,7 @@ from sr_tvm.speed.sample import Sample
 
 
 @dataclass(frozen=True)
-class Group:
+class Conditions:
     """What must be equal for latencies to be comparable."""
 
     device: str
@@ -30,7 +30,7 @@ class Group:
     input_shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, m: Measurement) -> Group:
+    def of(cls, m: Measurement) -> Conditions:
         c = m.conditions
         threads = int(c.get("threads", 1))
         schedule, clock = str(c.get("schedule", "default")), str(c.get("clock", "wall"))
@@ -59,20 +59,20 @@ class Row:
         return {**asdict(self), "relative_error": self.relative_error}
 
 
-def group(measurements: Sequence[Measurement]) -> tuple[dict[Group, list[Sample]], int]:
+def group(measurements: Sequence[Measurement]) -> tuple[dict[Conditions, list[Sample]], int]:
     """Samples by group, and how many measurements are of no WDSR architecture and so of no use here.
 
     Several measurements of one architecture become one sample, the median of their medians: a network left
     out must not be known from another run.
     """
-    found: dict[Group, dict[str, list[Measurement]]] = {}
+    found: dict[Conditions, dict[str, list[Measurement]]] = {}
     other = 0
     for m in measurements:
         if m.architecture is None or len(m.input_shape) != 4 or m.median <= 0:
             other += 1
             continue
         identity = json.dumps(m.architecture, sort_keys=True)
-        found.setdefault(Group.of(m), {}).setdefault(identity, []).append(m)
+        found.setdefault(Conditions.of(m), {}).setdefault(identity, []).append(m)
     return {g: [_sample(same) for same in by.values()] for g, by in found.items()}, other
 
 
@@ -117,7 +117,7 @@ def error_of(rows: Sequence[Row]) -> float:
     return statistics.median(abs(row.relative_error) for row in rows)
 
 
-def refit(where: Group, samples: Sequence[Sample], kind: str = physical.KIND) -> tuple[SpeedModel, list[Row]]:
+def refit(where: Conditions, samples: Sequence[Sample], kind: str = physical.KIND) -> tuple[SpeedModel, list[Row]]:
     """Fit a model to a group, with its table of predicted (by leave-one-out, where there are enough) and measured.
 
     Raises:

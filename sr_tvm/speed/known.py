@@ -1,4 +1,4 @@
-"""Speed models by name: those that are shipped, which stand in for phones, and files."""
+"""Speed models by name: those that are shipped, surrogates of phones, and files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.speed.model import SpeedModel
+from sr_tvm.speed.model import SURROGATE, SpeedModel
 
 
 def folder() -> Path:
@@ -22,7 +22,7 @@ def names() -> list[str]:
 def find(name_or_path: str) -> SpeedModel:
     """A shipped speed model by its name, or any by the path of its .json file.
 
-    The shipped ones are all stand-ins (``source`` is "stand-in"): fitted to latencies that others' models predicted
+    The shipped ones are all surrogates (``source`` is "stand-in"): fitted to latencies that others' models predicted
     for single blocks. Say so where their numbers are shown; :func:`caution` has the words.
 
     Raises:
@@ -39,10 +39,10 @@ def find(name_or_path: str) -> SpeedModel:
 
 
 def caution(model: SpeedModel) -> str | None:
-    """What to say beside a prediction of ``model``: whether it is a stand-in, and what it does not count; or None."""
+    """What to say beside a prediction of ``model``: whether it is a surrogate, and what it does not count; or None."""
     parts = []
-    if model.source == "stand-in":
-        parts.append("a stand-in: fitted to latencies that another model predicted for single blocks, not measured")
+    if model.source == SURROGATE:
+        parts.append("a surrogate: fitted to latencies that another model predicted for single blocks, not measured")
     if not model.ends:
         parts.append("counts the blocks only, not head, tail and skip")
     return "; ".join(parts) or None

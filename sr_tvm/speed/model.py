@@ -19,7 +19,7 @@ from sr_tvm.validation import Amount, Count, PlainName, Positive, Record, one_of
 
 SCHEMA, VERSION = "sr-tvm/speed-model", 1
 KINDS = ("physical", "mlp", "mlp-monotone")
-STAND_IN = "stand-in"
+SURROGATE = "stand-in"  # the word of the files
 MEASURED = "measured"
 
 
@@ -27,7 +27,7 @@ class Head(Record, frozen=True, forbid_unknown_fields=False):
     """What the file tells of every kind of model; see :class:`SpeedModel`."""
 
     kind: Annotated[str, one_of(KINDS)]
-    source: Annotated[str, one_of((MEASURED, STAND_IN))]
+    source: Annotated[str, one_of((MEASURED, SURROGATE))]
     unit: Annotated[str, one_of(UNITS)]
     fitted_to: dict[str, Any]
     samples: Count
@@ -52,10 +52,10 @@ class Predictor(Protocol):
 class SpeedModel:
     """A fitted model with where its numbers come from.
 
-    ``source`` is "measured", or "stand-in" for latencies that another model predicted. ``fitted_to`` holds device,
-    target, schedule, threads, clock and input shape as far as they are known; ``error`` the median relative error on
-    networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and head, tail
-    and skip count nothing: so the paper's search adds up its budgets.
+    ``source`` is "measured", or "stand-in" for a surrogate: fitted to what another model predicted. ``fitted_to`` holds
+    device, target, schedule, threads, clock and input shape as far as they are known; ``error`` the median relative
+    error on networks left out, None where none were. Without ``ends`` a network's latency is that of its blocks, and
+    head, tail and skip count nothing: so the paper's search adds up its budgets.
     """
 
     kind: str

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sr_tvm.training.data import ORDERS, Pairs
 from sr_tvm.training.drawing import Drawing
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 Planes = tuple[Tensor, ...]
 """Low and high resolution and, of pairs with a teacher, what it makes of the low one."""
@@ -25,20 +25,21 @@ Source = Callable[[int], Planes]
 SHARE = 0.5
 
 
-def source(pairs: Pairs, settings: Settings, device: torch.device) -> Source:
-    """A function from a step to its (low, high) or (low, high, taught), float32 in 0..1 on ``device``, in channels-last
-    memory order."""
+def source(pairs: Pairs, settings: TrainingSettings, device: torch.device) -> Source:
+    """A function from a step to its (low, high) or (low, high, teacher_output), float32 in 0..1 on ``device``, in
+    channels-last memory order."""
     if device.type != "cuda":
         return Cut(pairs, settings, device)
     free, _ = torch.cuda.mem_get_info(device)
-    bytes_ = sum(p.low.nbytes + p.high.nbytes + (0 if p.taught is None else p.taught.nbytes) for p in pairs.pairs)
+    arrays = (a for p in pairs.pairs for a in (p.low, p.high, p.teacher_output))
+    bytes_ = sum(a.nbytes for a in arrays if a is not None)
     return Resident(pairs, settings, device) if bytes_ < SHARE * free else Ahead(Cut(pairs, settings, device))
 
 
 class Cut:
     """Cut by the CPU when it is asked for. Beside a step on the CPU that is too little to be worth a thread."""
 
-    def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
+    def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
         self.draw = Drawing(pairs, settings)
 
@@ -73,14 +74,14 @@ class Resident:
     turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j before it.
     """
 
-    def __init__(self, pairs: Pairs, settings: Settings, device: torch.device) -> None:
+    def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.draw = Drawing(pairs, settings)
         scale, patches = pairs.scale, settings.patches
         self.planes = [_Plane([p.low for p in pairs.pairs], patches, 1, device)]
         self.planes.append(_Plane([p.high for p in pairs.pairs], patches, scale, device))
-        if taught := [p.taught for p in pairs.pairs if p.taught is not None]:
-            self.planes.append(_Plane(taught, patches, scale, device))
+        if outputs := [p.teacher_output for p in pairs.pairs if p.teacher_output is not None]:
+            self.planes.append(_Plane(outputs, patches, scale, device))
 
     def __call__(self, step: int) -> Planes:
         drawn = torch.from_numpy(self.draw(step))

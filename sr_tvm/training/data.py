@@ -33,28 +33,28 @@ Tick = Callable[[int, int], None]
 class Pair:
     """One picture: ``high`` (scale h, scale w, 3) and ``low`` (h, w, 3), uint8, mapped from the cache file.
 
-    ``taught`` is what a teacher makes of ``low``, like ``high`` but float16, 0..1; see teaching.py.
+    ``teacher_output`` is what a teacher makes of ``low``, like ``high`` but float16, 0..1; see distillation.py.
     """
 
     name: str
     digest: str
     high: NDArray[np.uint8]
     low: NDArray[np.uint8]
-    taught: NDArray[np.float16] | None = None
+    teacher_output: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``low`` (N, 3, p, p), ``high`` and, where there is a teacher, ``taught`` (N, 3, scale p, scale p), float32 in
-    0..1, in channels-last memory order."""
+    """``low`` (N, 3, p, p), ``high`` and, where there is a teacher, ``teacher_output`` (N, 3, scale p, scale p),
+    float32 in 0..1, in channels-last memory order."""
 
     low: NDArray[np.float32]
     high: NDArray[np.float32]
-    taught: NDArray[np.float32] | None = None
+    teacher_output: NDArray[np.float32] | None = None
 
     @property
     def planes(self) -> tuple[NDArray[np.float32], ...]:
-        return (self.low, self.high) if self.taught is None else (self.low, self.high, self.taught)
+        return (self.low, self.high) if self.teacher_output is None else (self.low, self.high, self.teacher_output)
 
 
 class Pairs:
@@ -66,9 +66,9 @@ class Pairs:
         self.sizes = np.array([pair.low.shape[:2] for pair in self.pairs])  # (pictures, 2): height, width
 
     @property
-    def taught(self) -> bool:
+    def distilled(self) -> bool:
         """Whether there is a teacher's picture of each."""
-        return all(pair.taught is not None for pair in self.pairs)
+        return all(pair.teacher_output is not None for pair in self.pairs)
 
     @property
     def digest(self) -> str:
@@ -114,15 +114,15 @@ class Pairs:
         s, size = self.scale, len(drawn)
         low = np.empty((size, patch, patch, 3), np.uint8)
         high = np.empty((size, patch * s, patch * s, 3), np.uint8)
-        taught = np.empty(high.shape, np.float32) if self.taught else None
+        output = np.empty(high.shape, np.float32) if self.distilled else None
         for i, (picture, y, x, way) in enumerate(drawn.tolist()):
             pair = self.pairs[picture]
             place = np.s_[y * s : (y + patch) * s, x * s : (x + patch) * s]
             low[i] = _turn(pair.low[y : y + patch, x : x + patch], way)
             high[i] = _turn(pair.high[place], way)
-            if taught is not None and pair.taught is not None:
-                taught[i] = _turn(pair.taught[place], way)
-        wanted = None if taught is None else taught.transpose(0, 3, 1, 2)
+            if output is not None and pair.teacher_output is not None:
+                output[i] = _turn(pair.teacher_output[place], way)
+        wanted = None if output is None else output.transpose(0, 3, 1, 2)
         return Batch(_channels_first(low), _channels_first(high), wanted)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.training.data import ORDERS, Pairs
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 BLOCK = 8
 # Of a gradient's square, 0..255 squared: what a plain area has of noise, so that no place is never drawn.
@@ -28,7 +28,7 @@ class Drawing:
         SrTvmError: a weight is of a folder that none of the pictures is from, or no picture is large enough.
     """
 
-    def __init__(self, pairs: Pairs, settings: Settings) -> None:
+    def __init__(self, pairs: Pairs, settings: TrainingSettings) -> None:
         self.pairs, self.settings = pairs, settings
         self.shares = shares(pairs, settings)
         # Where all places are alike, no table is needed.
@@ -51,11 +51,11 @@ class Drawing:
     def _fits(self, patch: int) -> bool:
         return bool((self.pairs.sizes >= patch).all())
 
-    def _places(self, patch: int) -> Places:
-        return Places(self.pairs.sizes, patch, self.shares, self.energy, self.settings.detail)
+    def _places(self, patch: int) -> PatchPlaces:
+        return PatchPlaces(self.pairs.sizes, patch, self.shares, self.energy, self.settings.detail)
 
 
-class Places:
+class PatchPlaces:
     """All places for patches of ``patch`` low-resolution pixels, a block apart, and the chance of each.
 
     A picture's chance is its share times the mean, over its places, of the patch's energy to the power of ``detail``.
@@ -96,7 +96,7 @@ class Places:
         return np.column_stack([picture, place, (even[:, 3] * ways).astype(np.int64)])
 
 
-def shares(pairs: Pairs, settings: Settings) -> NDArray[np.float64]:
+def shares(pairs: Pairs, settings: TrainingSettings) -> NDArray[np.float64]:
     """How often each picture is drawn compared with the others: the weight of its folder, 1 where none is given.
 
     Raises:

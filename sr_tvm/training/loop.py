@@ -24,8 +24,8 @@ from sr_tvm.nets.weights import load_weights
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
-from sr_tvm.training.settings import Settings
-from sr_tvm.training.step import Step, cuda_graph, mixed
+from sr_tvm.training.settings import TrainingSettings
+from sr_tvm.training.step import TrainingStep, cuda_graph, mixed
 from sr_tvm.training.trained import trained
 from sr_tvm.validation import Count, Finite, Record, read
 
@@ -58,7 +58,7 @@ class Counters(Record, frozen=True, forbid_unknown_fields=False):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """After ``step`` of ``steps``: the loss (mean since the last validation, as last looked at) and, on a validation,
     its PSNR in dB."""
 
@@ -81,7 +81,7 @@ class Trainer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TrainingSettings,
         pairs: Pairs,
         validate: Callable[[nn.Module], float] | None,
         device: torch.device,
@@ -91,7 +91,7 @@ class Trainer:
             raise SrTvmError(f"the pairs are x{pairs.scale}, the network is x{settings.architecture.scale}")
         self.settings, self.pairs, self.validate, self.device = settings, pairs, validate, device
         self.trained = trained(settings)
-        if (settings.teacher is not None) != pairs.taught:
+        if (settings.teacher is not None) != pairs.distilled:
             raise SrTvmError("a teacher is in the settings but not in the pairs, or the other way round")
         other_networks(settings)
         # Both in channels-last: in one memory order, averaging is one kernel.
@@ -104,7 +104,7 @@ class Trainer:
         on_gpu = device.type == "cuda"
         record = cuda_graph if on_gpu and graph else None
         s = settings
-        self.gradient = Step(self.model, s.lr, s.teacher_share, device, record, s.clip, s.optimizer, s.loss)
+        self.gradient = TrainingStep(self.model, s.lr, s.teacher_share, device, record, s.clip, s.optimizer, s.loss)
         self.batch = batches.source(pairs, settings, device)
         self.look_every = GPU_LOOK_EVERY if on_gpu else 1
         self.step = 0
@@ -164,7 +164,7 @@ class Trainer:
         self.loss_sum, self.loss_count = told.loss_sum, told.loss_count
         self.history = [row.to_json() for row in told.history]
 
-    def advance(self) -> Progress:
+    def advance(self) -> TrainingProgress:
         """One step, and a validation where one is due.
 
         Raises:
@@ -191,7 +191,7 @@ class Trainer:
             self.loss_sum, self.loss_count = 0.0, 0
         self._begun = self.clock()
         self.seconds += self._begun - begun
-        return Progress(self.step, s.steps, mean, psnr)
+        return TrainingProgress(self.step, s.steps, mean, psnr)
 
     def _look(self) -> None:
         """Take over the losses that the device has summed up since the last look.
@@ -229,7 +229,7 @@ class Trainer:
         }
 
 
-def other_networks(settings: Settings) -> tuple[WDSR | None, WDSR | None]:
+def other_networks(settings: TrainingSettings) -> tuple[WDSR | None, WDSR | None]:
     """What the run begins with and its teacher, checked to fit.
 
     Raises:
@@ -285,7 +285,7 @@ def interruptions() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def look_ahead(settings: Settings, folder: Path) -> None:
+def look_ahead(settings: TrainingSettings, folder: Path) -> None:
     """Find out what would stop a run there before pictures are prepared for it.
 
     Raises:
@@ -299,7 +299,7 @@ def look_ahead(settings: Settings, folder: Path) -> None:
     other_networks(settings)
 
 
-def train(trainer: Trainer, folder: Path, report: Callable[[Progress], None]) -> None:
+def train(trainer: Trainer, folder: Path, report: Callable[[TrainingProgress], None]) -> None:
     """Run to the last step, from the checkpoint in ``folder`` if there is one, and write the results there.
 
     Checkpoints every minute, at each interruption, and at the end.

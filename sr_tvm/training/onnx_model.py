@@ -41,14 +41,14 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """``params`` counts learnt weights and biases; ``macs`` is None where shapes cannot be inferred."""
 
     params: int
     macs: int | None
 
 
-def size(model: onnx.ModelProto, height: int, width: int) -> Size:
+def size(model: onnx.ModelProto, height: int, width: int) -> ModelSize:
     """Count parameters, and the multiply-accumulates of one input picture of ``height`` x ``width``."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
@@ -75,8 +75,8 @@ def size(model: onnx.ModelProto, height: int, width: int) -> Size:
     try:
         macs = sum(_macs(node, shapes) for node in fixed.graph.node if node.op_type in LEARNT)
     except (KeyError, TypeError):
-        return Size(sum(math.prod(known[n]) for n in learnt), None)
-    return Size(sum(math.prod(known[n]) for n in learnt), macs)
+        return ModelSize(sum(math.prod(known[n]) for n in learnt), None)
+    return ModelSize(sum(math.prod(known[n]) for n in learnt), macs)
 
 
 def _macs(node: onnx.NodeProto, shapes: dict[str, Any]) -> int:

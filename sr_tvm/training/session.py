@@ -15,10 +15,10 @@ from torch import nn
 from sr_tvm.errors import SrTvmError
 from sr_tvm.training import metrics, pictures, resize
 from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
+from sr_tvm.training.distillation import distill
 from sr_tvm.training.evaluate import Upscale, examples
 from sr_tvm.training.loop import Trainer, other_networks
-from sr_tvm.training.settings import Settings
-from sr_tvm.training.teaching import teach
+from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.upscalers import bicubic, network, pick_device
 
 # dB that a flawless validation counts as: the history is JSON, which has no infinity.
@@ -70,7 +70,7 @@ def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
 
 
 def prepare(
-    settings: Settings,
+    settings: TrainingSettings,
     data: Sequence[str | Path],
     validate: str | Path | None,
     device: str = "auto",
@@ -102,6 +102,6 @@ def prepare(
     teacher = other_networks(settings)[1]
     if teacher is not None and settings.teacher is not None:
         told = settings.teacher.digest, place, cache, tick, settings.teacher_ensemble
-        pairs = teach(pairs, teacher, *told)
+        pairs = distill(pairs, teacher, *told)
     baseline = None if score is None else score.psnr(bicubic(scale))
     return Trainer(settings, pairs, score, place, graph), baseline

@@ -95,7 +95,7 @@ class IntegerFile:
         return {"integers": self.path.name, "sha256": self.digest, "scale": self.scale}
 
 
-class Settings(CheckedRecord, frozen=True):
+class TrainingSettings(CheckedRecord, frozen=True):
     """One run.
 
     ``architecture`` is that of a float network, or the file of one in integers: its weights are then trained as they

@@ -60,7 +60,7 @@ def best_precision(device: torch.device) -> str:
     return "bfloat16" if has else "float32"
 
 
-class Step:
+class TrainingStep:
     """Forward, loss, backward, and the optimizers' step.
 
     The loss is that to the truth or, of batches with a teacher's output: (1 - share) that to the truth + share that to
@@ -98,7 +98,7 @@ class Step:
         self.repeat: Callable[[Planes], None] | None = None if self.record is None else self._first
 
     def __call__(self, batch: Planes, lr: float) -> None:
-        """Change the model by one step on low (N, 3, p, p), high (N, 3, scale p, scale p) and, like high, taught."""
+        """Change the model by one step on low (N, 3, p, p), high (N, 3, scale p, scale p), teacher_output like high."""
         self.optimizers.rate(lr)
         if self.batch and self.batch[0].shape != batch[0].shape:
             self.forget()  # larger patches from now on
@@ -111,10 +111,10 @@ class Step:
     def _body(self) -> None:
         # Set to None, not to zero: within a recording the gradients get memory of their own, always written anew.
         self.model.zero_grad(set_to_none=True)
-        low, high, *taught = self.batch
+        low, high, *others = self.batch
         output = self.model(low)
         loss = self.loss(output, high)
-        for wanted in taught:
+        for wanted in others:
             loss = (1 - self.share) * loss + self.share * self.loss(output, wanted)
         loss.backward()
         if self.clip:

@@ -14,7 +14,7 @@ from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
 from sr_tvm.training import slicing
-from sr_tvm.training.settings import IntegerFile, Settings
+from sr_tvm.training.settings import IntegerFile, TrainingSettings
 
 WEIGHTS, ONNX = "weights.safetensors", "model.onnx"
 
@@ -34,7 +34,7 @@ class Trained(Protocol):
         """Write what it has become."""
 
 
-def trained(settings: Settings) -> Trained:
+def trained(settings: TrainingSettings) -> Trained:
     """What the settings ask to train.
 
     Raises:
@@ -49,7 +49,7 @@ class Floats:
 
     result = WEIGHTS
 
-    def __init__(self, architecture: Architecture, settings: Settings) -> None:
+    def __init__(self, architecture: Architecture, settings: TrainingSettings) -> None:
         self.architecture, self.settings = architecture, settings
         self.start = load_weights(settings.init.path) if settings.init else None
 

@@ -9,7 +9,7 @@ WINDOW = 3
 
 
 @dataclass
-class Progress:
+class TaskProgress:
     """A task's best time at the end of each of its generations, the untuned time first (seconds)."""
 
     weight: int
@@ -33,7 +33,7 @@ class Progress:
         return max(recent, 1 / (made + 1))
 
 
-def next_task(tasks: Sequence[Progress]) -> int | None:
+def next_task(tasks: Sequence[TaskProgress]) -> int | None:
     """The index of the task to go on with; None when all are exhausted. The same numbers give the same answer."""
     open_tasks = [i for i, t in enumerate(tasks) if not t.exhausted]
     return max(open_tasks, key=lambda i: (tasks[i].weight * tasks[i].best * tasks[i].gain, -i), default=None)

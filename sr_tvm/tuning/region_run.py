@@ -12,7 +12,7 @@ from sr_tvm.tuning.bench import Timing
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings, Individual
 from sr_tvm.tuning.history import History
 from sr_tvm.tuning.region_task import RegionTask
-from sr_tvm.tuning.run import Asked, Run, in_order
+from sr_tvm.tuning.run import AskedCandidate, Run, in_order
 
 
 class RegionRun(Run):
@@ -59,15 +59,15 @@ class RegionRun(Run):
         super().begin(before)
         self._settle()  # a killed run may have come to note a trial, but not its record
 
-    def ask(self) -> tuple[list[Asked], int]:
+    def ask(self) -> tuple[list[AskedCandidate], int]:
         found: list[Individual[Any]] = []
         while not found and not self.search.exhausted:
             # A restored generation that was complete gives nothing: the one after it does.
             found = self.search.ask(self.per_generation)
-        asked = [Asked(self.task.candidate(i.key, i.genome), i.order, i.generation) for i in found]
+        asked = [AskedCandidate(self.task.candidate(i.key, i.genome), i.order, i.generation) for i in found]
         return asked, self.search.size
 
-    def tell(self, asked: Asked, timing: Timing, row: dict[str, Any]) -> None:
+    def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
         self.search.tell(asked.candidate.key, timing.seconds)
         row["decisions"] = asked.candidate.request["decisions"]
         self._settle()

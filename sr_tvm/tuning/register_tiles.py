@@ -25,7 +25,7 @@ SPATIAL = tirx.IterVar.DataPar
 
 
 @dataclass(frozen=True)
-class Plan:
+class RegisterTilePlan:
     """One design space: the order of the loops around the tile, and whether each row of tiles pads for itself."""
 
     order: str
@@ -34,11 +34,11 @@ class Plan:
 
 
 PLANS = (
-    Plan("hwc", False, (12, 1)),
-    Plan("hwc", True, (12, 1)),
-    Plan("hcw", False, (12, 1)),
-    Plan("hcw", True, (6, 2)),
-    Plan("chw", False, (6, 2)),
+    RegisterTilePlan("hwc", False, (12, 1)),
+    RegisterTilePlan("hwc", True, (12, 1)),
+    RegisterTilePlan("hcw", False, (12, 1)),
+    RegisterTilePlan("hcw", True, (6, 2)),
+    RegisterTilePlan("chw", False, (6, 2)),
 )
 
 
@@ -83,7 +83,7 @@ class _Kernel:
         self.sch, self.vector = sch, vector
         self.root = sch.get_sblock("root")
 
-    def apply(self, plan: Plan) -> bool:
+    def apply(self, plan: RegisterTilePlan) -> bool:
         """Schedule in place. False if the plan is another plan's twin here, or there is no single reduction."""
         sch = self.sch
         pads = self._inline()
@@ -144,7 +144,7 @@ class _Kernel:
                 return _Axes(len(spatial), axis)
         return None
 
-    def _tile(self, loops: list[Any], axes: _Axes, plan: Plan) -> tuple[list[Any], list[Any]]:
+    def _tile(self, loops: list[Any], axes: _Axes, plan: RegisterTilePlan) -> tuple[list[Any], list[Any]]:
         sch = self.sch
         most = {axes.channels: MAX_CHANNELS, axes.dims - 1: MAX_LANES}
         channels, vectors = plan.guess

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from sr_tvm.build.builder import Candidate
-from sr_tvm.tuning.allocation import Progress
+from sr_tvm.tuning.allocation import TaskProgress
 from sr_tvm.tuning.bench import Bench, Measurable, Timing, side_by_side
 from sr_tvm.tuning.history import History
 
@@ -33,7 +33,7 @@ class Described(Measurable, Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedCandidate:
     """A candidate of a generation: its number there, and the generation's."""
 
     candidate: Candidate
@@ -62,7 +62,7 @@ class Run(ABC):
 
     def __init__(self, task: Described, history: History) -> None:
         self.task, self.history = task, history
-        self.progress = Progress(task.weight)
+        self.progress = TaskProgress(task.weight)
         self.before = math.inf
         self.unfinished = False
 
@@ -84,12 +84,12 @@ class Run(ABC):
         return min([self.before, *(t["ms"] / 1e3 for t in self.history.of(self.task.key) if t["ms"] is not None)])
 
     @abstractmethod
-    def ask(self) -> tuple[list[Asked], int]:
+    def ask(self) -> tuple[list[AskedCandidate], int]:
         """The candidates of the next generation that are not measured yet, and how many it has in all; none where
         nothing new is to be found."""
 
     @abstractmethod
-    def tell(self, asked: Asked, timing: Timing, row: dict[str, Any]) -> None:
+    def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
         """Take note of a candidate that was measured; ``row`` is what the history has of it."""
 
     def told_all(self) -> None:
@@ -135,7 +135,7 @@ class Run(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
-    def note(self, asked: Asked, of: int, timing: Timing) -> dict[str, Any]:
+    def note(self, asked: AskedCandidate, of: int, timing: Timing) -> dict[str, Any]:
         """Put a trial into the history; its row."""
         row = {
             "task": self.task.name,

@@ -12,7 +12,7 @@ from sr_tvm.records.schedules import Tables
 from sr_tvm.tuning.bench import Timing
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
-from sr_tvm.tuning.run import Asked, Run, in_order, interrupts_deferred
+from sr_tvm.tuning.run import AskedCandidate, Run, in_order, interrupts_deferred
 from sr_tvm.tuning.strategy import GeneticStrategy, make_context
 from sr_tvm.tuning.tasks import Task
 
@@ -41,10 +41,12 @@ class TaskRun(Run):
         """Records that a killed run did not come to write down in the history."""
         for individual in self.strategy.search.individuals.values():
             if individual.key not in known:
-                asked = Asked(self.task.candidate(individual.key, None), individual.order, individual.generation)
+                asked = AskedCandidate(
+                    self.task.candidate(individual.key, None), individual.order, individual.generation
+                )
                 self.note(asked, 0, Timing(individual.cost))
 
-    def ask(self) -> tuple[list[Asked], int]:
+    def ask(self) -> tuple[list[AskedCandidate], int]:
         with interrupts_deferred():
             self.candidates = list(self.context.generate_measure_candidates() or ())
         self.results = {}
@@ -53,11 +55,13 @@ class TaskRun(Run):
         for candidate in self.candidates:
             key = structural_key(candidate.sch.mod)
             individual = search.individuals[key]
-            asked.append(Asked(self.task.candidate(key, candidate.sch.mod), individual.order, individual.generation))
+            asked.append(
+                AskedCandidate(self.task.candidate(key, candidate.sch.mod), individual.order, individual.generation)
+            )
         self.places = {one.place: i for i, one in enumerate(asked)}
         return asked, max(search.size, len(asked))
 
-    def tell(self, asked: Asked, timing: Timing, row: dict[str, Any]) -> None:
+    def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
         i, seconds = self.places[asked.place], timing.seconds
         with interrupts_deferred():
             if seconds is not None:

@@ -19,7 +19,7 @@ from benchmarks.opencl_summary import INFINITE, MAIN, summarize
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.count import Count
 from sr_tvm.isa.device_code import DeviceCode
-from sr_tvm.isa.launch import Launch, Loop
+from sr_tvm.isa.launch import Launch, SourceLoop
 from sr_tvm.isa.machine import Statistics
 from sr_tvm.isa.network import NetworkCount
 
@@ -173,7 +173,7 @@ def test_a_row_of_machine_code() -> None:
 
 
 def launch(name: str) -> Launch:
-    return Launch(name, (1, 1, 1), (64, 1, 1), Loop(1, macs=2), {}, {}, 8)
+    return Launch(name, (1, 1, 1), (64, 1, 1), SourceLoop(1, macs=2), {}, {}, 8)
 
 
 def program(name: str, value: str, body: str = "+") -> str:

@@ -55,7 +55,7 @@ def test_all_methods_within_the_budget_and_resumed(data, tmp_path, monkeypatch):
         least = 4.2 if r["method"] == "plain" else 0.97 * 6.5  # one block, or two; or within 3 %
         assert least < r["latency"] <= 6.5 and r["steps"] == 9 and all(np.isfinite(list(r["psnr_y"].values())))
     assert value["summary"]["masks_less"].keys() == set(METHODS[1:])
-    assert "stand-in" in output and "(ii) step by step" in output
+    assert "surrogate" in output and "(ii) step by step" in output
     # Nothing is done again, and other sizes do not mix with these.
     monkeypatch.setattr(pruning, "run", None)
     assert run(data, tmp_path)[0]["rows"] == value["rows"]

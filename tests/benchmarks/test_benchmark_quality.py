@@ -23,7 +23,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.models import recipe, ship
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 SETS = quality_rows.SETS
 IMAGES = dict(zip(SETS, (5, 14, 100), strict=True))
@@ -109,7 +109,7 @@ def test_what_a_training_computed():
 
 @pytest.mark.parametrize("late", [{}, {"late_patch": 48}, {"late_patch": 200, "late_share": 0.35}])
 def test_what_a_training_saw(late):
-    settings = Settings(ARCHITECTURE, steps=33, **late)
+    settings = TrainingSettings(ARCHITECTURE, steps=33, **late)
     assert quality_rows.seen(settings.to_json()) == settings.pixels
     assert quality_rows.seen({"steps": 10, "batch": 4, "patch": 32}) == 40960  # of before there were late patches
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.isa.hexagon.assembly import Instruction, functions, loops
+from sr_tvm.isa.hexagon.assembly import PacketInstruction, functions, loops
 from sr_tvm.isa.hexagon.bodies import nest
 
 TEXT = """
@@ -90,7 +90,7 @@ def test_what_stalls_is_an_early_source_of_the_vector_packet_before():
     ],
 )
 def test_registers_of_an_instruction(text, writes, reads, early):
-    instruction = Instruction(text)
+    instruction = PacketInstruction(text)
     assert (set(instruction.writes), set(instruction.reads), set(instruction.early)) == (writes, reads, early)
 
 

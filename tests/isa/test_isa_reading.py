@@ -6,7 +6,7 @@ import pytest
 
 from sr_tvm.isa import adreno, mali
 from sr_tvm.isa.count import count
-from sr_tvm.isa.launch import Launch, Loop
+from sr_tvm.isa.launch import Launch, SourceLoop
 from sr_tvm.isa.machine import MachineKernel
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -14,7 +14,9 @@ DOT = Launch(
     "dot_local",
     groups=(64, 1, 1),
     local_size=(64, 1, 1),
-    body=Loop(1, stores=4, inner=(Loop(3, stores=4), Loop(48, inner=(Loop(4, multiplies=4, macs=4),)))),
+    body=SourceLoop(
+        1, stores=4, inner=(SourceLoop(3, stores=4), SourceLoop(48, inner=(SourceLoop(4, multiplies=4, macs=4),)))
+    ),
     read={"global": 51 * 16, "local": 192 * 16},
     written={"global": 16, "local": 48},
 )

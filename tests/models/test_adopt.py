@@ -11,13 +11,13 @@ from benchmarks import quality_rows
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import adopt, lanes, ship
-from sr_tvm.models.lanes import Clock, Lanes, Places
-from sr_tvm.models.priorities import TEACHER, Item, Lesson
+from sr_tvm.models.lanes import Clock, LanePlaces, Lanes
+from sr_tvm.models.priorities import TEACHER, Hyperparameters, Item
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import save_weights
 
-NAME = "pupil"
-ITEMS = (Item(TEACHER[2], 2, "wdsr-1x6", taught=False), Item(NAME, 2))
+NAME = "student"
+ITEMS = (Item(TEACHER[2], 2, "wdsr-1x6", distilled=False), Item(NAME, 2))
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def shipped(folders, tmp_path, monkeypatch):
     asked = {"width_steps": 3, "depth_steps": 4, "batch": 4, "patch": 32, "supernet": supernet}
     old |= {"search": {"run": asked, "rows": [], "result": {}}, "training": {"run": run, "rows": []}}
     (models / ship.HISTORY / f"{NAME}.json").write_text(json.dumps(old))
-    places = Places([folders[0]], folders[1], work, models, torch.device("cpu"), tmp_path / "cache")
-    lesson = Lesson(2, 3, batch=2, patch=((2, 16), (4, 16)))
-    Lanes(ITEMS, lesson, places, 2, lambda text: None).run(Clock(lanes.time.monotonic(), 600))
+    places = LanePlaces([folders[0]], folders[1], work, models, torch.device("cpu"), tmp_path / "cache")
+    hyper = Hyperparameters(2, 3, batch=2, patch=((2, 16), (4, 16)))
+    Lanes(ITEMS, hyper, places, 2, lambda text: None).run(Clock(lanes.time.monotonic(), 600))
     return models, work, old
 
 

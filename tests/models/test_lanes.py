@@ -17,20 +17,20 @@ from safetensors.torch import load_file
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import lanes, minutes, pack
-from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, Lanes, Places
-from sr_tvm.models.priorities import GPU, ITEMS, TEACHER, Item, Lesson, network
+from sr_tvm.models.lanes import DONE, FAILED, STOPPED, WAITS, Clock, LanePlaces, Lanes
+from sr_tvm.models.priorities import GPU, ITEMS, TEACHER, Hyperparameters, Item, network
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
-from sr_tvm.training import loop, teaching
+from sr_tvm.training import distillation, loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.optimizers import Optimizers
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-LESSON = Lesson(4, 6, batch=2, patch=((2, 16), (4, 8)), late_patch=24, late_share=0.5, validations=2)
-PLAIN, PUPIL = Item(TEACHER[2], 2, "wdsr-1x6", taught=False), Item("pupil", 2)
-OTHER = Item("other", 2, "wdsr-1x5", taught=False)
+HYPER = Hyperparameters(4, 6, batch=2, patch=((2, 16), (4, 8)), late_patch=24, late_share=0.5, validations=2)
+PLAIN, STUDENT = Item(TEACHER[2], 2, "wdsr-1x6", distilled=False), Item("student", 2)
+OTHER = Item("other", 2, "wdsr-1x5", distilled=False)
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def places(folders, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
     torch.manual_seed(0)
-    pupil = WDSR(Architecture.uniform(2, 1, 4))
-    save_weights(pupil, models / "pupil.safetensors")
-    pupil.architecture.save(models / "pupil.json")
-    return Places([folders[0]], folders[1], tmp_path / "work", models, torch.device("cpu"), tmp_path / "cache")
+    student = WDSR(Architecture.uniform(2, 1, 4))
+    save_weights(student, models / "student.safetensors")
+    student.architecture.save(models / "student.json")
+    return LanePlaces([folders[0]], folders[1], tmp_path / "work", models, torch.device("cpu"), tmp_path / "cache")
 
 
-def run(places, items, most=2, seconds=60.0, lesson=LESSON, asked=lambda: False):
+def run(places, items, most=2, seconds=60.0, hyper=HYPER, asked=lambda: False):
     said = []
-    told = Lanes(items, lesson, places, most, said.append)
+    told = Lanes(items, hyper, places, most, said.append)
     told.run(Clock(time.monotonic(), seconds), asked)
     return told, said
 
@@ -72,26 +72,26 @@ def after_a_round(steps):
     return lambda: len(steps) > before
 
 
-def test_a_pupil_waits_for_its_teacher_and_learns_from_it(places):
-    told, said = run(places, (PUPIL, PLAIN))
+def test_a_student_waits_for_its_teacher_and_learns_from_it(places):
+    told, said = run(places, (STUDENT, PLAIN))
     assert set(told.state.values()) == {DONE}
-    assert [line.split(":")[0] for line in said if "from step 0" in line] == [TEACHER[2], "pupil"]
-    history = (places.work / "pupil/history.json").read_text()
-    assert "weights.safetensors (sha256" in history and "pupil.safetensors (sha256" in history
+    assert [line.split(":")[0] for line in said if "from step 0" in line] == [TEACHER[2], "student"]
+    history = (places.work / "student/history.json").read_text()
+    assert "weights.safetensors (sha256" in history and "student.safetensors (sha256" in history
     assert not list(places.work.rglob("checkpoint*"))
-    assert load_weights(places.work / "pupil/weights.safetensors").architecture == Architecture.uniform(2, 1, 4)
-    told, said = run(places, (PUPIL, PLAIN))
+    assert load_weights(places.work / "student/weights.safetensors").architecture == Architecture.uniform(2, 1, 4)
+    told, said = run(places, (STUDENT, PLAIN))
     assert set(told.state.values()) == {DONE} and not said
 
 
 def test_no_more_than_so_many_at_a_time(places, taken):
-    more = tuple(Item(f"more{i}", 2, "wdsr-1x4", taught=False) for i in range(3))
+    more = tuple(Item(f"more{i}", 2, "wdsr-1x4", distilled=False) for i in range(3))
     told, _ = run(places, more, most=2, asked=after_a_round(taken))
     assert list(told.state.values()) == [STOPPED, STOPPED, WAITS]
 
 
 def test_stopped_and_resumed_it_is_the_same(places, taken, tmp_path):
-    whole = Places(places.train, places.validate, tmp_path / "whole", places.models, places.device, places.cache)
+    whole = LanePlaces(places.train, places.validate, tmp_path / "whole", places.models, places.device, places.cache)
     run(whole, (PLAIN, OTHER))
     for _ in range(4):
         told, _ = run(places, (PLAIN, OTHER), asked=after_a_round(taken))
@@ -102,7 +102,7 @@ def test_stopped_and_resumed_it_is_the_same(places, taken, tmp_path):
 
 def test_it_ends_when_the_time_is_up_and_begins_nothing_shortly_before(places, monkeypatch):
     """By a clock on which a step takes a second."""
-    now, real, lesson = [100.0], lanes.Trainer.advance, replace(LESSON, teacher_steps=10**6, validations=1)
+    now, real, hyper = [100.0], lanes.Trainer.advance, replace(HYPER, teacher_steps=10**6, validations=1)
     monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def advance(self):
@@ -110,13 +110,13 @@ def test_it_ends_when_the_time_is_up_and_begins_nothing_shortly_before(places, m
         return real(self)
 
     monkeypatch.setattr(lanes.Trainer, "advance", advance)
-    told = Lanes((PLAIN,), lesson, places, 1, lambda text: None)
+    told = Lanes((PLAIN,), hyper, places, 1, lambda text: None)
     told.run(Clock(100.0, 50.0))
     assert now[0] == 145 and told.state[PLAIN.name] == STOPPED  # a tenth is for the last checkpoint
     assert peek(places.work / PLAIN.name / "checkpoint.safetensors")["step"] == 45
     clock = Clock(100.0, 58.0)
     assert clock.left > 0 and not clock.worth_beginning
-    told = Lanes((OTHER,), lesson, places, 1, lambda text: None)
+    told = Lanes((OTHER,), hyper, places, 1, lambda text: None)
     told.run(clock)
     assert told.state[OTHER.name] == WAITS and not (places.work / OTHER.name).exists()
 
@@ -124,7 +124,7 @@ def test_it_ends_when_the_time_is_up_and_begins_nothing_shortly_before(places, m
 def test_it_ends_while_a_teacher_is_still_at_work(places, monkeypatch):
     """On a clock on which each picture that a teacher enlarges takes a minute; what it made is not made again."""
     run(places, (PLAIN,))
-    now, real, made = [0.0], teaching._enlarge, []
+    now, real, made = [0.0], distillation._enlarge, []
     monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def enlarge(*args):
@@ -132,14 +132,14 @@ def test_it_ends_while_a_teacher_is_still_at_work(places, monkeypatch):
         made.append(now[0])
         return real(*args)
 
-    monkeypatch.setattr(teaching, "_enlarge", enlarge)
-    lesson = replace(LESSON, teacher_ensemble=False)
+    monkeypatch.setattr(distillation, "_enlarge", enlarge)
+    hyper = replace(HYPER, teacher_ensemble=False)
     said = []
-    told = Lanes((PUPIL,), lesson, places, 1, said.append)
+    told = Lanes((STUDENT,), hyper, places, 1, said.append)
     told.run(Clock(0.0, 130.0))
-    assert told.state == {"pupil": WAITS} and len(made) == 2 and "the time is up before it is prepared" in said[0]
+    assert told.state == {"student": WAITS} and len(made) == 2 and "the time is up before it is prepared" in said[0]
     told.run(Clock(now[0], 1000.0))
-    assert told.state == {"pupil": DONE} and len(made) == 4
+    assert told.state == {"student": DONE} and len(made) == 4
 
 
 def test_a_checkpoint_is_written_every_minute(places, taken, monkeypatch):
@@ -164,8 +164,8 @@ def test_one_that_fails_leaves_the_others_alone(places, monkeypatch):
         return real(self)
 
     monkeypatch.setattr(lanes.Trainer, "advance", advance)
-    told, said = run(places, (PLAIN, OTHER, PUPIL))
-    assert told.state == {PLAIN.name: FAILED, OTHER.name: DONE, "pupil": WAITS}
+    told, said = run(places, (PLAIN, OTHER, STUDENT))
+    assert told.state == {PLAIN.name: FAILED, OTHER.name: DONE, "student": WAITS}
     assert told.why == {PLAIN.name: "the loss is nan by step 2"}
 
 
@@ -178,8 +178,8 @@ def test_when_the_memory_is_full_the_rest_goes_on(places, monkeypatch):
         return real(self)
 
     monkeypatch.setattr(lanes.Trainer, "advance", advance)
-    told, _ = run(places, (PLAIN, OTHER, PUPIL))
-    assert told.state == {PLAIN.name: DONE, OTHER.name: WAITS, "pupil": DONE} and told.most == 1
+    told, _ = run(places, (PLAIN, OTHER, STUDENT))
+    assert told.state == {PLAIN.name: DONE, OTHER.name: WAITS, "student": DONE} and told.most == 1
     told, _ = run(places, (OTHER,))
     assert told.state == {OTHER.name: FAILED} and told.why == {OTHER.name: "the GPU's memory is full"}
 
@@ -188,22 +188,22 @@ def test_a_run_keeps_the_teacher_that_it_began_with(places, taken):
     (places.models / "teacher").mkdir()
     torch.manual_seed(1)
     save_weights(WDSR(Architecture.uniform(2, 1, 8)), places.models / "teacher" / f"{TEACHER[2]}.safetensors")
-    run(places, (PUPIL,), asked=after_a_round(taken))
+    run(places, (STUDENT,), asked=after_a_round(taken))
     run(places, (PLAIN,))  # a better one is there now
-    told, said = run(places, (PUPIL,))
-    assert told.state == {"pupil": DONE} and "models/teacher" in said[0]
-    assert f"{TEACHER[2]}.safetensors (sha256" in (places.work / "pupil/history.json").read_text()
+    told, said = run(places, (STUDENT,))
+    assert told.state == {"student": DONE} and "models/teacher" in said[0]
+    assert f"{TEACHER[2]}.safetensors (sha256" in (places.work / "student/history.json").read_text()
 
 
 def test_what_begins_as_another_waits_for_it(places, taken):
     """A narrower one that was brought along would not do."""
     (places.models / "teacher").mkdir()
     save_weights(WDSR(Architecture.uniform(2, 1, 5)), places.models / "teacher" / f"{PLAIN.name}.safetensors")
-    later = Item("later", 4, "wdsr-1x6", PLAIN.name, taught=False)
-    lesson = replace(LESSON, late_patch=0)
-    told, _ = run(places, (later,), lesson=lesson)
+    later = Item("later", 4, "wdsr-1x6", PLAIN.name, distilled=False)
+    hyper = replace(HYPER, late_patch=0)
+    told, _ = run(places, (later,), hyper=hyper)
     assert told.state == {"later": WAITS}
-    told, _ = run(places, (later, PLAIN), lesson=lesson)
+    told, _ = run(places, (later, PLAIN), hyper=hyper)
     assert told.state == {"later": DONE, PLAIN.name: DONE}
     assert load_weights(places.work / "later/weights.safetensors").architecture.scale == 4
 
@@ -211,7 +211,7 @@ def test_what_begins_as_another_waits_for_it(places, taken):
 def test_what_was_made_with_other_settings_is_refused(places, taken):
     run(places, (PLAIN,))
     run(places, (OTHER,), asked=after_a_round(taken))
-    told, _ = run(places, (PLAIN, OTHER), lesson=replace(LESSON, teacher_steps=5))
+    told, _ = run(places, (PLAIN, OTHER), hyper=replace(HYPER, teacher_steps=5))
     assert told.state == {PLAIN.name: FAILED, OTHER.name: FAILED}
     assert all("began with steps 4, now it is 5" in why for why in told.why.values())
 
@@ -233,8 +233,8 @@ def test_the_checkpoints_of_the_priorities_travel():
         weights = sum(p.numel() for p in net.parameters())
         sizes[item.name] = 4 * (2 * weights + sum(m.numel() for m in moments.values()))
     assert max(sizes.values()) < 10e6
-    pupils = [sizes[item.name] for item in ITEMS if item.taught and item.scale == 2]
-    assert sizes[TEACHER[4]] + sum(pupils[:3]) < lanes.TRAVELS  # with what is trained beside it first
+    students = [sizes[item.name] for item in ITEMS if item.distilled and item.scale == 2]
+    assert sizes[TEACHER[4]] + sum(students[:3]) < lanes.TRAVELS  # with what is trained beside it first
 
 
 def test_every_item_has_what_it_begins_with():
@@ -255,10 +255,10 @@ def test_choosing():
 def test_a_result_of_before_a_setting_was_there(places):
     """Told by a history as well as by a checkpoint."""
     run(places, (PLAIN,))
-    found = Settings(Architecture.uniform(2, 1, 6)).to_json()
+    found = TrainingSettings(Architecture.uniform(2, 1, 6)).to_json()
     for name in loop.LATER:
         found.pop(name)
-    loop.check_same(found, Settings(Architecture.uniform(2, 1, 6)).to_json(), places.work)
+    loop.check_same(found, TrainingSettings(Architecture.uniform(2, 1, 6)).to_json(), places.work)
 
 
 # What a GPU machine has not got, and a checkout that nothing was installed from.

@@ -27,7 +27,7 @@ from sr_tvm.nets.weights import load_weights
 
 COMMANDS = {"train": train.command, "search": search.command, "export": export.command}
 SCRIPT = Path(recipe.__file__).with_name("train.py")
-PLACES = recipe.Places([Path("T91")], Path("Set5"), Path("work"), Path("models"))
+PLACES = recipe.RecipePlaces([Path("T91")], Path("Set5"), Path("work"), Path("models"))
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def test_what_is_trained():
             taught = "--teacher" in step.argv
             assert taught == ("train" in step.argv and not job.name.startswith("supernet"))
             assert ("--teacher-ensemble" in step.argv) == taught and step.asked.get("teacher_ensemble", False) == taught
-    racing = recipe.jobs(recipe.Recipe(search_steps=60, race_steps=40, steps=900), PLACES)
-    searched, plain = (next(j for j in racing if j.name == n).steps[0] for n in ("wdsr_x2_s21_40ms", "wdsr_x2_8x24"))
+    halving = recipe.jobs(recipe.Recipe(search_steps=60, race_steps=40, steps=900), PLACES)
+    searched, plain = (next(j for j in halving if j.name == n).steps[0] for n in ("wdsr_x2_s21_40ms", "wdsr_x2_8x24"))
     assert searched.asked["race_steps"] == 40 and plain.asked["steps"] == 1000
     single = recipe.jobs(recipe.Recipe(teacher_ensemble=False), PLACES)
     assert not any("--teacher-ensemble" in step.argv for job in single for step in job.steps)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.models import screen
-from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, STOPPED, WAITING, Job, Runner, Step, last_lines
+from sr_tvm.models.jobs import DONE, FAILED, LEFT_OUT, STOPPED, WAITING, Job, JobRunner, JobStep, last_lines
 
 WRITE = "import sys; open(sys.argv[1], 'x').write('made')"  # 'x': fails if it is done twice
 # Says when it is ready, and notes that it was asked to stop.
@@ -29,7 +29,7 @@ time.sleep(60)
 
 
 def job(folder, name, *needs, code=WRITE, more=()):
-    step = Step("write", (sys.executable, "-c", code, str(folder / name)), folder / name)
+    step = JobStep("write", (sys.executable, "-c", code, str(folder / name)), folder / name)
     return Job(name, needs, (step, *more), lambda: (folder / f"{name}.shipped").touch())
 
 
@@ -41,11 +41,11 @@ def run(runner, until=lambda: False):
 
 
 def runner(folder, *jobs, slots=2):
-    return Runner(jobs, folder / "logs", slots, 1)
+    return JobRunner(jobs, folder / "logs", slots, 1)
 
 
 def test_in_order_and_nothing_twice(tmp_path):
-    second = Step("copy", (sys.executable, "-c", WRITE, str(tmp_path / "a2")), tmp_path / "a2")
+    second = JobStep("copy", (sys.executable, "-c", WRITE, str(tmp_path / "a2")), tmp_path / "a2")
     jobs = [job(tmp_path, "b", "a"), job(tmp_path, "a", more=(second,)), job(tmp_path, "c")]
     first = runner(tmp_path, *jobs)
     run(first)
@@ -126,7 +126,7 @@ def test_ctrl_c_stops_all_and_a_second_one_does_not_wait(tmp_path):
 )
 def test_a_result_of_other_settings(tmp_path, run_of, told):
     (tmp_path / "history.json").write_text(json.dumps({"run": run_of}))
-    step = Step("train", ("false",), tmp_path / "history.json", {"steps": 6, "net": {"a": 1}})
+    step = JobStep("train", ("false",), tmp_path / "history.json", {"steps": 6, "net": {"a": 1}})
     with pytest.raises(SrTvmError, match=told):
         step.done()
     found = runner(tmp_path, Job("a", (), (step,)))
@@ -135,7 +135,7 @@ def test_a_result_of_other_settings(tmp_path, run_of, told):
 
 def test_a_result_of_other_weights(tmp_path):
     weights, result = tmp_path / "weights", tmp_path / "history.json"
-    step = Step("train", ("false",), result, {"init": weights})
+    step = JobStep("train", ("false",), result, {"init": weights})
     weights.write_bytes(b"one")
     digest = "7692c3ad3540bb80"  # sha256 of it
     result.write_text(json.dumps({"run": {"init": f"weights (sha256 {digest})"}}))
@@ -152,7 +152,7 @@ def test_what_to_remove_is_the_own_files_of_a_step(tmp_path):
     (tmp_path / "search").mkdir()
     for name in ("history.json", "weights", "model.onnx", "search/history.json"):
         (tmp_path / name).write_text(json.dumps({"run": {"steps": 5}}))
-    step = Step("train", (), tmp_path / "history.json", {"steps": 6}, ("checkpoint", "weights", "history.json"))
+    step = JobStep("train", (), tmp_path / "history.json", {"steps": 6}, ("checkpoint", "weights", "history.json"))
     with pytest.raises(SrTvmError, match="after  rm") as error:
         step.done()
     told = str(error.value).split("after  rm ")[1]
@@ -162,7 +162,7 @@ def test_what_to_remove_is_the_own_files_of_a_step(tmp_path):
 def test_a_result_older_than_its_source_is_made_again(tmp_path):
     source, made = tmp_path / "weights", tmp_path / "made"
     copy = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
-    step = Step("export", (sys.executable, "-c", copy, str(source), str(made)), made, source=source)
+    step = JobStep("export", (sys.executable, "-c", copy, str(source), str(made)), made, source=source)
     for text in ("one", "two"):
         source.write_text(text)
         if made.exists():
@@ -172,15 +172,15 @@ def test_a_result_older_than_its_source_is_made_again(tmp_path):
         assert step.done() and made.read_text() == text
     # A command that leaves the old one where it is has failed; it is not tried for ever.
     os.utime(source, ns=(made.stat().st_mtime_ns + 1,) * 2)
-    idle = runner(tmp_path, Job("a", (), (Step("export", (sys.executable, "-c", ""), made, source=source),)))
+    idle = runner(tmp_path, Job("a", (), (JobStep("export", (sys.executable, "-c", ""), made, source=source),)))
     run(idle)
     assert idle.state["a"] == FAILED and "as old as before" in idle.why["a"]
 
 
 def test_an_export_is_never_begun(tmp_path):
     (tmp_path / "checkpoint.safetensors").touch()
-    assert Step("train", (), tmp_path / "history.json", {"steps": 6}).state() == "begun"
-    assert Step("export", (), tmp_path / "model.onnx", source=tmp_path / "weights").state() == ""
+    assert JobStep("train", (), tmp_path / "history.json", {"steps": 6}).state() == "begun"
+    assert JobStep("export", (), tmp_path / "model.onnx", source=tmp_path / "weights").state() == ""
 
 
 def test_last_lines(tmp_path):

@@ -7,12 +7,12 @@ from torch.nn import functional
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets import branches
-from sr_tvm.nets.branches import Edges, Product, Sum, branch
+from sr_tvm.nets.branches import Edges, ProductBranch, SumBranch, branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
 from sr_tvm.training.loop import CHECKPOINT, train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import BRANCHES, Settings, WeightsFile
+from sr_tvm.training.settings import BRANCHES, TrainingSettings, WeightsFile
 
 NET = Architecture.uniform(2, 2, 6)
 KINDS = [kind for kind in BRANCHES if kind != branches.NONE]
@@ -46,7 +46,7 @@ def test_they_begin_as_nothing_and_fold(kind):
 
 def test_a_sum_is_that_of_convolutions():
     torch.manual_seed(0)
-    x, kernel, sum_ = torch.rand(1, 4, 8, 8), torch.randn(5, 4, 3, 3), Sum(5, 4)
+    x, kernel, sum_ = torch.rand(1, 4, 8, 8), torch.randn(5, 4, 3, 3), SumBranch(5, 4)
     for part in sum_.parameters():
         part.data.normal_()
     parts = [(kernel, (1, 1)), (sum_.pixel, 0), (sum_.row, (0, 1)), (sum_.column, (1, 0))]
@@ -68,7 +68,7 @@ def test_edges_are_1x1s_behind_fixed_filters():
 
 def test_a_product_is_one_convolution_after_another():
     torch.manual_seed(0)
-    x, kernel, product = torch.rand(1, 4, 8, 8), torch.randn(5, 4, 3, 3), Product(5, 4)
+    x, kernel, product = torch.rand(1, 4, 8, 8), torch.randn(5, 4, 3, 3), ProductBranch(5, 4)
     product.back.data.normal_()
     wanted = functional.conv2d(x, kernel, padding=1)
     wanted = wanted + functional.conv2d(functional.conv2d(x, product.wide, padding=1), product.back)
@@ -80,7 +80,7 @@ def test_a_run_moves_them_and_goes_on_as_if_never_stopped(kind, folders, tmp_pat
     torch.manual_seed(3)
     save_weights(WDSR(NET), tmp_path / "start.safetensors")
     start = WeightsFile.of(tmp_path / "start.safetensors")
-    settings = Settings(NET, steps=6, batch=2, patch=16, validate_every=3, branches=kind, init=start)
+    settings = TrainingSettings(NET, steps=6, batch=2, patch=16, validate_every=3, branches=kind, init=start)
 
     def begin():
         return prepare(settings, [folders[0]], folders[1], "cpu", 1, tmp_path / "cache")[0]
@@ -100,4 +100,4 @@ def test_a_run_moves_them_and_goes_on_as_if_never_stopped(kind, folders, tmp_pat
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(SrTvmError, match="branches is 'more'; none or sum or edges or product is allowed"):
-        Settings(NET, branches="more")
+        TrainingSettings(NET, branches="more")

@@ -23,7 +23,7 @@ from sr_tvm.package.write import write_package
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets.cpu.host import Cpu
-from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.decisions import RowDecisions
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 
 
@@ -73,7 +73,7 @@ class Cutting(RowLowering):
     def decide(self, region, shape):
         whole = super().decide(region, shape)
         cuts = tuple(Cutter(region).candidates())
-        return Decisions(cuts, whole.pieces[:1] * (len(cuts) + 1))
+        return RowDecisions(cuts, whole.pieces[:1] * (len(cuts) + 1))
 
 
 class InPieces(Cpu):

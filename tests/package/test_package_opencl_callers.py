@@ -21,12 +21,12 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.package.bench import measure
 from sr_tvm.package.interface import DEVICE_FUNCTIONS, FUNCTIONS
 from sr_tvm.package.record import Package
-from sr_tvm.package.tables import Picture
+from sr_tvm.package.tables import PictureNames
 from sr_tvm.package.write import write_package, write_sources
 from sr_tvm.records.device_program import DeviceProgram
 from sr_tvm.runtimes.c import NATIVE
 
-PICTURE = Picture("height", "width", 3, SCALE)
+PICTURE = PictureNames("height", "width", 3, SCALE)
 # What drivers leave is not ours.
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.isa.device_code import Program
-from sr_tvm.isa.launch import Launch, Loop
+from sr_tvm.isa.device_code import KernelSource
+from sr_tvm.isa.launch import Launch, SourceLoop
 from sr_tvm.runners import machine_code
 from sr_tvm.runners.machine_code import MachineCodeRunner
 
-PROGRAM = Program("__kernel void k() {}", Launch("k", (1, 1, 1), (64, 1, 1), Loop(1), {}, {}, 8))
+PROGRAM = KernelSource("__kernel void k() {}", Launch("k", (1, 1, 1), (64, 1, 1), SourceLoop(1), {}, {}, 8))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
-from sr_tvm.speed.model import STAND_IN, SpeedModel
+from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical
 
 torch = pytest.importorskip("torch")
@@ -17,14 +17,14 @@ from sr_tvm.search import magnitude  # noqa: E402
 from sr_tvm.search.penalty import latency_of, latency_of_architecture  # noqa: E402
 from sr_tvm.search.scaled import BATCH_NORM, GAIN, Scaled  # noqa: E402
 from sr_tvm.search.searcher import Searcher  # noqa: E402
-from sr_tvm.search.settings import Settings  # noqa: E402
+from sr_tvm.search.settings import SearchSettings  # noqa: E402
 from sr_tvm.search.supernet import Least, SuperNet  # noqa: E402
 from sr_tvm.speed.differentiable import latency  # noqa: E402
 from sr_tvm.training.data import Pair, Pairs  # noqa: E402
 
 SUPERNET = Architecture(2, 10, (Block(24, 8), Block(30, 6)))
 LEAST = Least(channels=3, expand=4, linear=2)
-MODEL = SpeedModel("physical", Physical((2e-9, 1e-9, 3e-9, 1e-9, 1e-9, 0.005, 0.0)), STAND_IN, "ms", ends=False)
+MODEL = SpeedModel("physical", Physical((2e-9, 1e-9, 3e-9, 1e-9, 1e-9, 0.005, 0.0)), SURROGATE, "ms", ends=False)
 PREDICT = latency(MODEL, 90, 160, 2)
 MOST = latency_of_architecture(PREDICT, SUPERNET)
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def network(seed=0):
 
 def settings(part, steps=12):
     counts = {"width_steps": steps, "depth_steps": 0, "finetune_steps": 0, "batch": 2, "patch": 8}
-    return Settings(SUPERNET, part * MOST, 90, 160, least=LEAST, **counts)
+    return SearchSettings(SUPERNET, part * MOST, 90, 160, least=LEAST, **counts)
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import pytest
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.search.plain import latency_of, plain, under
-from sr_tvm.speed.model import STAND_IN, SpeedModel
+from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical
 
 # One price for every MAC and one for each kernel.
-MODEL = SpeedModel("physical", Physical((1e-9, 1e-9, 1e-9, 1e-9, 0.0, 0.5, 0.0)), STAND_IN, "ms", ends=False)
+MODEL = SpeedModel("physical", Physical((1e-9, 1e-9, 1e-9, 1e-9, 0.0, 0.5, 0.0)), SURROGATE, "ms", ends=False)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -65,7 +65,7 @@ def test_nothing_fits():
         ("galaxy-s10-dsp-x4", 4, 40, (180, 320), (10, 24)),
     ],
 )
-def test_of_the_shipped_stand_ins(name, scale, budget, size, expected):
+def test_of_the_shipped_surrogates(name, scale, budget, size, expected):
     pytest.importorskip("torch")
     from sr_tvm.speed import known
 

@@ -43,14 +43,15 @@ def line(arguments):
 
 
 def test_a_search_tells_what_it_found_and_what_to_type_next(folders, supernet, tmp_path):
-    args = arguments(folders, supernet, tmp_path, "--validate", folders[1], "--race-steps", 6)
+    args = arguments(folders, supernet, tmp_path, "--validate", folders[1], "--halving-steps", 6)
     done = subprocess.run(line(args), capture_output=True, text=True, env=ENV, timeout=200)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == NAMES
-    assert "8 ms on galaxy-s21 (stand-in) for 360x640" in done.stderr
+    assert "8 ms on galaxy-s21 (surrogate) for 360x640" in done.stderr
     assert re.search(r"step 5/26  width  loss 0\.\d+  \d+\.\d -> \d+\.\d ms  \d+\.\d\d dB  3 blocks of 6", done.stderr)
-    assert re.search(r"step 16/26  race  loss 0\.\d+  \d+\.\d ms .* [123] blocks of ", done.stderr)
-    found = re.search(r"predicted (\d\.\d\d) ms on galaxy-s21 \(stand-in\), ([0-3]\.\d)% under the budget", done.stderr)
+    assert re.search(r"step 16/26  halving  loss 0\.\d+  \d+\.\d ms .* [123] blocks of ", done.stderr)
+    tells = r"predicted (\d\.\d\d) ms on galaxy-s21 \(surrogate\), ([0-3]\.\d)% under the budget"
+    found = re.search(tells, done.stderr)
     assert found and 7.76 <= float(found[1]) <= 8
     a = Architecture.load(tmp_path / "run/architecture.json")
     assert load_weights(tmp_path / "run/weights.safetensors").architecture == a
@@ -150,13 +151,13 @@ def test_an_input_size_is_two_numbers(folders, supernet, tmp_path, size, capsys)
 )  # fmt: skip
 def test_what_goes_on_with_it_is_what_began_it(monkeypatch, size, here, told):
     from sr_tvm.cli.search import _again
-    from sr_tvm.search.ddp import Group
+    from sr_tvm.search.ddp import ProcessGroup
 
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if here:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", here)
     monkeypatch.setattr(sys, "argv", ["/x/sr_tvm/__main__.py", "search", "--data", "my pictures"])
-    assert _again(Group(0, size)) == f"{told} search --data 'my pictures'"
+    assert _again(ProcessGroup(0, size)) == f"{told} search --data 'my pictures'"
 
 
 def test_without_matplotlib_the_search_says_so(folders, supernet, tmp_path, capsys, monkeypatch):

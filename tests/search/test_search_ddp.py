@@ -10,9 +10,9 @@ from torch import multiprocessing
 
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import Settings
+from sr_tvm.search.settings import SearchSettings
 from sr_tvm.speed import known
 from sr_tvm.speed.differentiable import latency
 from sr_tvm.training.data import Pair, Pairs
@@ -30,7 +30,7 @@ def pairs():
 def gradients(group):
     """Of the first step of a search of 4 patches: weights and indicators, and the loss."""
     torch.set_num_threads(1)
-    settings = Settings(Architecture.uniform(2, 2, 6), 6.0, 360, 640, batch=4, patch=16)
+    settings = SearchSettings(Architecture.uniform(2, 2, 6), 6.0, 360, 640, batch=4, patch=16)
     searcher = Searcher(settings, pairs(), latency(known.find("galaxy-s21"), 360, 640, 2), group=group)
     loss = searcher.advance().loss
     return torch.cat([p.grad.flatten() for p in searcher.optimizers.weights.values()]), loss, searcher
@@ -39,7 +39,7 @@ def gradients(group):
 def work(rank, port, folder):
     store = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    grads, loss, searcher = gradients(Group(rank, 2))
+    grads, loss, searcher = gradients(ProcessGroup(rank, 2))
     for _ in range(3):
         searcher.advance()
     # Also what only a later phase moves: it tells what all are worth.
@@ -53,7 +53,7 @@ def test_the_average_over_processes_is_the_gradient_of_the_whole_batch(tmp_path)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     multiprocessing.start_processes(work, (port, tmp_path), nprocs=2, start_method="spawn")
-    alone, loss, _ = gradients(Group())
+    alone, loss, _ = gradients(ProcessGroup())
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert loss == pytest.approx(one[1], rel=1e-5)
     assert (alone - one[0]).abs().max() <= 1e-5 * alone.abs().max()
@@ -62,6 +62,6 @@ def test_the_average_over_processes_is_the_gradient_of_the_whole_batch(tmp_path)
 
 
 def test_shares():
-    assert [Group(rank, 3).share(6) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    assert [ProcessGroup(rank, 3).share(6) for rank in range(3)] == [slice(0, 2), slice(2, 4), slice(4, 6)]
     with pytest.raises(SrTvmError, match="batch is 4; with 3 processes a multiple of 3"):
-        Group(0, 3).share(4)
+        ProcessGroup(0, 3).share(4)

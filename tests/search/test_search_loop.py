@@ -16,7 +16,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
 from sr_tvm.search import loop
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.session import default_input, prepare
 from sr_tvm.speed import known
 from sr_tvm.training.checkpoint import peek
@@ -249,7 +249,7 @@ def test_pictures_to_score_on_are_kept(folders, small, cache, tmp_path):
     assert 0 < searcher.validate(searcher.dense) < 60
 
 
-class Threads(Group):
+class Threads(ProcessGroup):
     """Processes that are threads of this one, as far as numbers go."""
 
     def __init__(self, rank, size, barrier, told):

@@ -6,7 +6,7 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.measurement import Measurement
 from sr_tvm.speed.collect import collect
 from sr_tvm.speed.dataset import load
-from sr_tvm.speed.feedback import Group
+from sr_tvm.speed.feedback import Conditions
 
 pytest.importorskip("tvm")
 pytest.importorskip("torch")
@@ -33,12 +33,12 @@ def test_default_schedules_where_the_shipped_log_knows_a_kernel(tmp_path, monkey
     asked = []
     monkeypatch.setattr(schedules, "shipped_folders", lambda name: asked.append(name) or ())
     network = Architecture.uniform(2, 0, 4)
-    where = Group("box", "cpu", "default", 1, "wall", "ms", (1, 3, 12, 16))
+    where = Conditions("box", "cpu", "default", 1, "wall", "ms", (1, 3, 12, 16))
     device, told = Device(), []
     assert collect(tmp_path / "s.jsonl", device, where, [network], 2, progress=lambda *at: told.append(at)) == 1
     assert asked == [] and {k["schedule"] for k in device.kernels} == {"default"}
     (record,) = load(tmp_path / "s.jsonl")
-    assert Group.of(record) == where and record.architecture == network.to_json() and record.model == "random"
+    assert Conditions.of(record) == where and record.architecture == network.to_json() and record.model == "random"
     assert collect(tmp_path / "s.jsonl", device, where, [network], 2) == 0
     assert told == [(0, 1), (1, 1)]
 
@@ -50,7 +50,7 @@ def test_the_simulated_dsp_is_a_device_like_any_other(tmp_path):
     if (why := hexagon_sim.missing()) is not None:
         pytest.skip(f"make system-deps ({why})")
     device, shape = hexagon_sim.HexagonSimRunner(), (1, 3, 6, 64)
-    where = Group(device.name, "hexagon", "default", device.threads, device.clock, device.unit, shape)
+    where = Conditions(device.name, "hexagon", "default", device.threads, device.clock, device.unit, shape)
     networks = [Architecture.uniform(2, 1, 4), Architecture.uniform(2, 2, 8)]
     path = tmp_path / "dsp.jsonl"
     assert collect(path, device, where, networks, repeats=1) == 2

@@ -68,7 +68,7 @@ def test_other_groups_are_named_when_left_out(dataset):
         run("evaluate", dataset, "--device", "tablet")
 
 
-def test_a_csv_is_called_a_stand_in(tmp_path):
+def test_a_csv_is_called_a_surrogate(tmp_path):
     path = tmp_path / "blocks.csv"
     rows = [f"{n},{6 * n},{n},{0.5 + n * n / 50}" for n in range(4, 40)]
     path.write_text("channels,expand,linear,toy_ms\n" + "\n".join(rows) + "\n")
@@ -76,7 +76,7 @@ def test_a_csv_is_called_a_stand_in(tmp_path):
     assert json.loads(run("fit", path, "-o", out, "--json").stdout)["source"] == "stand-in"
     Architecture.uniform(2, 2, 16).save(tmp_path / "arch.json")
     result = run("predict", tmp_path / "arch.json", "--model", out, "--input-shape", "1x3x360x640")
-    assert "stand-in" in result.stderr and "blocks only" not in result.stderr
+    assert "surrogate" in result.stderr and "blocks only" not in result.stderr
     args = ("predict", tmp_path / "arch.json", "--input-shape", "1x3x360x640", "--json", "--model", out)
     whole = json.loads(run(*args).stdout)["predicted"]
     run("fit", path, "--blocks-only", "-o", out)

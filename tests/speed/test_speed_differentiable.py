@@ -6,7 +6,7 @@ import pytest
 
 from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
-from sr_tvm.speed.model import STAND_IN, SpeedModel
+from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical
 from sr_tvm.speed.sample import Sample, block
 
@@ -17,7 +17,7 @@ BLOCKS = ((30, 7), (1, 1), (61, 19), (144, 20))
 
 
 def physical(ends=True):
-    return SpeedModel("physical", Physical(PRICES), STAND_IN, "ms", ends=ends)
+    return SpeedModel("physical", Physical(PRICES), SURROGATE, "ms", ends=ends)
 
 
 @pytest.fixture(scope="module", params=["of blocks", "of networks", "monotone", "blocks only"])
@@ -35,7 +35,7 @@ def mlp(request):
     monotone = request.param == "monotone"
     kind = "mlp-monotone" if monotone else "mlp"
     fitted = module.fit(data, steps=60, monotone=monotone)
-    return SpeedModel(kind, fitted, STAND_IN, "ms", ends=request.param != "blocks only")
+    return SpeedModel(kind, fitted, SURROGATE, "ms", ends=request.param != "blocks only")
 
 
 def tensors(channels, blocks, keep, dtype=torch.float32):

@@ -1,4 +1,4 @@
-"""The shipped speed models call themselves stand-ins, agree with the published totals, never fall as widths grow."""
+"""The shipped speed models call themselves surrogates, agree with the published totals, never fall as widths grow."""
 
 import json
 
@@ -9,7 +9,7 @@ from sr_tvm.architecture import Architecture, Block
 from sr_tvm.cli.speed import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed import known
-from sr_tvm.speed.model import STAND_IN
+from sr_tvm.speed.model import SURROGATE
 from sr_tvm.speed.sample import Sample, input_size
 
 pytest.importorskip("torch")
@@ -26,12 +26,12 @@ def predict(name, architecture):
     return known.find(name).predict([Sample(architecture, *size, 1.0)])[0]
 
 
-def test_all_are_there_and_are_stand_ins():
+def test_all_are_there_and_are_surrogates():
     assert known.names() == NAMES
     for name in NAMES:
         model = known.find(name)
-        assert model.source == STAND_IN and not model.ends and model.error < 0.05
-        assert "stand-in" in known.caution(model) and "blocks only" in known.caution(model)
+        assert model.source == SURROGATE and not model.ends and model.error < 0.05
+        assert "surrogate" in known.caution(model) and "blocks only" in known.caution(model)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_files_from_before_ends_count_them_and_nonsense_is_refused(tmp_path):
     assert model.ends and model.predict([Sample(network(0), 360, 640, 1.0)])[0] > 1
 
 
-def test_the_command_says_stand_in(tmp_path):
+def test_the_command_says_surrogate(tmp_path):
     network(4).save(tmp_path / "a.json")
     args = ["predict", str(tmp_path / "a.json"), "--model", "galaxy-s21", "--input-shape", "1x3x360x640"]
     result = CliRunner().invoke(command, args)
-    assert result.exit_code == 0 and "a stand-in" in result.stderr and "blocks only" in result.stderr
+    assert result.exit_code == 0 and "a surrogate" in result.stderr and "blocks only" in result.stderr
     told = json.loads(CliRunner().invoke(command, [*args, "--json"]).stdout)
     assert told["source"] == "stand-in" and told["ends"] is False and told["predicted"] == pytest.approx(98, abs=1)
 

@@ -10,7 +10,7 @@ import pytest
 from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed import mlp, physical
-from sr_tvm.speed.model import STAND_IN, SpeedModel
+from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.sample import Sample, block, read_csv
 
 pytest.importorskip("torch")
@@ -54,10 +54,10 @@ def test_the_same_seed_gives_the_same_model(samples):
 
 def test_round_trip(samples, model, tmp_path):
     path = tmp_path / "model.json"
-    SpeedModel("mlp", model, STAND_IN, "ms", {"device": "toy"}, 192, 0.01).save(path)
+    SpeedModel("mlp", model, SURROGATE, "ms", {"device": "toy"}, 192, 0.01).save(path)
     again = SpeedModel.load(path)
     assert again.predict(samples) == model.predict(samples)
-    assert again.source == STAND_IN and again.fitted_to == {"device": "toy"} and again.error == 0.01
+    assert again.source == SURROGATE and again.fitted_to == {"device": "toy"} and again.error == 0.01
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
@@ -73,7 +73,7 @@ def test_monotone_on_latencies_that_are_not(samples, tmp_path):
     """Latencies that fall where channels grow past a multiple of 8: the line is followed, the dips are not."""
     data = [replace(s, latency=s.latency * (1 - 0.03 * (s.architecture.channels % 8))) for s in samples]
     path = tmp_path / "m.json"
-    SpeedModel("mlp-monotone", mlp.fit(data, steps=600, monotone=True), STAND_IN, "ms", ends=False).save(path)
+    SpeedModel("mlp-monotone", mlp.fit(data, steps=600, monotone=True), SURROGATE, "ms", ends=False).save(path)
     model = SpeedModel.load(path)
     assert model.kind == "mlp-monotone" and model.predictor.monotone and not model.ends
     curve = model.predict([block(n, 60, 10, 1.0) for n in range(4, 40)])

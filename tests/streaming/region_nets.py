@@ -133,7 +133,7 @@ def _part(draw: st.DrawFn, build: Builder, values: list[str]) -> str:
 
 
 def sizes(sides: tuple[int, ...] = SIDES) -> st.SearchStrategy[tuple[int, int, int]]:
-    """Batch, height and width: odd, 1, smaller than a ring or a vector, larger than a vector."""
+    """Batch, height and width: odd, 1, smaller than a line buffer or a vector, larger than a vector."""
     side = st.sampled_from(sides)
     return st.tuples(st.sampled_from((1, 1, 2, 3)), side, side)
 

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
 from sr_tvm.targets.cpu.rows.kernel import stream_kernel
-from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.cpu.rows.tiles import Tiles
 
-PROCESSORS = (Processor(4, 32), Processor(4, 16), Processor(8, 16), Processor(16, 32))
+PROCESSORS = (CpuCore(4, 32), CpuCore(4, 16), CpuCore(8, 16), CpuCore(16, 32))
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Decided:
     """A lowering whose decisions are made beforehand."""
 
     rows: RowLowering
-    decisions: Decisions
+    decisions: RowDecisions
     name = "decided"
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
@@ -37,7 +37,7 @@ class Decided:
 class Banded:
     """The whole region as one kernel, its rows in ``bands``."""
 
-    layout: Layout
+    layout: RowLayout
     tiles: Tiles
     bands: int | None
     name = "banded"
@@ -48,7 +48,7 @@ class Banded:
 
 def narrowest(region: Region, lanes: int, phases: int) -> int:
     """The least width of a strip that still gets anywhere."""
-    layout = Layout(lanes, phases, phases, 2 * lanes)
+    layout = RowLayout(lanes, phases, phases, 2 * lanes)
     halo = plan_stages(build_stages(region), layout).halo
     return (2 * halo // layout.block + 1) * layout.block
 
@@ -76,4 +76,4 @@ def decided(draw: st.DrawFn, region: Region) -> Decided:
         phases = draw(st.sampled_from((2, 2, 1)))
         least, more = narrowest(piece.region, processor.lanes, phases), draw(st.sampled_from((0, 0, 1, 3)))
         pieces.append(PieceDecisions(least + more * 2 * processor.lanes, phases, draw(tiles())))
-    return Decided(RowLowering(processor), Decisions(tuple(cuts), tuple(pieces)))
+    return Decided(RowLowering(processor), RowDecisions(tuple(cuts), tuple(pieces)))

@@ -1,4 +1,4 @@
-"""A region's timetable played through: every row is there when it is read, and no ring is longer than needed."""
+"""A region's timetable played through: every row is there when it is read, and no line buffer is longer than needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_rows_are_there_when_they_are_read(region, rows, height):
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(regions(), st.integers(1, 5))
-def test_no_delay_and_no_ring_could_be_shorter(region, rows):
+def test_no_delay_and_no_line_buffer_could_be_shorter(region, rows):
     times = delays(region, rows)
     for node in region.nodes:
         # One step earlier, the lowest row that some input must have would not be there yet.
@@ -39,4 +39,7 @@ def test_no_delay_and_no_ring_could_be_shorter(region, rows):
             oldest_read, newest = -halo(reader), (later + 1) * rows - 1  # where the reader makes row 0 first
             spare = min(spare, times.live[node.name] - (newest - oldest_read + 1))
         assert spare == 0 or times.live[node.name] == rows
-        assert times.ring(node.name) % rows == 0 and 0 <= times.ring(node.name) - times.live[node.name] < rows
+        assert (
+            times.line_buffer(node.name) % rows == 0
+            and 0 <= times.line_buffer(node.name) - times.live[node.name] < rows
+        )

@@ -78,7 +78,7 @@ def test_a_deep_net_with_long_skips(size: tuple[int, int, int]) -> None:
     check(PLAIN, DEEP, size, ANY, QUICK)
 
 
-def test_a_ring_on_the_stack_is_read_after_it_is_written() -> None:
+def test_a_line_buffer_on_the_stack_is_read_after_it_is_written() -> None:
     """So small a function is inlined where that is allowed, and its reads then move ahead of the writes."""
     build = Builder(np.random.default_rng(0))
     region = build.region((Result(build.conv((build.source(1),), 12, (1, 1))),))

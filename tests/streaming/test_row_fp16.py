@@ -20,9 +20,9 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region, Result
 from sr_tvm.targets.cpu.rows.element import EMULATED_FLOAT16, FLOAT16
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 
-NEON = Processor(4, 32, 512 << 10)
+NEON = CpuCore(4, 32, 512 << 10)
 ANY = (None, None, None)
 HERE = HOST | QUICK  # conversions of float16 by instruction, not by call
 EMULATED = RowLowering(NEON, element=EMULATED_FLOAT16)

@@ -19,15 +19,15 @@ from row_cases import PROCESSORS, Banded, Decided, decided, narrowest
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region, Result
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
-from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
+from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.tiles import Tiles
 from sr_tvm.targets.plain.lowering import PlainLowering
 
 ANY = (None, None, None)
-AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
+AVX512, AVX2 = CpuCore(16, 32), CpuCore(8, 16)
 SIDES = (1, 2, 3, 5, 8, 16, 19, 33, 66, 90)
 
 
@@ -55,8 +55,8 @@ def test_its_own_decisions_for_sizes_known_in_part_or_in_whole(data: st.DataObje
 @examples(2)
 @example(wdsr(2, 13, 2), AVX2, 2)
 @given(regions(max_parts=4), st.sampled_from(PROCESSORS), st.sampled_from((1, 2)))
-def test_bands_give_the_same_bits(region: Region, processor: Processor, phases: int) -> None:
-    layout = Layout(processor.lanes, phases, phases, narrowest(region, processor.lanes, phases))
+def test_bands_give_the_same_bits(region: Region, processor: CpuCore, phases: int) -> None:
+    layout = RowLayout(processor.lanes, phases, phases, narrowest(region, processor.lanes, phases))
     inputs = random_inputs(region, (2, 51, 37))
     one, *others = [Compiled(Banded(layout, Tiles(), n).lower(region, ANY, "f"), QUICK).run(inputs) for n in (1, 2, 3)]
     for other in others:
@@ -69,9 +69,9 @@ import hashlib, sys
 from harness import QUICK, compiled, random_inputs
 from region_nets import wdsr
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 region = wdsr(2, 5, 2)
-code = compiled(RowLowering(Processor(16, 32)), region, (None, None, None), tuple(QUICK.items()))
+code = compiled(RowLowering(CpuCore(16, 32)), region, (None, None, None), tuple(QUICK.items()))
 (result,) = region.results
 made = code.run(random_inputs(region, (1, 55, 40)))[result.value, result.shuffle]
 print(hashlib.sha256(made.tobytes()).hexdigest())
@@ -112,11 +112,11 @@ def test_it_agrees_with_the_plain_lowering(data: st.DataObject) -> None:
 DEEP = wdsr(blocks=8, width=5, scale=3)
 
 
-@pytest.mark.parametrize("mcpu, processor", [("haswell", AVX2), ("x86-64", Processor(4, 16))])
-def test_a_deep_net_in_narrow_strips(mcpu: str, processor: Processor) -> None:
+@pytest.mark.parametrize("mcpu, processor", [("haswell", AVX2), ("x86-64", CpuCore(4, 16))])
+def test_a_deep_net_in_narrow_strips(mcpu: str, processor: CpuCore) -> None:
     """Optimised fully, for vectors that any x86 machine with AVX2 has."""
     piece = PieceDecisions(narrowest(DEEP, processor.lanes, 2), 2, Decider(processor).tiles())
-    lowering = Decided(RowLowering(processor), Decisions((), (piece,)))
+    lowering = Decided(RowLowering(processor), RowDecisions((), (piece,)))
     for size in [(1, 1, 1), (1, 2, 137), (2, 40, 2), (1, 33, 90)]:
         check(lowering, DEEP, size, ANY, {"kind": "llvm", "mcpu": mcpu})
 
@@ -156,4 +156,4 @@ def test_halos_wider_than_a_picture_of_known_size() -> None:
 def test_strips_no_wider_than_their_halos_are_refused() -> None:
     piece = PieceDecisions(16, 2, Tiles())
     with pytest.raises(SrTvmError, match="strips of 16 pixels are too narrow for a halo of 10"):
-        RowLowering(AVX2).lower(DEEP, ANY, "f", Decisions((), (piece,)))
+        RowLowering(AVX2).lower(DEEP, ANY, "f", RowDecisions((), (piece,)))

@@ -13,16 +13,16 @@ from row_cases import Decided, narrowest
 from test_plain_phone import net
 
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor, processor_of
+from sr_tvm.targets.cpu.rows.machine import CpuCore, processor_of
 
 ANY = (None, None, None)
-NEON = Processor(4, 32)
+NEON = CpuCore(4, 32)
 MACHINES = {
-    "AVX-512": ({"kind": "llvm", "mcpu": "sapphirerapids"}, Processor(16, 32), "vfmadd", "zmm"),
-    "AVX2": ({"kind": "llvm", "mcpu": "haswell"}, Processor(8, 16), "vfmadd", "ymm"),
-    "SSE": ({"kind": "llvm", "mcpu": "x86-64"}, Processor(4, 16), "mulps", "xmm"),
+    "AVX-512": ({"kind": "llvm", "mcpu": "sapphirerapids"}, CpuCore(16, 32), "vfmadd", "zmm"),
+    "AVX2": ({"kind": "llvm", "mcpu": "haswell"}, CpuCore(8, 16), "vfmadd", "ymm"),
+    "SSE": ({"kind": "llvm", "mcpu": "x86-64"}, CpuCore(4, 16), "mulps", "xmm"),
     "NEON": (PHONE, NEON, "fmla", ".4s"),
 }
 
@@ -37,7 +37,7 @@ def test_its_vectors_are_the_processors(name: str) -> None:
     assert len([line for line in lines if register in line]) > 0.9 * len(lines) > 100
 
 
-def _assembly(target: dict[str, Any], processor: Processor) -> str:
+def _assembly(target: dict[str, Any], processor: CpuCore) -> str:
     kernels = RowLowering(processor).lower(wdsr(1, 16, 2), (1, 36, 640), "region")
     return str(tvm.compile(module_of(kernels), target=target).mod.inspect_source("s"))
 
@@ -52,7 +52,7 @@ def test_it_is_right_on_a_phone() -> None:
 def test_it_is_right_on_a_phone_in_strips() -> None:
     region = wdsr(2, 13, 2)
     piece = PieceDecisions(narrowest(region, 4, 2), 2, Decider(NEON).tiles())
-    check_emulated(Decided(RowLowering(NEON), Decisions((), (piece,))), region, [(1, 9, 61)])
+    check_emulated(Decided(RowLowering(NEON), RowDecisions((), (piece,))), region, [(1, 9, 61)])
 
 
 @needs_qemu

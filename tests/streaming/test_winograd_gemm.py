@@ -22,7 +22,7 @@ from sr_tvm.codegen.winograd import POINTS, TAPS, matrices
 from sr_tvm.regions.region import Region, Result
 from sr_tvm.runners.threads import run_with_threads
 from sr_tvm.targets.cpu.gemm.lowering import ACTIVATIONS, choose, winograd_gemm, worth
-from sr_tvm.targets.cpu.gemm.writer import Layer, Plan
+from sr_tvm.targets.cpu.gemm.writer import GemmLayer, GemmPlan
 
 L2 = 1 << 20
 AVX512, AVX2, NEON = (16, 32), (8, 16), (4, 32)
@@ -34,7 +34,7 @@ class Winograd:
 
     lanes: int = 16
     registers: int = 32
-    plan: Plan | None = None
+    plan: GemmPlan | None = None
     name: str = "winograd-gemm"
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
@@ -50,12 +50,12 @@ def layer(inputs: int, outputs: int, activation: str | None = "relu", seed: int 
 
 
 @st.composite
-def plans(draw: st.DrawFn, height: int) -> Plan:
+def plans(draw: st.DrawFn, height: int) -> GemmPlan:
     m = draw(st.sampled_from((2, 4)))
     down = -(-height // m)
     rows = draw(st.sampled_from([r for r in range(1, down + 1) if down % r == 0]))
     lanes, vectors, tiles = draw(st.sampled_from((4, 8, 16))), draw(st.integers(1, 4)), draw(st.integers(1, 7))
-    return Plan(m, lanes, vectors, tiles, rows, draw(st.booleans()), draw(st.sampled_from((1, 2, 4))))
+    return GemmPlan(m, lanes, vectors, tiles, rows, draw(st.booleans()), draw(st.sampled_from((1, 2, 4))))
 
 
 @settings(max_examples=16, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -131,19 +131,19 @@ def test_worth_it_for_wide_layers_only() -> None:
 
 
 def test_plans_of_vgg() -> None:
-    def plan(inputs: int, outputs: int, side: int) -> Plan:
-        return choose(Layer(1, inputs, outputs, side, side), *AVX512, L2)
+    def plan(inputs: int, outputs: int, side: int) -> GemmPlan:
+        return choose(GemmLayer(1, inputs, outputs, side, side), *AVX512, L2)
 
-    bands = Plan(4, 16, 2, 14, 1, split=False)
+    bands = GemmPlan(4, 16, 2, 14, 1, split=False)
     assert plan(64, 64, 224) == plan(128, 128, 112) == plan(256, 256, 56) == bands
-    assert plan(512, 512, 28) == Plan(4, 16, 4, 7, 7, split=True)
+    assert plan(512, 512, 28) == GemmPlan(4, 16, 4, 7, 7, split=True)
     assert plan(512, 512, 14) == replace(bands, rows=4, split=True)
     assert plan(64, 64, 640) == bands, "a row of tiles over L2 is still better than the whole picture's V in memory"
 
 
 def test_plans_for_few_registers_do_not_spill() -> None:
     for inputs, side in ((64, 224), (512, 28), (512, 14)):
-        plan = choose(Layer(1, inputs, inputs, side, side), *AVX2, L2)
+        plan = choose(GemmLayer(1, inputs, inputs, side, side), *AVX2, L2)
         assert plan.vectors * plan.tiles + plan.vectors + 1 < AVX2[1] and plan.unroll == 2
 
 

@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder
+from sr_tvm.codegen.builder import FunctionBuilder
 from sr_tvm.codegen.functions import Functions
 from sr_tvm.codegen.shuffles import interleave, split_vectors, transpose
 
@@ -33,7 +33,7 @@ def count(statement, kind):
 
 @pytest.mark.parametrize("index", ["int32", "int64"])
 def test_loops(index):
-    b = Builder(index=index)
+    b = FunctionBuilder(index=index)
     y = b.tensor("y", (3, 1, 5))
     with b.loop("i", 3) as i, b.loop("once", 1) as j, b.loop("k", b.integer(2), start=b.integer(3)) as k:
         assert {str(v.ty.dtype) for v in (i, j, k)} == {index}
@@ -45,7 +45,7 @@ def test_loops(index):
 
 
 def test_a_single_turn_begins_where_it_is_told():
-    b = Builder()
+    b = FunctionBuilder()
     y = b.tensor("y", (4,))
     with b.loop("i", 1, start=b.integer(2)) as i, b.loop("p", 1, tirx.ForKind.PARALLEL) as p:
         b.store(y, b.real(1), i + p)
@@ -54,7 +54,7 @@ def test_a_single_turn_begins_where_it_is_told():
 
 
 def test_an_extent_known_when_it_runs():
-    b, n = Builder(index="int64"), tirx.Var("n", "int64")
+    b, n = FunctionBuilder(index="int64"), tirx.Var("n", "int64")
     x, y = b.tensor("x", (n,)), b.tensor("y", (n,))
     with b.loop("i", n) as i:
         b.store(y, b.load(x, i) * 2, i)
@@ -63,7 +63,7 @@ def test_an_extent_known_when_it_runs():
 
 
 def test_when_and_otherwise_nest():
-    b = Builder()
+    b = FunctionBuilder()
     y = b.tensor("y", (6,))
     with b.loop("i", 6) as i:
         with b.when(i < 4):
@@ -79,7 +79,7 @@ def test_when_and_otherwise_nest():
 
 
 def test_registers_add_products_of_spans():
-    b = Builder(LANES)
+    b = FunctionBuilder(LANES)
     x, w, y = b.tensor("x", (3, 9)), b.tensor("w", (3,)), b.tensor("y", (9,))
     kept = b.scratch("kept", LANES)
     register = b.register("sum")
@@ -97,7 +97,7 @@ def test_registers_add_products_of_spans():
 
 
 def test_sums_in_a_wider_type_round_once():
-    b = Builder(LANES, "float16", sums="float32")
+    b = FunctionBuilder(LANES, "float16", sums="float32")
     x, y = b.tensor("x", (LANES,)), b.tensor("y", (LANES,))
     register = b.register("sum")
     register.set(b.splat(1))
@@ -109,7 +109,7 @@ def test_sums_in_a_wider_type_round_once():
 
 
 def test_lanes_of_one_are_scalars():
-    b = Builder()
+    b = FunctionBuilder()
     y = b.tensor("y", (1,))
     register = b.register("sum")
     register.set(b.splat(2))
@@ -125,7 +125,7 @@ def test_equal_private_functions_are_made_once():
     def add(amount):
         def make(name):
             made.append(name)
-            b = Builder(LANES)
+            b = FunctionBuilder(LANES)
             flat = b.view("flat", b.pointer("p"))
             shaped = b.view("shaped", b.pointer("q"), (2, LANES))
             row, shift = b.parameter("row"), b.parameter("shift", "int64")
@@ -134,7 +134,7 @@ def test_equal_private_functions_are_made_once():
 
         return functions.of(amount, make)
 
-    b = Builder()
+    b = FunctionBuilder()
     x, y, z = (b.tensor(name, (2, LANES)) for name in "xyz")
     for row in range(2):
         b.call(add(10), [x.data, y.data, b.integer(row), tirx.const(row, "int64")])
@@ -151,7 +151,7 @@ def test_equal_private_functions_are_made_once():
 
 @pytest.mark.parametrize("lanes", [2, 4, 8])
 def test_shuffles(lanes):
-    b = Builder(lanes)
+    b = FunctionBuilder(lanes)
     x, y = b.tensor("x", (lanes, lanes)), b.tensor("y", (3, lanes, lanes))
     rows = [b.bind("row", b.load(x, i, 0)) for i in range(lanes)]
     pairs = [v for i in range(0, lanes, 2) for v in split_vectors(rows[i], rows[i + 1], lanes)]

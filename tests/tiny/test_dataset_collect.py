@@ -5,10 +5,10 @@ import pytest
 from sr_tvm.measurement import Measurement
 from sr_tvm.speed.collect import missing
 from sr_tvm.speed.dataset import append
-from sr_tvm.speed.feedback import Group
+from sr_tvm.speed.feedback import Conditions
 from sr_tvm.speed.sampling import random_architectures
 
-WHERE = Group("box", "cpu", "default", 1, "thread-cpu", "ms", (1, 3, 12, 16))
+WHERE = Conditions("box", "cpu", "default", 1, "thread-cpu", "ms", (1, 3, 12, 16))
 CONDITIONS = {"threads": 1, "schedule": "default", "clock": "thread-cpu"}
 
 

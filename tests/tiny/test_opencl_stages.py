@@ -10,8 +10,8 @@ from sr_tvm.targets.opencl.cost import Costs
 from sr_tvm.targets.opencl.decisions import StageDecisions
 from sr_tvm.targets.opencl.shares import outputs_of, splits_of
 from sr_tvm.targets.opencl.stages import cut_stages, hidden_of
-from sr_tvm.targets.opencl.steps import Apply, Join, Load, Sum, plan_steps
-from sr_tvm.targets.opencl.weights import Block, by_hidden, by_rows, phases, transformed, ungrouped
+from sr_tvm.targets.opencl.steps import Apply, ConvolutionSum, Join, Load, plan_steps
+from sr_tvm.targets.opencl.weights import WeightBlock, by_hidden, by_rows, phases, transformed, ungrouped
 
 
 def conv(name: str, source: str, outputs: int, inputs: int, kernel: int, groups: int = 1) -> Conv:
@@ -136,9 +136,9 @@ def test_hidden_channels_are_made_four_at_a_time():
 def test_the_steps_of_a_stage():
     (_, second, *_) = cut_stages(NET, 16)
     trunk, projected = plan_steps(second.region, 16)[-2:]
-    assert isinstance(trunk, Sum) and trunk.value == "a0" and trunk.centers == ("head",)
+    assert isinstance(trunk, ConvolutionSum) and trunk.value == "a0" and trunk.centers == ("head",)
     assert [(p.conv.name, p.registers) for p in trunk.convs] == [("s0", False)]
-    assert isinstance(projected, Sum) and projected.value == "p1"
+    assert isinstance(projected, ConvolutionSum) and projected.value == "p1"
     (product,) = projected.convs
     assert product.hidden is not None and product.hidden.expand.name == "e1" and product.registers
     np.testing.assert_array_equal(trunk.bias, np.ones(8))
@@ -149,7 +149,7 @@ def test_the_steps_of_a_stage():
 def test_convolutions_that_are_added_are_one_sum():
     last = cut_stages(NET, 16)[-1]
     (total,) = plan_steps(last.region, 16)
-    assert isinstance(total, Sum) and total.value == "sum" and total.centers == ()
+    assert isinstance(total, ConvolutionSum) and total.value == "sum" and total.centers == ()
     assert [p.conv.name for p in total.convs] == ["tail", "skip"]
     np.testing.assert_array_equal(total.bias, 2 * np.ones(12))
 
@@ -214,7 +214,7 @@ def test_a_grouped_convolution_as_a_dense_one():
 
 
 def test_what_is_in_local_memory_at_the_same_time():
-    small, large, huge = (Block(np.zeros((2, turns, size, 4))) for turns, size in ((2, 5), (8, 10), (2, 100)))
+    small, large, huge = (WeightBlock(np.zeros((2, turns, size, 4))) for turns, size in ((2, 5), (8, 10), (2, 100)))
     found = phases([small, small, large, small, huge], 45)
     assert [(p.turns, p.size, p.offset) for p in found] == [(0, 20, 0), (4, 40, 40), (0, 10, 200), (0, 0, 220)]
     assert [len(p.blocks) for p in found] == [2, 1, 1, 1]

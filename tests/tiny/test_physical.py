@@ -110,7 +110,9 @@ def test_groups_keep_what_differs_apart():
     groups, other = feedback.group(records)
     assert other == 1 and len(groups) == 5
     (first,) = [
-        s for g, s in groups.items() if g == feedback.Group("cpu", "cpu", "default", 1, "wall", "ms", (1, 3, 90, 160))
+        s
+        for g, s in groups.items()
+        if g == feedback.Conditions("cpu", "cpu", "default", 1, "wall", "ms", (1, 3, 90, 160))
     ]
     # Two runs of one network are one sample, so that leaving it out leaves out both.
     assert sorted(s.latency for s in first) == [2.0, 5.0]

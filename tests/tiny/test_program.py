@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import elf
-from sr_tvm.package.tables import Tables, picture_of
+from sr_tvm.package.tables import ProgramTables, picture_of
 from sr_tvm.package.templates import render
 from sr_tvm.records.program import ALIGNMENT, OBJECT, WEIGHTS, Call, Code, Program, Stored, plan_memory
 from sr_tvm.records.size import Size, SizeText
@@ -152,7 +152,7 @@ def test_damaged_records_are_refused(change, words):
 
 def test_tables_for_c():
     program = _program()
-    tables = Tables(program, picture_of(program, "it"), "it")
+    tables = ProgramTables(program, picture_of(program, "it"), "it")
     assert (
         tables.values[0]
         == "{SR_INPUT, 4, 0, {2, 32, 1}, {{1, SR_PLAIN}, {3, SR_PLAIN}, {1, SR_HEIGHT}, {1, SR_WIDTH}}}"

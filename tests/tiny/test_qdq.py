@@ -15,7 +15,7 @@ from quantize_nets import MEANS, bytes_only, fsrcnn, pictures, wdsr
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
-from sr_tvm.quantize.network import Convolution, IntegerNetwork, Picture, Residual
+from sr_tvm.quantize.network import IntegerNetwork, QuantizedConvolution, QuantizedInput, Residual
 from sr_tvm.quantize.qdq_nodes import requantized
 from sr_tvm.quantize.qdq_read import from_onnx, is_quantized
 from sr_tvm.quantize.qdq_write import to_onnx
@@ -37,7 +37,7 @@ def test_what_is_read_is_what_was_written(network, saved):
     back = from_onnx(saved)
     assert [type(node) for node in back.nodes] == [type(node) for node in network.nodes]
     for one, two in zip(network.nodes, back.nodes, strict=True):
-        if isinstance(one, Convolution):
+        if isinstance(one, QuantizedConvolution):
             assert np.array_equal(one.weight, two.weight) and one.shift == two.shift
             assert (one.multiplier is None) == (two.multiplier is None)
             assert np.array_equal(one.bias, two.bias)
@@ -51,7 +51,7 @@ def test_onnxruntime_makes_the_same_pictures_but_for_ties(saved):
     """It rounds halves to even, and its sums of a residual once, not twice: from layer to layer that adds up."""
     onnxruntime = pytest.importorskip("onnxruntime")
     model, network = onnx.load(saved), from_onnx(saved)
-    first = next(n.name for n in network.nodes if not isinstance(n, Picture) and n.dtype == "uint8")
+    first = next(n.name for n in network.nodes if not isinstance(n, QuantizedInput) and n.dtype == "uint8")
     model.graph.output.append(onnx.helper.make_tensor_value_info(first, onnx.TensorProto.UINT8, None))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

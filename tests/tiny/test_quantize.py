@@ -19,13 +19,13 @@ from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import (
     S16,
     U8,
-    Convolution,
     IntegerNetwork,
     Meaning,
     Narrow,
-    Picture,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
     Residual,
-    Sum,
     halfwords,
     macs,
     sums,
@@ -42,8 +42,8 @@ def one(weight: list[list[int]], bias: list[int], shift: int, multiplier=None, d
     """A 1x1 convolution."""
     w = np.array(weight, np.int8)[:, :, None, None]
     m = None if multiplier is None else np.array(multiplier, np.int16)
-    conv = Convolution("y", ("x",), w, np.array(bias, np.int32), shift, m, dtype, meaning(len(bias)))
-    return IntegerNetwork((Picture("x", meaning(w.shape[1])), conv), 1)
+    conv = QuantizedConvolution("y", ("x",), w, np.array(bias, np.int32), shift, m, dtype, meaning(len(bias)))
+    return IntegerNetwork((QuantizedInput("x", meaning(w.shape[1])), conv), 1)
 
 
 def pixels(*values: int) -> np.ndarray:
@@ -67,24 +67,24 @@ class TestDefinition:
     def test_outside_of_the_picture_lies_the_zero_point(self):
         weight = np.zeros((1, 1, 3, 3), np.int8)
         weight[0, 0, 0, 1] = 1  # what is above
-        conv = Convolution("y", ("x",), weight, np.zeros(1, np.int32), 0, None, U8, meaning(1))
-        network = IntegerNetwork((Picture("x", meaning(1, 77)), conv), 1)
+        conv = QuantizedConvolution("y", ("x",), weight, np.zeros(1, np.int32), 0, None, U8, meaning(1))
+        network = IntegerNetwork((QuantizedInput("x", meaning(1, 77)), conv), 1)
         assert reference.run(network, np.array([[[1], [2]]], np.uint8)).ravel().tolist() == [77, 1]
 
     def test_a_residual_and_a_sum(self):
         nodes = one([[10]], [5], 0, dtype=S16).nodes
         residual = IntegerNetwork((*nodes, Residual("z", ("y", "x"), 64, 6, meaning(1))), 1)
         assert reference.run(residual, pixels(7)).item() == (75 + 7 * 64 + 32) >> 6
-        twice = IntegerNetwork((*nodes, replace(nodes[1], name="v"), Sum("z", ("y", "v"), 2, meaning(1))), 1)
+        twice = IntegerNetwork((*nodes, replace(nodes[1], name="v"), QuantizedSum("z", ("y", "v"), 2, meaning(1))), 1)
         assert reference.run(twice, pixels(7)).item() == (150 + 2) >> 2
 
     def test_a_sum_in_16_bits_and_the_bytes_of_it(self):
         nodes = one([[10]], [5], 0, dtype=S16).nodes
-        both = (*nodes, replace(nodes[1], name="v"), Sum("z", ("y", "v"), 0, meaning(1), S16))
+        both = (*nodes, replace(nodes[1], name="v"), QuantizedSum("z", ("y", "v"), 0, meaning(1), S16))
         whole = IntegerNetwork((*both, Narrow("n", ("z",), 6, meaning(1))), 1)
         assert reference.values(whole, pixels(7))["z"].item() == 150 and reference.run(whole, pixels(7)).item() == 2
         high = one([[127]], [1 << 20], 0, dtype=S16).nodes
-        both = (*high, replace(high[1], name="v"), Sum("z", ("y", "v"), 0, meaning(1), S16))
+        both = (*high, replace(high[1], name="v"), QuantizedSum("z", ("y", "v"), 0, meaning(1), S16))
         assert reference.run(IntegerNetwork(both, 1), pixels(1)).item() == 32767
 
     def test_the_shuffle_is_pytorchs(self):
@@ -95,7 +95,7 @@ class TestDefinition:
         """Beyond 2 ** 24 a float32 is not."""
         rng = np.random.default_rng(0)
         weight = rng.integers(100, 128, (1, 900, 1, 1)).astype(np.int8)
-        conv = Convolution("y", ("x",), weight, np.ones(1, np.int32), 12, None, S16, meaning(1))
+        conv = QuantizedConvolution("y", ("x",), weight, np.ones(1, np.int32), 12, None, S16, meaning(1))
         x = rng.integers(200, 256, (900, 1, 1)).astype(np.uint8)
         wanted = int(weight.astype(int).ravel() @ x.astype(int).ravel()) + 1
         assert reference.accumulate(conv, x, np.zeros(900, np.int64)).item() == wanted > 1 << 24
@@ -107,18 +107,18 @@ class TestBends:
     @pytest.mark.parametrize(("slope", "wanted"), [(16384, [25, 30, 40]), (-32768, [40, 30, 40]), (0, [30, 30, 40])])
     def test_of_a_convolution(self, slope, wanted):
         """Byte - 20 in quarters, zero point 30."""
-        node = Convolution(
+        node = QuantizedConvolution(
             "y", ("x",), np.full((1, 1, 1, 1), 4, np.int8), np.array([-80], np.int32), 0, None, U8, meaning(1, 30),
             np.array([slope], np.int16), 2,
         )  # fmt: skip
-        network = IntegerNetwork((Picture("x", meaning(1)), node), 1)
+        network = IntegerNetwork((QuantizedInput("x", meaning(1)), node), 1)
         assert [reference.run(network, pixels(v)).item() for v in (10, 20, 30)] == wanted
 
     @pytest.mark.parametrize(("slope", "wanted"), [(0.5, [5, 10, 30]), (2.0, [-10, 10, 30]), (-1.0, [20, 10, 30])])
     def test_of_bytes(self, slope, wanted):
         """Bytes of zero point 20, of the result 10, twice as large; a slope over 1 takes the smaller."""
         made = blend("y", ("x",), np.full((1, 1), 2.0), np.array([slope / 2]) * 2, np.array([50.0]), meaning(1, 50))
-        network = IntegerNetwork((Picture("x", meaning(1, 20)), made), 1)
+        network = IntegerNetwork((QuantizedInput("x", meaning(1, 20)), made), 1)
         found = [reference.run(network, pixels(v)).item() - 40 for v in (15, 20, 30)]
         assert found == [10 + int(slope * -10), 10, 30], wanted
 
@@ -233,6 +233,6 @@ def test_zero_taps_are_not_multiplied_but_dead_outputs_count():
     weight = np.zeros((3, 2, 1, 3), np.int8)
     weight[0, 1, 0, 1] = 1  # one tap of three, for both inputs; output 2 is dead, and in the graph
     weight[1] = 1
-    conv = Convolution("y", ("x",), weight, np.zeros(3, np.int32), 0, None, U8, meaning(3))
+    conv = QuantizedConvolution("y", ("x",), weight, np.zeros(3, np.int32), 0, None, U8, meaning(3))
     assert macs(conv) == (1 + 3 + 3) * 2
     assert macs(replace(conv, filled=(1, 1))) == (1 + 3) * 1

@@ -18,14 +18,14 @@ from sr_tvm.regions.data import from_data, region_hash, to_data
 from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Result, Source
 from sr_tvm.targets.cpu.rows.choices import FIELDS, fields_of
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.decisions import RowDecisions
 from sr_tvm.targets.cpu.rows.element import FLOAT16
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.space import RowSpace, key_of
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings
 
-MACHINE = Processor(8, 16, l2_bytes=1 << 18)
+MACHINE = CpuCore(8, 16, l2_bytes=1 << 18)
 SHAPE = (1, 90, 320)
 
 
@@ -76,7 +76,7 @@ def valid(space, genome):
     assert len(pieces) == len(genome.pieces) and set(genome.cuts) <= set(space.candidates)
     assert LOWERING.fits(genome, space.region, SHAPE)
     assert space.repair(genome) == genome
-    assert Decisions.from_json(json.loads(json.dumps(genome.to_json())), "here") == genome
+    assert RowDecisions.from_json(json.loads(json.dumps(genome.to_json())), "here") == genome
 
 
 def test_every_genome_is_valid(space):
@@ -225,7 +225,7 @@ def test_records_are_found_by_region_shape_and_processor(space, region, tmp_path
     assert found(again, blocks(seed=3)) == best
     assert found(again, region, (1, 90, 321)) is None and found(again, region, (1, None, None)) is None
     assert found(again, blocks(count=3)) is None
-    assert found(again, region, lowering=RowLowering(Processor(16, 32))) is None
+    assert found(again, region, lowering=RowLowering(CpuCore(16, 32))) is None
     assert found(again, region, lowering=RowLowering(MACHINE, element=FLOAT16)) is None
 
 
@@ -258,10 +258,10 @@ def test_first_folder_wins_and_the_used_are_known(space, region, tmp_path):
 def test_record_that_does_not_fit_is_passed_over(space, region, caplog):
     records = RegionRecords()
     odd = replace(space.default.pieces[0], width=24)
-    records.put(record(region, Decisions((), (odd,))))
+    records.put(record(region, RowDecisions((), (odd,))))
     assert found(records, region) is None and records.used == []
     assert "does not fit" in caplog.text
-    assert not LOWERING.fits(Decisions((10_000,), (space.default.pieces[0],) * 2), region, SHAPE)
+    assert not LOWERING.fits(RowDecisions((10_000,), (space.default.pieces[0],) * 2), region, SHAPE)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_rows_in_groups():
     # A halo of any height up to the group's costs a whole step.
     assert times.delay == {"x": 0, "a": 1, "b": 1, "c": 2, "sum": 2}
     assert times.live == {"x": 12, "a": 4, "b": 10, "c": 4, "sum": 4}
-    assert times.ring("b") == 12
+    assert times.line_buffer("b") == 12
     assert times.steps(10) == 5
 
 

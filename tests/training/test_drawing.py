@@ -12,7 +12,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.training.batches import Ahead, Cut, Resident
 from sr_tvm.training.data import Pair, Pairs, load_pairs
 from sr_tvm.training.drawing import BLOCK, FLOOR, Drawing, block_energy, patch_energy
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 CPU, NET = torch.device("cpu"), Architecture.uniform(2, 1, 4)
 EVERYTHING = dict(detail=0.5, shuffle=True, late_patch=16, late_share=0.5, weights=(("train", 2.0),))
@@ -31,7 +31,7 @@ def half_noise(height=64, width=96):
 
 
 def places(pairs, steps=200, **changed):
-    settings = Settings(NET, **dict(batch=20, patch=8) | changed)
+    settings = TrainingSettings(NET, **dict(batch=20, patch=8) | changed)
     drawing = Drawing(pairs, settings)
     return np.concatenate([drawing(step) for step in range(steps)])
 
@@ -84,21 +84,21 @@ def test_a_folder_is_drawn_by_its_weight():
 
 def test_late_patches_are_larger_and_as_many_pixels_of_pictures_that_have_room():
     pairs = made(half_noise(64, 96), half_noise(40, 40))
-    settings = Settings(NET, steps=100, batch=8, patch=8, late_patch=24, late_share=0.25)
+    settings = TrainingSettings(NET, steps=100, batch=8, patch=8, late_patch=24, late_share=0.25)
     assert settings.shape(74) == (8, 8) and settings.shape(75) == (1, 24) and settings.patches == {8, 24}
     cut = Cut(pairs, settings, CPU)
     assert cut(74)[0].shape == (8, 3, 8, 8) and cut(75)[1].shape == (1, 3, 48, 48)
     drawn = np.concatenate([cut.draw(step) for step in range(75, 100)])
     assert set(drawn[:, 0].tolist()) == {0}
     with pytest.raises(SrTvmError, match="smaller than a late patch of 40"):
-        Drawing(pairs, Settings(NET, late_patch=40))
+        Drawing(pairs, TrainingSettings(NET, late_patch=40))
 
 
 def test_colours_come_in_every_order(tmp_path):
     plain = np.tile(np.array([10, 20, 30], np.uint8), (32, 32, 1))
     Image.fromarray(plain).save(tmp_path / "plain.png")
     pairs = load_pairs([tmp_path], 2, tmp_path / "cache")
-    cut = Cut(pairs, Settings(NET, batch=16, patch=16, shuffle=True), CPU)
+    cut = Cut(pairs, TrainingSettings(NET, batch=16, patch=16, shuffle=True), CPU)
     seen = set()
     for step in range(10):
         low, high = cut(step)
@@ -109,7 +109,7 @@ def test_colours_come_in_every_order(tmp_path):
 
 def test_every_source_gives_the_same(folders, tmp_path):
     pairs = load_pairs([folders[0]], 2, tmp_path)
-    settings = Settings(NET, steps=8, batch=24, patch=8, seed=3, **EVERYTHING)
+    settings = TrainingSettings(NET, steps=8, batch=24, patch=8, seed=3, **EVERYTHING)
     cut, others = Cut(pairs, settings, CPU), [Resident(pairs, settings, CPU), Ahead(Cut(pairs, settings, CPU))]
     for step in (0, 1, 3, 4, 7, 3):
         for other in others:
@@ -130,4 +130,4 @@ def test_every_source_gives_the_same(folders, tmp_path):
 )
 def test_numbers_out_of_range(changed, told):
     with pytest.raises(SrTvmError, match=told):
-        Settings(NET, **changed)
+        TrainingSettings(NET, **changed)

@@ -21,7 +21,7 @@ from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.quantize.qdq_write import to_onnx
 from sr_tvm.training.loop import CHECKPOINT, train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import IntegerFile, Settings
+from sr_tvm.training.settings import IntegerFile, TrainingSettings
 
 FORMS = {"powers": Calibration(), "multipliers": Calibration(multipliers=True), "bytes": Calibration(halfwords=False)}
 
@@ -98,7 +98,9 @@ def test_every_parameter_gets_a_gradient(network):
 def begin(file, folders, tmp_path):
     def make(**changed):
         wanted = dict(steps=9, batch=2, patch=16, validate_every=4, lr=3e-4, optimizer="adam") | changed
-        return prepare(Settings(IntegerFile.of(file), **wanted), [folders[0]], folders[1], "cpu", 1, tmp_path / "c")[0]
+        return prepare(
+            TrainingSettings(IntegerFile.of(file), **wanted), [folders[0]], folders[1], "cpu", 1, tmp_path / "c"
+        )[0]
 
     return make
 
@@ -171,7 +173,7 @@ def test_command(file, folders, tmp_path):
 
 
 def test_a_checkpoint_of_floats_is_another_run(begin, folders, tmp_path):
-    float_run = Settings(Architecture.uniform(2, 1, 4), steps=9, batch=2, patch=16, validate_every=4)
+    float_run = TrainingSettings(Architecture.uniform(2, 1, 4), steps=9, batch=2, patch=16, validate_every=4)
     prepare(float_run, [folders[0]], None, "cpu", 1, tmp_path / "c")[0].save(tmp_path / CHECKPOINT)
     with pytest.raises(SrTvmError, match="another architecture"):
         begin().restore(tmp_path / CHECKPOINT)

@@ -12,8 +12,8 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, save_weights
 from sr_tvm.training.loop import CHECKPOINT, Trainer, look_ahead, train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import Settings, WeightsFile
-from sr_tvm.training.step import PLAIN_STEPS, Step, best_precision, mixed
+from sr_tvm.training.settings import TrainingSettings, WeightsFile
+from sr_tvm.training.step import PLAIN_STEPS, TrainingStep, best_precision, mixed
 
 CPU = torch.device("cpu")
 SMALL = dict(architecture=Architecture.uniform(2, 1, 4), steps=9, batch=2, patch=16, validate_every=4)
@@ -22,7 +22,7 @@ SMALL = dict(architecture=Architecture.uniform(2, 1, 4), steps=9, batch=2, patch
 @pytest.fixture
 def begin(folders, tmp_path):
     def make(**changed):
-        return prepare(Settings(**SMALL | changed), [folders[0]], None, "cpu", 1, tmp_path / "cache")[0]
+        return prepare(TrainingSettings(**SMALL | changed), [folders[0]], None, "cpu", 1, tmp_path / "cache")[0]
 
     return make
 
@@ -145,7 +145,7 @@ def test_the_kinds_of_loss(name, wanted):
     low, high = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         difference = model(low) - high
-    step = Step(model, 1e-3, 0.5, CPU, None, loss=name)
+    step = TrainingStep(model, 1e-3, 0.5, CPU, None, loss=name)
     step((low, high), 1e-3)
     assert step.total.item() == pytest.approx(wanted(difference).item(), rel=1e-5)
 
@@ -159,7 +159,7 @@ def test_the_teachers_share_of_the_loss(share):
         output = model(low)
     truth, aim = (float(functional.l1_loss(output, x)) for x in (high, wanted))
     assert truth != pytest.approx(aim)
-    step = Step(model, 1e-3, share, CPU, None)
+    step = TrainingStep(model, 1e-3, share, CPU, None)
     step((low, high, wanted), 1e-3)
     assert float(step.total) == pytest.approx((1 - share) * truth + share * aim, rel=1e-5)
 
@@ -168,7 +168,7 @@ def test_long_gradients_are_shortened():
     def norm_after(clip):
         torch.manual_seed(0)
         model = WDSR(SMALL["architecture"])
-        step = Step(model, 1e-3, 0.0, CPU, None, clip)
+        step = TrainingStep(model, 1e-3, 0.0, CPU, None, clip)
         step((torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)), 1e-3)
         return float(torch.stack([p.grad.norm() for p in model.parameters()]).norm())
 
@@ -177,8 +177,8 @@ def test_long_gradients_are_shortened():
     assert norm_after(free / 4) == pytest.approx(free / 4, rel=1e-3)
 
 
-def test_with_the_teacher_alone_its_pupil_comes_closer(begin, large):
-    """Not all the way: the teacher is random and sees whole pictures, the pupil the borders of patches."""
+def test_with_the_teacher_alone_its_student_comes_closer(begin, large):
+    """Not all the way: the teacher is random and sees whole pictures, the student the borders of patches."""
     trainer = begin(teacher=large, teacher_share=1.0, steps=150, lr=5e-3, patch=28)
     losses = [trainer.advance().loss for _ in range(150)]
     assert losses[-1] < 0.7 * losses[0]
@@ -214,11 +214,11 @@ def test_a_resumed_run_with_init_and_teacher_equals_an_uninterrupted_one(begin, 
     name = "weights.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     save_weights(WDSR(Architecture.uniform(2, 2, 6)), large.path)
-    changed = Settings(**SMALL | more | dict(init=WeightsFile.of(large.path)))
+    changed = TrainingSettings(**SMALL | more | dict(init=WeightsFile.of(large.path)))
     with pytest.raises(SrTvmError, match=r"began with init large\.safetensors"):
         look_ahead(changed, tmp_path / "parts")
     with pytest.raises(SrTvmError, match="began with teacher large.* now it is none"):
-        look_ahead(Settings(**SMALL | more | dict(teacher=None)), tmp_path / "parts")
+        look_ahead(TrainingSettings(**SMALL | more | dict(teacher=None)), tmp_path / "parts")
 
 
 def test_files_that_do_not_fit_are_told_before_pictures_are_prepared(large, tmp_path):
@@ -227,14 +227,14 @@ def test_files_that_do_not_fit_are_told_before_pictures_are_prepared(large, tmp_
         (dict(teacher=large, architecture=Architecture.uniform(4, 1, 4)), r"large\.safetensors: the teacher is x2"),
     ):
         with pytest.raises(SrTvmError, match=message):
-            look_ahead(Settings(**SMALL | changed), tmp_path / "run")
+            look_ahead(TrainingSettings(**SMALL | changed), tmp_path / "run")
     with pytest.raises(SrTvmError, match=r"none\.safetensors: no such file"):
         WeightsFile.of(tmp_path / "none.safetensors")
 
 
 def test_the_rate_rises_and_falls():
-    rates = [Settings(**SMALL | dict(warmup=3)).learning_rate(step) for step in range(9)]
-    bare = [Settings(**SMALL).learning_rate(step) for step in range(9)]
+    rates = [TrainingSettings(**SMALL | dict(warmup=3)).learning_rate(step) for step in range(9)]
+    bare = [TrainingSettings(**SMALL).learning_rate(step) for step in range(9)]
     assert rates[:3] == pytest.approx([bare[0] / 3, bare[1] * 2 / 3, bare[2]]) and rates[3:] == bare[3:]
 
 
@@ -251,7 +251,7 @@ def test_the_rate_rises_and_falls():
 )
 def test_settings_out_of_range(changed, message):
     with pytest.raises(SrTvmError, match=message):
-        Settings(**SMALL | changed)
+        TrainingSettings(**SMALL | changed)
 
 
 def test_mixed_precision_is_within_the_blocks_alone():

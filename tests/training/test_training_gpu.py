@@ -6,7 +6,7 @@ import torch
 from sr_tvm.architecture import Architecture
 from sr_tvm.training.batches import Cut, Resident
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 SMALL = dict(architecture=Architecture.uniform(2, 2, 8), steps=40, batch=4, patch=16, validate_every=20)
 
@@ -14,7 +14,7 @@ SMALL = dict(architecture=Architecture.uniform(2, 2, 8), steps=40, batch=4, patc
 @pytest.fixture
 def begin(folders, tmp_path):
     def make(graph, **changed):
-        settings = Settings(**SMALL | changed)
+        settings = TrainingSettings(**SMALL | changed)
         return prepare(settings, [folders[0]], folders[1], "cuda", 1, tmp_path / "cache", graph=graph)[0]
 
     return make

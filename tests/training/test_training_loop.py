@@ -10,7 +10,7 @@ from sr_tvm.nets.weights import load_weights
 from sr_tvm.training import loop
 from sr_tvm.training.loop import CHECKPOINT, look_ahead, train
 from sr_tvm.training.session import prepare
-from sr_tvm.training.settings import Settings
+from sr_tvm.training.settings import TrainingSettings
 
 SMALL = dict(architecture=Architecture.uniform(2, 1, 4), steps=9, batch=2, patch=16, validate_every=4)
 
@@ -18,7 +18,7 @@ SMALL = dict(architecture=Architecture.uniform(2, 1, 4), steps=9, batch=2, patch
 @pytest.fixture
 def begin(folders, tmp_path):
     def make(**changed):
-        settings = Settings(**SMALL | changed)
+        settings = TrainingSettings(**SMALL | changed)
         return prepare(settings, [folders[0]], folders[1], "cpu", 1, tmp_path / "cache")[0]
 
     return make
@@ -79,7 +79,7 @@ def test_what_it_took_is_told(begin, tmp_path):
 
 def test_nothing_to_validate_on(folders, tmp_path):
     """The loss of each interval, and no PSNR; validation can be added when the run is resumed."""
-    settings = Settings(**SMALL)
+    settings = TrainingSettings(**SMALL)
 
     def make(validate):
         return prepare(settings, [folders[0]], validate, "cpu", 1, tmp_path / "cache")
@@ -138,7 +138,7 @@ def test_a_resume_with_other_settings_is_refused(begin, tmp_path, changed, messa
     with pytest.raises(KeyboardInterrupt):
         train(begin(), tmp_path, stop_at(1))
     with pytest.raises(SrTvmError, match=message):
-        look_ahead(Settings(**SMALL | changed), tmp_path)
+        look_ahead(TrainingSettings(**SMALL | changed), tmp_path)
     with pytest.raises(SrTvmError, match=message):
         train(begin(**changed), tmp_path, ignore)
 
@@ -149,7 +149,7 @@ def test_a_resume_on_other_pictures_is_refused(begin, folders, tmp_path):
     fewer = tmp_path / "fewer"
     fewer.mkdir()
     (fewer / "0.png").write_bytes((folders[0] / "0.png").read_bytes())
-    other = prepare(Settings(**SMALL), [fewer], folders[1], "cpu", 1, tmp_path / "cache")[0]
+    other = prepare(TrainingSettings(**SMALL), [fewer], folders[1], "cpu", 1, tmp_path / "cache")[0]
     with pytest.raises(SrTvmError, match="other training pictures"):
         train(other, tmp_path, ignore)
 
@@ -191,7 +191,7 @@ def test_damaged_checkpoints_are_refused(begin, tmp_path, change):
 def test_foreign_checkpoints_are_refused(begin, tmp_path, content):
     (tmp_path / CHECKPOINT).write_bytes(content)
     with pytest.raises(SrTvmError, match="delete it to start again"):
-        look_ahead(Settings(**SMALL), tmp_path)
+        look_ahead(TrainingSettings(**SMALL), tmp_path)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(begin):
@@ -211,7 +211,7 @@ def test_never_on_validation_pictures(folders, tmp_path):
     Image.open(folders[0] / "0.png").save(mixed / "0.png")
     Image.open(folders[1] / "colour.png").save(mixed / "harmless.bmp")
     with pytest.raises(SrTvmError, match=r"harmless\.bmp is the validation picture .*colour\.png"):
-        prepare(Settings(**SMALL), [mixed], folders[1], "cpu", 1, tmp_path / "cache")
+        prepare(TrainingSettings(**SMALL), [mixed], folders[1], "cpu", 1, tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_never_on_validation_pictures(folders, tmp_path):
 )
 def test_numbers_out_of_range(name, value):
     with pytest.raises(SrTvmError, match=f"{name} is {value}"):
-        Settings(**SMALL | {name: value})
+        TrainingSettings(**SMALL | {name: value})
 
 
 def test_no_gpu_is_told(begin, monkeypatch):
@@ -233,11 +233,11 @@ def test_no_gpu_is_told(begin, monkeypatch):
 
 
 def test_looking_ahead_writes_nothing(tmp_path):
-    look_ahead(Settings(**SMALL), tmp_path / "a" / "b")
+    look_ahead(TrainingSettings(**SMALL), tmp_path / "a" / "b")
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "b"):
         with pytest.raises(SrTvmError, match="cannot write"):
-            look_ahead(Settings(**SMALL), place)
+            look_ahead(TrainingSettings(**SMALL), place)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -254,11 +254,11 @@ def test_a_run_that_draws_by_detail_and_larger_patches_late_goes_on_too(begin, t
     whole, parts = (load_file(tmp_path / where / CHECKPOINT) for where in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
     with pytest.raises(SrTvmError, match="began with detail 0.5, now it is 0.0"):
-        look_ahead(Settings(**SMALL), tmp_path / "parts")
+        look_ahead(TrainingSettings(**SMALL), tmp_path / "parts")
 
 
 def test_what_settings_were_before_they_were_there_is_their_default():
-    told = Settings(**SMALL).to_json()
+    told = TrainingSettings(**SMALL).to_json()
     assert {name: told[name] for name in loop.LATER} == loop.LATER
 
 
@@ -267,5 +267,5 @@ def test_a_run_from_before_a_setting_was_there_goes_on(begin, tmp_path):
         train(begin(), tmp_path, stop_at(1))
     tamper(tmp_path / CHECKPOINT, lambda state, told: [told["run"].pop(name) for name in loop.LATER])
     with pytest.raises(SrTvmError, match="began with shuffle False, now it is True"):
-        look_ahead(Settings(**SMALL | {"shuffle": True}), tmp_path)
+        look_ahead(TrainingSettings(**SMALL | {"shuffle": True}), tmp_path)
     train(begin(), tmp_path, ignore)

@@ -14,11 +14,11 @@ from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.to_relax import import_onnx
 from sr_tvm.passes.pipeline import optimize
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.registry import get
 
 SHAPES = [(1, 3, "height", "width"), (1, 3, 360, 640)]
-AVX512, AVX2 = Processor(16, 32), Processor(8, 16)
+AVX512, AVX2 = CpuCore(16, 32), CpuCore(8, 16)
 
 
 def streamed(shape, processor):

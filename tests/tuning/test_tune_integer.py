@@ -20,7 +20,7 @@ from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.records.region_decisions import RegionRecords
 from sr_tvm.runners import hexagon_sim
 from sr_tvm.targets import registry
-from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, Decisions
+from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, HvxDecisions
 from sr_tvm.targets.hexagon.hvx.lowering import KernelLowering, kinds
 
 OPEN = (1, None, None)
@@ -68,9 +68,9 @@ def test_decisions_without_effect_are_not_two(network):
 @pytest.mark.parametrize("field, value", [("tiles", 3), ("direction", "left"), ("fused", 1), ("rotation", "200")])
 def test_a_record_that_is_none_is_told(field, value):
     with pytest.raises(SrTvmError, match=f"a.json: field {field} is"):
-        Decisions.from_json(DEFAULT.to_json() | {field: value}, "a.json")
+        HvxDecisions.from_json(DEFAULT.to_json() | {field: value}, "a.json")
     with pytest.raises(SrTvmError, match=r"a.json: not the decisions"):
-        Decisions.from_json({}, "a.json")
+        HvxDecisions.from_json({}, "a.json")
 
 
 def test_other_targets_and_trackers_are_refused(model, tmp_path):

@@ -24,8 +24,8 @@ from sr_tvm.runners.child_session import ChildRunner
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets import registry
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import Decisions
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.decisions import RowDecisions
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.space import key_of
 from sr_tvm.tuning import history
 from sr_tvm.tuning.bench import DeviceBench, Timing
@@ -49,7 +49,7 @@ def region(layers=4, channels=6, seed=0):
 
 def task(shape=SHAPE, machine=None, **how):
     size = tuple(known or open_ for known, open_ in zip(shape, SHAPE, strict=True))
-    machine = machine or Processor(8, 16, l2_bytes=1 << 15)
+    machine = machine or CpuCore(8, 16, l2_bytes=1 << 15)
     return RegionTask("stream0", region(**how), shape, size, Fixed(known=machine))
 
 
@@ -113,7 +113,7 @@ def test_record_is_the_fastest_and_its_history_says_so(tmp_path):
     assert [row["key"] for row in rows] == keys
     best = min((row for row in rows if row["ms"] is not None), key=lambda row: row["ms"])
     assert result.after_ms == pytest.approx(best["ms"]) and best["ms"] < result.before_ms == pytest.approx(50)
-    assert found(tmp_path) == Decisions.from_json(best["decisions"], "here")
+    assert found(tmp_path) == RowDecisions.from_json(best["decisions"], "here")
     (record,) = RegionRecords.open([tmp_path]).records.values()
     assert (record.ms, record.default_ms) == (pytest.approx(best["ms"]), pytest.approx(50))
 
@@ -122,7 +122,7 @@ def test_other_defaults_begin_a_new_search_with_the_old_record(tmp_path):
     """As after a change of the cost model: times relative to the old default say nothing any more."""
     before, _ = search(tmp_path)
     old = found(tmp_path)
-    other = task(machine=Processor(8, 16, l2_bytes=1 << 22))
+    other = task(machine=CpuCore(8, 16, l2_bytes=1 << 22))
     plain = {"width": 64, "phases": 1, "registers": 4, "winograd": 0, "lines": 1}
     plain |= {"pairs": False, "chunk": 48, "unroll": 1}
 

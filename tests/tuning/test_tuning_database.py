@@ -8,7 +8,7 @@ from tuning_helpers import TARGET, FakeBench, module
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm.build import kernels
-from sr_tvm.build.records import Source, open_sources
+from sr_tvm.build.records import RecordFolder, open_sources
 from sr_tvm.build.replay import replay
 from sr_tvm.build.schedule import schedule
 from sr_tvm.errors import SrTvmError
@@ -126,7 +126,7 @@ def test_shipped_folders_merge(mod, tuned, tmp_path):
     export_best(tmp_path / "work", tmp_path / "cpu" / "a", top=2)
     folders = shipped_folders("cpu", tmp_path)
     assert [p.name for p in folders] == ["a", "b"] and shipped_folders("mali", tmp_path) == ()
-    sources = [Source(folder, f"the log {folder.name}") for folder in folders]
+    sources = [RecordFolder(folder, f"the log {folder.name}") for folder in folders]
     for m, name in ((mod, "b"), (other, "a")):
         scheduled = schedule(m, TARGET, sources)
         rows = kernels.rows(scheduled, "cpu")

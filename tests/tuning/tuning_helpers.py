@@ -8,7 +8,7 @@ import tvm
 from tvm import relax
 
 from sr_tvm.targets.cpu.host import Cpu
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.tuning.bench import Timing
 
 
@@ -18,7 +18,7 @@ class Fixed(Cpu):
 
     mcpu: str = "x86-64-v3"
     cores: int = 2
-    known: Processor | None = None
+    known: CpuCore | None = None
 
     def tvm_target(self):
         return tvm.target.Target({"kind": "llvm", "mcpu": self.mcpu, "num-cores": self.cores})

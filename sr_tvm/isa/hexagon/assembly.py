@@ -27,7 +27,7 @@ STALL = (
 
 
 @dataclass(frozen=True)
-class Instruction:
+class PacketInstruction:
     """One instruction of a packet, as text."""
 
     text: str
@@ -96,7 +96,7 @@ def _numbers(text: str) -> Iterator[int]:
 class Packet:
     """Instructions that are issued together; ``ends`` are the hardware loops, 0 and 1, that end with it."""
 
-    instructions: list[Instruction] = field(default_factory=list)
+    instructions: list[PacketInstruction] = field(default_factory=list)
     ends: tuple[int, ...] = ()
 
     @cached_property
@@ -117,7 +117,7 @@ class Packet:
 
 
 @dataclass
-class Function:
+class AssemblyFunction:
     """A function's packets in order; ``labels`` are the packets that jumps go to."""
 
     name: str
@@ -125,22 +125,22 @@ class Function:
     labels: dict[str, int] = field(default_factory=dict)
 
 
-def functions(text: str) -> dict[str, Function]:
+def functions(text: str) -> dict[str, AssemblyFunction]:
     """Read the functions of an assembly file, by name.
 
     Raises:
         SrTvmError: it is not LLVM's text for Hexagon.
     """
-    found: dict[str, Function] = {}
+    found: dict[str, AssemblyFunction] = {}
     named: set[str] = set()
-    function: Function | None = None
+    function: AssemblyFunction | None = None
     packet: Packet | None = None
     for line in text.splitlines():
         if (declared := _FUNCTION.match(line)) is not None:
             named.add(declared[1])
         elif (label := _LABEL.match(line)) is not None:
             if label[1] in named:
-                function = found[label[1]] = Function(label[1])
+                function = found[label[1]] = AssemblyFunction(label[1])
             elif label[1].startswith(".Lfunc_end"):
                 function = None
             elif function is not None:
@@ -155,14 +155,14 @@ def functions(text: str) -> dict[str, Function]:
                 function.packets.append(packet)
                 packet = None
             elif packet is not None and word and not word.startswith("."):
-                packet.instructions.extend(Instruction(part.strip()) for part in word.split(";"))
+                packet.instructions.extend(PacketInstruction(part.strip()) for part in word.split(";"))
     if not found or not any(f.packets for f in found.values()):
         raise SrTvmError("no packets in what should be assembly for Hexagon")
     return found
 
 
 @dataclass(frozen=True)
-class Loop:
+class PacketLoop:
     """Packets ``first`` to ``last`` that run again and again; ``trips`` as far as the text tells, else None."""
 
     first: int
@@ -170,12 +170,12 @@ class Loop:
     trips: int | None
 
     def __contains__(self, other: object) -> bool:
-        return isinstance(other, Loop) and other != self and self.first <= other.first and other.last <= self.last
+        return isinstance(other, PacketLoop) and other != self and self.first <= other.first and other.last <= self.last
 
 
-def loops(function: Function) -> list[Loop]:
+def loops(function: AssemblyFunction) -> list[PacketLoop]:
     """Find a function's loops, inner ones first: hardware loops, and jumps backwards."""
-    found: dict[tuple[int, int], Loop] = {}
+    found: dict[tuple[int, int], PacketLoop] = {}
     begun: dict[int, tuple[int, int | None]] = {}
     for place, packet in enumerate(function.packets):
         for instruction in packet.instructions:
@@ -184,9 +184,9 @@ def loops(function: Function) -> list[Loop]:
             if (jump := _JUMP.search(instruction.text)) is not None:
                 target = function.labels.get(jump[1], place + 1)
                 if target <= place:
-                    found.setdefault((target, place), Loop(target, place, None))
+                    found.setdefault((target, place), PacketLoop(target, place, None))
         for number in packet.ends:
             if number in begun and begun[number][0] <= place:
                 first, trips = begun[number]
-                found[first, place] = Loop(first, place, trips)
+                found[first, place] = PacketLoop(first, place, trips)
     return sorted(found.values(), key=lambda loop: (loop.last - loop.first, loop.first))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sr_tvm.isa.hexagon.assembly import Function, Loop, Packet, loops
+from sr_tvm.isa.hexagon.assembly import AssemblyFunction, Packet, PacketLoop, loops
 
 LANES = 128  # bytes that a vrmpy multiplies, each by a weight
 BOUND = 2 * LANES  # multiply-accumulates that two vrmpy, all that a packet may have, do
@@ -71,7 +71,7 @@ class Nest:
         return {"function": self.function, "turn": whole, "loops": [body.to_json() for body in self.bodies]}
 
 
-def nest(function: Function, inner: int | None = None) -> Nest | None:
+def nest(function: AssemblyFunction, inner: int | None = None) -> Nest | None:
     """Find the nest of loops that multiplies most; None where nothing is multiplied in a loop.
 
     Loops inside that do not tell how often they turn do so ``inner`` times.
@@ -91,15 +91,17 @@ def _count(packets: list[Packet]) -> int:
     return sum(packet.multiplications for packet in packets)
 
 
-def _inner(loop: Loop, found: list[Loop]) -> list[Loop]:
+def _inner(loop: PacketLoop, found: list[PacketLoop]) -> list[PacketLoop]:
     return [other for other in found if other in loop]
 
 
-def _depth(loop: Loop, chain: list[Loop]) -> int:
+def _depth(loop: PacketLoop, chain: list[PacketLoop]) -> int:
     return 1 + sum(loop in other for other in chain)
 
 
-def _body(function: Function, loop: Loop, others: list[Loop], depth: int, trips: int | None) -> Body:
+def _body(
+    function: AssemblyFunction, loop: PacketLoop, others: list[PacketLoop], depth: int, trips: int | None
+) -> Body:
     inside = {i for other in others for i in range(other.first, other.last + 1)}
     places = [i for i in range(loop.first, loop.last + 1) if i not in inside]
     own = [function.packets[i] for i in places]
@@ -117,7 +119,7 @@ def _body(function: Function, loop: Loop, others: list[Loop], depth: int, trips:
     )
 
 
-def _stalls(function: Function, loop: Loop, place: int) -> bool:
+def _stalls(function: AssemblyFunction, loop: PacketLoop, place: int) -> bool:
     """Whether a packet waits for the vector packet before it; before the first comes the last, of the turn before."""
     packet = function.packets[place]
     around = [*range(place - 1, loop.first - 1, -1), *range(loop.last, place, -1)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.isa.hexagon.assembly import Function, functions
+from sr_tvm.isa.hexagon.assembly import AssemblyFunction, functions
 from sr_tvm.isa.hexagon.bodies import BOUND, LANES, Nest, nest
 from sr_tvm.validation import Record, plain, read_file
 
@@ -16,7 +16,7 @@ ASSEMBLY, CALLS = "network.s", "row_functions.json"
 SCHEMA, VERSION = "sr-tvm/hexagon-row-functions", 1
 
 
-class Call(Record, frozen=True, array_like=True):
+class RowCall(Record, frozen=True, array_like=True):
     """A row function as a stage calls it for each of its rows.
 
     Attributes:
@@ -35,7 +35,7 @@ class StageCalls(Record, frozen=True, forbid_unknown_fields=False):
 
     what: str
     macs: int
-    calls: tuple[Call, ...]
+    calls: tuple[RowCall, ...]
 
 
 class CallsFile(Record, frozen=True, forbid_unknown_fields=False):
@@ -142,7 +142,7 @@ def count(folder: Path) -> ProgramCount:
     return ProgramCount(tuple(_stage(stage, found, path) for stage in stages))
 
 
-def _stage(stage: StageCalls, found: dict[str, Function], path: Path) -> StageCount:
+def _stage(stage: StageCalls, found: dict[str, AssemblyFunction], path: Path) -> StageCount:
     nests = []
     for call in stage.calls:
         made = nest(found[call.symbol], call.inner) if call.symbol in found else None

@@ -11,7 +11,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.cpu.rows.element import ELEMENTS, EMULATED, Element
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
-from sr_tvm.targets.cpu.rows.machine import Processor, processor_of
+from sr_tvm.targets.cpu.rows.machine import CpuCore, processor_of
 from sr_tvm.targets.cpu.schedule.rules import CpuRules
 from sr_tvm.targets.target import Capabilities, Target
 
@@ -70,7 +70,7 @@ class CpuFamily(Target):
     def element(self) -> Element:
         return (EMULATED if self.emulated else ELEMENTS)[self.dtype]
 
-    def processor(self) -> Processor:
+    def processor(self) -> CpuCore:
         """What the lowering and its cost model know of it."""
         return processor_of(self.tvm_target(), self.l2_bytes)
 

@@ -14,10 +14,10 @@ from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
-from sr_tvm.targets.hexagon.hvx.decisions import Decisions
-from sr_tvm.targets.hexagon.hvx.driver import TILES, Memory, margins, memory, module
-from sr_tvm.targets.hexagon.hvx.stages import Stage, grouped, planes, stages
-from sr_tvm.targets.hexagon.processors import CONTEXTS, KIB, VTCM_SOURCE, Processor
+from sr_tvm.targets.hexagon.hvx.decisions import HvxDecisions
+from sr_tvm.targets.hexagon.hvx.driver import TILES, WorkspaceSize, margins, memory, module
+from sr_tvm.targets.hexagon.hvx.stages import HvxStage, grouped, planes, stages
+from sr_tvm.targets.hexagon.processors import CONTEXTS, KIB, VTCM_SOURCE, HexagonVersion
 from sr_tvm.targets.target import IntegerBuild
 from sr_tvm.validation import Record, plain, read_file
 
@@ -36,14 +36,14 @@ class Facts(Record, frozen=True, forbid_unknown_fields=False):
     Attributes:
         channels: of picture and result.
         shuffle: the result is so many times as wide and high as the picture.
-        memory: what the workspace is made of, see :class:`~sr_tvm.targets.hexagon.hvx.driver.Memory`.
+        memory: what the workspace is made of, see :class:`~sr_tvm.targets.hexagon.hvx.driver.WorkspaceSize`.
         stages: of each stage its words, and its multiply-accumulates a pixel.
         halo: a pixel of the result depends on the picture up to so many pixels away; -1: not known, of an older sr-tvm.
     """
 
     channels: tuple[int, int]
     shuffle: int
-    memory: Memory
+    memory: WorkspaceSize
     stages: tuple[tuple[str, int], ...]
     halo: int = -1
 
@@ -72,7 +72,7 @@ class Facts(Record, frozen=True, forbid_unknown_fields=False):
 
 
 def build(
-    network: IntegerNetwork, folder: Path, mcpu: str, decided: Mapping[str, tuple[Decisions, str]] | None = None
+    network: IntegerNetwork, folder: Path, mcpu: str, decided: Mapping[str, tuple[HvxDecisions, str]] | None = None
 ) -> IntegerBuild:
     """Write the program of a network into ``folder``, with what it is made of.
 
@@ -93,7 +93,7 @@ def build(
     return IntegerBuild(PROGRAM, rows, (memory_note(facts, processors.PROCESSORS[mcpu]),))
 
 
-def memory_note(facts: Facts, processor: Processor) -> str:
+def memory_note(facts: Facts, processor: HexagonVersion) -> str:
     """What line buffers take, and whether they fit into the processor's VTCM."""
     each = facts.workspace(WIDTH) / KIB
     size, version = processor.vtcm / KIB, f"v{processor.version}"
@@ -106,14 +106,14 @@ def memory_note(facts: Facts, processor: Processor) -> str:
     )
 
 
-def facts_of(network: IntegerNetwork, parts: list[Stage]) -> Facts:
+def facts_of(network: IntegerNetwork, parts: list[HvxStage]) -> Facts:
     """What a runner must know of the program of a grouped network."""
     named = tuple((stage.describe, stage.macs) for stage in parts)
     channels = network.channels(network.picture.name), planes(network)
     return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0])
 
 
-def _row(number: int, stage: Stage, record: str) -> dict[str, Any]:
+def _row(number: int, stage: HvxStage, record: str) -> dict[str, Any]:
     row = {"kernel": f"stage{number}", "device": "hexagon", "calls": 1, "schedule": "tuned" if record else "default"}
     row |= {"record": record} if record else {}
     return row | {"reduces": False, "what": stage.describe, "kind": stage.kind, "macs_per_pixel": stage.macs}

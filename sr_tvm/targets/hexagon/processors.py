@@ -8,7 +8,7 @@ KIB = 1024
 
 
 @dataclass(frozen=True)
-class Processor:
+class HexagonVersion:
     """A version of the Hexagon instruction set.
 
     Attributes:
@@ -27,11 +27,11 @@ class Processor:
 VTCM_SOURCE = "TVM's default_vtcm_sizes; it is the chip's choice"
 CONTEXTS = 4  # threads that an HVX of these has vector registers for, at most
 PROCESSORS = {
-    "hexagonv65": Processor(65, 256 * KIB),
-    "hexagonv66": Processor(66, 256 * KIB),
-    "hexagonv68": Processor(68, 4096 * KIB),
-    "hexagonv69": Processor(69, 8192 * KIB),
-    "hexagonv73": Processor(73, 8192 * KIB),
-    "hexagonv75": Processor(75, 8192 * KIB),
+    "hexagonv65": HexagonVersion(65, 256 * KIB),
+    "hexagonv66": HexagonVersion(66, 256 * KIB),
+    "hexagonv68": HexagonVersion(68, 4096 * KIB),
+    "hexagonv69": HexagonVersion(69, 8192 * KIB),
+    "hexagonv73": HexagonVersion(73, 8192 * KIB),
+    "hexagonv75": HexagonVersion(75, 8192 * KIB),
 }
 DEFAULT = "hexagonv68"

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.targets.opencl.shares import LANES
 
 
-class GpuBuilder(Builder):
+class GpuBuilder(FunctionBuilder):
     """Writes what a work-item does. Numbers are vectors of four ``dtype``; ``memory`` is what they are stored as."""
 
     def __init__(self, dtype: str = FLOAT32, memory: str = FLOAT32) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.opencl.decisions import GROUPS, StageDecisions
 from sr_tvm.targets.opencl.shares import LANES, depthwise, splits_of
-from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Step, Sum, plan_steps
+from sr_tvm.targets.opencl.steps import AddedConvolution, Apply, ConvolutionSum, Join, Load, Step, plan_steps
 from sr_tvm.targets.opencl.weights import uses_winograd
 
 SEEN = 1.3  # vectors that a pixel beside the work-item's takes, with its address
@@ -52,8 +52,8 @@ class Costs:
         return plan_steps(self.region, self.narrow)
 
     @cached_property
-    def products(self) -> list[Product]:
-        return [product for step in self.steps if isinstance(step, Sum) for product in step.convs]
+    def products(self) -> list[AddedConvolution]:
+        return [product for step in self.steps if isinstance(step, ConvolutionSum) for product in step.convs]
 
     def best(self, limit: int, candidates: Iterable[StageDecisions]) -> StageDecisions:
         """Choose the cheapest that needs at most ``limit`` vectors of registers; where none does, one of the fewest."""
@@ -85,12 +85,12 @@ class Costs:
         most = 0.0
         for i, step in enumerate(self.steps):
             # What is added and not needed again becomes the sum.
-            merged = set(step.centers) - _factors(step) if isinstance(step, Sum) else set()
+            merged = set(step.centers) - _factors(step) if isinstance(step, ConvolutionSum) else set()
             before = self.steps[: i + 1]
             alive = [s.value for s in before if last[s.value] > i or (last[s.value] == i and s.value not in merged)]
             live = sum(groups(self.region.by_name[name].channels) for name in {*alive, step.value})
             beside = 0.0
-            for product in step.convs if isinstance(step, Sum) else ():
+            for product in step.convs if isinstance(step, ConvolutionSum) else ():
                 if product.hidden is not None:
                     beside = max(beside, pixels)
                 elif not product.registers:
@@ -175,12 +175,12 @@ def _reads(step: Step) -> set[str]:
     match step:
         case Apply() | Join():
             return set(step.node.inputs)
-        case Sum():
+        case ConvolutionSum():
             return {*step.centers, *_factors(step)}
     return set()
 
 
-def _factors(step: Sum) -> set[str]:
+def _factors(step: ConvolutionSum) -> set[str]:
     """The values in registers that a sum's convolutions multiply."""
     found: set[str] = set()
     for product in step.convs:

@@ -39,7 +39,7 @@ Narrow = Literal[8, 16, 24, 32, 48, 64]
 NARROW: tuple[Narrow, ...] = get_args(Narrow)
 
 
-Way = tuple[Narrow, bool, bool]  # of cutting a region, see Decisions: narrow, packed and remade
+Way = tuple[Narrow, bool, bool]  # of cutting a region, see OpenClDecisions: narrow, packed and remade
 
 
 class StageDecisions(Record, frozen=True, forbid_unknown_fields=False):
@@ -74,7 +74,7 @@ class StageDecisions(Record, frozen=True, forbid_unknown_fields=False):
             raise RecordError(f"group is {'x'.join(map(str, self.group))}; {known} is needed")
 
 
-class Decisions(Record, frozen=True, forbid_unknown_fields=False):
+class OpenClDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """Choices for a whole region.
 
     Attributes:
@@ -101,7 +101,7 @@ class Decisions(Record, frozen=True, forbid_unknown_fields=False):
         return {"schema": SCHEMA, "version": VERSION, **plain(self)}
 
     @classmethod
-    def from_json(cls, data: Any, where: str) -> Decisions:
+    def from_json(cls, data: Any, where: str) -> OpenClDecisions:
         """Read decisions, of version 1 too.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
-from sr_tvm.isa.device_code import DeviceCode, Program, save_programs
+from sr_tvm.isa.device_code import DeviceCode, KernelSource, save_programs
 from sr_tvm.isa.launch import Launch
 from sr_tvm.isa.tir import lower
 from sr_tvm.targets.opencl.source import Mended
@@ -60,7 +60,7 @@ def save_each(mod: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
         name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:16]
         alone = tvm.IRModule({name: function.with_attr("global_symbol", name)})
         with Mended(alone):
-            programs.append(Program(*_single(lower(alone, target))))
+            programs.append(KernelSource(*_single(lower(alone, target))))
     save_programs(programs, path)
 
 

@@ -8,16 +8,16 @@ import numpy as np
 
 from sr_tvm.regions.region import Conv, Pointwise, Region
 from sr_tvm.regions.value import FLOAT16
-from sr_tvm.targets.opencl.decisions import Decisions
+from sr_tvm.targets.opencl.decisions import OpenClDecisions
 from sr_tvm.targets.opencl.shares import LANES
 from sr_tvm.targets.opencl.stages import cut_stages
-from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
+from sr_tvm.targets.opencl.steps import AddedConvolution, Apply, ConvolutionSum, Join, Load, plan_steps
 from sr_tvm.targets.opencl.weights import ungrouped
 
 Arrays = dict[str, np.ndarray]
 
 
-def emulate(region: Region, decisions: Decisions, inputs: Mapping[str, np.ndarray]) -> Arrays:
+def emulate(region: Region, decisions: OpenClDecisions, inputs: Mapping[str, np.ndarray]) -> Arrays:
     """Compute the results of ``region`` as its kernels do with float16 in memory, and in float16 where sums are.
 
     Numbers are added in the kernels' order. Each product with its addition is rounded once, as a fused multiply-add
@@ -63,12 +63,12 @@ class _Stage:
                     value = self._arithmetic(step.node, self.values[step.node.inputs[0]])
                 case Join():
                     value = np.concatenate([self.values[name] for name in step.node.inputs])
-                case Sum():
+                case ConvolutionSum():
                     value = self._sum(step)
             self.values[step.value] = value
         return self.values
 
-    def _sum(self, step: Sum) -> np.ndarray:
+    def _sum(self, step: ConvolutionSum) -> np.ndarray:
         size = next(iter(self.memory.values())).shape[1:]
         bias = _round(step.bias.astype(np.float32))
         total = np.zeros((step.channels, *size), np.float32)
@@ -79,7 +79,7 @@ class _Stage:
             self._add(total, product)
         return total
 
-    def _add(self, total: np.ndarray, product: Product) -> None:
+    def _add(self, total: np.ndarray, product: AddedConvolution) -> None:
         if product.hidden is not None:
             self._add_hidden(total, product)
             return
@@ -103,7 +103,7 @@ class _Stage:
                         seen = padded[c, dy : dy + height, dx : dx + width]
                         total[:] = self.keep(total + weight[:, c, dy, dx, None, None] * seen)
 
-    def _add_hidden(self, total: np.ndarray, product: Product) -> None:
+    def _add_hidden(self, total: np.ndarray, product: AddedConvolution) -> None:
         assert product.hidden is not None
         expand, project = product.hidden.expand, _weight(product.conv)[:, :, 0, 0]
         x = np.concatenate([self.values[name] for name in expand.inputs])

@@ -19,7 +19,7 @@ def stored(value: Value, image: bool, dtype: str) -> Value:
     return replace(value, dtype=dtype, layout=GROUPED, scope=TEXTURE if image else value.scope)
 
 
-class Memory:
+class ValueMemory:
     """A value in memory, of pictures of ``height`` x ``width``."""
 
     def __init__(self, b: GpuBuilder, value: Value, n: int, height: int, width: int) -> None:

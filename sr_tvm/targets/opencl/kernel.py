@@ -10,20 +10,20 @@ import numpy as np
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
-from sr_tvm.codegen.kernel import Constant, Kernel
+from sr_tvm.codegen.kernel import Kernel, KernelConstant
 from sr_tvm.regions.region import Conv, Pointwise, Region
 from sr_tvm.regions.value import FLOAT16, FLOAT32, Value
 from sr_tvm.targets.opencl import weights
 from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.decisions import GLOBAL, StageDecisions
-from sr_tvm.targets.opencl.forms import Memory
+from sr_tvm.targets.opencl.forms import ValueMemory
 from sr_tvm.targets.opencl.limits import Limits
 from sr_tvm.targets.opencl.registers import Fetch, Held, arithmetic
 from sr_tvm.targets.opencl.shared import SharedWeights
 from sr_tvm.targets.opencl.shares import LANES, depthwise, splits_of
-from sr_tvm.targets.opencl.steps import Apply, Join, Load, Product, Sum, plan_steps
+from sr_tvm.targets.opencl.steps import AddedConvolution, Apply, ConvolutionSum, Join, Load, plan_steps
 from sr_tvm.targets.opencl.view import Pixels, View
-from sr_tvm.targets.opencl.weights import Block
+from sr_tvm.targets.opencl.weights import WeightBlock
 from sr_tvm.targets.opencl.winograd import Winograd
 
 
@@ -54,12 +54,12 @@ class StageKernel:
         self.splits = splits_of(region, decided.outputs, narrow)
         self.b = GpuBuilder(decided.sums if dtype == FLOAT16 else FLOAT32, dtype)
         self.steps = plan_steps(region, narrow)
-        self.memory = {s.name: Memory(self.b, values[s.name, 1], *size) for s in region.sources}
-        self.results = [(r, Memory(self.b, values[r.value, r.shuffle], *size)) for r in region.results]
+        self.memory = {s.name: ValueMemory(self.b, values[s.name, 1], *size) for s in region.sources}
+        self.results = [(r, ValueMemory(self.b, values[r.value, r.shuffle], *size)) for r in region.results]
         self.registers: dict[str, Held] = {}
-        self.blocks: dict[tuple[str, int], Block] = {}  # by convolution and number of its input
+        self.blocks: dict[tuple[str, int], WeightBlock] = {}  # by convolution and number of its input
         for step in self.steps:
-            for product in step.convs if isinstance(step, Sum) else ():
+            for product in step.convs if isinstance(step, ConvolutionSum) else ():
                 self._pack(product)
         budget = 0 if decided.weights == GLOBAL else self._local_vectors
         self.phases = weights.phases(list(self.blocks.values()), budget)
@@ -84,7 +84,7 @@ class StageKernel:
     def _winograd(self, conv: Conv) -> bool:
         return self.b.memory == FLOAT32 and weights.uses_winograd(conv, self.decided.winograd, self.pixels)
 
-    def _pack(self, product: Product) -> None:
+    def _pack(self, product: AddedConvolution) -> None:
         conv = product.conv
         if product.hidden is not None:
             between = [p for node in product.hidden.arithmetic for p in node.parameters]
@@ -116,16 +116,16 @@ class StageKernel:
                     numbers = np.stack([weights.by_groups(part) for part in parts])
             self.blocks[conv.name, i] = self._block(numbers, groups)
 
-    def _block(self, numbers: np.ndarray, groups: int = 0) -> Block:
+    def _block(self, numbers: np.ndarray, groups: int = 0) -> WeightBlock:
         """A block whose turns are whole loads."""
         extra = -numbers.shape[2] % self.decided.load
-        return Block(np.pad(numbers, ((0, 0), (0, 0), (0, extra), (0, 0))), groups)
+        return WeightBlock(np.pad(numbers, ((0, 0), (0, 0), (0, extra), (0, 0))), groups)
 
     def _parameters(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
         """Numbers of which there is one a channel: where each begins, in vectors, and all of them."""
         arrays: dict[tuple[str, int], np.ndarray] = {}
         for step in self.steps:
-            if isinstance(step, Sum) and np.any(step.bias):
+            if isinstance(step, ConvolutionSum) and np.any(step.bias):
                 arrays[step.value, -1] = step.bias
         for node in self.region.nodes:
             if isinstance(node, Pointwise):
@@ -146,12 +146,12 @@ class StageKernel:
         array = self.numbers = None
         if self.packed is not None:
             array = b.array("weights", self.packed.size)
-            constants.append(Constant("weights", self.packed.astype(b.memory).reshape(-1)))
+            constants.append(KernelConstant("weights", self.packed.astype(b.memory).reshape(-1)))
             buffers.append(array)
         if self.table is not None:
             self.numbers = b.array("parameters", self.table.size)
             with np.errstate(over="ignore"):  # the bounds of a clip may be infinite
-                constants.append(Constant("parameters", self.table.astype(b.memory).reshape(-1)))
+                constants.append(KernelConstant("parameters", self.table.astype(b.memory).reshape(-1)))
             buffers.append(self.numbers)
         tiles = self.decided.tiles
         across, down = -(-self.width // (self.pixels * wide)), -(-self.height // (tall * tiles))
@@ -199,7 +199,7 @@ class StageKernel:
                     self._apply(step.node)
                 case Join():
                     self._join(step)
-                case Sum():
+                case ConvolutionSum():
                     self._sum(step)
             for result, memory in self.results:
                 if result.value == step.value:
@@ -217,7 +217,7 @@ class StageKernel:
         """The number of a group among all groups of the value."""
         return self.split * self.groups(channels) + group
 
-    def _center(self, memory: Memory, group: int, pixel: int) -> Expr:
+    def _center(self, memory: ValueMemory, group: int, pixel: int) -> Expr:
         channels = memory.value.channels
         left = min(LANES, channels - group * LANES) if self.splits == 1 else LANES
         return memory.read_vector(self.image, self._whole(group, channels), self.y, self.x + pixel, left)
@@ -243,7 +243,7 @@ class StageKernel:
 
         self._make(step.value, step.node.channels, value)
 
-    def _sum(self, step: Sum) -> None:
+    def _sum(self, step: ConvolutionSum) -> None:
         b = self.b
         biased = (step.value, -1) in self.parameters
 
@@ -285,7 +285,7 @@ class StageKernel:
 
             self.shared.turns(self.blocks[conv.name, i], turn)
 
-    def _hidden(self, made: Held, product: Product) -> None:
+    def _hidden(self, made: Held, product: AddedConvolution) -> None:
         assert product.hidden is not None
         b, expand, outputs = self.b, product.hidden.expand, self.groups(product.conv.channels)
         arithmetics = product.hidden.arithmetic
@@ -346,7 +346,7 @@ class StageKernel:
                             made.add(out, fetch((dx * of + c) * outputs + out), factors)
 
             def turn(
-                at: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, block: Block = block,
+                at: Expr, fetch: Fetch, taps: Callable[..., None] = taps, view: View = view, block: WeightBlock = block,
                 full: int = full, left: int = left,
             ) -> None:  # fmt: skip
                 dy = at // block.groups if block.groups else at
@@ -402,7 +402,7 @@ class StageKernel:
 
     # Results
 
-    def _store(self, memory: Memory, shuffle: int, made: Held) -> None:
+    def _store(self, memory: ValueMemory, shuffle: int, made: Held) -> None:
         b, channels = self.b, memory.value.channels * shuffle**2
         count = made.groups
         if not memory.planar:

@@ -21,8 +21,8 @@ from sr_tvm.targets.opencl.decisions import (
     LOCAL,
     PIXELS,
     TILES,
-    Decisions,
     Loads,
+    OpenClDecisions,
     StageDecisions,
 )
 from sr_tvm.targets.opencl.forms import stored
@@ -35,7 +35,7 @@ from sr_tvm.targets.opencl.stages import cut_stages
 NARROW_ENOUGH: Final = 32  # channels that go from convolution to convolution in registers where nobody tuned
 
 
-class OpenClLowering(Lowering[Decisions]):
+class OpenClLowering(Lowering[OpenClDecisions]):
     """See the package.
 
     ``storage``, ``weights`` and ``sums``, with sums in float16 ``load`` too, are what is decided where nobody tuned.
@@ -63,7 +63,7 @@ class OpenClLowering(Lowering[Decisions]):
         facts = asdict(self.limits)
         return facts if self.dtype == FLOAT32 else {**facts, "element_bytes": np.dtype(self.dtype).itemsize}
 
-    def decide(self, region: Region, shape: Shape) -> Decisions:
+    def decide(self, region: Region, shape: Shape) -> OpenClDecisions:
         size = shape[1] or 1, shape[2] or 1
         half = self.dtype == self.sums == FLOAT16
         load = self.load if half else 1
@@ -86,10 +86,10 @@ class OpenClLowering(Lowering[Decisions]):
                 costs = Costs(piece.region, NARROW_ENOUGH, size, np.dtype(self.dtype).itemsize)
                 stages.append(costs.best(registers, ways))
                 total += costs.cost(stages[-1])
-            found.append((total, Decisions(NARROW_ENOUGH, self.storage, True, remade, tuple(stages))))
+            found.append((total, OpenClDecisions(NARROW_ENOUGH, self.storage, True, remade, tuple(stages))))
         return min(found, key=lambda way: way[0])[1]
 
-    def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
+    def lower(self, region: Region, shape: Shape, name: str, decisions: OpenClDecisions | None = None) -> list[Kernel]:
         """Make the kernels, one a stage; none where a size is not known.
 
         Raises:
@@ -118,14 +118,14 @@ class OpenClLowering(Lowering[Decisions]):
             kernels.append(stage_kernel.build(kernel_name))
         return kernels
 
-    def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> StageSpace:
+    def space(self, region: Region, shape: Shape, known: Iterable[OpenClDecisions] = ()) -> StageSpace:
         return StageSpace(self.decide(region, shape), region, shape, self.dtype, known)
 
-    def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
+    def fits(self, decisions: OpenClDecisions, region: Region, shape: Shape) -> bool:
         return len(decisions.stages) == len(cut_stages(region, *decisions.way))
 
-    def to_json(self, decisions: Decisions) -> dict[str, Any]:
+    def to_json(self, decisions: OpenClDecisions) -> dict[str, Any]:
         return decisions.to_json()
 
-    def from_json(self, data: Any, where: str) -> Decisions:
-        return Decisions.from_json(data, where)
+    def from_json(self, data: Any, where: str) -> OpenClDecisions:
+        return OpenClDecisions.from_json(data, where)

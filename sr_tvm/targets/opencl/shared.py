@@ -11,7 +11,7 @@ from sr_tvm.codegen.builder import Expr
 from sr_tvm.targets.opencl.code import GpuBuilder
 from sr_tvm.targets.opencl.registers import Fetch
 from sr_tvm.targets.opencl.shares import LANES
-from sr_tvm.targets.opencl.weights import Block, Phase
+from sr_tvm.targets.opencl.weights import WeightBlock, WeightPhase
 
 Turn = Callable[[Expr, Fetch], None]  # given its number, and a way to fetch its weights
 
@@ -27,14 +27,14 @@ class SharedWeights:
     """
 
     def __init__(
-        self, b: GpuBuilder, phases: Sequence[Phase], array: tirx.Var | None, several: int, item: Expr, items: int
+        self, b: GpuBuilder, phases: Sequence[WeightPhase], array: tirx.Var | None, several: int, item: Expr, items: int
     ) -> None:
         self.b, self.phases, self.array, self.several, self.item, self.items = b, phases, array, several, item, items
         size = max((phase.size for phase in phases), default=0)
         self.memory = b.vectors("shared", size // several, "shared", LANES * several) if size else None
         # What fits as a whole is copied once, before the tiles.
         self.whole = len(phases) == 1 and phases[0].size > 0 and not phases[0].turns
-        self.loaded: Phase | None = None
+        self.loaded: WeightPhase | None = None
 
     def begin_share(self, split: Expr) -> None:
         """Copy the weights of a share of the channels, if local memory holds all of them."""
@@ -46,7 +46,7 @@ class SharedWeights:
         """Forget what the tile before has left in local memory, if that is not everything."""
         self.loaded = self.phases[0] if self.whole else None
 
-    def turns(self, block: Block, turn: Turn) -> None:
+    def turns(self, block: WeightBlock, turn: Turn) -> None:
         """Loop over the turns of a block."""
         b = self.b
         phase = next(phase for phase in self.phases if block in phase.blocks)
@@ -75,7 +75,7 @@ class SharedWeights:
     def _far(self, vector: Expr) -> Expr:
         return self.b.cast(self.b.load(self.array, vector * LANES, lanes=LANES * self.several), self.b.dtype)
 
-    def _fill(self, phase: Phase, first: Expr) -> None:
+    def _fill(self, phase: WeightPhase, first: Expr) -> None:
         """Copy a phase's weights to local memory, all work-items of the group together."""
         b, loads = self.b, phase.size // self.several
         b.barrier()

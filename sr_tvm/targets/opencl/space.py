@@ -27,7 +27,7 @@ from sr_tvm.targets.opencl.decisions import (
     NARROW,
     PIXELS,
     TILES,
-    Decisions,
+    OpenClDecisions,
     StageDecisions,
     Way,
 )
@@ -41,11 +41,11 @@ MUTATED = "pixels", "pixels", "group", "tiles", "weights", "outputs", "outputs",
 MOST_REGISTERS = 48  # vectors a work-item may be estimated to need: over that it spills, and takes long to compile
 
 
-class StageSpace(DecisionSpace[Decisions]):
-    """The :class:`Decisions` of one region."""
+class StageSpace(DecisionSpace[OpenClDecisions]):
+    """The :class:`OpenClDecisions` of one region."""
 
     def __init__(
-        self, default: Decisions, region: Region, shape: Shape, dtype: str, known: Iterable[Decisions] = ()
+        self, default: OpenClDecisions, region: Region, shape: Shape, dtype: str, known: Iterable[OpenClDecisions] = ()
     ) -> None:
         self.region = region
         self.sums = (FLOAT32, FLOAT16) if dtype == FLOAT16 else (FLOAT32,)
@@ -67,17 +67,17 @@ class StageSpace(DecisionSpace[Decisions]):
         """The stages, each with the choices there are for ``outputs``."""
         return [(piece.region, outputs_of(piece.region, way[0])) for piece in cut_stages(self.region, *way)]
 
-    def _another(self, genome: Decisions, way: Way) -> Decisions:
+    def _another(self, genome: OpenClDecisions, way: Way) -> OpenClDecisions:
         """The same with other cuts."""
         return self.repair(replace(genome, narrow=way[0], packed=way[1], remade=way[2]))
 
-    def repair(self, decisions: Decisions) -> Decisions:
+    def repair(self, decisions: OpenClDecisions) -> OpenClDecisions:
         """As many stages as there are, each with what the nearest had, as far as it can be done."""
         narrow, packed, remade = way = self._same[decisions.way]
         there, given = self.stages(way), decisions.stages or (StageDecisions(),)
         nearest = [given[min(i * len(given) // len(there), len(given) - 1)] for i in range(len(there))]
         made = tuple(self._fit(stage, narrow, *of) for stage, of in zip(nearest, there, strict=True))
-        return Decisions(narrow, decisions.storage, packed, remade, made)
+        return OpenClDecisions(narrow, decisions.storage, packed, remade, made)
 
     def _fit(self, stage: StageDecisions, narrow: int, region: Region, outputs: list[int]) -> StageDecisions:
         """The nearest that can be done, and has not far more pixels than registers."""
@@ -93,7 +93,7 @@ class StageSpace(DecisionSpace[Decisions]):
         kept = [way for way in fewer if costs.registers(way) <= MOST_REGISTERS]
         return (kept or fewer[:1])[-1]
 
-    def seeds(self) -> list[Decisions]:
+    def seeds(self) -> list[OpenClDecisions]:
         """The lowering's choice, and the same with one decision changed everywhere."""
         found = [self.default, *self.known]
         for storage in (IMAGE, BUFFER):
@@ -114,7 +114,7 @@ class StageSpace(DecisionSpace[Decisions]):
         found += [self._another(self.default, way) for way in self.ways]
         return list(dict.fromkeys(found))
 
-    def random(self, rng: Random) -> Decisions:
+    def random(self, rng: Random) -> OpenClDecisions:
         way = rng.choice(self.ways)
         weights = rng.choice((LOCAL, LOCAL, GLOBAL))
         load, sums = rng.choice(LOADS), rng.choice(self.sums)
@@ -131,16 +131,16 @@ class StageSpace(DecisionSpace[Decisions]):
             )
             for _, outputs in self.stages(way)
         )
-        return self.repair(Decisions(way[0], rng.choice((IMAGE, BUFFER)), *way[1:], stages))
+        return self.repair(OpenClDecisions(way[0], rng.choice((IMAGE, BUFFER)), *way[1:], stages))
 
-    def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions | None:
+    def crossover(self, a: OpenClDecisions, b: OpenClDecisions, rng: Random) -> OpenClDecisions | None:
         """The cuts of one parent; each stage from either, at its place."""
         first, second = (a, b) if rng.random() < 0.5 else (b, a)
         other = self._another(second, first.way)
         stages = tuple(rng.choice(pair) for pair in zip(first.stages, other.stages, strict=True))
         return self.repair(replace(first, storage=rng.choice((a, b)).storage, stages=stages))
 
-    def mutate(self, genome: Decisions, rng: Random) -> Decisions | None:
+    def mutate(self, genome: OpenClDecisions, rng: Random) -> OpenClDecisions | None:
         """What holds for the region, or one decision of a stage or of all; None if nothing changed."""
         if rng.random() < P_REGION:
             changed = (
@@ -169,6 +169,6 @@ class StageSpace(DecisionSpace[Decisions]):
         changed = self.repair(replace(genome, stages=stages))
         return None if changed == genome else changed
 
-    def key(self, genome: Decisions) -> str:
+    def key(self, genome: OpenClDecisions) -> str:
         text = json.dumps(genome.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,18 +12,18 @@ from sr_tvm.targets.opencl.stages import Hidden, hidden_of, spatial
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class ConvolutionSum:
     """A value as a bias, plus the pixels of other values, plus convolutions, which begin with what is there."""
 
     value: str
     channels: int
     bias: np.ndarray
     centers: tuple[str, ...]
-    convs: tuple[Product, ...]
+    convs: tuple[AddedConvolution, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class AddedConvolution:
     """A convolution that is added to a sum.
 
     Attributes:
@@ -66,7 +66,7 @@ class Load:
     value: str
 
 
-Step = Sum | Apply | Join | Load
+Step = ConvolutionSum | Apply | Join | Load
 
 
 def plan_steps(region: Region, narrow: int) -> list[Step]:
@@ -81,13 +81,13 @@ class _Plan:
     def __init__(self, region: Region, narrow: int) -> None:
         self.region, self.narrow = region, narrow
         self.results = {result.value for result in region.results}
-        self.products: dict[str, Product] = {}
+        self.products: dict[str, AddedConvolution] = {}
         self.inside: set[str] = set()  # what is part of a product, or of a sum
         for conv in region.convolutions():
             hidden = hidden_of(region, conv, narrow)
             if hidden is not None:
                 self.inside |= {hidden.expand.name, *(node.name for node in hidden.arithmetic)}
-            self.products[conv.name] = Product(conv, hidden, hidden is not None or self._in_registers(conv))
+            self.products[conv.name] = AddedConvolution(conv, hidden, hidden is not None or self._in_registers(conv))
         for node in region.nodes:
             if isinstance(node, Conv | Add) and self._only_added(node):
                 self.inside.add(node.name)
@@ -121,12 +121,12 @@ class _Plan:
                 case _:
                     yield self._sum(node)
 
-    def _sum(self, node: Conv | Add) -> Sum:
+    def _sum(self, node: Conv | Add) -> ConvolutionSum:
         terms = list(self._terms(node.name, top=True))
         convs = tuple(self.products[name] for name in terms if name in self.products and self._part(name, node))
         parts = {product.conv.name for product in convs}
         bias = sum((product.conv.bias.astype(np.float64) for product in convs), np.zeros(node.channels))
-        return Sum(node.name, node.channels, bias, tuple(name for name in terms if name not in parts), convs)
+        return ConvolutionSum(node.name, node.channels, bias, tuple(name for name in terms if name not in parts), convs)
 
     def _part(self, name: str, of: Node) -> bool:
         return name == of.name or name in self.inside

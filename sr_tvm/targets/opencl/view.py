@@ -11,7 +11,7 @@ from tvm import tirx
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.regions.region import Pointwise
 from sr_tvm.targets.opencl.code import GpuBuilder
-from sr_tvm.targets.opencl.forms import Memory
+from sr_tvm.targets.opencl.forms import ValueMemory
 from sr_tvm.targets.opencl.registers import arithmetic
 
 Parameter = Callable[[str, int, Expr], Expr]  # of a node by its name, which one, the group: a vector of numbers
@@ -33,7 +33,13 @@ class View:
     """
 
     def __init__(
-        self, b: GpuBuilder, at: Pixels, memory: Memory, chain: Sequence[Pointwise], parameter: Parameter, reach: int
+        self,
+        b: GpuBuilder,
+        at: Pixels,
+        memory: ValueMemory,
+        chain: Sequence[Pointwise],
+        parameter: Parameter,
+        reach: int,
     ) -> None:
         self.b, self.at, self.memory, self.chain, self.parameter = b, at, memory, chain, parameter
         x = at.x

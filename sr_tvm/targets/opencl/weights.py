@@ -94,7 +94,7 @@ def ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class WeightBlock:
     """Weights that are used turn after turn of a loop.
 
     Attributes:
@@ -117,7 +117,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Phase:
+class WeightPhase:
     """Blocks whose weights are in local memory at the same time.
 
     Attributes:
@@ -126,7 +126,7 @@ class Phase:
         size: vectors that are in local memory at a time; 0: none, they are read where they lie.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[WeightBlock, ...]
     turns: int
     offset: int
     size: int
@@ -141,21 +141,21 @@ class Phase:
         return np.concatenate(flat, axis=1).reshape(-1, LANES)
 
 
-def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
+def phases(blocks: Sequence[WeightBlock], budget: int) -> list[WeightPhase]:
     """Give the blocks to phases such that none has more than ``budget`` vectors in local memory.
 
     A block whose single turn is larger than that has a phase of ``size`` 0: its weights are read where they lie.
     Blocks share a phase while their turns are within ``NEAR`` vectors of its start.
     """
-    found: list[Phase] = []
+    found: list[WeightPhase] = []
     offset = 0
-    waiting: list[Block] = []
+    waiting: list[WeightBlock] = []
 
     def close() -> None:
         nonlocal offset, waiting
         if waiting:
             size = sum(block.turns * block.size for block in waiting)
-            found.append(Phase(tuple(waiting), 0, offset, size))
+            found.append(WeightPhase(tuple(waiting), 0, offset, size))
             offset += size * waiting[0].numbers.shape[0]
             waiting = []
 
@@ -164,7 +164,7 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
         if whole > budget:
             close()
             turns = next((n for n in range(block.turns, 0, -1) if _fits(block, n, budget)), 0)
-            found.append(Phase((block,), turns, offset, turns * block.size))
+            found.append(WeightPhase((block,), turns, offset, turns * block.size))
             offset += whole * block.numbers.shape[0]
             continue
         before = sum(b.turns * b.size for b in waiting)
@@ -175,7 +175,7 @@ def phases(blocks: Sequence[Block], budget: int) -> list[Phase]:
     return found
 
 
-def _fits(block: Block, turns: int, budget: int) -> bool:
+def _fits(block: WeightBlock, turns: int, budget: int) -> bool:
     row = block.groups or 1
     apart = row % turns == 0 or turns % row == 0
     return block.turns % turns == 0 and apart and turns * block.size <= budget

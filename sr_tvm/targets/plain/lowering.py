@@ -1,4 +1,4 @@
-"""The lowering every target can use: scalar loops over rings of rows, for a region of any size.
+"""The lowering every target can use: scalar loops over line buffers, for a region of any size.
 
 The code asks for nothing but loops, calls, loads, stores and float32 arithmetic, so whatever compiles TIR for a CPU or
 a scalar DSP takes it. It streams as every lowering does: step t of a loop produces a row or a few of every value, each
@@ -7,8 +7,8 @@ read the sources where they lie; results are stored from their newest row, and a
 store. Layers of equal structure share one private function for their row, so a deep net compiles as fast as a shallow.
 
 A GPU has no use for one thread that walks down a picture. Its lowering takes the same region and the same delays, with
-a work-group for each strip of columns: the loop over x becomes the work-items, the rings lie in local memory, and a
-barrier follows each node.
+a work-group for each strip of columns: the loop over x becomes the work-items, the line buffers lie in local memory,
+and a barrier follows each node.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder
+from sr_tvm.codegen.builder import FunctionBuilder
 from sr_tvm.codegen.functions import Functions
-from sr_tvm.codegen.kernel import Constant, Kernel, Shape
+from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.delays import delays
 from sr_tvm.regions.region import Region, Source
 from sr_tvm.targets.lowering import Lowering
 from sr_tvm.targets.plain.decisions import PlainDecisions, PlainSpace
-from sr_tvm.targets.plain.places import INDEX, Place, dimensions
+from sr_tvm.targets.plain.places import INDEX, RowPlace, dimensions
 from sr_tvm.targets.plain.rows import constants_of, node_function, node_key, store_function
 
 
@@ -60,18 +60,18 @@ class PlainLowering(Lowering[PlainDecisions]):
         """
         check(region)
         decided = decisions or self.decide(region, shape)
-        b, dims = Builder(index=INDEX), dimensions(shape)
+        b, dims = FunctionBuilder(index=INDEX), dimensions(shape)
         batch, height, width = dims
         runtime = [dim for dim, s in zip(dims, shape, strict=True) if s is None]
         times = delays(region, decided.rows)
         places, data = {}, {}
         for node in region.nodes:
-            ring = 0 if isinstance(node, Source) else times.live[node.name]
-            places[node.name] = place = Place(node.channels, ring)
+            line_buffer = 0 if isinstance(node, Source) else times.live[node.name]
+            places[node.name] = place = RowPlace(node.channels, line_buffer)
             data[node.name] = b.tensor(node.name, place.extents(*dims))
-            if ring:
-                # TVM's CompactBufferAllocation shrinks a ring to what it sees of its use, and errs where a picture has
-                # one row. It leaves alone what is passed on as a pointer, as all rings are.
+            if line_buffer:
+                # TVM's CompactBufferAllocation shrinks a line buffer to what it sees of its use, and errs where a
+                # picture has one row. It leaves alone what is passed on as a pointer, as all line buffers are.
                 b.add(tirx.AllocBuffer(data[node.name]))
         outputs = [
             b.tensor(
@@ -113,7 +113,9 @@ class PlainLowering(Lowering[PlainDecisions]):
             entry=name,
             inputs=tuple(region.value(source.name) for source in region.sources),
             constants=tuple(
-                Constant(f"{node}_{i}", array) for node, arrays in constants.items() for i, array in enumerate(arrays)
+                KernelConstant(f"{node}_{i}", array)
+                for node, arrays in constants.items()
+                for i, array in enumerate(arrays)
             ),
             outputs=tuple(region.value(r.value, r.shuffle) for r in region.results),
             called=functions.variables,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
 from sr_tvm.codegen.kernel import Shape
 
 INDEX = "int64"
@@ -19,18 +19,18 @@ def dimensions(shape: Shape) -> list[Expr]:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the rows of a value are: a ring (C, ring, W), or a source, (N, C, H, W), where ``ring`` is 0."""
+class RowPlace:
+    """Where the rows of a value are: a line buffer (C, rows, W), or a source, (N, C, H, W), ``line_buffer`` 0."""
 
     channels: int
-    ring: int
+    line_buffer: int
 
     def extents(self, batch: Expr, height: Expr, width: Expr) -> tuple[Expr, ...]:
         """Give the shape of the buffer."""
-        return (self.channels, self.ring, width) if self.ring else (batch, self.channels, height, width)
+        return (self.channels, self.line_buffer, width) if self.line_buffer else (batch, self.channels, height, width)
 
 
-class RowFunction(Builder):
+class RowFunction(FunctionBuilder):
     """A function for one row; its parameters are pointers as they are declared, image, row, sizes known at run time."""
 
     def __init__(self, shape: Shape) -> None:
@@ -46,7 +46,7 @@ class RowFunction(Builder):
         """Append a pointer to a tensor of ``shape``."""
         return self.view(name, self.pointer(f"{name}_pointer"), shape)
 
-    def rows(self, name: str, place: Place) -> Rows:
+    def rows(self, name: str, place: RowPlace) -> Rows:
         """Append a pointer to a value's rows."""
         return Rows(self, self.array(name, place.extents(self.batch, self.height, self.width)), place)
 
@@ -61,12 +61,12 @@ class Rows:
 
     of: RowFunction
     data: tirx.Var
-    place: Place
+    place: RowPlace
 
     def at(self, channel: Expr, row: Expr, x: Expr) -> list[Expr]:
         """Give the indices of a pixel; ``row`` is a row of the picture."""
-        if self.place.ring:
-            return [channel, row % self.place.ring, x]
+        if self.place.line_buffer:
+            return [channel, row % self.place.line_buffer, x]
         return [self.of.image, channel, row, x]
 
     def load(self, channel: Expr, row: Expr, x: Expr) -> Expr:

@@ -12,7 +12,7 @@ from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise
 from sr_tvm.regions.value import FLOAT32
-from sr_tvm.targets.plain.places import Place, RowFunction, Rows
+from sr_tvm.targets.plain.places import RowFunction, RowPlace, Rows
 
 
 def constants_of(node: Node) -> list[np.ndarray]:
@@ -32,7 +32,7 @@ def node_key(node: Node) -> Hashable:
 
 
 def node_function(
-    node: Node, place: Place, inputs: Sequence[Place], shape: Shape, order: str, name: str
+    node: Node, place: RowPlace, inputs: Sequence[RowPlace], shape: Shape, order: str, name: str
 ) -> tirx.PrimFunc:
     """Compute a row of ``node``: pointers are its output, its inputs, its :func:`constants_of`.
 
@@ -136,7 +136,7 @@ def _sums(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, order
         first += channels
 
 
-def store_function(place: Place, shuffle: int, shape: Shape, name: str) -> tirx.PrimFunc:
+def store_function(place: RowPlace, shuffle: int, shape: Shape, name: str) -> tirx.PrimFunc:
     """Write a row of a result to a tensor (N, C / r^2, H * r, W * r), at the address its pixel shuffle says."""
     f, r, channels = RowFunction(shape), shuffle, place.channels // shuffle**2
     out = f.array("out", (f.batch, channels, f.height * r, f.width * r))

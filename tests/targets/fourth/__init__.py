@@ -10,8 +10,8 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder
-from sr_tvm.codegen.kernel import Constant, Kernel, Shape
+from sr_tvm.codegen.builder import FunctionBuilder
+from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Add, Conv, Pointwise, Region
 from sr_tvm.regions.value import Layout, Value
@@ -100,7 +100,7 @@ class NodeByNode(Lowering[Choice]):
 
 
 def _kernel(node: Any, inputs: tuple[Value, ...], out: Value, shape: Shape, name: str, outer: str) -> Kernel:
-    b = Builder(index="int64")
+    b = FunctionBuilder(index="int64")
     n, h, w = (tirx.Var(v, "int64") if s is None else tirx.const(s, "int64") for v, s in zip("nhw", shape, strict=True))
     tensors = {v.name: b.tensor(f"x{i}", v.shape(n, h, w)) for i, v in enumerate(inputs)}
     arrays = [node.weight, node.bias] if isinstance(node, Conv) else list(getattr(node, "parameters", ()))
@@ -146,7 +146,7 @@ def _kernel(node: Any, inputs: tuple[Value, ...], out: Value, shape: Shape, name
             with b.loop("row", h) as row, b.loop("o", out.channels) as o, b.loop("x", w) as x:
                 pixel(image, o, row, x)
     function = b.entry([*tensors.values(), *constants, y])
-    packed = tuple(Constant(f"c{i}", a) for i, a in enumerate(arrays))
+    packed = tuple(KernelConstant(f"c{i}", a) for i, a in enumerate(arrays))
     return Kernel({name: function}, name, inputs, packed, (out,))
 
 

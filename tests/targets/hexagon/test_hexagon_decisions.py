@@ -60,11 +60,11 @@ def test_any_decisions_make_the_bytes_of_the_definition(network, tmp_path, seed)
 def test_each_kernel_is_compiled_as_decided_about_it(network, tmp_path):
     """Going down in one kernel and up in another changes the code of these two, and of no other."""
     from sr_tvm.isa.hexagon import assembly, program
-    from sr_tvm.targets.hexagon.hvx.decisions import Decisions
+    from sr_tvm.targets.hexagon.hvx.decisions import HvxDecisions
     from sr_tvm.targets.hexagon.hvx.lowering import kinds
 
     names = list(kinds(network))
-    chosen = {names[0]: Decisions(direction="up"), names[2]: Decisions(direction="down")}
+    chosen = {names[0]: HvxDecisions(direction="up"), names[2]: HvxDecisions(direction="down")}
     texts = []
     for folder, decided in ((tmp_path / "plain", {}), (tmp_path / "decided", chosen)):
         run = built(network, folder, decided=decided)

@@ -17,7 +17,7 @@ from quantize_nets import bytes_only, fsrcnn, one_plane, pictures, wdsr
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
-from sr_tvm.quantize.network import Convolution, IntegerNetwork
+from sr_tvm.quantize.network import IntegerNetwork, QuantizedConvolution
 from sr_tvm.runners import hexagon_sim
 
 NETS = {
@@ -69,7 +69,7 @@ def test_sums_shifted_by_their_own_numbers(tmp_path):
     network = calibrate(wdsr([(8, 5)], channels=8), pictures(), how)
     nodes = [
         replace(node, before=(np.arange(len(node.bias)) % 4).astype(np.int8))
-        if isinstance(node, Convolution) and node.multiplier is not None
+        if isinstance(node, QuantizedConvolution) and node.multiplier is not None
         else node
         for node in network.nodes
     ]

@@ -21,7 +21,7 @@ from sr_tvm.targets.opencl.decisions import (
     LOCAL,
     NARROW,
     TILES,
-    Decisions,
+    OpenClDecisions,
     StageDecisions,
 )
 from sr_tvm.targets.opencl.limits import Limits
@@ -55,13 +55,13 @@ class OnGpu(Compiled):
 
 
 def code_of(
-    region: Region, size: tuple[int, int, int], decisions: Decisions | None = None, limits: Limits | None = None
+    region: Region, size: tuple[int, int, int], decisions: OpenClDecisions | None = None, limits: Limits | None = None
 ) -> OnGpu:
     return OnGpu(OpenClLowering(limits).lower(region, size, "region", decisions), TARGET)
 
 
 def check(
-    region: Region, size: tuple[int, int, int], inputs: Mapping[str, Any], decisions: Decisions | None = None,
+    region: Region, size: tuple[int, int, int], inputs: Mapping[str, Any], decisions: OpenClDecisions | None = None,
     limits: Limits | None = None,
 ) -> None:  # fmt: skip
     """Fail unless the lowering's kernels compute on the OpenCL device what PyTorch does."""
@@ -69,7 +69,7 @@ def check(
 
 
 @st.composite
-def decided(draw: st.DrawFn, region: Region) -> Decisions:
+def decided(draw: st.DrawFn, region: Region) -> OpenClDecisions:
     """Any decisions that the region can be lowered by, also such as no search would try."""
     narrow, packed, remade = draw(st.sampled_from(NARROW)), draw(st.booleans()), draw(st.booleans())
     weights, load = draw(st.sampled_from((LOCAL, GLOBAL))), draw(st.sampled_from(LOADS))
@@ -85,4 +85,4 @@ def decided(draw: st.DrawFn, region: Region) -> Decisions:
         )
         for piece in cut_stages(region, narrow, packed, remade)
     )
-    return Decisions(narrow, draw(st.sampled_from((IMAGE, BUFFER))), packed, remade, stages)
+    return OpenClDecisions(narrow, draw(st.sampled_from((IMAGE, BUFFER))), packed, remade, stages)

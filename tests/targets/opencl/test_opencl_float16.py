@@ -20,7 +20,7 @@ from sr_tvm.isa.modules import count_module
 from sr_tvm.regions.region import Result
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets import registry
-from sr_tvm.targets.opencl.decisions import Decisions
+from sr_tvm.targets.opencl.decisions import OpenClDecisions
 from sr_tvm.targets.opencl.emulate import emulate
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.source import Mended
@@ -28,7 +28,7 @@ from sr_tvm.targets.opencl.source import Mended
 SIZE = (1, 9, 11)
 
 
-def summed_in(decisions: Decisions, sums: str) -> Decisions:
+def summed_in(decisions: OpenClDecisions, sums: str) -> OpenClDecisions:
     return structs.replace(decisions, stages=tuple(structs.replace(s, sums=sums) for s in decisions.stages))
 
 

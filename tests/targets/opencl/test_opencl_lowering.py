@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from region_nets import Builder, regions, sizes, wdsr
 
 from sr_tvm.regions.region import Result
-from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL, Decisions, StageDecisions
+from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL, OpenClDecisions, StageDecisions
 from sr_tvm.targets.opencl.kernel import Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 
@@ -85,7 +85,7 @@ def test_rows_of_weights_that_local_memory_does_not_hold(inputs: int, weights: s
     build = Builder(np.random.default_rng(0))
     region = build.region((Result(build.conv((build.source(inputs),), 48, (3, 3))),))
     size, stage = (2, 5, 10), StageDecisions(2, (32, 2), weights=weights, outputs=3)
-    decisions = Decisions(32, BUFFER, False, False, (stage,))
+    decisions = OpenClDecisions(32, BUFFER, False, False, (stage,))
     check(region, size, random_inputs(region, size), decisions, Limits(local_bytes=1024))
 
 
@@ -105,7 +105,7 @@ def test_depthwise_convolutions(channels: int, outputs: int) -> None:
     build = Builder(np.random.default_rng(0))
     region = build.region((Result(build.conv((build.source(channels),), channels, (3, 5), groups=channels)),))
     size, stage = (2, 5, 10), StageDecisions(2, (32, 2), tiles=2, outputs=outputs, winograd=True)
-    check(region, size, random_inputs(region, size), Decisions(32, IMAGE, False, False, (stage,)))
+    check(region, size, random_inputs(region, size), OpenClDecisions(32, IMAGE, False, False, (stage,)))
 
 
 @pytest.mark.parametrize("tiles", [1, 3])
@@ -116,7 +116,7 @@ def test_winograd_of_shared_channels(kernel: tuple[int, int], tiles: int) -> Non
     region = build.region((Result(build.conv((build.source(7),), 24, kernel)),))
     size, stage = (2, 19, 23), StageDecisions(4, (32, 2), tiles, outputs=2, winograd=True)
     for local in LOCAL_BYTES:
-        decisions = Decisions(32, IMAGE, False, False, (stage,))
+        decisions = OpenClDecisions(32, IMAGE, False, False, (stage,))
         check(region, size, random_inputs(region, size), decisions, Limits(local_bytes=local))
 
 
@@ -128,5 +128,5 @@ def test_global_weights_of_every_stage() -> None:
     region, size = wdsr(2, 20, 4), (1, 11, 13)
     own = OpenClLowering().decide(region, size)
     stages = tuple(StageDecisions(2, (32, 2), weights=GLOBAL, outputs=stage.outputs) for stage in own.stages)
-    decisions = Decisions(own.narrow, IMAGE, own.packed, own.remade, stages)
+    decisions = OpenClDecisions(own.narrow, IMAGE, own.packed, own.remade, stages)
     check(region, size, random_inputs(region, size), decisions)

@@ -13,7 +13,7 @@ from region_nets import regions, sizes, wdsr
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.opencl.decisions import NARROW, PIXELS, Decisions, StageDecisions
+from sr_tvm.targets.opencl.decisions import NARROW, PIXELS, OpenClDecisions, StageDecisions
 from sr_tvm.targets.opencl.lowering import OpenClLowering
 from sr_tvm.targets.opencl.shares import outputs_of
 from sr_tvm.targets.opencl.stages import cut_stages
@@ -21,7 +21,7 @@ from sr_tvm.targets.opencl.stages import cut_stages
 LOWERING = OpenClLowering()
 
 
-def assert_valid(decisions: Decisions, region: Region, size: tuple[int, int, int]) -> None:
+def assert_valid(decisions: OpenClDecisions, region: Region, size: tuple[int, int, int]) -> None:
     assert LOWERING.fits(decisions, region, size)
     assert LOWERING.from_json(json.loads(json.dumps(LOWERING.to_json(decisions))), "a test") == decisions
     for stage, piece in zip(decisions.stages, cut_stages(region, *decisions.way), strict=True):
@@ -70,20 +70,20 @@ def test_decisions_of_another_region_do_not_fit() -> None:
 
 
 def test_every_choice_has_its_json() -> None:
-    decisions = Decisions(NARROW[0], "image", True, False, tuple(StageDecisions(pixels) for pixels in PIXELS))
-    assert Decisions.from_json(json.loads(json.dumps(decisions.to_json())), "a test") == decisions
+    decisions = OpenClDecisions(NARROW[0], "image", True, False, tuple(StageDecisions(pixels) for pixels in PIXELS))
+    assert OpenClDecisions.from_json(json.loads(json.dumps(decisions.to_json())), "a test") == decisions
 
 
 def test_version_1_is_read_as_the_kernels_were_then() -> None:
     """It had none of what came with version 2."""
-    now = Decisions(24, "image", True, False, (StageDecisions(4, (32, 8), outputs=2, load=2), StageDecisions()))
+    now = OpenClDecisions(24, "image", True, False, (StageDecisions(4, (32, 8), outputs=2, load=2), StageDecisions()))
     value = json.loads(json.dumps(now.to_json())) | {"version": 1}
     del value["remade"]
     for row in value["stages"]:
         del row["tiles"], row["winograd"]
-    assert Decisions.from_json(value, "records") == now
+    assert OpenClDecisions.from_json(value, "records") == now
     with pytest.raises(SrTvmError, match="records: has no field 'tiles'"):
-        Decisions.from_json(value | {"version": 2}, "records")
+        OpenClDecisions.from_json(value | {"version": 2}, "records")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,6 @@ def test_version_1_is_read_as_the_kernels_were_then() -> None:
     ],
 )
 def test_what_is_no_decisions(change: dict, message: str) -> None:
-    value = json.loads(json.dumps(Decisions(24, "image", True, False, (StageDecisions(),)).to_json())) | change
+    value = json.loads(json.dumps(OpenClDecisions(24, "image", True, False, (StageDecisions(),)).to_json())) | change
     with pytest.raises(SrTvmError, match=f"records: {message}"):
-        Decisions.from_json(value, "records")
+        OpenClDecisions.from_json(value, "records")

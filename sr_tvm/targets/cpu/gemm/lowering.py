@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr
-from sr_tvm.codegen.kernel import Constant, Kernel, Shape
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
+from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.codegen.winograd import TAPS, transform_weight
 from sr_tvm.regions.region import Conv, Pointwise, Region, Source
 from sr_tvm.regions.value import FLOAT32
-from sr_tvm.targets.cpu.gemm.writer import Layer, Plan, WinogradWriter
+from sr_tvm.targets.cpu.gemm.writer import GemmLayer, GemmPlan, WinogradWriter
 
 RESULTS = 4  # of a tile, along each axis: 6 x 6 products for 16 results, a quarter of the direct convolution's
 MIN_CHANNELS = 32
@@ -32,7 +32,7 @@ def winograd_gemm(
     lanes: int = 16,
     registers: int = 32,
     l2_bytes: int = 1 << 20,
-    plan: Plan | None = None,
+    plan: GemmPlan | None = None,
 ) -> Kernel | None:
     """The kernel of a region that is one 3x3 convolution and at most one of :data:`ACTIVATIONS`, at a known ``shape``.
 
@@ -44,7 +44,7 @@ def winograd_gemm(
     if found is None or batch is None or height is None or width is None:
         return None
     conv, activation = found
-    layer = Layer(batch, conv.weight.shape[1], conv.channels, height, width)
+    layer = GemmLayer(batch, conv.weight.shape[1], conv.channels, height, width)
     plan = plan or choose(layer, lanes, registers, l2_bytes)
     parameters = (conv.bias, *(activation.parameters if activation else ()))
     padded = math.ceil(layer.outputs / plan.block) * plan.block
@@ -55,14 +55,14 @@ def winograd_gemm(
         entry=name,
         inputs=tuple(region.value(name) for name in conv.inputs),
         constants=(
-            Constant("u", _packed(conv.weight, plan)),
-            *(Constant(f"c{i}", _padded(p, padded)) for i, p in enumerate(parameters)),
+            KernelConstant("u", _packed(conv.weight, plan)),
+            *(KernelConstant(f"c{i}", _padded(p, padded)) for i, p in enumerate(parameters)),
         ),
         outputs=(region.value(region.results[0].value),),
     )
 
 
-def _last(function: str | None, buffers: list[tirx.Var], w: Builder, value: Expr, channel: Expr) -> Expr:
+def _last(function: str | None, buffers: list[tirx.Var], w: FunctionBuilder, value: Expr, channel: Expr) -> Expr:
     """What a vector of sums becomes: bias and activation."""
     bias, *parameters = [w.load(buffer, channel) for buffer in buffers]
     value = w.bind("x", value + bias)
@@ -76,7 +76,7 @@ def _last(function: str | None, buffers: list[tirx.Var], w: Builder, value: Expr
     return value
 
 
-def _packed(weight: np.ndarray, plan: Plan) -> np.ndarray:
+def _packed(weight: np.ndarray, plan: GemmPlan) -> np.ndarray:
     """(O, I, 3, 3) to (blocks of output channels, positions, I, channels of a block), as the products read them."""
     u = transform_weight(weight, plan.m)
     u = np.pad(u, ((0, 0), (0, 0), (0, -u.shape[2] % plan.block)))
@@ -100,7 +100,7 @@ def worth(region: Region, shape: Shape, l2_bytes: int) -> bool:
     return min(weight.shape[:2]) >= MIN_CHANNELS and min(height, width) >= RESULTS and weight.nbytes * 8 >= l2_bytes
 
 
-def choose(layer: Layer, lanes: int, registers: int, l2_bytes: int) -> Plan:
+def choose(layer: GemmLayer, lanes: int, registers: int, l2_bytes: int) -> GemmPlan:
     """The fastest plan of those measured for layers of this kind (VGG-16's, with AVX-512).
 
     Best is a band whose V stays in L2 while all output channels are made of it, with tiles enough to pay for reading
@@ -110,7 +110,7 @@ def choose(layer: Layer, lanes: int, registers: int, l2_bytes: int) -> Plan:
     down, across = math.ceil(layer.height / m), math.ceil(layer.width / m)
     row_bytes = (m + 2) ** 2 * inputs * across * 4  # of V
     many = registers >= MANY_REGISTERS
-    tall = Plan(m, lanes, 2, (registers - 4) // 2, down, split=True, unroll=4 if many else 2)
+    tall = GemmPlan(m, lanes, 2, (registers - 4) // 2, down, split=True, unroll=4 if many else 2)
     for rows in range(1, down // MIN_BANDS + 1):
         if down % rows == 0 and rows * across >= MIN_TILES and rows * row_bytes <= l2_bytes:
             return replace(tall, rows=rows, split=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
 from sr_tvm.codegen.winograd import matrices
 
-Transform = Callable[[Builder, Sequence[Expr], int], list[Expr]]
+Transform = Callable[[FunctionBuilder, Sequence[Expr], int], list[Expr]]
 
 
-def input_transform(w: Builder, d: Sequence[Expr], m: int) -> list[Expr]:
+def input_transform(w: FunctionBuilder, d: Sequence[Expr], m: int) -> list[Expr]:
     """B^T d of m + 2 vectors. The rows of the points p and -p are E + p O and E - p O."""
     rows = matrices(m)[2]
     result = [_combine(w, rows[0], d)]
@@ -26,7 +26,7 @@ def input_transform(w: Builder, d: Sequence[Expr], m: int) -> list[Expr]:
     return [*result, _combine(w, rows[-1], d)]
 
 
-def output_transform(w: Builder, v: Sequence[Expr], m: int) -> list[Expr]:
+def output_transform(w: FunctionBuilder, v: Sequence[Expr], m: int) -> list[Expr]:
     """A^T v of m + 2 vectors, m of them. The columns of p and -p differ in the sign of every other row."""
     a = matrices(m)[0]
     pairs = range(1, m, 2)
@@ -39,13 +39,13 @@ def output_transform(w: Builder, v: Sequence[Expr], m: int) -> list[Expr]:
     return result
 
 
-def square(w: Builder, values: Sequence[Sequence[Expr]], m: int, transform: Transform) -> list[list[Expr]]:
+def square(w: FunctionBuilder, values: Sequence[Sequence[Expr]], m: int, transform: Transform) -> list[list[Expr]]:
     """A transform along the columns, then along the rows, of (m + 2) x (m + 2) vectors."""
     columns = [transform(w, column, m) for column in zip(*values, strict=True)]
     return [transform(w, row, m) for row in zip(*columns, strict=True)]
 
 
-def _combine(w: Builder, coefficients: Sequence[Fraction], values: Sequence[Expr]) -> Expr:
+def _combine(w: FunctionBuilder, coefficients: Sequence[Fraction], values: Sequence[Expr]) -> Expr:
     """Sum of the products; a product with one costs nothing, the others are fused with an addition."""
     terms = [(c, v) for c, v in zip(coefficients, values, strict=True) if c]
     terms.sort(key=lambda term: term[0] != 1)

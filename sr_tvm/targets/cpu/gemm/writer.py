@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr
+from sr_tvm.codegen.builder import Expr, FunctionBuilder
 from sr_tvm.codegen.shuffles import transpose
 from sr_tvm.targets.cpu.gemm.transforms import input_transform, output_transform, square
 
-Activation = Callable[[Builder, Expr, Expr], Expr]
+Activation = Callable[[FunctionBuilder, Expr, Expr], Expr]
 """The vector of results from that of sums and the number of its first output channel."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class GemmPlan:
     """What is chosen for a layer, all of it free.
 
     Attributes:
@@ -48,7 +48,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Layer:
+class GemmLayer:
     batch: int
     inputs: int
     outputs: int
@@ -56,8 +56,8 @@ class Layer:
     width: int
 
 
-class WinogradWriter(Builder):
-    def __init__(self, layer: Layer, plan: Plan, activation: Activation) -> None:
+class WinogradWriter(FunctionBuilder):
+    def __init__(self, layer: GemmLayer, plan: GemmPlan, activation: Activation) -> None:
         super().__init__(plan.lanes)
         self.layer, self.plan, self.activation = layer, plan, activation
         m, lanes = plan.m, plan.lanes

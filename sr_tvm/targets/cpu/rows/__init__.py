@@ -1,1 +1,1 @@
-"""The CPU's lowering: vectors along the pixels of a row, rings of rows, register tiles, Winograd where it pays."""
+"""The CPU's lowering: vectors along the pixels of a row, line buffers, register tiles, Winograd where it pays."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sr_tvm.codegen.builder import Builder
+from sr_tvm.codegen.builder import FunctionBuilder
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Blocks:
         size = -(-channels // count)
         return cls(count, size, channels - count * (size - 1))
 
-    def visit(self, e: Builder, unroll: bool = False) -> Iterator[tuple[Any, int]]:
+    def visit(self, e: FunctionBuilder, unroll: bool = False) -> Iterator[tuple[Any, int]]:
         """Emit a loop over the larger tiles and one over the others: yields the first channel and the size of each."""
         if unroll:
             yield from self.cuts()

@@ -13,7 +13,7 @@ from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.rows.cost import NOMINAL_WIDTH, strip_widths
 from sr_tvm.targets.cpu.rows.decisions import PieceDecisions
-from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import winograd_pays
 from sr_tvm.targets.cpu.rows.stages import build_stages
@@ -36,7 +36,7 @@ class Choices:
 
     @classmethod
     def of(cls, piece: Region, shape: Shape, lanes: int, registers: int, winograd: bool, layer: bool) -> Choices:
-        pairs = Layout(lanes, 2, 2, 2 * lanes)
+        pairs = RowLayout(lanes, 2, 2, 2 * lanes)
         stages = build_stages(piece)
         halo = plan_stages(stages, pairs).halo
         pays, wide = False, 0

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder
+from sr_tvm.codegen.builder import FunctionBuilder
 from sr_tvm.regions.region import Pointwise
 from sr_tvm.regions.value import FLOAT32
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.stages import Addend, Stage, Step
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.stages import Addend, RowStage, Step
 
 
-def builder(layout: Layout) -> Builder:
+def builder(layout: RowLayout) -> FunctionBuilder:
     """Make what a function of a kernel with this layout is written with."""
     element = layout.element
-    return Builder(layout.lanes, element.dtype, sums=FLOAT32 if element.emulated else None)
+    return FunctionBuilder(layout.lanes, element.dtype, sums=FLOAT32 if element.emulated else None)
 
 
 @dataclass
-class Packed:
+class StageNumbers:
     """A stage's numbers in the order its code reads them."""
 
     arrays: list[np.ndarray] = field(default_factory=list)
@@ -44,7 +44,7 @@ class StageCode:
     A call handles ``rows`` rows: 2 where a Winograd transform needs pairs, else 1.
     """
 
-    def __init__(self, stage: Stage, layout: Layout, rows: int, scratch: int, widths: dict[str, int]) -> None:
+    def __init__(self, stage: RowStage, layout: RowLayout, rows: int, scratch: int, widths: dict[str, int]) -> None:
         self.stage, self.layout, self.rows, self.scratch, self.widths = stage, layout, rows, scratch, widths
         self.e = e = builder(layout)
         self.ws = e.view("W", e.pointer("ws"))
@@ -65,7 +65,7 @@ class StageCode:
         return self.e.splat(self.e.scalar(self.p, self.weights + offset))
 
     def address(self, row: Any, channel: Any, slot: int, dx: int = 0) -> Any:
-        """Offset in the workspace of a vector of a ring's row."""
+        """Offset in the workspace of a vector of a line buffer's row."""
         return row + (channel * self.layout.channel + self.layout.line(slot, dx)) + self.column
 
     def apply(self, steps: Sequence[tuple[Step, int]], value: Any, channel: Any, row: int, slot: int) -> Any:
@@ -90,7 +90,7 @@ def pointwise(step: Pointwise, value: Any, numbers: list[Any], zero: Any) -> Any
     return value + numbers[0] if step.function == "shift" else value * numbers[0]
 
 
-def pack_steps(packed: Packed, steps: tuple[Step, ...]) -> list[tuple[Step, int]]:
+def pack_steps(packed: StageNumbers, steps: tuple[Step, ...]) -> list[tuple[Step, int]]:
     """Pack the parameters of a layer's steps; each step with their offset."""
     found = []
     for step in steps:

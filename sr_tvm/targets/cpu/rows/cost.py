@@ -1,4 +1,4 @@
-"""How long a piece takes as one kernel, in vector FMAs: compute with the repeated halo, traffic, rings beyond L2."""
+"""How long a piece takes as one kernel, in vector FMAs: compute with repeated halo, traffic, line buffers beyond L2."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from sr_tvm.regions.region import Region, taps
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import winograd_pays
-from sr_tvm.targets.cpu.rows.stages import Stage, build_stages
+from sr_tvm.targets.cpu.rows.stages import RowStage, build_stages
 
 NOMINAL_WIDTH = 640  # where the width is known only when the kernel runs
 STRIPS = 1.06  # what shorter loops cost where a row is more than one strip
@@ -37,7 +37,7 @@ def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]
     return found
 
 
-def _compute(stages: tuple[Stage, ...], layout: Layout, winograd: bool) -> float:
+def _compute(stages: tuple[RowStage, ...], layout: RowLayout, winograd: bool) -> float:
     """Vector FMAs for each pixel, epilogues and transforms counted roughly."""
     total = 0.0
     for stage in stages:
@@ -54,7 +54,7 @@ def _compute(stages: tuple[Stage, ...], layout: Layout, winograd: bool) -> float
 
 
 def estimate(
-    region: Region, width: int | None, processor: Processor, layout: Layout, winograd: bool = True
+    region: Region, width: int | None, processor: CpuCore, layout: RowLayout, winograd: bool = True
 ) -> Estimate:
     """The best strip width of ``region`` as one kernel and its cost; ``width`` is the picture's, None if unknown.
 
@@ -67,7 +67,7 @@ def estimate(
     moved = 4.0 * sum(s.channels for s in stages if s.source is not None or s.result is not None)
     size = layout.element.bytes
     weights = size * sum(term.weight.size for term in region.convolutions())
-    ring_traffic = size * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
+    line_buffer_traffic = size * sum(2 * s.channels + sum(_channels(stages, v) for v in s.reads) for s in stages)
     best: Estimate | None = None
     for strip in strip_widths(picture, halo, layout.block):
         plan = plan_stages(stages, replace(layout, width=strip))
@@ -77,8 +77,10 @@ def estimate(
         strips = STRIPS if count > 1 else 1.0
         cost = strips * factor * compute + moved / processor.memory_bytes_per_fma
         outside_l2 = _ramp(held / processor.l2_bytes, 1.0, 5.0)
-        cost += outside_l2 * factor * ring_traffic / processor.l3_bytes_per_fma
-        cost += _ramp(held / processor.l3_bytes, 1.0, 3.0) * factor * ring_traffic / processor.memory_bytes_per_fma
+        cost += outside_l2 * factor * line_buffer_traffic / processor.l3_bytes_per_fma
+        cost += (
+            _ramp(held / processor.l3_bytes, 1.0, 3.0) * factor * line_buffer_traffic / processor.memory_bytes_per_fma
+        )
         if best is None or cost < best.cost:
             best = Estimate(cost, strip)
         if not outside_l2:
@@ -92,5 +94,5 @@ def _ramp(value: float, low: float, high: float) -> float:
     return max(0.0, min(1.0, (value - low) / (high - low)))
 
 
-def _channels(stages: tuple[Stage, ...], value: str) -> int:
+def _channels(stages: tuple[RowStage, ...], value: str) -> int:
     return next(s.channels for s in stages if s.value == value and s.result is None)

@@ -10,10 +10,10 @@ from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import worth
 from sr_tvm.targets.cpu.rows.cost import Estimate, estimate
-from sr_tvm.targets.cpu.rows.decisions import Decisions, PieceDecisions
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
 from sr_tvm.targets.cpu.rows.element import FLOAT32, Element
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faster, and the search is quadratic
@@ -23,14 +23,14 @@ MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faste
 class Decider:
     """Decides for one processor. ``element`` is what the kernels compute with."""
 
-    processor: Processor
+    processor: CpuCore
     winograd: bool = True
     element: Element = FLOAT32
 
-    def layout(self, width: int, phases: int | None = None) -> Layout:
+    def layout(self, width: int, phases: int | None = None) -> RowLayout:
         phases = phases or (2 if self.winograd else 1)
         lanes = self.processor.lanes * FLOAT32.bytes // self.element.bytes
-        return Layout(lanes, phases, phases, width, self.element)
+        return RowLayout(lanes, phases, phases, width, self.element)
 
     def tiles(self) -> Tiles:
         """Tiles of 16 accumulators where there are 32 registers, which searches found 4 to 5 % faster than fuller ones;
@@ -39,7 +39,7 @@ class Decider:
         winograd = 3 if self.winograd else 0
         return Tiles(16 if many else 12, winograd, lines=2 if many else 1, pairs=many, chunk=96, unroll=2)
 
-    def decide(self, region: Region, shape: Shape) -> Decisions:
+    def decide(self, region: Region, shape: Shape) -> RowDecisions:
         """The cost model's choice, by dynamic programming over the cuts."""
         cutter = Cutter(region)
         edges = [0, *cutter.candidates(), len(region.nodes)]
@@ -65,4 +65,4 @@ class Decider:
             b = best[b][1]
         spans = [span for span in spans if cutter.piece(edges[span[0]], edges[span[1]]).region.results]
         pieces = [PieceDecisions(cost(*span).width, self.layout(0).phases, self.tiles()) for span in spans]
-        return Decisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))
+        return RowDecisions(tuple(edges[b] for _, b in spans[:-1]), tuple(pieces))

@@ -24,7 +24,7 @@ class PieceDecisions(Record, frozen=True, forbid_unknown_fields=False):
     tiles: Tiles
 
 
-class Decisions(Record, frozen=True, forbid_unknown_fields=False):
+class RowDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """``cuts``: positions in the region's order of nodes; ``pieces``: one more than cuts."""
 
     cuts: tuple[Place, ...]
@@ -34,7 +34,7 @@ class Decisions(Record, frozen=True, forbid_unknown_fields=False):
         return {"schema": SCHEMA, "version": 1, **plain(self)}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any], where: str) -> Decisions:
+    def from_json(cls, data: dict[str, Any], where: str) -> RowDecisions:
         """Raises SrTvmError where a field is missing, of another type or out of range."""
         if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, 1):
             raise SrTvmError(f"{where}: not version 1 of {SCHEMA}")

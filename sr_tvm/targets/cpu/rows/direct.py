@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Register
+from sr_tvm.codegen.builder import FunctionBuilder, Register
 from sr_tvm.regions.region import Conv, taps
-from sr_tvm.targets.cpu.rows.code import Packed, StageCode
+from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers
 
 
 def skips(conv: Conv) -> bool:
@@ -21,7 +21,7 @@ def skips(conv: Conv) -> bool:
     return conv.groups == 1 and not bool(taps(conv.weight).all())
 
 
-def pack_direct(packed: Packed, conv: Conv, cuts: list[tuple[int, int]]) -> int:
+def pack_direct(packed: StageNumbers, conv: Conv, cuts: list[tuple[int, int]]) -> int:
     """Weights as [group][tile][ky][channel][kx][output]; ``cuts`` are first output and size of the tiles."""
     outputs, channels, kh, kw = conv.weight.shape
     grouped = conv.weight.reshape(conv.groups, outputs // conv.groups, channels, kh, kw)
@@ -91,7 +91,7 @@ def emit_direct(
 
 
 @contextmanager
-def _channels(e: Builder, count: int, unroll: int) -> Iterator[Any]:
+def _channels(e: FunctionBuilder, count: int, unroll: int) -> Iterator[Any]:
     """A loop over channels, some of them an iteration."""
     some = gcd(count, unroll)
     with e.loop("c", count // some) as c, e.loop("u", some, tirx.ForKind.UNROLLED) as u:
@@ -99,7 +99,7 @@ def _channels(e: Builder, count: int, unroll: int) -> Iterator[Any]:
 
 
 def _parts(code: StageCode, conv: Conv, channels: int) -> list[tuple[str | None, int]]:
-    """The rings it reads and how many channels of a group each gives."""
+    """The line buffers it reads and how many channels of a group each gives."""
     if len(conv.inputs) == 1:
         return [(conv.inputs[0], channels)]
     return [(name, code.widths[name]) for name in conv.inputs]

@@ -13,9 +13,9 @@ from sr_tvm.codegen.kernel import Shape
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import NHCW, Value
 from sr_tvm.targets.cpu.rows.code import builder
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.plan import Plan
-from sr_tvm.targets.cpu.rows.stage import Function
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.plan import RowPlan
+from sr_tvm.targets.cpu.rows.stage import StageFunction
 
 MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 
@@ -24,7 +24,7 @@ MIN_BAND = 8  # steps: a thread's band repeats the halo above and below it
 class StageCall:
     """A stage's code, the name of the function it is called by, and the offset of its numbers."""
 
-    function: Function
+    function: StageFunction
     name: str
     weights: int
 
@@ -37,25 +37,25 @@ class DriverOptions:
         name: of the entry, a prefix of all others' names.
         inputs, outputs: the values it reads and writes, as they lie in memory.
         layout: of the rows.
-        plan: where the rings lie, and the delays of the stages.
+        plan: where the line buffers lie, and the delays of the stages.
         stages: producers first.
         packed: how many numbers there are of all stages.
-        workspace: elements of a thread's rings and scratch.
+        workspace: elements of a thread's line buffers and scratch.
         bands: how many bands of rows there are; None for as many as TVM has threads.
     """
 
     name: str
     inputs: Sequence[Value]
     outputs: Sequence[Value]
-    layout: Layout
-    plan: Plan
+    layout: RowLayout
+    plan: RowPlan
     stages: Sequence[StageCall]
     packed: int
     workspace: int
     bands: int | None = None
 
 
-class Driver:
+class RowDriver:
     """Builds the entry, and the function of one strip that it calls."""
 
     def __init__(self, shape: Shape, options: DriverOptions) -> None:
@@ -99,7 +99,7 @@ class Driver:
         width = e.bind("width", tirx.floordiv(share + (blocks - 1), blocks) * blocks)
         tasks = e.bind("tasks", batch * bands)
         with e.loop("task", tasks, tirx.ForKind.PARALLEL) as task:
-            workspace = e.scratch("rings", self.options.workspace)
+            workspace = e.scratch("line_buffers", self.options.workspace)
             with e.loop("i", self.options.workspace) as i:  # LLVM makes it a memset
                 e.store_scalar(workspace, e.real(0), i)
             image, band = tirx.floordiv(task, bands), e.bind("band", tirx.floormod(task, bands))
@@ -140,8 +140,8 @@ class Driver:
         return e.private(self.strip.name_hint)
 
     def _row(self, value: str, y: Any) -> Any:
-        ring = self.plan.rings[value]
-        return ring.base + tirx.floormod(y, ring.rows) * ring.floats
+        line_buffer = self.plan.line_buffers[value]
+        return line_buffer.base + tirx.floormod(y, line_buffer.rows) * line_buffer.floats
 
     def _row_or_zero(self, value: str, y: Any) -> Any:
         inside = tirx.And(y >= 0, y < self.h)
@@ -207,8 +207,8 @@ class Driver:
                     e.call(self.clear, args)
 
 
-def clear_function(name: str, layout: Layout) -> tirx.PrimFunc:
-    """Zero the pixels of a ring's row that lie right of the picture: the padding of what reads them."""
+def clear_function(name: str, layout: RowLayout) -> tirx.PrimFunc:
+    """Zero the pixels of a line buffer's row that lie right of the picture: the padding of what reads them."""
     e = builder(layout)
     buffer = e.view("W", e.pointer("ws"))
     row, channels, valid, blocks = map(e.parameter, ("row", "channels", "valid", "blocks"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.codegen.kernel import Constant, Kernel, Shape
+from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.regions.region import Region
 from sr_tvm.regions.value import FLOAT32, NHCW, Value
-from sr_tvm.targets.cpu.rows.driver import Driver, DriverOptions, StageCall, clear_function
-from sr_tvm.targets.cpu.rows.layout import Layout
+from sr_tvm.targets.cpu.rows.driver import DriverOptions, RowDriver, StageCall, clear_function
+from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stage import emit_stage
 from sr_tvm.targets.cpu.rows.stages import build_stages
@@ -22,7 +22,7 @@ def stream_kernel(
     region: Region,
     shape: Shape,
     name: str,
-    layout: Layout,
+    layout: RowLayout,
     tiles: Tiles,
     bands: int | None = None,
     chain: bool = True,
@@ -63,14 +63,14 @@ def stream_kernel(
         packed = np.concatenate(arrays).astype(layout.element.dtype)
     workspace = -(-(plan.scratch + scratch) // layout.lanes) * layout.lanes
     options = DriverOptions(name, inputs, outputs, layout, plan, calls, packed.size, workspace, bands)
-    driver = Driver(shape, options)
+    driver = RowDriver(shape, options)
     entry, bodies[driver.strip.name_hint] = driver.build()
     bodies[driver.clear.name_hint] = clear_function(driver.clear.name_hint, layout)
     return Kernel(
         functions={name: entry, **bodies},
         entry=name,
         inputs=inputs,
-        constants=(Constant("weights", packed),),
+        constants=(KernelConstant("weights", packed),),
         outputs=outputs,
         called=(*driver.names, driver.strip, driver.clear),
     )

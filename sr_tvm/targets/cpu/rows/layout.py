@@ -1,4 +1,4 @@
-"""How a row of pixels lies in a ring, and how a tile of vectors covers it."""
+"""How a row of pixels lies in a line buffer, and how a tile of vectors covers it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLOTS = 2  # vectors of one row in a tile
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """Rows of ``width`` pixels as [channel][phase][pitch] elements, with a vector of padding at both ends of each line.
 
     With two phases, the even pixels of a row lie before the odd ones: then a shift by two pixels is a shift by one

@@ -11,23 +11,23 @@ from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import winograd_gemm, worth
 from sr_tvm.targets.cpu.rows.choices import narrowest
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.decisions import RowDecisions
 from sr_tvm.targets.cpu.rows.element import FLOAT32, Element, check_range
 from sr_tvm.targets.cpu.rows.kernel import stream_kernel
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.machine import Processor
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.space import RowSpace
 from sr_tvm.targets.cpu.rows.stages import build_stages
 from sr_tvm.targets.lowering import Lowering
 
 
-class RowLowering(Lowering[Decisions]):
+class RowLowering(Lowering[RowDecisions]):
     """Rows of pixels in vectors (see the package). ``element`` is what the kernels compute with."""
 
     name = "rows"
 
-    def __init__(self, processor: Processor, winograd: bool = True, element: Element = FLOAT32) -> None:
+    def __init__(self, processor: CpuCore, winograd: bool = True, element: Element = FLOAT32) -> None:
         self.processor, self.element = processor, element
         self.decider = Decider(processor, winograd, element)
 
@@ -37,11 +37,11 @@ class RowLowering(Lowering[Decisions]):
         facts = {"lanes": self.processor.lanes, "registers": self.processor.registers}
         return facts if self.element == FLOAT32 else {**facts, "element_bytes": self.element.bytes}
 
-    def decide(self, region: Region, shape: Shape) -> Decisions:
+    def decide(self, region: Region, shape: Shape) -> RowDecisions:
         """The cost model's choice, see :class:`~sr_tvm.targets.cpu.rows.decide.Decider`."""
         return self.decider.decide(region, shape)
 
-    def lower(self, region: Region, shape: Shape, name: str, decisions: Decisions | None = None) -> list[Kernel]:
+    def lower(self, region: Region, shape: Shape, name: str, decisions: RowDecisions | None = None) -> list[Kernel]:
         """Make the kernels as decided, one a piece."""
         decisions = decisions or self.decide(region, shape)
         check_range(region, self.element)
@@ -69,24 +69,24 @@ class RowLowering(Lowering[Decisions]):
                 found -= {*piece.crossing, *(source.name for source in piece.region.sources)}
         return frozenset(found)
 
-    def space(self, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> RowSpace:
+    def space(self, region: Region, shape: Shape, known: Iterable[RowDecisions] = ()) -> RowSpace:
         return RowSpace(self.decider, region, shape, known)
 
-    def fits(self, decisions: Decisions, region: Region, shape: Shape) -> bool:
+    def fits(self, decisions: RowDecisions, region: Region, shape: Shape) -> bool:
         """Whether there is a piece for each cut, and strips of whole column blocks are wider than the halo."""
         block = 2 * self.processor.lanes
         pieces = Cutter(region).pieces(decisions.cuts)
         if len(pieces) != len(decisions.pieces) or any(cut >= len(region.nodes) for cut in decisions.cuts):
             return False
         for piece, decided in zip(pieces, decisions.pieces, strict=True):
-            layout = Layout(self.processor.lanes, decided.phases, decided.phases, block)
+            layout = RowLayout(self.processor.lanes, decided.phases, decided.phases, block)
             halo = plan_stages(build_stages(piece.region), layout).halo
             if decided.width % block or decided.width < narrowest(halo, block):
                 return False
         return True
 
-    def to_json(self, decisions: Decisions) -> dict[str, Any]:
+    def to_json(self, decisions: RowDecisions) -> dict[str, Any]:
         return decisions.to_json()
 
-    def from_json(self, data: Any, where: str) -> Decisions:
-        return Decisions.from_json(data, where)
+    def from_json(self, data: Any, where: str) -> RowDecisions:
+        return RowDecisions.from_json(data, where)

@@ -12,7 +12,7 @@ VECTORS = {"avx512f": (16, 32), "avx2": (8, 16), "avx": (8, 16), "neon": (4, 32)
 
 
 @dataclass(frozen=True)
-class Processor:
+class CpuCore:
     """One core, in terms of its vectors.
 
     Attributes:
@@ -31,8 +31,8 @@ class Processor:
     memory_bytes_per_fma: float = 2.7
 
 
-def processor_of(target: tvm.target.Target, l2_bytes: int = 1 << 20) -> Processor:
+def processor_of(target: tvm.target.Target, l2_bytes: int = 1 << 20) -> CpuCore:
     """The vectors that LLVM may use for ``target``."""
     features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
     lanes, registers = next(vectors for name, vectors in VECTORS.items() if name in features or not name)
-    return Processor(lanes, registers, l2_bytes)
+    return CpuCore(lanes, registers, l2_bytes)

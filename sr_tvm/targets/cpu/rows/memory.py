@@ -1,4 +1,4 @@
-"""First loads and last stores: between (N, C, H, W) in memory and rows in rings, the pixel shuffle as addresses."""
+"""First loads and last stores: between (N, C, H, W) in memory and line buffers, the pixel shuffle as addresses."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tvm import tirx
 
 from sr_tvm.codegen.shuffles import interleave, split_vectors
 from sr_tvm.regions.value import FLOAT32
-from sr_tvm.targets.cpu.rows.code import Packed, StageCode, pack_steps
+from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers, pack_steps
 from sr_tvm.targets.cpu.rows.layout import SLOTS
 
 
-def emit_source(code: StageCode, packed: Packed) -> None:
-    """Read one row of every channel. Pixels from ``valid`` on are zero, as the padding of what reads the ring wants."""
+def emit_source(code: StageCode, packed: StageNumbers) -> None:
+    """Read one row of every channel. Pixels from ``valid`` on are zero: the padding of what reads the line buffer."""
     e, layout, stage = code.e, code.layout, code.stage
     assert stage.source is not None
     valid, origin, plane = e.parameter("valid"), e.parameter("origin", "int64"), e.parameter("plane", "int64")

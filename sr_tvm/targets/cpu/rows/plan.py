@@ -1,16 +1,16 @@
-"""When each stage runs, how many rows its ring keeps, and where in the workspace everything lies. Free of TVM."""
+"""When each stage runs, how many rows its line buffer keeps, and where in the workspace all lies. Free of TVM."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sr_tvm.regions.delays import timetable
-from sr_tvm.targets.cpu.rows.layout import Layout
-from sr_tvm.targets.cpu.rows.stages import Stage
+from sr_tvm.targets.cpu.rows.layout import RowLayout
+from sr_tvm.targets.cpu.rows.stages import RowStage
 
 
 @dataclass(frozen=True)
-class Ring:
+class LineBuffer:
     """``rows`` rows of one value at ``base`` of the workspace; row y is in slot y modulo ``rows``."""
 
     base: int
@@ -19,11 +19,11 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RowPlan:
     """Attributes:
     delay: steps each stage runs behind the first load.
     reach: steps a stage makes above and below the rows of the results that are asked for.
-    rings: by value.
+    line_buffers: by value.
     halo: pixels a result depends on to the left and right; even with two phases.
     zero: offset of a row of zeros, for what lies above and below the picture.
     scratch: offset of the tiles.
@@ -31,14 +31,14 @@ class Plan:
 
     delay: tuple[int, ...]
     reach: tuple[int, ...]
-    rings: dict[str, Ring]
+    line_buffers: dict[str, LineBuffer]
     halo: int
     zero: int
     scratch: int
 
 
-def plan_stages(stages: tuple[Stage, ...], layout: Layout) -> Plan:
-    """Delays forwards, halos backwards, rings between."""
+def plan_stages(stages: tuple[RowStage, ...], layout: RowLayout) -> RowPlan:
+    """Delays forwards, halos backwards, line buffers between."""
     step = layout.rows
     maker = {stage.value: i for i, stage in enumerate(stages) if stage.result is None}
     delay, live = timetable([{maker[v]: halo for v, halo in stage.reads.items()} for stage in stages], step)
@@ -49,19 +49,21 @@ def plan_stages(stages: tuple[Stage, ...], layout: Layout) -> Plan:
             j = maker[value]
             reach[j] = max(reach[j], reach[i] + -(-halo // step))
             columns[j] = max(columns[j], columns[i] + _column_halo(stages[i], value))
-    rings: dict[str, Ring] = {}
+    line_buffers: dict[str, LineBuffer] = {}
     top = 0
     for stage in stages:
         if stage.result is not None:
             continue
-        ring = rings[stage.value] = Ring(top, live[maker[stage.value]], stage.channels * layout.channel)
-        top += ring.rows * ring.floats
+        line_buffer = line_buffers[stage.value] = LineBuffer(
+            top, live[maker[stage.value]], stage.channels * layout.channel
+        )
+        top += line_buffer.rows * line_buffer.floats
     zero = top
-    top += max((ring.floats for ring in rings.values()), default=0)
+    top += max((line_buffer.floats for line_buffer in line_buffers.values()), default=0)
     halo = -(-max(columns) // layout.phases) * layout.phases
-    return Plan(tuple(delay), tuple(reach), rings, halo, zero, top)
+    return RowPlan(tuple(delay), tuple(reach), line_buffers, halo, zero, top)
 
 
-def _column_halo(stage: Stage, value: str) -> int:
+def _column_halo(stage: RowStage, value: str) -> int:
     terms = stage.layers[0].terms if stage.layers else ()
     return max((t.weight.shape[3] // 2 for t in terms if value in t.inputs), default=0)

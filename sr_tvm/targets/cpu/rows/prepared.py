@@ -9,10 +9,10 @@ import numpy as np
 from sr_tvm.regions.region import Conv
 from sr_tvm.targets.cpu.rows import winograd
 from sr_tvm.targets.cpu.rows.blocks import Blocks
-from sr_tvm.targets.cpu.rows.code import Packed, StageCode, pack_steps
+from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers, pack_steps
 from sr_tvm.targets.cpu.rows.direct import pack_direct
 from sr_tvm.targets.cpu.rows.layout import SLOTS
-from sr_tvm.targets.cpu.rows.stages import Layer, Step
+from sr_tvm.targets.cpu.rows.stages import RowLayer, Step
 from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 
@@ -54,7 +54,13 @@ class Prepared:
 
 
 def prepare(
-    layer: Layer, code: StageCode, tiles: Tiles, packed: Packed, scratch: Scratch, chosen: str | None, chunked: bool
+    layer: RowLayer,
+    code: StageCode,
+    tiles: Tiles,
+    packed: StageNumbers,
+    scratch: Scratch,
+    chosen: str | None,
+    chunked: bool,
 ) -> Prepared:
     """Pack and reserve. ``chosen`` names the convolution that goes by products, if any; ``chunked`` layers are cut into
     chunks of ``tiles.chunk`` channels."""

@@ -16,7 +16,7 @@ from sr_tvm.regions.region import Region
 from sr_tvm.targets.cpu.gemm.lowering import worth
 from sr_tvm.targets.cpu.rows.choices import Choices, fields_of, piece_of
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import Decisions
+from sr_tvm.targets.cpu.rows.decisions import RowDecisions
 from sr_tvm.targets.lowering import DecisionSpace
 
 P_CUTS, P_EVERYWHERE = 0.35, 0.5  # a mutation of the cuts; else, of a decision in all pieces rather than in one
@@ -26,16 +26,16 @@ Span = tuple[int, int]
 Fields = dict[str, Any]
 
 
-def key_of(decisions: Decisions) -> str:
+def key_of(decisions: RowDecisions) -> str:
     """16 hexadecimal digits, equal for equal decisions."""
     text = json.dumps(decisions.to_json(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class RowSpace(DecisionSpace[Decisions]):
-    """The :class:`Decisions` of one region as genomes."""
+class RowSpace(DecisionSpace[RowDecisions]):
+    """The :class:`RowDecisions` of one region as genomes."""
 
-    def __init__(self, decider: Decider, region: Region, shape: Shape, known: Iterable[Decisions] = ()) -> None:
+    def __init__(self, decider: Decider, region: Region, shape: Shape, known: Iterable[RowDecisions] = ()) -> None:
         self.decider, self.region, self.shape = decider, region, shape
         self.cutter = Cutter(region)
         self.candidates = self.cutter.candidates()
@@ -60,7 +60,7 @@ class RowSpace(DecisionSpace[Decisions]):
         edges[-1] = len(self.region.nodes)  # a last piece of nothing joins the one before
         return list(zip(edges, edges[1:], strict=False))
 
-    def build(self, cuts: Iterable[int], decide: Callable[[Span], Fields]) -> Decisions:
+    def build(self, cuts: Iterable[int], decide: Callable[[Span], Fields]) -> RowDecisions:
         """Valid decisions from any cuts and any values."""
         spans = self.spans(cuts)
         pieces = []
@@ -68,18 +68,18 @@ class RowSpace(DecisionSpace[Decisions]):
             choices = self.choices(*span)
             assert choices is not None  # spans left those out
             pieces.append(piece_of(choices.fit(decide(span))))
-        return Decisions(tuple(end for _, end in spans[:-1]), tuple(pieces))
+        return RowDecisions(tuple(end for _, end in spans[:-1]), tuple(pieces))
 
-    def repair(self, decisions: Decisions) -> Decisions:
+    def repair(self, decisions: RowDecisions) -> RowDecisions:
         return self.build(decisions.cuts, partial(self.nearest, decisions))
 
-    def nearest(self, decisions: Decisions, span: Span) -> Fields:
+    def nearest(self, decisions: RowDecisions, span: Span) -> Fields:
         """The decisions of the piece whose middle is next to that of ``span``."""
         spans = self.spans(decisions.cuts)
         distance = [abs(a + b - sum(span)) for a, b in spans]
         return fields_of(decisions.pieces[distance.index(min(distance))])
 
-    def seeds(self) -> list[Decisions]:
+    def seeds(self) -> list[RowDecisions]:
         """The cost model's choice, and the same with one decision changed everywhere where that often pays."""
         small = {"winograd": 3, "lines": 1, "unroll": 4, "chunk": 1 << 16}  # few sums at a time, and no chain in parts
         changes: list[Fields] = [{}, {"unroll": 4}, small, {"registers": 16, "unroll": 2}]
@@ -89,7 +89,7 @@ class RowSpace(DecisionSpace[Decisions]):
     def _changed(self, change: Fields) -> Callable[[Span], Fields]:
         return lambda span: self.nearest(self.default, span) | change
 
-    def random(self, rng: Random) -> Decisions:
+    def random(self, rng: Random) -> RowDecisions:
         """What the cost model would choose for another machine, with cuts moved and other tiles."""
         machine = self.decider.processor
         scales = [MOST_CHANGE ** rng.uniform(-1, 1) for _ in range(3)]
@@ -109,7 +109,7 @@ class RowSpace(DecisionSpace[Decisions]):
             drawn["phases"] = 2
         return self.build(decided.cuts, lambda span: self.nearest(decided, span) | drawn)
 
-    def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions | None:
+    def crossover(self, a: RowDecisions, b: RowDecisions, rng: Random) -> RowDecisions | None:
         """The cuts of one parent, or of each to a side of a point; a piece's strip and tiles of either's nearest."""
         point = rng.choice([0, *self.candidates, len(self.region.nodes)])
         cuts = [c for c in a.cuts if c <= point] + [c for c in b.cuts if c > point]
@@ -120,7 +120,7 @@ class RowSpace(DecisionSpace[Decisions]):
 
         return self.build(cuts, decide)
 
-    def mutate(self, genome: Decisions, rng: Random) -> Decisions | None:
+    def mutate(self, genome: RowDecisions, rng: Random) -> RowDecisions | None:
         """A cut that moves, comes or goes; or one decision anew, for one piece or for all. None if nothing changed."""
         if self.candidates and rng.random() < P_CUTS:
             changed = self.build(self._other_cuts(genome, rng), partial(self.nearest, genome))
@@ -140,7 +140,7 @@ class RowSpace(DecisionSpace[Decisions]):
         changed = self.build(genome.cuts, decide)
         return None if changed == genome else changed
 
-    def _other_cuts(self, genome: Decisions, rng: Random) -> list[int]:
+    def _other_cuts(self, genome: RowDecisions, rng: Random) -> list[int]:
         cuts, free = list(genome.cuts), [c for c in self.candidates if c not in genome.cuts]
         how = rng.choice(("move", "move", "come", "go"))
         if cuts and how != "come":
@@ -151,5 +151,5 @@ class RowSpace(DecisionSpace[Decisions]):
             cuts.append(rng.choice(free))
         return cuts
 
-    def key(self, genome: Decisions) -> str:
+    def key(self, genome: RowDecisions) -> str:
         return key_of(genome)

@@ -10,12 +10,12 @@ from tvm import tirx
 
 from sr_tvm.regions.region import Conv, Pointwise, taps
 from sr_tvm.targets.cpu.rows import winograd
-from sr_tvm.targets.cpu.rows.code import Packed, StageCode
+from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers
 from sr_tvm.targets.cpu.rows.direct import TileInput, emit_direct, skips
-from sr_tvm.targets.cpu.rows.layout import SLOTS, Layout
+from sr_tvm.targets.cpu.rows.layout import SLOTS, RowLayout
 from sr_tvm.targets.cpu.rows.memory import ResultStore, emit_source
 from sr_tvm.targets.cpu.rows.prepared import Prepared, Scratch, prepare
-from sr_tvm.targets.cpu.rows.stages import Layer, Stage
+from sr_tvm.targets.cpu.rows.stages import RowLayer, RowStage
 from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 Finish = Callable[[Any, int, int, Any], None]
@@ -23,13 +23,13 @@ Init = Callable[[Any, int, int], Any]
 
 
 @dataclass
-class Function:
+class StageFunction:
     """A stage's code: how a call is made, its numbers, and what makes two stages share one function."""
 
-    stage: Stage
+    stage: RowStage
     rows: int
     code: StageCode
-    packed: Packed
+    packed: StageNumbers
     scratch: int
     key: Any
 
@@ -37,7 +37,7 @@ class Function:
         return self.code.e.private(name)
 
 
-def winograd_pays(conv: Conv, layout: Layout) -> bool:
+def winograd_pays(conv: Conv, layout: RowLayout) -> bool:
     """Whether F(2x2, 3x3) has fewer operations than the definition, transforms included, for four pixels of a group."""
     outputs, channels, kh, kw = conv.weight.shape
     outputs //= conv.groups
@@ -48,7 +48,7 @@ def winograd_pays(conv: Conv, layout: Layout) -> bool:
 
 
 class _Emitter:
-    def __init__(self, stage: Stage, layout: Layout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> None:
+    def __init__(self, stage: RowStage, layout: RowLayout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> None:
         self.stage, self.layout, self.tiles = stage, layout, tiles
         terms = stage.layers[0].terms if stage.layers else ()
         paying = [term.name for term in terms if tiles.winograd and winograd_pays(term, layout)]
@@ -56,12 +56,12 @@ class _Emitter:
         computes = any(layer.terms for layer in stage.layers)
         rows = layout.rows if self.chosen or (tiles.pairs and computes) else 1
         self.code = StageCode(stage, layout, rows, scratch, widths)
-        self.packed, self.scratch = Packed(), Scratch(scratch)
+        self.packed, self.scratch = StageNumbers(), Scratch(scratch)
 
     def address(self, base: int, channel: Any, row: int, slot: int) -> Any:
         return base + ((channel * self.code.rows + row) * SLOTS + slot) * self.layout.lanes
 
-    def run(self) -> Function:
+    def run(self) -> StageFunction:
         code, e = self.code, self.code.e
         if self.stage.source is not None:
             emit_source(code, self.packed)
@@ -92,13 +92,15 @@ class _Emitter:
                         self._layer(layer, prepared[i], source, target)
                 if store is not None:
                     store.emit(block)
-        return Function(self.stage, code.rows, code, self.packed, self.scratch.top - self.scratch.base, self._key())
+        return StageFunction(
+            self.stage, code.rows, code, self.packed, self.scratch.top - self.scratch.base, self._key()
+        )
 
     def _tile_input(self, count: int, base: int, first: Any = 0) -> TileInput:
         return TileInput(first, count, lambda c, row, slot: self.address(base, c, row, slot))
 
     def _join(self) -> None:
-        """Copy the parts, one after another, into the ring of their concatenation."""
+        """Copy the parts, one after another, into the line buffer of their concatenation."""
         code, e = self.code, self.code.e
         first = 0
         for name in self.stage.parts:
@@ -111,7 +113,7 @@ class _Emitter:
             first += count
 
     def _finish(self, plan: Prepared, target: int | None, shift: Any = 0) -> Finish:
-        """What is done with a finished sum: the layer's steps, the store to ring or tile (from channel ``shift``)."""
+        """What is done with a finished sum: its steps, the store to line buffer or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
@@ -123,7 +125,7 @@ class _Emitter:
 
         return finish
 
-    def _layer(self, layer: Layer, plan: Prepared, source: TileInput | None, target: int | None) -> None:
+    def _layer(self, layer: RowLayer, plan: Prepared, source: TileInput | None, target: int | None) -> None:
         e, finish = self.code.e, self._finish(plan, target)
         init: Init | None = None
         if plan.products is not None:
@@ -144,7 +146,7 @@ class _Emitter:
             lambda channel, row, slot, value: e.store(ws, value, self.address(base, channel, row, slot)),
         )
 
-    def _winograd(self, layer: Layer, products: winograd.Products, bias: int, done: Finish) -> None:
+    def _winograd(self, layer: RowLayer, products: winograd.Products, bias: int, done: Finish) -> None:
         code, term = self.code, products.term
         with code.e.loop("group", term.groups) as group:
             winograd.emit_input(code, term, group, products.input)
@@ -153,7 +155,7 @@ class _Emitter:
                 winograd.emit_products(code, products, bias, group, first, size, _shifted(done, start))
 
     def _direct(
-        self, layer: Layer, plan: Prepared, group: Any, begin: Any, count: int,
+        self, layer: RowLayer, plan: Prepared, group: Any, begin: Any, count: int,
         source: TileInput | None, init: Init | None, finish: Finish,
     ) -> None:  # fmt: skip
         """Channels ``begin`` up to ``begin + count`` of a group, by definition."""
@@ -174,7 +176,7 @@ class _Emitter:
                     finish(start + output, *place, tile[output][place].get())
 
     def _chunks(
-        self, layers: tuple[Layer, ...], plans: list[Prepared], base: int, partial: int, target: int | None
+        self, layers: tuple[RowLayer, ...], plans: list[Prepared], base: int, partial: int, target: int | None
     ) -> None:
         """A chain a chunk of its middle channels at a time, so that they and the weights stay in L1."""
         code, e = self.code, self.code.e
@@ -217,6 +219,6 @@ def _mask(conv: Conv) -> bytes:
     return taps(conv.weight).tobytes() if skips(conv) else b""
 
 
-def emit_stage(stage: Stage, layout: Layout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> Function:
-    """The code of ``stage``; its scratch begins at ``scratch`` of the workspace. ``widths``: channels of every ring."""
+def emit_stage(stage: RowStage, layout: RowLayout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> StageFunction:
+    """The code of ``stage``; its scratch begins at ``scratch`` there. ``widths``: channels of line buffers."""
     return _Emitter(stage, layout, tiles, scratch, widths).run()

@@ -1,4 +1,4 @@
-"""From a region's operators to stages: what one pass over a row makes, from rings of rows into a ring of rows.
+"""From a region's operators to stages: what one pass over a row makes, from line buffers into a line buffer.
 
 A stage is a sum of convolutions with everything one-to-one that follows, and then the 1x1 convolutions that follow
 that, whose inputs exist only as a tile (expand, activation, project).
@@ -13,7 +13,7 @@ from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Re
 
 @dataclass(frozen=True)
 class Addend:
-    """Another value, read from its ring and added at the same pixel."""
+    """Another value, read from its line buffer and added at the same pixel."""
 
     value: str
 
@@ -22,7 +22,7 @@ Step = Pointwise | Addend
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class RowLayer:
     """The sum of ``terms`` (with one bias each) and then ``steps``. Without terms the first step is an Addend."""
 
     terms: tuple[Conv, ...]
@@ -31,22 +31,22 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """What makes ``value``: from memory (``source``), or from rings by ``layers``, or by joining ``parts``.
+class RowStage:
+    """What makes ``value``: from memory (``source``), or from line buffers by ``layers``, or by joining ``parts``.
 
-    ``result`` says that it goes to memory; otherwise it goes into its own ring.
+    ``result`` says that it goes to memory; otherwise it goes into its own line buffer.
     """
 
     value: str
     channels: int
     source: Source | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[RowLayer, ...] = ()
     parts: tuple[str, ...] = ()
     result: Result | None = None
 
     @property
     def reads(self) -> dict[str, int]:
-        """The rings it reads, each with the rows of halo above and below."""
+        """The line buffers it reads, each with the rows of halo above and below."""
         found: dict[str, int] = dict.fromkeys(self.parts, 0)
         for index, layer in enumerate(self.layers):
             for term in layer.terms if index == 0 else ():
@@ -62,17 +62,17 @@ class _Builder:
     def __init__(self, region: Region, chain: bool) -> None:
         self.region, self.chain = region, chain
         self.results = {result.value for result in region.results}
-        self.pending: dict[str, Stage] = {}
-        self.stages: list[Stage] = []
+        self.pending: dict[str, RowStage] = {}
+        self.stages: list[RowStage] = []
         self.parts: dict[str, tuple[str, ...]] = {}
 
-    def ring(self, name: str) -> str:
-        """Make sure that a value is in a ring."""
+    def line_buffer(self, name: str) -> str:
+        """Make sure that a value is in a line buffer."""
         if name in self.pending:
             self.stages.append(self.pending.pop(name))
         return name
 
-    def take(self, name: str) -> Stage | None:
+    def take(self, name: str) -> RowStage | None:
         """The stage that makes a value, if nobody else needs the value: it then goes on into its reader's stage."""
         if name in self.pending and len(self.region.readers[name]) == 1 and name not in self.results:
             return self.pending.pop(name)
@@ -83,22 +83,22 @@ class _Builder:
         if stage is not None:
             self.pending[node.name] = stage
 
-    def source(self, node: Source) -> Stage:
-        return Stage(node.name, node.channels, source=node)
+    def source(self, node: Source) -> RowStage:
+        return RowStage(node.name, node.channels, source=node)
 
-    def conv(self, node: Conv) -> Stage:
+    def conv(self, node: Conv) -> RowStage:
         before = self.take(node.inputs[0]) if self._chains(node) else None
-        layer = Layer((node,), (), node.channels)
+        layer = RowLayer((node,), (), node.channels)
         if before is not None:
             return replace(before, value=node.name, channels=node.channels, layers=(*before.layers, layer))
-        inputs = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+        inputs = tuple(self.line_buffer(part) for name in node.inputs for part in self.parts.get(name, (name,)))
         if node.groups > 1 and len(inputs) > 1:  # a group may take channels of two inputs
             joined = f"{node.name}'s inputs"
             channels = node.weight.shape[1] * node.groups
-            self.stages.append(Stage(joined, channels, parts=inputs))
+            self.stages.append(RowStage(joined, channels, parts=inputs))
             inputs = (joined,)
         term = replace(node, inputs=inputs)
-        return Stage(node.name, node.channels, layers=(replace(layer, terms=(term,)),))
+        return RowStage(node.name, node.channels, layers=(replace(layer, terms=(term,)),))
 
     def _chains(self, node: Conv) -> bool:
         """Whether a convolution goes on in its producer's stage: a 1x1 needs no neighbour of what it reads."""
@@ -107,24 +107,26 @@ class _Builder:
         before = self.pending.get(node.inputs[0])
         return before is not None and before.source is None and bool(before.layers)
 
-    def pointwise(self, node: Pointwise) -> Stage:
+    def pointwise(self, node: Pointwise) -> RowStage:
         before = self.take(node.inputs[0])
         if before is None or before.parts:
-            self.ring(node.inputs[0]) if before is None else self.stages.append(before)
-            return Stage(node.name, node.channels, layers=(Layer((), (Addend(node.inputs[0]), node), node.channels),))
+            self.line_buffer(node.inputs[0]) if before is None else self.stages.append(before)
+            return RowStage(
+                node.name, node.channels, layers=(RowLayer((), (Addend(node.inputs[0]), node), node.channels),)
+            )
         return _then(before, node)
 
-    def add(self, node: Add) -> Stage:
+    def add(self, node: Add) -> RowStage:
         left, right = node.inputs
         if left != right:
             for first, second in ((left, right), (right, left)):
                 merged = self._sum(node, first, second)
                 if merged is not None:
                     return merged
-        steps = (Addend(self.ring(left)), Addend(self.ring(right)))
-        return Stage(node.name, node.channels, layers=(Layer((), steps, node.channels),))
+        steps = (Addend(self.line_buffer(left)), Addend(self.line_buffer(right)))
+        return RowStage(node.name, node.channels, layers=(RowLayer((), steps, node.channels),))
 
-    def _sum(self, node: Add, first: str, second: str) -> Stage | None:
+    def _sum(self, node: Add, first: str, second: str) -> RowStage | None:
         """The stage of ``first`` that goes on to add ``second``: by its convolutions where it is nothing else."""
         pending = self.pending.get(first)
         if pending is None or pending.source or not pending.layers or (stage := self.take(first)) is None:
@@ -133,18 +135,18 @@ class _Builder:
         if other is not None:
             layer = replace(stage.layers[0], terms=(*stage.layers[0].terms, *other.layers[0].terms))
             return replace(stage, value=node.name, layers=(layer,))
-        return replace(_then(stage, Addend(self.ring(second))), value=node.name)
+        return replace(_then(stage, Addend(self.line_buffer(second))), value=node.name)
 
-    def concat(self, node: Concat) -> Stage | None:
-        parts = tuple(self.ring(part) for name in node.inputs for part in self.parts.get(name, (name,)))
+    def concat(self, node: Concat) -> RowStage | None:
+        parts = tuple(self.line_buffer(part) for name in node.inputs for part in self.parts.get(name, (name,)))
         readers = self.region.readers[node.name]
         if node.name not in self.results and all(isinstance(r, Conv) and r.groups == 1 for r in readers):
             self.parts[node.name] = parts
             return None
-        return Stage(node.name, node.channels, parts=parts)
+        return RowStage(node.name, node.channels, parts=parts)
 
 
-def _plain_sum(stage: Stage | None) -> bool:
+def _plain_sum(stage: RowStage | None) -> bool:
     """Whether a stage is nothing but a sum of ungrouped convolutions."""
     if stage is None or len(stage.layers) != 1 or stage.layers[0].steps:
         return False
@@ -152,16 +154,16 @@ def _plain_sum(stage: Stage | None) -> bool:
     return bool(terms) and all(term.groups == 1 for term in terms)
 
 
-def _then(stage: Stage, step: Step) -> Stage:
+def _then(stage: RowStage, step: Step) -> RowStage:
     """``stage`` with one more step at its end."""
     value = step.name if isinstance(step, Pointwise) else stage.value
     if stage.source is not None and not stage.layers:
-        return replace(stage, value=value, layers=(Layer((), (step,), stage.channels),))
+        return replace(stage, value=value, layers=(RowLayer((), (step,), stage.channels),))
     last = stage.layers[-1]
     return replace(stage, value=value, layers=(*stage.layers[:-1], replace(last, steps=(*last.steps, step))))
 
 
-def build_stages(region: Region, chain: bool = True) -> tuple[Stage, ...]:
+def build_stages(region: Region, chain: bool = True) -> tuple[RowStage, ...]:
     """The stages of a region, producers first. ``chain`` false keeps every convolution a stage of its own."""
     builder = _Builder(region, chain)
     for node in region.nodes:
@@ -174,6 +176,6 @@ def build_stages(region: Region, chain: bool = True) -> tuple[Stage, ...]:
                 builder.stages.append(stage)
             steps = (Addend(result.value),)
             channels = region.by_name[result.value].channels
-            stage = Stage(result.value, channels, layers=(Layer((), steps, channels),))
+            stage = RowStage(result.value, channels, layers=(RowLayer((), steps, channels),))
         builder.stages.append(replace(stage, result=result))
     return tuple(builder.stages)

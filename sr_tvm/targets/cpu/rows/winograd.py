@@ -15,7 +15,7 @@ import numpy as np
 
 from sr_tvm.regions.region import Conv
 from sr_tvm.targets.cpu.rows.blocks import Blocks
-from sr_tvm.targets.cpu.rows.code import Packed, StageCode
+from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 # Of rows: the last has the other sign, so that its products are added as all others are.
@@ -55,7 +55,7 @@ def kept_floats(blocks: Blocks, lines: int, lanes: int) -> int:
     return blocks.size * POINTS * lanes if lines == 1 else 0
 
 
-def pack_winograd(packed: Packed, conv: Conv, blocks: Blocks, lines: int) -> int:
+def pack_winograd(packed: StageNumbers, conv: Conv, blocks: Blocks, lines: int) -> int:
     """Transformed weights as [group][tile][turn][channel][output of the tile][line of the turn][column]."""
     outputs, channels = conv.weight.shape[:2]
     transformed = np.einsum("ia,ocab,kb->ocik", G_ROWS, conv.weight.astype("float64"), G)

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.quantize.network import BLEND_BITS, MOST_FRACTION
-from sr_tvm.targets.hexagon.hvx.code import PAIR, Code
+from sr_tvm.targets.hexagon.hvx.code import PAIR, HvxBuilder
 
 SIXTY_FOUR = (1 << BLEND_BITS) * 0x01010101
 
@@ -51,7 +51,7 @@ def function(name: str, form: BlendForm) -> tirx.PrimFunc:
     numbers begin, the words with the zero points of the inputs' first groups, groups of four channels, how often
     ``tiles`` tiles are made, the last shift, and vectors from one line of a shuffled result to the next.
     """
-    c = Code()
+    c = HvxBuilder()
     rows = [c.aligned("s", "S"), c.aligned("x", "X")][: form.inputs]
     target, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     at = {number: c.parameter(number) for number in NUMBERS}
@@ -74,18 +74,18 @@ def function(name: str, form: BlendForm) -> tirx.PrimFunc:
     return c.private(name)
 
 
-def _wide(c: Code, vector: Expr) -> list[Expr]:
+def _wide(c: HvxBuilder, vector: Expr) -> list[Expr]:
     """Bytes * 64 as two vectors of halfwords: channels 0 and 2, 1 and 3."""
     pair = c.bind("w", c.hvx("vmpybus", vector, c.integer(SIXTY_FOUR), dtype=PAIR))
     return [c.bind("h", c.hvx(half, pair)) for half in ("lo", "hi")]
 
 
-def _less(c: Code, value: list[Expr], zero: list[Expr]) -> list[Expr]:
+def _less(c: HvxBuilder, value: list[Expr], zero: list[Expr]) -> list[Expr]:
     return [c.bind("h", c.hvx("vsubh", one, two)) for one, two in zip(value, zero, strict=True)]
 
 
 def _blended(
-    c: Code, form: BlendForm, inputs: list[list[Expr]], words: list[Expr], offsets: list[Expr], last: Expr
+    c: HvxBuilder, form: BlendForm, inputs: list[list[Expr]], words: list[Expr], offsets: list[Expr], last: Expr
 ) -> Expr:
     halves: list[Any] = []
     for i in (0, 1):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
-from sr_tvm.codegen.builder import Builder, Expr, Register
+from sr_tvm.codegen.builder import Expr, FunctionBuilder, Register
 from sr_tvm.codegen.functions import private
 
 LANES = 32  # 32-bit lanes of a vector
@@ -21,7 +21,7 @@ def groups(channels: int) -> int:
     return -(-channels // GROUP)
 
 
-class Code(Builder):
+class HvxBuilder(FunctionBuilder):
     """Writes one function of vectors of 32-bit lanes. Places in memory are told in vectors, weights in doublewords."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Code(Builder):
 class Doubleword:
     """Two words of weights that were read before they are needed, say at the end of the turn before."""
 
-    def __init__(self, code: Code, name: str) -> None:
+    def __init__(self, code: HvxBuilder, name: str) -> None:
         self.code = code
         self.buffer = tirx.decl_buffer((1,), "int64", name=name, layout=None)
         code.add(tirx.AllocBuffer(self.buffer))

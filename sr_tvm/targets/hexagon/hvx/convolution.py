@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr, Register
-from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, PAIR, Code
+from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, PAIR, HvxBuilder
 
 READY = 1  # doublewords of a turn's weights that are read in the turn before: without, each turn begins with a wait
 # What becomes of the sums. A narrowed one is bytes of halfwords that have a fraction.
@@ -86,7 +86,7 @@ def function(name: str, form: Form) -> tirx.PrimFunc:
 
 class _Row:
     def __init__(self, form: Form) -> None:
-        self.form, self.c = form, Code()
+        self.form, self.c = form, HvxBuilder()
         c = self.c
         self.source = c.aligned("s", "S")
         self.other_row = c.aligned("x", "X")

@@ -22,7 +22,7 @@ Rotation = Literal[200, 16]
 ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
 
 
-class Decisions(Record, frozen=True):
+class HvxDecisions(Record, frozen=True):
     """How one kind of kernel is written.
 
     Attributes:
@@ -55,7 +55,7 @@ class Decisions(Record, frozen=True):
         return machine_code.options(self.direction, self.rotation)
 
     @classmethod
-    def from_json(cls, data: Any, where: str) -> Decisions:
+    def from_json(cls, data: Any, where: str) -> HvxDecisions:
         """Read decisions.
 
         Raises:
@@ -68,4 +68,4 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "fused": (True, False), "tiles": (0, *TILES), "sums": SUMS, "order": ORDERS, "read": READS, "ready": (-1, *READY),
     "shared": READY, "spread": SPREADS, "direction": DIRECTIONS, "rotation": ROTATIONS,
 }  # fmt: skip
-DEFAULT = Decisions()
+DEFAULT = HvxDecisions()

@@ -17,14 +17,14 @@ from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr
 from sr_tvm.codegen.functions import Functions
-from sr_tvm.isa.hexagon.program import Call, StageCalls
+from sr_tvm.isa.hexagon.program import RowCall, StageCalls
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
 from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
-from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, Code, groups
+from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, HvxBuilder, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
-from sr_tvm.targets.hexagon.hvx.stages import ACROSS, Stage
+from sr_tvm.targets.hexagon.hvx.stages import ACROSS, HvxStage
 from sr_tvm.validation import Record
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
@@ -33,7 +33,7 @@ MARK = "sr_hexagon_mark"  # called before each stage's row with its number, and 
 
 
 @dataclass(frozen=True)
-class Ring:
+class HvxLineBuffer:
     """The line buffer of a value: vectors of a tile, rows, a power of two, and whether a row of zeros follows."""
 
     tile: int
@@ -42,7 +42,7 @@ class Ring:
     seal: int  # pixels right of the picture that someone reads
 
 
-class Memory(Record, frozen=True, forbid_unknown_fields=False):
+class WorkspaceSize(Record, frozen=True, forbid_unknown_fields=False):
     """What a picture needs of the workspace, as vectors: ``rows`` whole rows of a tile's vector, and ``fixed``."""
 
     rows: int
@@ -56,7 +56,7 @@ class Memory(Record, frozen=True, forbid_unknown_fields=False):
         return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES) + self.slack
 
 
-def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
+def line_buffers(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBuffer]]:
     """The delay of each stage, and the line buffers of all but the result."""
     place = {stage.value: i for i, stage in enumerate(stages)}
     place |= {stage.kept: i for i, stage in enumerate(stages) if stage.kept is not None}
@@ -72,11 +72,11 @@ def rings(stages: list[Stage]) -> tuple[list[int], dict[str, Ring]]:
                 read_by = [(delay[k] - delay[i], s.reads[value]) for k, s in enumerate(stages) if value in s.reads]
                 rows, halo = max(late + halo for late, halo in read_by) + 1, max(halo for _, halo in read_by)
                 tile = groups(stage.channels) * (2 if halves else 1)
-                found[value] = Ring(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
+                found[value] = HvxLineBuffer(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
     return delay, found
 
 
-def margins(stages: list[Stage]) -> list[int]:
+def margins(stages: list[HvxStage]) -> list[int]:
     """How many rows of each stage above and below a band of the result's rows that band is made of."""
     found: dict[str, int] = {}
     for stage in reversed(stages):
@@ -86,14 +86,14 @@ def margins(stages: list[Stage]) -> list[int]:
     return [found[stage.value] for stage in stages]
 
 
-def memory(stages: list[Stage]) -> Memory:
+def memory(stages: list[HvxStage]) -> WorkspaceSize:
     """The workspace of a network."""
-    found = list(rings(stages)[1].values())
+    found = list(line_buffers(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].planes, stages[-1]
     across = ACROSS[result.shuffle]
     lines = planes + result.channels // across * across
-    return Memory(
+    return WorkspaceSize(
         sum((r.rows + r.zeros) * r.tile for r in found),
         -(-longest // LANES) + 1,
         lines,
@@ -101,16 +101,16 @@ def memory(stages: list[Stage]) -> Memory:
     )
 
 
-class Driver:
+class HvxDriver:
     """Writes the functions of a network."""
 
-    def __init__(self, network: IntegerNetwork, stages: list[Stage], name: str) -> None:
+    def __init__(self, network: IntegerNetwork, stages: list[HvxStage], name: str) -> None:
         self.network, self.stages, self.name = network, stages, name
-        self.packed = pack.Packed()
+        self.packed = pack.PackedStages()
         self.functions = Functions(name)
         self.llvm: dict[str, machine_code.Options] = {}
-        self.calls: dict[int, list[Call]] = {}
-        self.delay, self.rings = rings(stages)
+        self.calls: dict[int, list[RowCall]] = {}
+        self.delay, self.line_buffers = line_buffers(stages)
         self.copy = self.functions.of("copy", edges.copy)
         self.fill = self.functions.of("fill", edges.fill)
         self.seal = self.functions.of("seal", edges.seal)
@@ -130,7 +130,7 @@ class Driver:
         Its parameters are picture, weights, biases, result and workspace as flat tensors, then height and width of the
         picture, the first row to make of it and the one after the last; of the result it is a multiple.
         """
-        c = self.c = Code()
+        c = self.c = HvxBuilder()
         flat = {"x": "uint8", "w": "int64", "b": "int32", "y": "uint8", "s": "int32"}
         buffers = {
             n: tirx.decl_buffer(
@@ -171,10 +171,10 @@ class Driver:
         """Where everything lies in the workspace, in vectors."""
         c, place = self.c, self.c.integer(0)
         self.row, self.base = {}, {}
-        for value, ring in self.rings.items():
-            self.row[value] = c.bind("row", (self.tiles + 2) * ring.tile)
+        for value, line_buffer in self.line_buffers.items():
+            self.row[value] = c.bind("row", (self.tiles + 2) * line_buffer.tile)
             self.base[value] = c.bind("base", place)
-            place = self.base[value] + self.row[value] * (ring.rows + ring.zeros)
+            place = self.base[value] + self.row[value] * (line_buffer.rows + line_buffer.zeros)
         used = memory(self.stages)
         self.table = c.bind("table", place)
         self.zeros = c.bind("zeros", self.table + used.tables)
@@ -192,24 +192,24 @@ class Driver:
             picture = self.zero[self.stages[0].value]
             numbers = [self.planes - MARGIN, self._number(1), self.line + 2 * MARGIN, self._number(picture)]
             c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
-        for value, ring in self.rings.items():
-            if ring.zeros:
-                count = (self.tiles + 2) * (ring.rows + 1)
-                numbers = [self.base[value], ring.tile, count, self.zero[value]]
+        for value, line_buffer in self.line_buffers.items():
+            if line_buffer.zeros:
+                count = (self.tiles + 2) * (line_buffer.rows + 1)
+                numbers = [self.base[value], line_buffer.tile, count, self.zero[value]]
                 c.call(self.fill, [self.data["s"], self.data["b"], *map(self._number, numbers)])
 
     def _row(self, value: str, y: Expr) -> Expr:
         """The place of the first tile of a row that is there."""
-        ring = self.rings[value]
-        return self.base[value] + (y & self.c.integer(ring.rows - 1)) * self.row[value] + ring.tile
+        line_buffer = self.line_buffers[value]
+        return self.base[value] + (y & self.c.integer(line_buffer.rows - 1)) * self.row[value] + line_buffer.tile
 
     def _row_or_zeros(self, value: str, y: Expr) -> Expr:
-        ring = self.rings[value]
+        line_buffer = self.line_buffers[value]
         inside = tirx.And(y >= 0, y < self.height)
-        outside = self.base[value] + self.row[value] * ring.rows + ring.tile
+        outside = self.base[value] + self.row[value] * line_buffer.rows + line_buffer.tile
         return tirx.Select(inside, self._row(value, y), outside)
 
-    def _stage(self, stage: Stage, y: Expr) -> None:
+    def _stage(self, stage: HvxStage, y: Expr) -> None:
         c = self.c
         if stage.blend is not None:
             self._blend(stage, y)
@@ -221,15 +221,15 @@ class Driver:
             self._convolution(stage, y)
         if stage.shuffle:
             self._result(stage, y)
-        elif self.rings[stage.value].seal:
-            ring = self.rings[stage.value]
-            numbers = [ring.tile, self.width, ring.seal, self.zero[stage.value]]
+        elif self.line_buffers[stage.value].seal:
+            line_buffer = self.line_buffers[stage.value]
+            numbers = [line_buffer.tile, self.width, line_buffer.seal, self.zero[stage.value]]
             c.call(self.seal, [self.data["s"], self.data["b"], self._row(stage.value, y), *map(self._number, numbers)])
 
     def _number(self, value: Any) -> Expr:
         return self.c.integer(value) if isinstance(value, int) else value
 
-    def _picture(self, stage: Stage, y: Expr) -> None:
+    def _picture(self, stage: HvxStage, y: Expr) -> None:
         c = self.c
         for k in range(stage.planes):
             read = (y + self.height * k) * self.width
@@ -243,7 +243,7 @@ class Driver:
             )
         c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
 
-    def _blend(self, stage: Stage, y: Expr) -> None:
+    def _blend(self, stage: HvxStage, y: Expr) -> None:
         c, form, node = self.c, stage.blend_form, stage.blend
         assert node is not None
         function = self.functions.of(form, lambda name: blend.function(name, form))
@@ -263,7 +263,7 @@ class Driver:
         s = self.data["s"]
         c.call(function, [s, s, s, self.data["b"], *(self._number(at[n]) for n in blend.NUMBERS)])
 
-    def _pair(self, stage: Stage, y: Expr) -> None:
+    def _pair(self, stage: HvxStage, y: Expr) -> None:
         c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
         assert expand is not None and project is not None
         hidden = groups(len(expand.bias)) - 1
@@ -287,11 +287,11 @@ class Driver:
     def _turns(self, tiles: int) -> Expr:
         return tirx.floordiv(self.width + (LANES * tiles - 1), LANES * tiles)
 
-    def _convolution(self, stage: Stage, y: Expr) -> None:
+    def _convolution(self, stage: HvxStage, y: Expr) -> None:
         c, node = self.c, stage.convolution
         assert node is not None
         source, halo = node.inputs[0], stage.reads[node.inputs[0]]
-        tile = self.rings[source].tile
+        tile = self.line_buffers[source].tile
         for dy in range(-halo, halo + 1):
             row = c.bind("row", self._row_or_zeros(source, y + dy) if halo else self._row(source, y))
             for g in range(tile):
@@ -325,22 +325,22 @@ class Driver:
                 function, [s, s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in convolution.NUMBERS)]
             )
 
-    def _row_function(self, stage: Stage, form: Form) -> tvm.ir.GlobalVar:
+    def _row_function(self, stage: HvxStage, form: Form) -> tvm.ir.GlobalVar:
         return self._function(
             stage, form, lambda name: convolution.function(name, form), form.tiles, max(form.steps - 1, 0)
         )
 
     def _function(
-        self, stage: Stage, form: Any, make: Callable[[str], tirx.PrimFunc], tiles: int, inner: int
+        self, stage: HvxStage, form: Any, make: Callable[[str], tirx.PrimFunc], tiles: int, inner: int
     ) -> tvm.ir.GlobalVar:
         """The function of a form under the stage's options for LLVM; it is noted that the stage calls it."""
         function = self.functions.of((form, stage.decisions.llvm), make)
         self.llvm[function.name_hint] = stage.decisions.llvm
-        call = Call(machine_code.body_of(function.name_hint), tiles, inner)
+        call = RowCall(machine_code.body_of(function.name_hint), tiles, inner)
         self.calls.setdefault(self.stages.index(stage), []).append(call)
         return function
 
-    def _result(self, stage: Stage, y: Expr) -> None:
+    def _result(self, stage: HvxStage, y: Expr) -> None:
         """Copy the lines of a shuffled row to the result's planes."""
         c, r = self.c, stage.shuffle
         across = ACROSS[r]
@@ -372,9 +372,9 @@ class Written:
     calls: list[StageCalls]
 
 
-def module(network: IntegerNetwork, stages: list[Stage], name: str) -> Written:
+def module(network: IntegerNetwork, stages: list[HvxStage], name: str) -> Written:
     """Make the TIR of a network, whose entry is called ``name``."""
-    driver = Driver(network, stages, name)
+    driver = HvxDriver(network, stages, name)
     entry = driver.entry().with_attr("global_symbol", name)
     functions = {var: driver.functions.made[var.name_hint] for var in driver.functions.variables}
     mod = tvm.IRModule({tvm.ir.GlobalVar(name): entry, **functions})

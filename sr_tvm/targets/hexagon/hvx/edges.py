@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from tvm import tirx
 
-from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, Code
+from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, HvxBuilder
 
 
 def copy(name: str) -> tirx.PrimFunc:
     """Write the copy of ``count`` bytes, aligned to nothing: whole vectors, the last of which ends with them."""
-    c = Code()
+    c = HvxBuilder()
     source, target = c.pointer("s", "uint8"), c.pointer("y", "uint8")
     s, y = c.bytes_at("S", source), c.bytes_at("Y", target)
     read, out, count = (c.parameter(n) for n in ("read", "out", "count"))
@@ -36,7 +36,7 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
 
     Its integers: place of the first plane's row, vectors from one plane to the next, place to write, turns.
     """
-    c = Code()
+    c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
     read, plane, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
     with c.loop("v", turns) as v:
@@ -56,7 +56,7 @@ def columns(name: str, taps: int) -> tirx.PrimFunc:
 
     Its integers are those of :func:`interleave`; the vectors before and behind the plane's row are read, too.
     """
-    c = Code()
+    c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
     read, _, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
     whole = -(-taps // 4)
@@ -86,7 +86,7 @@ def fill(name: str) -> tirx.PrimFunc:
 
     Its integers: place to write, groups of a tile, tiles, and the word of the biases with the first group's bytes.
     """
-    c = Code()
+    c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     out, groups, tiles, zero = (c.parameter(n) for n in ("out", "groups", "tiles", "zero"))
     with c.loop("g", groups) as g:
@@ -101,7 +101,7 @@ def seal(name: str) -> tirx.PrimFunc:
 
     Its other integers: place of the row, groups of a tile, and the word of the biases with the first group's bytes.
     """
-    c = Code()
+    c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     out, groups, first, count, zero = (c.parameter(n) for n in ("out", "groups", "first", "count", "zero"))
     with c.loop("i", count) as i:
@@ -129,7 +129,7 @@ def squeeze(name: str) -> tirx.PrimFunc:
 
     Its integers: the line's first vector, how many there are, and the vector of the biases with :func:`thirds`.
     """
-    c = Code()
+    c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
     target = c.pointer("t", "uint8")  # the same memory, which is written at any byte
     bytes_ = c.bytes_at("T", target)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.quantize.network import Blend, Convolution
+from sr_tvm.quantize.network import Blend, QuantizedConvolution
 from sr_tvm.targets.hexagon.hvx.code import GROUP, LANES, groups
 from sr_tvm.targets.hexagon.hvx.convolution import Form
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
 
-class Packed:
+class PackedStages:
     """Collects the numbers of all stages: doublewords of weights, words of biases; each is told where it lies."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Packed:
         return self.add_biases(np.frombuffer(padded.tobytes(), np.int32)) * LANES
 
 
-def padded(node: Convolution) -> np.ndarray:
+def padded(node: QuantizedConvolution) -> np.ndarray:
     """The weights with both channels filled up to whole groups."""
     outputs, inputs, tall, wide = node.weight.shape
     found = np.zeros((groups(outputs) * GROUP, groups(inputs) * GROUP, tall, wide), np.int8)
@@ -67,7 +67,7 @@ def spread(bias: np.ndarray) -> np.ndarray:
     return np.repeat(whole, LANES)
 
 
-def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray:
+def convolution_weights(node: QuantizedConvolution, form: Form, first: int) -> np.ndarray:
     """Of ``form.outputs`` channels from ``first``: by row, group of inputs, tap, output, input of the group."""
     part = padded(node)[first : first + form.outputs]
     taps = part[:, :, :, [d + form.kernel // 2 for d in form.near]]
@@ -75,7 +75,7 @@ def convolution_weights(node: Convolution, form: Form, first: int) -> np.ndarray
     return split.transpose(3, 1, 4, 0, 2)
 
 
-def convolution_biases(node: Convolution, form: Form, first: int) -> np.ndarray:
+def convolution_biases(node: QuantizedConvolution, form: Form, first: int) -> np.ndarray:
     """A vector of each bias, and the words of multipliers, of slopes and of shifts where there are some."""
     part = spread(node.bias).reshape(-1, LANES)[first : first + form.outputs].ravel()
     rows = [numbers for numbers in (node.multiplier, node.slope) if numbers is not None]
@@ -100,7 +100,7 @@ def blend_words(node: Blend) -> np.ndarray:
     return np.concatenate([halfword_words(row).reshape(-1, 2) for row in rows], 1).ravel()
 
 
-def expand_weights(node: Convolution) -> np.ndarray:
+def expand_weights(node: QuantizedConvolution) -> np.ndarray:
     """By group of outputs, group of inputs, output of the group, input of the group; the first group comes once more.
 
     The function reads ahead: what follows the last group is the first of the next tile.
@@ -110,7 +110,7 @@ def expand_weights(node: Convolution) -> np.ndarray:
     return np.concatenate([split, split[:1]])
 
 
-def project_weights(node: Convolution, form: PairForm) -> np.ndarray:
+def project_weights(node: QuantizedConvolution, form: PairForm) -> np.ndarray:
     """By group of inputs, output, input of the group."""
     whole = padded(node)[:, :, 0, 0]
     return whole.reshape(form.outputs, -1, GROUP).transpose(1, 0, 2)

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from sr_tvm.codegen.builder import Expr, Register
-from sr_tvm.targets.hexagon.hvx.code import GROUP, Code
+from sr_tvm.targets.hexagon.hvx.code import GROUP, HvxBuilder
 
 READY = 2  # doublewords of a turn's weights for hidden channels that are read in the turn before
 REGISTERS = 31  # of 32 that inputs, sums and the hidden bytes may take
@@ -51,7 +51,7 @@ def function(name: str, form: PairForm) -> tirx.PrimFunc:
 
 class _Row:
     def __init__(self, form: PairForm) -> None:
-        self.form, self.c = form, Code()
+        self.form, self.c = form, HvxBuilder()
         c = self.c
         self.source = c.aligned("s", "S")
         self.target = c.aligned("y", "Y")

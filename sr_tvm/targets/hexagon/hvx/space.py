@@ -22,19 +22,19 @@ from sr_tvm.targets.hexagon.hvx.decisions import (
     SPREADS,
     SUMS,
     TILES,
-    Decisions,
+    HvxDecisions,
 )
-from sr_tvm.targets.hexagon.hvx.stages import TILES_OF_SHUFFLE, Stage
+from sr_tvm.targets.hexagon.hvx.stages import TILES_OF_SHUFFLE, HvxStage
 from sr_tvm.targets.lowering import DecisionSpace
 
 PAIR = ("fused", "ready", "shared", "spread", "direction", "rotation")
 CONVOLUTION = ("tiles", "sums", "order", "read", "ready", "direction", "rotation")
 
 
-class KernelSpace(DecisionSpace[Decisions]):
-    """The :class:`Decisions` about kernels like that of ``stage``."""
+class KernelSpace(DecisionSpace[HvxDecisions]):
+    """The :class:`HvxDecisions` about kernels like that of ``stage``."""
 
-    def __init__(self, stage: Stage, known: Iterable[Decisions] = ()) -> None:
+    def __init__(self, stage: HvxStage, known: Iterable[HvxDecisions] = ()) -> None:
         self.stage = stage
         self.names: tuple[str, ...] = CONVOLUTION if stage.expand is None else PAIR
         if stage.shuffle in TILES_OF_SHUFFLE:
@@ -42,7 +42,7 @@ class KernelSpace(DecisionSpace[Decisions]):
         self.default = self.repair(DEFAULT)
         self.known = [self.repair(decisions) for decisions in known]
 
-    def repair(self, decisions: Decisions) -> Decisions:
+    def repair(self, decisions: HvxDecisions) -> HvxDecisions:
         """One form for what makes the same kernel: what does not matter to it is as in the default."""
         matters: dict[str, Any] = {name: getattr(decisions, name) for name in self.names}
         if not matters.get("fused", True):
@@ -55,7 +55,7 @@ class KernelSpace(DecisionSpace[Decisions]):
             made = replace(made, order=DEFAULT.order)  # there is one order
         return made
 
-    def seeds(self) -> list[Decisions]:
+    def seeds(self) -> list[HvxDecisions]:
         """The default, what is known, each scheduler direction, and of that one decision changed."""
         found = [self.default, *self.known]
         found += [self.repair(replace(self.default, direction=direction)) for direction in DIRECTIONS]
@@ -69,21 +69,21 @@ class KernelSpace(DecisionSpace[Decisions]):
                 found += [self.repair(replace(start, **{name: value})) for value in values]
         return list(dict.fromkeys(found))
 
-    def random(self, rng: Random) -> Decisions:
+    def random(self, rng: Random) -> HvxDecisions:
         chosen: dict[str, Any] = {name: rng.choice(ALLOWED[name]) for name in self.names}
         return self.repair(replace(DEFAULT, **chosen))
 
-    def crossover(self, a: Decisions, b: Decisions, rng: Random) -> Decisions:
+    def crossover(self, a: HvxDecisions, b: HvxDecisions, rng: Random) -> HvxDecisions:
         """Each decision from either parent."""
         chosen: dict[str, Any] = {name: getattr(rng.choice((a, b)), name) for name in self.names}
         return self.repair(replace(a, **chosen))
 
-    def mutate(self, genome: Decisions, rng: Random) -> Decisions | None:
+    def mutate(self, genome: HvxDecisions, rng: Random) -> HvxDecisions | None:
         """Change one decision; None if that changed nothing."""
         name = rng.choice(self.names)
         changed = self.repair(replace(genome, **{name: rng.choice(ALLOWED[name])}))
         return None if changed == genome else changed
 
-    def key(self, genome: Decisions) -> str:
+    def key(self, genome: HvxDecisions) -> str:
         text = json.dumps(genome.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,14 +12,14 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.network import (
     S16,
     Blend,
-    Convolution,
     IntegerNetwork,
     Meaning,
     Narrow,
     Node,
-    Picture,
+    QuantizedConvolution,
+    QuantizedInput,
+    QuantizedSum,
     Residual,
-    Sum,
     halfwords,
     macs,
 )
@@ -27,7 +27,7 @@ from sr_tvm.targets.hexagon.hvx import convolution, pair
 from sr_tvm.targets.hexagon.hvx.blend import BlendForm
 from sr_tvm.targets.hexagon.hvx.code import groups
 from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM, Form
-from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, Decisions
+from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, HvxDecisions
 from sr_tvm.targets.hexagon.hvx.pack import padded
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
@@ -38,7 +38,7 @@ TILES_OF_SHUFFLE = {2: 2, 3: 1, 4: 1}  # the store of a shuffled result has its 
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class HvxStage:
     """One row of ``value`` from rows of what it reads.
 
     Attributes:
@@ -62,10 +62,10 @@ class Stage:
     value: str
     reads: dict[str, int]
     channels: int
-    convolution: Convolution | None = None
-    expand: Convolution | None = None
+    convolution: QuantizedConvolution | None = None
+    expand: QuantizedConvolution | None = None
     end: str = BYTES
-    joined: Residual | Sum | None = None
+    joined: Residual | QuantizedSum | None = None
     other: str | None = None
     shuffle: int = 0
     blend: Blend | None = None
@@ -73,7 +73,7 @@ class Stage:
     kept: str | None = None
     taps: int = 0
     kind: str = ""
-    decisions: Decisions = DEFAULT
+    decisions: HvxDecisions = DEFAULT
 
     @property
     def planes(self) -> int:
@@ -148,7 +148,7 @@ class Stage:
         return replace(form, ready=ready, shared=decided.shared, spread=decided.spread)
 
 
-def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, int]]:
+def _skipped(node: QuantizedConvolution, first: int, count: int) -> frozenset[tuple[int, int]]:
     """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
     kernel = node.weight.shape[3]
     there: np.ndarray = np.any(padded(node)[first : first + count], axis=(1, 2))
@@ -156,11 +156,11 @@ def _skipped(node: Convolution, first: int, count: int) -> frozenset[tuple[int, 
     return frozenset((place, o) for place, d in enumerate(near) for o in range(count) if not there[o, d + kernel // 2])
 
 
-def _pair(expand: Convolution, project: Convolution) -> PairForm:
+def _pair(expand: QuantizedConvolution, project: QuantizedConvolution) -> PairForm:
     return PairForm(groups(expand.weight.shape[1]), groups(len(project.bias)) * 4)
 
 
-def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = None) -> list[Stage]:
+def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None = None) -> list[HvxStage]:
     """Cut a network into stages; ``decided`` are decisions by the kind of a kernel, others are the default's.
 
     Raises:
@@ -174,25 +174,25 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
     inside |= {node.inputs[0] for node in network.nodes if isinstance(node, Narrow)}
     decided = decided or {}
     hidden, apart = _hidden(network, decided)
-    found: list[Stage] = []
+    found: list[HvxStage] = []
     for node in network.nodes:
         shuffle = network.shuffle if node is network.result else 0
         channels = network.channels(node.name)
         match node:
-            case Picture():
+            case QuantizedInput():
                 if channels > 4:
                     raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
-                found.append(Stage(node.name, {}, taps or channels, taps=taps))
-            case Convolution() if node.name not in inside and node.name not in hidden:
+                found.append(HvxStage(node.name, {}, taps or channels, taps=taps))
+            case QuantizedConvolution() if node.name not in inside and node.name not in hidden:
                 made = _rows_of(network, node, taps)
                 found.append(_convolution(network, made, node.name, channels, hidden, shuffle))
             case Blend():
-                found.append(Stage(node.name, dict.fromkeys(node.inputs, 0), channels, shuffle=shuffle, blend=node))
+                found.append(HvxStage(node.name, dict.fromkeys(node.inputs, 0), channels, shuffle=shuffle, blend=node))
             case Narrow():
                 found.append(_narrowed(network, node, channels, taps))
-            case Sum() if node.dtype == S16:
+            case QuantizedSum() if node.dtype == S16:
                 pass  # the stage of the bytes that are made of it makes it, too
-            case Residual() | Sum():
+            case Residual() | QuantizedSum():
                 made = joined[node.name]
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
@@ -200,7 +200,7 @@ def stages(network: IntegerNetwork, decided: Mapping[str, Decisions] | None = No
     return [_decided(stage, apart, decided) for stage in found]
 
 
-def _decided(stage: Stage, apart: dict[str, str], decided: Mapping[str, Decisions]) -> Stage:
+def _decided(stage: HvxStage, apart: dict[str, str], decided: Mapping[str, HvxDecisions]) -> HvxStage:
     """A stage with its kind, and what is decided about that; one of two that might be fused has the kind of both."""
     if stage.convolution is None:
         return stage
@@ -208,7 +208,7 @@ def _decided(stage: Stage, apart: dict[str, str], decided: Mapping[str, Decision
     return replace(stage, kind=kind, decisions=decided.get(kind, DEFAULT))
 
 
-def _kind(stage: Stage) -> str:
+def _kind(stage: HvxStage) -> str:
     assert stage.convolution is not None
     marks = [", halfwords"] if stage.end == HALFWORDS else []
     marks += [", multiplied"] if stage.convolution.multiplier is not None else []
@@ -234,13 +234,13 @@ def grouped(network: IntegerNetwork) -> IntegerNetwork:
     while before != len(changed):  # what is added up has the same channels
         before = len(changed)
         for node in network.nodes:
-            tied = {node.name, *node.inputs} if not isinstance(node, Convolution) else {node.name}
+            tied = {node.name, *node.inputs} if not isinstance(node, QuantizedConvolution) else {node.name}
             changed |= tied if tied & changed else set()
     if network.picture.name in changed:
         raise SrTvmError("hexagon: a pixel shuffle of 3 of what is added to the picture is not stored")
     nodes = []
     for node in network.nodes:
-        if isinstance(node, Convolution) and node.inputs[0] in changed:
+        if isinstance(node, QuantizedConvolution) and node.inputs[0] in changed:
             node = replace(node, weight=_column(node.weight, order, 1), filled=(node.filled[0], int((order < 0).sum())))
         nodes.append(_reordered(node, order) if node.name in changed else node)
     return IntegerNetwork(tuple(nodes), 3)
@@ -260,7 +260,7 @@ def _reordered(node: Node, order: np.ndarray) -> Node:
     meaning = Meaning(node.meaning.scale[order], node.meaning.zero_point[order])  # nothing means what the last does
     changes: dict[str, Any] = {"meaning": meaning}
     match node:
-        case Convolution():
+        case QuantizedConvolution():
             names = ("weight", "bias", "multiplier", "slope", "before")
             changes |= {n: _column(getattr(node, n), order) for n in names}
             changes |= {"filled": (int((order < 0).sum()), node.filled[1])}
@@ -270,27 +270,27 @@ def _reordered(node: Node, order: np.ndarray) -> Node:
     return replace(node, **changes)
 
 
-def _joined(network: IntegerNetwork) -> dict[str, Convolution]:
+def _joined(network: IntegerNetwork) -> dict[str, QuantizedConvolution]:
     """By residual or sum, the convolution whose end it becomes: the one that reads nothing else than is ready."""
     found = {}
     for node in network.nodes:
-        if isinstance(node, Residual | Sum):
+        if isinstance(node, Residual | QuantizedSum):
             made = network.by_name[node.inputs[0]]
-            assert isinstance(made, Convolution)
+            assert isinstance(made, QuantizedConvolution)
             found[node.name] = made
     return found
 
 
 def _hidden(
-    network: IntegerNetwork, decided: Mapping[str, Decisions]
-) -> tuple[dict[str, Convolution], dict[str, str]]:
+    network: IntegerNetwork, decided: Mapping[str, HvxDecisions]
+) -> tuple[dict[str, QuantizedConvolution], dict[str, str]]:
     """1x1 convolutions that are fused with the one that alone reads them; the kinds of those that might be, by name."""
     found, projects = {}, {}
     for node in network.nodes:
-        if not isinstance(node, Convolution) or not _plain(node) or len(network.readers(node.name)) != 1:
+        if not isinstance(node, QuantizedConvolution) or not _plain(node) or len(network.readers(node.name)) != 1:
             continue
         (project,) = network.readers(node.name)
-        if not isinstance(project, Convolution) or not _plain(project) or project is network.result:
+        if not isinstance(project, QuantizedConvolution) or not _plain(project) or project is network.result:
             continue
         if project.dtype != S16 and _pair(node, project).fits:
             found[node.name], projects[node.name] = node, project
@@ -298,34 +298,34 @@ def _hidden(
     found = {name: node for name, node in found.items() if node.inputs[0] not in found}
     apart: dict[str, str] = {}
     for name, node in list(found.items()):
-        kind = Stage(projects[name].name, {}, 0, projects[name], node).describe
+        kind = HvxStage(projects[name].name, {}, 0, projects[name], node).describe
         if not decided.get(kind, DEFAULT).fused:
             del found[name]
             apart |= {name: kind, projects[name].name: kind}
     return found, apart
 
 
-def _plain(node: Convolution) -> bool:
+def _plain(node: QuantizedConvolution) -> bool:
     return node.weight.shape[2:] == (1, 1) and node.multiplier is None and node.slope is None
 
 
 def _taps(network: IntegerNetwork) -> int:
     """The kernel of the convolutions that read a picture of one plane, where nothing else does; else 0."""
     readers = network.readers(network.picture.name)
-    kernels = {node.weight.shape[2:] if isinstance(node, Convolution) else (0, 0) for node in readers}
+    kernels = {node.weight.shape[2:] if isinstance(node, QuantizedConvolution) else (0, 0) for node in readers}
     if network.channels(network.picture.name) != 1 or kernels not in ({(3, 3)}, {(5, 5)}):
         return 0
     return int(kernels.pop()[0])
 
 
-def _rows_of(network: IntegerNetwork, node: Convolution, taps: int) -> Convolution:
+def _rows_of(network: IntegerNetwork, node: QuantizedConvolution, taps: int) -> QuantizedConvolution:
     """A convolution that reads a picture of one plane, over the pixels of a row as if they were channels."""
     if not taps or node.inputs[0] != network.picture.name:
         return node
     return replace(node, weight=node.weight[:, 0].transpose(0, 2, 1)[..., None])
 
 
-def _planes_of(node: Convolution) -> Convolution:
+def _planes_of(node: QuantizedConvolution) -> QuantizedConvolution:
     """The convolution that :func:`_rows_of` made another of, or the same."""
     tall, wide = node.weight.shape[2:]
     if tall == wide:
@@ -334,42 +334,52 @@ def _planes_of(node: Convolution) -> Convolution:
 
 
 def _convolution(
-    network: IntegerNetwork, node: Convolution, value: str, channels: int, hidden: dict[str, Convolution], shuffle: int
-) -> Stage:
+    network: IntegerNetwork,
+    node: QuantizedConvolution,
+    value: str,
+    channels: int,
+    hidden: dict[str, QuantizedConvolution],
+    shuffle: int,
+) -> HvxStage:
     _check(node)
     expand = hidden.get(node.inputs[0])
     source = expand.inputs[0] if expand is not None else node.inputs[0]
     end = HALFWORDS if node.dtype == S16 else BYTES
-    return Stage(value, {source: node.weight.shape[2] // 2}, channels, node, expand, end, shuffle=shuffle)
+    return HvxStage(value, {source: node.weight.shape[2] // 2}, channels, node, expand, end, shuffle=shuffle)
 
 
 def _joined_stage(
-    node: Residual | Sum | Narrow, made: Convolution, other: str, end: str, channels: int, shuffle: int
-) -> Stage:
+    node: Residual | QuantizedSum | Narrow,
+    made: QuantizedConvolution,
+    other: str,
+    end: str,
+    channels: int,
+    shuffle: int,
+) -> HvxStage:
     _check(made)
     reads = {made.inputs[0]: made.weight.shape[2] // 2}
     reads[other] = max(reads.get(other, 0), 0)
     joined = None if isinstance(node, Narrow) else node
-    return Stage(node.name, reads, channels, made, None, end, joined, other, shuffle)
+    return HvxStage(node.name, reads, channels, made, None, end, joined, other, shuffle)
 
 
-def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: int) -> Stage:
+def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: int) -> HvxStage:
     """The bytes of a value of a residual path, and its halfwords where they are added to once more."""
     whole = network.by_name[node.inputs[0]]
     kept = whole.name if len(network.readers(whole.name)) > 1 else None
-    if isinstance(whole, Sum):
+    if isinstance(whole, QuantizedSum):
         made, other = (network.by_name[name] for name in whole.inputs)
-        assert isinstance(made, Convolution)
+        assert isinstance(made, QuantizedConvolution)
         stage = _joined_stage(node, _rows_of(network, made, taps), other.name, SUM, channels, 0)
     else:
-        assert isinstance(whole, Convolution)
+        assert isinstance(whole, QuantizedConvolution)
         made = _rows_of(network, whole, taps)
         _check(made)
-        stage = Stage(node.name, {made.inputs[0]: made.weight.shape[2] // 2}, channels, made, None, NARROWED)
+        stage = HvxStage(node.name, {made.inputs[0]: made.weight.shape[2] // 2}, channels, made, None, NARROWED)
     return replace(stage, narrow=node, kept=kept)
 
 
-def _check(node: Convolution) -> None:
+def _check(node: QuantizedConvolution) -> None:
     tall, wide = node.weight.shape[2:]
     if (tall != wide and wide != 1) or tall not in KERNELS:
         raise SrTvmError(f"{node.name}: hexagon has no kernel for a {tall}x{wide} convolution; 1x1, 3x3 and 5x5 it has")

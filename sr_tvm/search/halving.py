@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.search.ddp import Group
+from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.extract import extract
 from sr_tvm.search.selection import Bounds, Selection
 from sr_tvm.search.settle import drop, drop_blocks
@@ -44,7 +44,7 @@ def of_depth(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: 
 
 
 @dataclass
-class Runner:
+class Contender:
     """One depth: the network, what moves it, and its losses in this round."""
 
     network: WDSR
@@ -59,7 +59,7 @@ class Runner:
         return math.fsum(late) / len(late) if late else self.before
 
 
-class Race:
+class SuccessiveHalving:
     """Successive halving of ``networks``, ``steps`` training steps in all.
 
     In each round every network that is left learns from the same batches; the better half, rounded up, goes on.
@@ -70,53 +70,53 @@ class Race:
     """
 
     def __init__(
-        self, networks: list[WDSR], steps: int, precision: str, clip: float, group: Group | None = None
+        self, networks: list[WDSR], steps: int, precision: str, clip: float, group: ProcessGroup | None = None
     ) -> None:
-        self.group, self.clip = group or Group(), clip
-        self.left = [self._runner(n, precision) for n in networks]
+        self.group, self.clip = group or ProcessGroup(), clip
+        self.left = [self._contender(n, precision) for n in networks]
         rounds = max(1, math.ceil(math.log2(len(networks))))
         self.share = steps // rounds
         self.ticks = self.done = 0  # steps of each network that is left, and of all
         self.told: dict[int, float] = {}  # of each depth, its loss in the last round that it was in
 
-    def _runner(self, network: WDSR, precision: str) -> Runner:
+    def _contender(self, network: WDSR, precision: str) -> Contender:
         device = self.group.device
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if precision != "float32":
             mixed(network, device, getattr(torch, precision))
-        return Runner(network, Optimizers(dict(network.named_parameters()), LR, device))
+        return Contender(network, Optimizers(dict(network.named_parameters()), LR, device))
 
     @property
     def over(self) -> bool:
         return len(self.left) == 1
 
     @property
-    def leader(self) -> Runner:
-        return min(self.left, key=lambda r: r.loss)
+    def leader(self) -> Contender:
+        return min(self.left, key=lambda c: c.loss)
 
     def advance(self, low: Tensor, high: Tensor) -> bool:
         """A step of each network that is left; whether it was the last of a round.
 
         A loss that is no number counts as the worst.
         """
-        for runner in self.left:
-            runner.network.zero_grad(set_to_none=True)
-            loss = functional.l1_loss(runner.network(low), high)
+        for contender in self.left:
+            contender.network.zero_grad(set_to_none=True)
+            loss = functional.l1_loss(contender.network(low), high)
             loss.backward()
-            weights = list(runner.network.parameters())
+            weights = list(contender.network.parameters())
             (value,) = self.group.mean([w.grad for w in weights if w.grad is not None], [loss.item()])
-            runner.losses.append(value if math.isfinite(value) else math.inf)
+            contender.losses.append(value if math.isfinite(value) else math.inf)
             if self.clip:
                 nn.utils.clip_grad_norm_(weights, self.clip)
-            runner.optimizers.step()
+            contender.optimizers.step()
         self.ticks += 1
         self.done += len(self.left)
         if len(self.left[0].losses) < max(1, self.share // len(self.left)):
             return False
-        self.told |= {len(r.network.blocks): r.loss for r in self.left}
-        self.left = sorted(self.left, key=lambda r: r.loss)[: (len(self.left) + 1) // 2]
+        self.told |= {len(c.network.blocks): c.loss for c in self.left}
+        self.left = sorted(self.left, key=lambda c: c.loss)[: (len(self.left) + 1) // 2]
         if not self.over:
-            for runner in self.left:
-                runner.before = runner.loss
-                runner.losses.clear()
+            for contender in self.left:
+                contender.before = contender.loss
+                contender.losses.clear()
         return True

@@ -1,4 +1,4 @@
-"""The race for the depth: who may enter, who wins, and that a search with it can be stopped anywhere."""
+"""Successive halving for the depth: who may enter, who wins, and that a search with it can be stopped anywhere."""
 
 import json
 
@@ -9,8 +9,8 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.search import loop
+from sr_tvm.search.halving import SuccessiveHalving, of_depth
 from sr_tvm.search.penalty import latency_of_architecture
-from sr_tvm.search.race import Race, of_depth
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.session import prepare
 from sr_tvm.search.supernet import SuperNet
@@ -72,16 +72,18 @@ def test_the_half_that_learns_worse_drops_out():
     """Of five: one that cannot learn, as nothing of it is on, and one that is right already."""
     low, high = torch.rand(2, 3, 12, 12), torch.rand(2, 3, 24, 24)
     five = networks(1, 2, 3, 4, 5)
-    race = Race(five, 60, "float32", 0.5)
+    halving = SuccessiveHalving(five, 60, "float32", 0.5)
     with torch.no_grad():
         five[2].tail.bias += 10  # far off
     left = []
-    while not race.over:
-        if race.advance(low, high):
-            left.append(len(race.left))
-    assert left == [3, 2, 1] and race.done <= 60 and race.ticks == 4 + 6 + 10
-    assert set(race.told) == {1, 2, 3, 4, 5} and race.told[3] == max(race.told.values())
-    assert race.told[len(race.leader.network.blocks)] == min(race.told[len(r.network.blocks)] for r in race.left)
+    while not halving.over:
+        if halving.advance(low, high):
+            left.append(len(halving.left))
+    assert left == [3, 2, 1] and halving.done <= 60 and halving.ticks == 4 + 6 + 10
+    assert set(halving.told) == {1, 2, 3, 4, 5} and halving.told[3] == max(halving.told.values())
+    assert halving.told[len(halving.leader.network.blocks)] == min(
+        halving.told[len(c.network.blocks)] for c in halving.left
+    )
 
 
 def test_a_loss_that_is_no_number_is_the_worst():
@@ -89,10 +91,10 @@ def test_a_loss_that_is_no_number_is_the_worst():
     two = networks(1, 2)
     with torch.no_grad():
         two[0].tail.bias[0] = torch.nan
-    race = Race(two, 4, "float32", 0.0)
-    while not race.over:
-        race.advance(low, high)
-    assert len(race.leader.network.blocks) == 2
+    halving = SuccessiveHalving(two, 4, "float32", 0.0)
+    while not halving.over:
+        halving.advance(low, high)
+    assert len(halving.leader.network.blocks) == 2
 
 
 def test_the_winner_is_what_the_search_ends_with(begin, tmp_path):
@@ -104,15 +106,15 @@ def test_the_winner_is_what_the_search_ends_with(begin, tmp_path):
     assert [searcher.settings.searched(i) for i in (0, 3, 6, 9, 17, 20, 26, 31)] == [0, 0, 3, 6, 6, 9, 15, 15]
     assert loop.search(searcher, tmp_path / "run", seen.append).inside
     assert len(searcher.architecture.blocks) == searcher.depth
-    racing = [now for now in seen if now.phase == "race"]
-    assert racing and all(now.target is None for now in racing) and racing[-1].step == 17
+    halved = [now for now in seen if now.phase == "race"]
+    assert halved and all(now.target is None for now in halved) and halved[-1].step == 17
     assert [now.step for now in seen] == sorted({now.step for now in seen}) and seen[-1].step == 31
     (row,) = [r for r in json.loads((tmp_path / "run/history.json").read_text())["rows"] if r["phase"] == "race"]
     assert row["step"] == 17 and len(row["blocks"]) == searcher.depth
     assert row["loss"] == row["depths"][str(searcher.depth)]
 
 
-def test_one_depth_alone_does_not_race(begin, tmp_path):
+def test_one_depth_alone_is_not_halved(begin, tmp_path):
     """And what is no number is not written."""
     searcher = begin(supernet_steps=0, budget=12.4, race_steps=8)
     assert loop.search(searcher, tmp_path / "run", lambda now: None).inside
@@ -121,12 +123,12 @@ def test_one_depth_alone_does_not_race(begin, tmp_path):
     assert row["depths"] == {} and 0 < row["loss"] < 1
 
 
-def test_a_race_that_nobody_ends_is_told(begin, monkeypatch):
+def test_a_halving_that_nobody_ends_is_told(begin, monkeypatch):
     searcher = begin(supernet_steps=0)
     while searcher.phase.name != "race":
         searcher.advance()
-    monkeypatch.setattr("sr_tvm.search.race.functional.l1_loss", lambda x, y: (x * torch.nan).mean())
-    with pytest.raises(SrTvmError, match="no network of the race has a finite loss"):
+    monkeypatch.setattr("sr_tvm.search.halving.functional.l1_loss", lambda x, y: (x * torch.nan).mean())
+    with pytest.raises(SrTvmError, match="no network of the halving has a finite loss"):
         for _ in range(9):
             searcher.advance()
 
@@ -143,7 +145,7 @@ def test_blocks_go_one_after_another(begin):
 
 @pytest.mark.parametrize("stop", [9, 12, 17, 19])
 def test_a_resumed_search_equals_an_uninterrupted_one(begin, tmp_path, monkeypatch, stop):
-    """Within the race it begins with the race again."""
+    """Within the halving it begins with the halving again."""
 
     def report(now):
         if now.step > stop:

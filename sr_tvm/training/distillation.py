@@ -1,4 +1,4 @@
-"""What a teacher makes of the training pictures, computed once and cached: learning from it then costs a step nothing.
+"""Distillation: what a teacher makes of the training pictures, computed once and cached, so it costs a step nothing.
 
 A step on a small network would take twice as long with the teacher's forward pass in it. The teacher also sees whole
 pictures here, where on patches it would see borders on all sides.
@@ -32,7 +32,7 @@ TILE = 512  # pixels of low resolution a side, for pictures that are larger
 WAYS = 8  # of turning and mirroring a picture
 
 
-def teach(
+def distill(
     pairs: Pairs,
     teacher: WDSR,
     digest: str,
@@ -61,7 +61,9 @@ def teach(
         tick(i, len(pairs.pairs))
         # By content: the same picture in another set of pairs is the same file.
         key = hashlib.sha256(f"{what} {pair.digest}".encode()).hexdigest()[:32]
-        made.append(replace(pair, taught=_taught(pair, teacher, device, place / f"{key}.npy", ensemble)))
+        made.append(
+            replace(pair, teacher_output=_teacher_output(pair, teacher, device, place / f"{key}.npy", ensemble))
+        )
     tick(len(pairs.pairs), len(pairs.pairs))
     return Pairs(made, pairs.scale)
 
@@ -74,7 +76,7 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _taught(pair: Pair, teacher: WDSR, device: torch.device, path: Path, ensemble: bool) -> NDArray[np.float16]:
+def _teacher_output(pair: Pair, teacher: WDSR, device: torch.device, path: Path, ensemble: bool) -> NDArray[np.float16]:
     found = _open(path, pair.high.shape)
     if found is None:
         low = torch.from_numpy(np.array(pair.low)).to(device).permute(2, 0, 1)[None].float().div(255)

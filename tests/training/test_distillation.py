@@ -13,11 +13,11 @@ from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
-from sr_tvm.training import teaching
+from sr_tvm.training import distillation
 from sr_tvm.training.data import Pairs, load_pairs
+from sr_tvm.training.distillation import distill
 from sr_tvm.training.loop import Trainer
-from sr_tvm.training.settings import Settings
-from sr_tvm.training.teaching import teach
+from sr_tvm.training.settings import TrainingSettings
 
 CPU = torch.device("cpu")
 
@@ -41,36 +41,38 @@ def pairs(folders, tmp_path):
 
 def test_they_are_the_teachers_output_of_whole_pictures(pairs, tmp_path):
     teacher, told = Counted(), []
-    taught = teach(pairs, teacher, "a", CPU, tmp_path, lambda *now: told.append(now))
+    distilled = distill(pairs, teacher, "a", CPU, tmp_path, lambda *now: told.append(now))
     count = len(pairs.pairs)
-    assert taught.taught and not pairs.taught and teacher.calls == count
-    assert told == [(i, count) for i in range(count + 1)] and taught.digest == pairs.digest
-    pair = taught.pairs[1]
+    assert distilled.distilled and not pairs.distilled and teacher.calls == count
+    assert told == [(i, count) for i in range(count + 1)] and distilled.digest == pairs.digest
+    pair = distilled.pairs[1]
     with torch.no_grad():
         low = torch.from_numpy(pair.low.copy()).permute(2, 0, 1)[None] / 255
         wanted = teacher.net(low)[0].permute(1, 2, 0).numpy()
-    assert np.abs(pair.taught - wanted).max() < 1e-3
+    assert np.abs(pair.teacher_output - wanted).max() < 1e-3
     # And a batch has the very place of the picture, turned as the truth is.
-    batch, patch = taught.batch(0, 0, 6, 8), 8
-    for i, (picture, y, x, way) in enumerate(taught.draw(0, 0, 6, patch)):
-        cut = taught.pairs[picture].taught[2 * y : 2 * (y + patch), 2 * x : 2 * (x + patch)].astype(np.float32)
+    batch, patch = distilled.batch(0, 0, 6, 8), 8
+    for i, (picture, y, x, way) in enumerate(distilled.draw(0, 0, 6, patch)):
+        cut = (
+            distilled.pairs[picture].teacher_output[2 * y : 2 * (y + patch), 2 * x : 2 * (x + patch)].astype(np.float32)
+        )
         cut = np.rot90(cut, way % 4)
-        assert np.array_equal(batch.taught[i].transpose(1, 2, 0), cut[:, ::-1] if way >= 4 else cut)
+        assert np.array_equal(batch.teacher_output[i].transpose(1, 2, 0), cut[:, ::-1] if way >= 4 else cut)
 
 
 def test_they_are_made_once_for_each_teacher(pairs, tmp_path):
     first, again, other = Counted(), Counted(), Counted()
-    teach(pairs, first, "a", CPU, tmp_path)
-    teach(pairs, again, "a", CPU, tmp_path)
-    teach(pairs, other, "b", CPU, tmp_path)
+    distill(pairs, first, "a", CPU, tmp_path)
+    distill(pairs, again, "a", CPU, tmp_path)
+    distill(pairs, other, "b", CPU, tmp_path)
     assert (first.calls, again.calls, other.calls) == (len(pairs.pairs), 0, len(pairs.pairs))
 
 
 def test_the_ensemble_is_the_mean_of_all_turns_and_mirrors(pairs, tmp_path):
     teacher = Counted()
-    taught = teach(pairs, teacher, "a", CPU, tmp_path, ensemble=True)
+    distilled = distill(pairs, teacher, "a", CPU, tmp_path, ensemble=True)
     assert teacher.calls == 8 * len(pairs.pairs)
-    pair, wanted = taught.pairs[1], 0
+    pair, wanted = distilled.pairs[1], 0
     low = pair.low.astype(np.float32) / 255
     for turns in range(4):
         for mirror in (lambda x: x, np.flipud):  # any two that differ by a mirror make all eight with the turns
@@ -78,18 +80,20 @@ def test_the_ensemble_is_the_mean_of_all_turns_and_mirrors(pairs, tmp_path):
             with torch.no_grad():
                 y = teacher.net(torch.from_numpy(x).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
             wanted = wanted + mirror(np.rot90(y, -turns)) / 8
-    assert np.abs(pair.taught - wanted).max() < 1e-3
-    assert np.abs(pair.taught - teach(pairs, teacher, "a", CPU, tmp_path).pairs[1].taught).max() > 1e-3
+    assert np.abs(pair.teacher_output - wanted).max() < 1e-3
+    assert (
+        np.abs(pair.teacher_output - distill(pairs, teacher, "a", CPU, tmp_path).pairs[1].teacher_output).max() > 1e-3
+    )
 
 
 def test_tiles_of_a_large_picture_cannot_be_seen(pairs, tmp_path, monkeypatch):
-    whole = teach(pairs, Counted(), "a", CPU, tmp_path / "whole")
-    monkeypatch.setattr(teaching, "TILE", 13)
+    whole = distill(pairs, Counted(), "a", CPU, tmp_path / "whole")
+    monkeypatch.setattr(distillation, "TILE", 13)
     teacher = Counted()
-    tiled = teach(pairs, teacher, "a", CPU, tmp_path / "tiled")
+    tiled = distill(pairs, teacher, "a", CPU, tmp_path / "tiled")
     assert teacher.calls > 2 * len(pairs.pairs)
     for a, b in zip(whole.pairs, tiled.pairs, strict=True):
-        assert np.abs(a.taught - b.taught).max() < 1e-3
+        assert np.abs(a.teacher_output - b.teacher_output).max() < 1e-3
 
 
 def test_more_pictures_than_files_may_be_open(pairs, tmp_path):
@@ -99,14 +103,14 @@ def test_more_pictures_than_files_may_be_open(pairs, tmp_path):
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (now + 3, hard))
         many = Pairs(pairs.pairs * 8, 2)
-        assert len(teach(many, Counted(), "a", CPU, tmp_path).pairs) == len(many.pairs) > 6
+        assert len(distill(many, Counted(), "a", CPU, tmp_path).pairs) == len(many.pairs) > 6
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "text", "zeros", "shape", "objects"])
 def test_what_is_damaged_is_made_again(pairs, tmp_path, harm):
-    wanted = [p.taught.copy() for p in teach(pairs, Counted(), "a", CPU, tmp_path).pairs]
+    wanted = [p.teacher_output.copy() for p in distill(pairs, Counted(), "a", CPU, tmp_path).pairs]
     path = sorted((tmp_path / "taught").iterdir())[0]
     blob = path.read_bytes()
     if harm in ("shape", "objects"):  # a pickle must not be opened, whatever its checksum
@@ -120,15 +124,15 @@ def test_what_is_damaged_is_made_again(pairs, tmp_path, harm):
         zeros = blob[:200] + bytes(len(blob) - 200)  # as after a power cut
         path.write_bytes({"cut": blob[:-10], "empty": b"", "text": b"hello", "zeros": zeros}[harm])
     teacher = Counted()
-    found = teach(pairs, teacher, "a", CPU, tmp_path).pairs
-    assert teacher.calls == 1 and all(np.array_equal(p.taught, w) for p, w in zip(found, wanted, strict=True))
+    found = distill(pairs, teacher, "a", CPU, tmp_path).pairs
+    assert teacher.calls == 1 and all(np.array_equal(p.teacher_output, w) for p, w in zip(found, wanted, strict=True))
 
 
 def test_a_teacher_without_its_pictures_is_refused(pairs):
     with pytest.raises(SrTvmError, match="other way round"):
-        Trainer(Settings(Architecture.uniform(2, 1, 4)), teach_none(pairs), None, CPU)
+        Trainer(TrainingSettings(Architecture.uniform(2, 1, 4)), distill_none(pairs), None, CPU)
 
 
-def teach_none(pairs):
+def distill_none(pairs):
     """Pairs with some pictures of a teacher that the settings know nothing of."""
-    return Pairs([replace(p, taught=p.high.astype(np.float16)) for p in pairs.pairs], 2)
+    return Pairs([replace(p, teacher_output=p.high.astype(np.float16)) for p in pairs.pairs], 2)
