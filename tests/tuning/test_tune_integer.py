@@ -69,7 +69,7 @@ def test_decisions_without_effect_are_not_two(network):
 def test_a_record_that_is_none_is_told(field, value):
     with pytest.raises(SrTvmError, match=f"a.json: field {field} is"):
         HvxDecisions.from_json(DEFAULT.to_json() | {field: value}, "a.json")
-    with pytest.raises(SrTvmError, match=r"a.json: not the decisions"):
+    with pytest.raises(SrTvmError, match=r"a.json: field fused is missing"):
         HvxDecisions.from_json({}, "a.json")
 
 
