@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sr_tvm import machine, validation
 from sr_tvm.errors import SrTvmError
@@ -48,7 +50,7 @@ class Printed(Record, frozen=True):
     clock: str
     clock_khz: dict[str, Any]
     millidegrees: dict[str, Any]
-    samples_ms: list[Amount]
+    samples_ms: Annotated[list[Amount], Meta(min_length=1)]
     ran_on: str = ""
     device: str = ""
     driver: str = ""
