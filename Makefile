@@ -37,9 +37,11 @@ $(VENV)/.peers: $(BIN)/sr-tvm
 	@touch $@
 peers: $(VENV)/.peers ## add the engines that we are compared with
 
+# A benchmark has a name of its own, whatever its folder; files without a command, such as engines, may have it too.
+BENCH = $(if $(NAME),$(shell grep -l '^@click.command' benchmarks/*/$(NAME).py 2>/dev/null))
 bench: peers ## run one benchmark: make bench NAME=peers
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=$$(grep -l '^@click.command' benchmarks/*.py | xargs -n1 basename -s .py | paste -sd'|' -)"; exit 2; }
-	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+	@test "$(words $(BENCH))" = 1 || { echo "which one? make bench NAME=$$(grep -l '^@click.command' benchmarks/*/*.py | xargs -n1 basename -s .py | paste -sd'|' -)"; exit 2; }
+	$(BIN)/python -m $(subst /,.,$(basename $(BENCH))) $(ARGS)
 
 tune: venv ## tune the shipped model: make tune TARGET=cpu; TARGET=adreno SHAPE=1x3x360x640, on phones with TRACKER=HOST:PORT KEY=galaxy-s21
 	$(BIN)/sr-tvm tune models/wdsr_x2_37k.onnx --target $(or $(TARGET),cpu) $(if $(TRACKER),--tracker $(TRACKER)) $(if $(KEY),--key $(KEY)) $(if $(filter adreno mali,$(TARGET)),--input-shape $(or $(SHAPE),1x3x360x640)) $(ARGS)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import irregular
+from sr_tvm import shipped
 
 SHIPPED = "wdsr-3x24"
 # For one ONNX file through every step of the loop.
@@ -29,7 +29,7 @@ def is_wdsr(name: str) -> bool:
 def weights_file(name: str, scale: int) -> Path | None:
     """The weights that we ship for a network, also by the name of their file; None where it has random ones."""
     stem = f"wdsr_x{scale}_37k" if name == SHIPPED else name
-    path = Path(str(resources.files("sr_tvm.models") / f"{stem}.safetensors"))
+    path = shipped.models() / f"{stem}.safetensors"
     return path if path.is_file() else None
 
 

@@ -7,25 +7,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm import __version__, files
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm import __version__
 from sr_tvm.build.options import CompileOptions, ModelFacts
 from sr_tvm.build.output import check_output
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records import program as records
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.regions.value import FLOAT32
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.tvm_setup import import_tvm
 from sr_tvm.targets import registry
-from sr_tvm.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
+    from sr_tvm.frontend.model import OnnxModel
+    from sr_tvm.records.tensor import Tensor
     from sr_tvm.targets.target import Target
-    from sr_tvm.tensor import Tensor
 
 TUNING = "tuning"  # inside the artifact: the records its kernels were built from
 
 
 def compile_model(
-    model_path: str | Path,
+    model: OnnxModel | str | Path,
     target: Target | str,
     out: str | Path,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
@@ -33,6 +36,7 @@ def compile_model(
 ) -> Artifact:
     """Compile an ONNX file for a target, or its name, and write the artifact into the folder ``out``, whole or not.
 
+    ``model`` is the file, or what :func:`~sr_tvm.frontend.model.read_model` made of it: then nothing is read again.
     ``input_shapes`` fixes symbolic input shapes; what stays symbolic, or is a name in them, makes an artifact for any
     size where the target is capable of that.
 
@@ -44,28 +48,25 @@ def compile_model(
     if isinstance(target, str):
         registry.check(target)
     check_output(out, options.database)
-    from sr_tvm.quantize.qdq_read import is_quantized
+    from sr_tvm.frontend.model import as_model
 
-    if is_quantized(model_path):
-        return _compile_integer(model_path, target, out, input_shapes, options)
-    from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
-    from sr_tvm.frontend.onnx_file import load_onnx
-
-    model = load_onnx(model_path)
+    model = as_model(model)
+    if model.quantized:
+        return _compile_integer(model, target, out, input_shapes, options)
     import_tvm()
     from sr_tvm.build.facts import facts_of
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.to_relax import import_graph
 
     wanted = chosen(target, options)
-    shapes = (resolve_open if wanted.capabilities.any_size else resolve_inputs)(model, input_shapes)
-    mod = import_onnx(model, shapes)
-    facts = facts_of(model, model_path)
-    del model  # its weights are in the module now, and there may be half a gigabyte of them
+    shapes = model.open_shapes(input_shapes) if wanted.capabilities.any_size else model.shapes(input_shapes)
+    mod = import_graph(model.graph(shapes))
+    facts = facts_of(model)
+    del model  # its weights are in the module now, and if nobody else has it, half a gigabyte may be freed
     return compile_module(mod, wanted, out, options, facts)
 
 
 def _compile_integer(
-    model_path: str | Path,
+    model: OnnxModel,
     target: Target | str,
     out: str | Path,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None,
@@ -75,12 +76,12 @@ def _compile_integer(
     from sr_tvm.build.integer import compile_integer
 
     if input_shapes:
-        raise SrTvmError(f"{model_path} is quantised: its kernels take pictures of any size; leave out --input-shape")
+        raise SrTvmError(f"{model.path} is quantised: its kernels take pictures of any size; leave out --input-shape")
     from sr_tvm.build.records import open_sources
 
     wanted = chosen(target, options)
     sources = open_sources(wanted.name, options.database, options.use_shipped_log)
-    return compile_integer(model_path, wanted, out, _versions(), sources, options.database)
+    return compile_integer(model, wanted, out, _versions(), sources, options.database)
 
 
 def chosen(target: Target | str, options: CompileOptions) -> Target:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sr_tvm.build.options import Example, ModelFacts
 from sr_tvm.errors import SrTvmError
+
+if TYPE_CHECKING:
+    from sr_tvm.frontend.model import OnnxModel
 
 # Of the example: even the row pairs and column blocks of our kernels, and what is left over beside them.
 EXAMPLE_SIZE = (21, 37)
@@ -17,26 +20,21 @@ EXAMPLE_BYTES = 8 << 20  # of a model: a large one would take the reference minu
 ARCHITECTURE_KEY = "sr_tvm.architecture"
 
 
-def facts_of(model: Any, path: str | Path) -> ModelFacts:
-    """Read what an artifact tells of an ONNX model that was loaded from ``path``.
+def facts_of(model: OnnxModel) -> ModelFacts:
+    """Gather what an artifact tells of an ONNX model.
 
     Raises:
         SrTvmError: its metadata of an architecture is damaged.
     """
-    from sr_tvm.frontend.onnx_file import model_sha256
-
-    names = tuple(value.name for value in model.graph.output)
-    digest = model_sha256(path, model)
-    return ModelFacts(Path(path).name, digest, names, _architecture(model, path), _halo(model), _example(model))
+    names = tuple(value.name for value in model.proto.graph.output)
+    architecture = _architecture(model.proto, model.path)
+    return ModelFacts(model.path.name, model.sha256, names, architecture, _halo(model), _example(model))
 
 
-def _example(model: Any) -> Example | None:
+def _example(model: OnnxModel) -> Example | None:
     """Have ONNX's own reference, plain numpy, compute a small network that maps a picture to another."""
-    import onnx
-
-    weights = {t.name for t in model.graph.initializer}
-    inputs = [v for v in model.graph.input if v.name not in weights]
-    if len(inputs) != 1 or len(model.graph.output) != 1 or model.ByteSize() > EXAMPLE_BYTES:
+    inputs, proto = model.inputs(), model.proto
+    if len(inputs) != 1 or len(proto.graph.output) != 1 or proto.ByteSize() > EXAMPLE_BYTES:
         return None
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
     if len(dims) != 4 or dims[1] not in (1, 3) or any(dims[2:]):
@@ -45,9 +43,7 @@ def _example(model: Any) -> Example | None:
     try:
         from onnx.reference import ReferenceEvaluator
 
-        (wanted,) = ReferenceEvaluator(onnx.ModelProto.FromString(model.SerializeToString())).run(
-            None, {inputs[0].name: given}
-        )
+        (wanted,) = ReferenceEvaluator(proto).run(None, {inputs[0].name: given})
     except Exception:  # an operator, or a form of one, that it lacks: then there is no example
         return None
     return Example(given, np.ascontiguousarray(wanted, np.float32)) if np.isfinite(wanted).all() else None
@@ -66,10 +62,8 @@ def _architecture(model: Any, path: str | Path) -> dict[str, Any] | None:
     return None
 
 
-def _halo(model: Any) -> int | None:
-    from sr_tvm.frontend.receptive_field import receptive_field
-
+def _halo(model: OnnxModel) -> int | None:
     try:
-        return receptive_field(model).halo
+        return model.field.halo
     except SrTvmError:  # a classifier, say: it compiles, but no picture can go through it in tiles
         return None

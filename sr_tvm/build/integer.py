@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm import files
-from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.build.kernels import notes
 from sr_tvm.build.records import Recorded, RecordFolder
 from sr_tvm.codegen.kernel import TUNED, Shape
@@ -17,11 +15,15 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import example
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.tensor import Tensor
 from sr_tvm.regions.region import Region
-from sr_tvm.tensor import Tensor
-from sr_tvm.tvm_setup import import_tvm
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
+    from sr_tvm.frontend.model import OnnxModel
     from sr_tvm.targets.target import Target
 
 OPEN: Shape = (1, None, None)  # of an integer network's records: its kernels are for pictures of any size
@@ -30,7 +32,7 @@ PICTURES, SIDE = 24, 96  # that are calibrated with, pixels of the low resolutio
 
 
 def compile_integer(
-    model_path: str | Path,
+    model: OnnxModel,
     target: Target,
     out: str | Path,
     versions: dict[str, str],
@@ -47,7 +49,7 @@ def compile_integer(
     """
     from sr_tvm.quantize.qdq_read import from_onnx
 
-    network = from_onnx(model_path)
+    network = from_onnx(model.path, model.proto)
     r = network.shuffle
     channels = network.channels(network.picture.name)
     made = network.channels(network.result.name) // r**2
@@ -61,8 +63,8 @@ def compile_integer(
         example.save(network, folder)
         artifact = Artifact(
             folder=folder,
-            model=Path(model_path).name,
-            model_sha256=sha256(model_path),
+            model=model.path.name,
+            model_sha256=model.sha256,
             target=target.name,
             tvm_target={str(k): _plain(v) for k, v in target.tvm_target().export().items()},
             library=built.library,
@@ -111,7 +113,7 @@ class _Found:
         return []
 
 
-def region_of(model_path: str | Path) -> Region:
+def region_of(model: OnnxModel | str | Path) -> Region:
     """The one region that a float model is.
 
     Raises:
@@ -120,24 +122,23 @@ def region_of(model_path: str | Path) -> Region:
     import_tvm()
     import tvm
 
-    from sr_tvm.frontend.input_shapes import resolve_inputs
-    from sr_tvm.frontend.onnx_file import load_onnx
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.model import as_model
+    from sr_tvm.frontend.to_relax import import_graph
     from sr_tvm.passes.pipeline import optimize
 
-    model = load_onnx(model_path)
-    known = {tensor.name for tensor in model.graph.initializer}
-    (first, *others) = [value for value in model.graph.input if value.name not in known]
+    model = as_model(model)
+    model.require_float()
+    (first, *others) = model.inputs()
     dims = [d.dim_value for d in first.type.tensor_type.shape.dim]
     if others or len(dims) != 4 or not dims[1]:
-        raise SrTvmError(f"{model_path}: only a network of one picture (1, C, H, W) can be quantised")
+        raise SrTvmError(f"{model.path}: only a network of one picture (1, C, H, W) can be quantised")
     shape = (1, dims[1], dims[2] or 64, dims[3] or 64)
-    mod = import_onnx(model, resolve_inputs(model, {first.name: shape}))
+    mod = import_graph(model.graph(model.shapes({first.name: shape})))
     found = _Found()
     optimize(mod, tvm.target.Target({"kind": "llvm"}), lowering=found)
     if len(found.regions) != 1:
         raise SrTvmError(
-            f"{model_path}: {len(found.regions)} regions that stream; a network that is one of them can be quantised"
+            f"{model.path}: {len(found.regions)} regions that stream; a network that is one of them can be quantised"
         )
     return found.regions[0]
 
@@ -148,9 +149,9 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
     Raises:
         SrTvmError: no such folder, no picture in it, or one that can't be read or is too small.
     """
-    from sr_tvm.training.metrics import luma
-    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
-    from sr_tvm.training.resize import low_resolution, modcrop
+    from sr_tvm.imaging.metrics import luma
+    from sr_tvm.imaging.pictures import as_rgb, list_pictures, read_picture
+    from sr_tvm.imaging.resize import low_resolution, modcrop
 
     paths = list_pictures(folder)
     chosen = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(PICTURES, len(paths)))})]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.artifact import sha256
+import onnx
+
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.records import measured_stages
+from sr_tvm.records.elf import library_machine
 from sr_tvm.records.module import Module
-from sr_tvm.runners.elf import library_machine
+from sr_tvm.system.files import sha256
 from sr_tvm.targets import registry
 
 
@@ -27,7 +30,8 @@ class IntegerCandidates:
         if lowering is None:
             raise SrTvmError(f"target {self.target.name} decides nothing about kernels of quantised models")
         self.lowering, self.kind = lowering, str(request["what"])
-        self.network = from_onnx(request["model"])
+        # What was read, not the file, which may be another by now.
+        self.network = from_onnx(request["model"], onnx.ModelProto.FromString(base64.b64decode(request["onnx"])))
         self.kinds = self.target.integer_kinds(self.network)
         self.weight = self.kinds[self.kind][1]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
+    from sr_tvm.frontend.model import OnnxModel
     from sr_tvm.targets.target import Target
     from sr_tvm.tuning.options import TuneOptions
     from sr_tvm.tuning.tune import TuningResult
@@ -16,14 +17,14 @@ FIRST_SECONDS = 900.0  # the first program of all compiles a C library
 
 
 def run(
-    model: str, target: Target, input_shape: str | None, folder: Path, options: TuneOptions, deadline: float
+    model: OnnxModel, target: Target, input_shape: str | None, folder: Path, options: TuneOptions, deadline: float
 ) -> TuningResult:
-    """Tune the kernels of the quantised file ``model``; ``input_shape`` is the size that they are measured at.
+    """Tune the kernels of the quantised ``model``; ``input_shape`` is the size that they are measured at.
 
     Raises:
         SrTvmError: no simulator, no integer kernels on the target, or a bad shape.
     """
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.build.builder import ChildBuilder

@@ -69,13 +69,13 @@ def command(
     """
     import time
 
-    from sr_tvm.build.compiler import compile_model
+    from sr_tvm.build.compiler import chosen, compile_model
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.build.output import check_output
     from sr_tvm.cli._input_shapes import merge_open
+    from sr_tvm.records.tensor import shape_text
     from sr_tvm.regions.value import FLOAT32
     from sr_tvm.targets import registry
-    from sr_tvm.tensor import shape_text
 
     if data is not None and not fp16:
         raise click.UsageError("--data names the pictures for --fp16; give both or neither")
@@ -83,13 +83,19 @@ def command(
     check_output(output, database)
     shapes = merge_open(input_shapes)
     options = CompileOptions(database, not no_shipped_log, "float16" if fp16 else FLOAT32, host, mcpu)
-    comparison, uncompared = None, ""
-    if fp16:  # first: numbers that float16 can't hold are no artifact
+    if fp16:
         from sr_tvm.evaluation.float16 import NotCompared, check_pictures, compare
 
         check_pictures(data)
+    from sr_tvm.frontend.model import read_model
+
+    if fp16 or verified:
+        chosen(registry.get(target), options)  # a target that can't is told before what the file lacks
+    read = read_model(model)
+    comparison, uncompared = None, ""
+    if fp16:  # first: numbers that float16 can't hold are no artifact
         try:
-            comparison = compare(model, registry.get(target), shapes, data, options)
+            comparison = compare(read, registry.get(target), shapes, data, options)
         except NotCompared as error:
             uncompared = str(error)
     begin = time.perf_counter()
@@ -97,16 +103,15 @@ def command(
     if verified:
         from dataclasses import replace
 
-        from sr_tvm.build.compiler import chosen
         from sr_tvm.evaluation.verification import verify
 
-        verification = verify(model, chosen(target, options), shapes, options)
+        verification = verify(read, chosen(target, options), shapes, options)
         options = replace(options, verification=verification.to_json())
-    artifact = compile_model(model, target, output, shapes, options)
+    artifact = compile_model(read, target, output, shapes, options)
     seconds = time.perf_counter() - begin
     if as_json:
-        from sr_tvm import files
-        from sr_tvm.artifact import MANIFEST, SCHEMA, VERSIONS
+        from sr_tvm.records.artifact import MANIFEST, SCHEMA, VERSIONS
+        from sr_tvm.system import files
 
         manifest = files.read_json(artifact.folder / MANIFEST, SCHEMA, *VERSIONS)
         cost = {} if comparison is None else {"fp16_against_fp32": comparison.to_json()}

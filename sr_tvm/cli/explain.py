@@ -73,25 +73,25 @@ def command(
 
 def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -> PassReport:
     """Import and optimise the ONNX file. Checks what is cheap before TVM is loaded."""
-    from sr_tvm import files
     from sr_tvm.cli._input_shapes import merge_open
+    from sr_tvm.system import files
     from sr_tvm.targets import registry
 
     registry.check(target)
     if dump:
         files.check_writable(dump / "phase")
     given = merge_open(shape)
-    from sr_tvm.frontend.input_shapes import resolve_inputs, resolve_open
-    from sr_tvm.frontend.onnx_file import load_onnx
+    from sr_tvm.frontend.model import read_model
 
-    loaded = load_onnx(model)
+    read = read_model(model)
+    read.require_float()
     preset = registry.get(target)
-    shapes = (resolve_open if preset.capabilities.any_size else resolve_inputs)(loaded, given)
+    shapes = read.open_shapes(given) if preset.capabilities.any_size else read.shapes(given)
 
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.to_relax import import_graph
     from sr_tvm.passes.pipeline import optimize
 
-    return optimize(import_onnx(loaded, shapes), preset.tvm_target(), dump, preset.lowering(), preset)[1]
+    return optimize(import_graph(read.graph(shapes)), preset.tvm_target(), dump, preset.lowering(), preset)[1]
 
 
 def _last(report: PassReport) -> str:

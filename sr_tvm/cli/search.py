@@ -13,7 +13,7 @@ import click
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
     from sr_tvm.training.settings import WeightsFile
 
 
@@ -131,9 +131,9 @@ def _supernet(path: str | None, arch: str | None, scale: int, steps: int) -> tup
         return WeightsFile.of(path), big
     if steps == 0:
         raise SrTvmError("--supernet-steps is 0: an untrained supernet would be searched; give a trained --supernet")
-    from sr_tvm.cli.train import architecture
+    from sr_tvm.records.architecture import by_name
 
-    return None, architecture(arch or "wdsr-16x24", scale)
+    return None, by_name(arch or "wdsr-16x24", scale)
 
 
 def _again(group: Any) -> str:
@@ -146,7 +146,7 @@ def _again(group: Any) -> str:
 
 
 def _run(settings: Any, speed: tuple[str, Any], group: Any, places: dict[str, Any], folder: Path) -> None:
-    from sr_tvm.cli._bars import bar, note
+    from sr_tvm.bars import bar, note
     from sr_tvm.cli._search_bar import Quiet, SearchBar
     from sr_tvm.search import loop
     from sr_tvm.search.figure import write_figure

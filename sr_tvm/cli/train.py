@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from msgspec.structs import replace
 
 from sr_tvm.errors import SrTvmError
-
-if TYPE_CHECKING:
-    from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import by_name
 
 LR, QAT_LR = 6e-3, 2e-5
-
-
-def architecture(text: str, scale: int | None) -> Architecture:
-    """``wdsr-3x24`` (blocks x channels) or an architecture's JSON file."""
-    from sr_tvm.architecture import Architecture
-
-    named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
-    if named:
-        return Architecture.uniform(scale or 2, int(named[1]), int(named[2]))
-    if not Path(text).suffix and not Path(text).exists():
-        raise SrTvmError(f"architecture {text!r} is not known; try wdsr-3x24 (blocks x channels), or name a JSON file")
-    found = Architecture.load(text)
-    if type(found.scale) is not int:
-        raise SrTvmError(f"{text}: architecture field scale is {found.scale!r}; 2, 3 or 4 is allowed")
-    if scale not in (None, found.scale):
-        raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
-    return found
 
 
 @click.command("train")
@@ -130,11 +110,11 @@ def command(
     start, aim = (WeightsFile.of(path) if path else None for path in (init, teacher))
     numbers["lr"] = lr if lr is not None else QAT_LR if qat else LR
     numbers["optimizer"] = optimizer or ("adam" if qat else "muon")
-    wanted = IntegerFile.of(qat) if qat else architecture(arch or "", int(scale) if scale else None)
+    wanted = IntegerFile.of(qat) if qat else by_name(arch or "", int(scale) if scale else None)
     if scale and int(scale) != wanted.scale:
         raise SrTvmError(f"{qat}: its scale is {wanted.scale}, but --scale is {scale}")
     settings = TrainingSettings(wanted, init=start, teacher=aim, **numbers)
-    from sr_tvm.cli._bars import bar, note
+    from sr_tvm.bars import bar, note
     from sr_tvm.training.loop import look_ahead, train
     from sr_tvm.training.session import prepare
 
@@ -182,7 +162,7 @@ class _Bar:
     """Steps, ETA, loss and the latest validation; every ``every`` steps there is also a line that stays."""
 
     def __init__(self, steps: int, every: int) -> None:
-        from sr_tvm.cli._bars import make
+        from sr_tvm.bars import make
 
         self.bar = make("{task.fields[told]}")
         self.task = self.bar.add_task("training", total=steps, told="")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 if TYPE_CHECKING:
     from sr_tvm.targets.target import Target
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @click.option("--mcpu", metavar="NAME", help="hexagon: the processor, as for 'sr-tvm compile'.")
 @click.option("--isa", metavar="GPU", help="adreno, mali: without a phone, the GPU that times are estimated for.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
+@click.option("--hints", metavar="DIR", help="Records of another network, whose decisions are tried early.")
+@click.option("--pin", is_flag=True, help="Of a region whose default nothing beats, record that: builds are pinned.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     model: str,
@@ -54,6 +56,8 @@ def command(
     mcpu: str | None,
     isa: str | None,
     max_minutes: float | None,
+    hints: str | None,
+    pin: bool,
     as_json: bool,
 ) -> None:
     """Search decisions for the streaming regions of the ONNX file MODEL, and schedules for its other kernels.
@@ -87,46 +91,57 @@ def command(
         raise click.UsageError(
             "--parallel counts servers of --tracker; on this machine candidates are measured in turn"
         )
-    options = TuneOptions(trials, seed, population, threads, max_seconds=max_minutes * 60 if max_minutes else None)
+    seconds = max_minutes * 60 if max_minutes else None
+    options = TuneOptions(trials, seed, population, threads, max_seconds=seconds, pin=pin)
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
     files.check_writable(folder / "tuning.json")
     preset = registry.get(target)
     preset = preset if mcpu is None else preset.for_processor(mcpu)
-    from sr_tvm.quantize.qdq_read import is_quantized
+    from sr_tvm.frontend.model import read_model
 
-    if is_quantized(model):
+    try:
+        read = read_model(model)
+    except SrTvmError:
+        _check_tunable(preset, model, tracker, isa)  # what tuning needs is said before what the file lacks
+        raise
+    if read.quantized:
         if tracker is not None or isa is not None:
             raise click.UsageError("a quantised model is tuned in the simulator here: leave out --tracker and --isa")
+        if hints or pin:
+            raise click.UsageError("--hints and --pin are for streaming regions, not for kinds of integer kernels")
         if threads != 1:
             raise click.UsageError("a simulator counts one thread's packets: leave out --threads")
         from sr_tvm.cli import _tune_integer
 
-        result = _tune_integer.run(model, preset, input_shape, folder, options, deadline)
+        result = _tune_integer.run(read, preset, input_shape, folder, options, deadline)
         if as_json:
             click.echo(json.dumps({"model": model, "target": target, **result.to_json()}))
         else:
             _tell(model, target if mcpu is None else f"{target} --mcpu {mcpu}", {}, result)
         return
     gpu = _check_tunable(preset, model, tracker, isa)
+    from sr_tvm.records.region_decisions import RegionRecords, file_in
 
-    from sr_tvm.frontend.input_shapes import is_open, parse_open_shape, resolve_inputs, resolve_open
-    from sr_tvm.frontend.onnx_file import load_onnx
+    if hints and file_in(hints) is None:
+        raise SrTvmError(f"{hints}: no decisions of streaming regions there; name a folder of 'sr-tvm tune'")
+    known = RegionRecords.open([hints]) if hints else None
 
-    loaded = load_onnx(model)
+    from sr_tvm.frontend.input_shapes import is_open, parse_open_shape
+
     asked = parse_open_shape(input_shape) if input_shape else None
     shapes: dict[str, tuple[int | str, ...]] = (
-        resolve_open(loaded, asked) if preset.capabilities.any_size else {**resolve_inputs(loaded, asked)}
+        read.open_shapes(asked) if preset.capabilities.any_size else {**read.shapes(asked)}
     )
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
-    from sr_tvm import machine
     from sr_tvm.build.builder import ChildBuilder
     from sr_tvm.cli._tune_bar import progress_bar
-    from sr_tvm.frontend.to_relax import import_onnx
+    from sr_tvm.frontend.to_relax import import_graph
     from sr_tvm.runners.child_session import ChildRunner
     from sr_tvm.runners.machine_code import MachineCodeRunner
     from sr_tvm.runners.rpc import RpcRunner
+    from sr_tvm.system import machine
     from sr_tvm.tuning.bench import DeviceBench
     from sr_tvm.tuning.region_task import OPEN_SIZE, find_regions
     from sr_tvm.tuning.tune import tune
@@ -137,7 +152,7 @@ def command(
     else:
         runner = RpcRunner(tracker, key, deadline, threads) if tracker and key else ChildRunner(threads, deadline)
         runner.wait_until_free()  # an unknown key is told before any work
-    fused, regions = find_regions(import_onnx(loaded, shapes), preset)
+    fused, regions = find_regions(import_graph(read.graph(shapes)), preset)
     if is_open(shapes):
         if not regions:
             raise SrTvmError(f"nothing of {model} streams at any size; fix it with --input-shape, say 1x3x360x640")
@@ -152,7 +167,7 @@ def command(
         # A generation is as large as what can be measured at once, so that no server waits.
         options = replace(options, per_generation=max(options.per_generation, bench.parallel))
         mod = None if is_open(shapes) else fused
-        result = tune(mod, preset, folder, options, bench=bench, regions=regions, progress=tick)
+        result = tune(mod, preset, folder, options, bench=bench, regions=regions, hints=known, progress=tick)
     if as_json:
         click.echo(json.dumps({"model": model, "target": target, "inputs": shapes, **result.to_json()}))
     else:

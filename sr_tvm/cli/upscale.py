@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sr_tvm.cli import _bars
+from sr_tvm import bars
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -53,7 +53,7 @@ def command(
     """
     from sr_tvm.upscaling.upscale import upscale_file
 
-    with _bars.make() as progress:
+    with bars.make() as progress:
         tasks: dict[str, TaskID] = {}
 
         def tick(stage: str, done: int, total: int) -> None:
@@ -68,7 +68,7 @@ def command(
         click.echo(json.dumps({**done.to_json(), "peak_memory_mb": _peak_memory_mb()}))
         return
     for note in done.notes:
-        _bars.note(note)
+        bars.note(note)
     (width, height), (big_width, big_height) = done.input_size, done.output_size
     took = ", ".join(f"{stage} {s:.1f} s" for stage, s in done.seconds.items())
     click.echo(f"{width}x{height} to {big_width}x{big_height} in {done.tiles} tiles on {done.threads} threads: {took}")

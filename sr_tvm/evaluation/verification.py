@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.tensor import shape_text
 from sr_tvm.targets import registry
-from sr_tvm.tensor import shape_text
 
 if TYPE_CHECKING:
-    from sr_tvm.artifact import Artifact
     from sr_tvm.build.options import CompileOptions
+    from sr_tvm.frontend.model import OnnxModel
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.targets.target import Target
 
 SECONDS = 900.0  # for one run: an emulated GPU at the size of a photograph
@@ -53,7 +54,7 @@ class Verification:
 
 
 def verify(
-    model: str | Path,
+    model: OnnxModel | str | Path,
     target: Target,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     options: CompileOptions | None = None,
@@ -69,10 +70,12 @@ def verify(
     """
     from sr_tvm.build.compiler import compile_model
     from sr_tvm.build.options import CompileOptions
+    from sr_tvm.frontend.model import as_model
     from sr_tvm.runners.child_session import ChildRunner
 
     given = replace(options or CompileOptions(), host=None, dtype=target.capabilities.dtypes[0])
     twin = target.stand_in()
+    model = as_model(model)
     with tempfile.TemporaryDirectory(prefix="sr-tvm-verify-") as scratch:
         place = Path(scratch)
         found = compile_model(model, twin, place / "found", input_shapes, given)

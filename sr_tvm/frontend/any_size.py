@@ -2,14 +2,20 @@
 
 With its sizes fixed, a graph has no shape arithmetic left (``normalize.py``). If nothing in it depends on the sizes
 then, it is the graph for all of them. Only the sizes of a Resize may differ, where they are the same whole multiple.
+Once is enough where all operators are such that they cannot (``every_size.py``).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.every_size import same_at_every_size
 from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name, make_node
 from sr_tvm.frontend.input_shapes import OpenShapes, Shapes, fix_it
 from sr_tvm.frontend.normalize import normalize
@@ -18,30 +24,43 @@ from sr_tvm.frontend.normalize import normalize
 PROBES = ((1, 24, 20), (2, 1, 1), (3, 29, 33), (1, 1021, 766))
 
 
-def normalize_any_size(model: onnx.ModelProto, shapes: OpenShapes) -> OnnxGraph:
-    """``model`` with the dimensions that ``shapes`` names of any size, and the others fixed.
+def normalize_any_size(
+    model: onnx.ModelProto, shapes: OpenShapes, at: Callable[[Shapes], OnnxGraph] | None = None
+) -> OnnxGraph:
+    """Normalise a model for pictures of any size: one graph that holds for all of them.
 
-    Every dimension of an output is a number, or a whole multiple of a named one.
+    Every dimension of an output is then a number, or a whole multiple of a named one.
+
+    Args:
+        model: Checked, of float32.
+        shapes: Of every input; a dimension that is a name may have any size, the others are fixed.
+        at: Gives ``model`` normalised at fixed shapes, to which nothing is done; None to normalise it here.
+
+    Returns:
+        The graph, its ``inputs`` being ``shapes``.
 
     Raises:
-        SrTvmError: the graph is not supported, or depends on the sizes; the message names the node, and the option
+        SrTvmError: The graph is not supported, or depends on the sizes; the message names the node, and the option
             that fixes the sizes.
     """
+    at = at or partial(normalize, model)
     probes = [_at(shapes, probe) for probe in PROBES]
     try:
-        graph = normalize(model, probes[0])
+        graph = at(probes[0])
+        if same_at_every_size(model, graph, probes):
+            return replace(graph, inputs=dict(shapes))
         factors = {n.output[0]: _factors(graph, n) for n in graph.nodes if n.op_type == "Resize"}
         found = [_outputs(graph)]
         for probe in probes[1:]:
-            other = normalize(model, probe)
+            other = at(probe)
             _require_same(graph, other, factors)
             found.append(_outputs(other))
         _require_multiples(probes, found)
     except SrTvmError as error:
         open_shape = next(s for s in shapes.values() if any(isinstance(d, str) for d in s))
         raise SrTvmError(f"{error}; the model is not for any size: {fix_it(open_shape)}") from error
+    graph = replace(graph, inputs=dict(shapes), constants=dict(graph.constants), taken=set(graph.taken))
     graph.nodes = [_by_scales(graph, n, factors[n.output[0]]) if n.op_type == "Resize" else n for n in graph.nodes]
-    graph.inputs = dict(shapes)
     return graph
 
 

@@ -7,7 +7,7 @@ Because every shape is fixed by then, the Shape/Gather/Concat chains of exporter
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ from sr_tvm.frontend import rewrite_activation, rewrite_conv, rewrite_linear, re
 from sr_tvm.frontend.fold_constants import constant_of, fold
 from sr_tvm.frontend.fuse_depth_to_space import fuse_depth_to_space, merge_reshapes
 from sr_tvm.frontend.graph import OnnxGraph, attributes, describe, input_name
+from sr_tvm.frontend.input_shapes import Shapes
 from sr_tvm.frontend.operators import CANONICAL_OPSET, COMPUTE, STANDARD_DOMAINS
 
 # A rewrite returns the nodes to put in place, or None where the node is canonical already.
@@ -33,17 +34,25 @@ REWRITES: dict[str, Rewrite] = {
 _MAX_DEPTH = 16  # rewrites of rewrites; the deepest chain known is 3
 
 
-def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> OnnxGraph:
-    """``model`` at the input ``shapes``.
+def normalize(model: onnx.ModelProto, shapes: Shapes, weights: Mapping[str, np.ndarray] | None = None) -> OnnxGraph:
+    """Bring a model to the plain dialect at fixed shapes of its inputs.
+
+    Args:
+        model: Checked, of float32; it stays as it is.
+        shapes: Of all inputs, by name.
+        weights: What :func:`weights_of` gives for it, which several graphs may share; None to decode them here.
+
+    Returns:
+        The graph, in the form of ``CANONICAL_OPSET``, without what no output needs.
 
     Raises:
-        SrTvmError: a node does not fit its inputs, is not supported on pixels, or has no fixed shape; it is named.
+        SrTvmError: A node does not fit its inputs, is not supported on pixels, or has no fixed shape; it is named.
+        RuntimeError: Rewrites of a node do not end, which is an error of ours.
     """
     graph = OnnxGraph(dict(shapes))
     for name, shape in shapes.items():
         graph.types[name] = helper.make_tensor_type_proto(TensorProto.FLOAT, shape)
-    for tensor in model.graph.initializer:
-        graph.constants[tensor.name] = onnx.numpy_helper.to_array(tensor)
+    graph.constants = dict(weights_of(model) if weights is None else weights)
     graph.taken = {name for node in model.graph.node for name in (*node.input, *node.output)} | set(shapes)
     walk = _Walk(graph)
     opset = max(o.version for o in model.opset_import if o.domain in STANDARD_DOMAINS)
@@ -58,6 +67,18 @@ def normalize(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Onn
     fuse_depth_to_space(graph)
     _drop_unused(graph)
     return graph
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Decode the initializers of a model.
+
+    Args:
+        model: Its tensors hold their own data.
+
+    Returns:
+        The arrays by name.
+    """
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 class _Walk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sr_tvm.validation import Count, Positive, Record
+from sr_tvm.system.validation import Count, Positive, Record
 
 Axes = tuple[Positive, Positive, Positive]
 
@@ -27,11 +27,22 @@ class SourceLoop(Record, frozen=True, forbid_unknown_fields=False):
     inner: tuple[SourceLoop, ...] = ()
 
     def total(self, field: str) -> float:
-        """``multiplies``, ``macs`` or ``stores`` of the whole loop."""
+        """Add up what all iterations of the loop do, those of inner loops included.
+
+        Args:
+            field: "multiplies", "macs" or "stores".
+
+        Returns:
+            As many of them, in the unit of the field.
+        """
         return self.extent * (getattr(self, field) + sum(loop.total(field) for loop in self.inner))
 
     def flat(self) -> Iterator[SourceLoop]:
-        """This loop and all within, in the order of the text."""
+        """List this loop and all within.
+
+        Yields:
+            The loops in the order of the text, this one first.
+        """
         yield self
         for loop in self.inner:
             yield from loop.flat()

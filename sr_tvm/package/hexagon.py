@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm import __version__, files
-from sr_tvm.artifact import Artifact
+from sr_tvm import __version__, shipped
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import licences, native, packets
 from sr_tvm.package.interface import FORMATS, HEXAGON_ALIGNMENT, HEXAGON_STATUSES, HEXAGON_USES, VERSION
 from sr_tvm.package.record import Package
 from sr_tvm.package.templates import render, write_texts
 from sr_tvm.quantize import example
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
+from sr_tvm.system import files
+from sr_tvm.system.validation import plain
 from sr_tvm.targets import link
-from sr_tvm.validation import plain
 
 if TYPE_CHECKING:
     from sr_tvm.targets.hexagon.integer import Facts
@@ -53,7 +53,7 @@ def known_scores(model_sha256: str) -> list[dict[str, Any]]:
 
     Others have none.
     """
-    for path in sorted(Path(str(resources.files("sr_tvm.models"))).glob("int8/*.json")):
+    for path in sorted((shipped.models() / "int8").glob("*.json")):
         record = files.read_json(path, "sr-tvm/int8-model", 1)
         if model_sha256.startswith(str(record.get("onnx") or "none")):
             return list(record["scores"])

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import structs
 
-from sr_tvm import files
-from sr_tvm.validation import Count, PlainName, Record, plain, read_file
+from sr_tvm.system import files
+from sr_tvm.system.validation import Count, PlainName, Record, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/package", 1
 FILE = "package.json"

@@ -28,21 +28,28 @@ def is_quantized(path: str | Path) -> bool:
         model = onnx.load(str(path), load_external_data=False)
     except Exception:  # protobuf raises many kinds
         return False
+    return has_quantized(model)
+
+
+def has_quantized(model: onnx.ModelProto) -> bool:
+    """Whether there are quantised operators in it."""
     return any(node.op_type in ("QuantizeLinear", "QLinearConv") for node in model.graph.node)
 
 
-def from_onnx(path: str | Path) -> IntegerNetwork:
+def from_onnx(path: str | Path, parsed: onnx.ModelProto | None = None) -> IntegerNetwork:
     """Read a QDQ network of 8-bit activations and weights: ours, or by ONNX Runtime's quantiser and such.
 
     Scales become shifts where they are powers of two apart, else multipliers; what stands between two quantisations
     without a convolution becomes a blend. The picture is uint8, 0...255, whatever the file's input is scaled by, and so
-    is the result.
+    is the result. ``parsed`` is what
+    the file holds, if it was read before; data that lies in other files is read into it.
 
     Raises:
         SrTvmError: it is damaged, or has an operator, type or form that has no integer kernel; the message names it.
     """
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path)) if parsed is None else parsed
+        onnx.load_external_data_for_model(model, str(Path(path).parent))
         onnx.checker.check_model(model)
     except Exception as error:
         raise SrTvmError(f"{path}: not a valid ONNX model: {' '.join(str(error).split())[:200]}") from None

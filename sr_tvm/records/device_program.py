@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from sr_tvm import files
-from sr_tvm.artifact import Tensors, sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Tensors
 from sr_tvm.records.program import FILE, WEIGHTS, Stored, StoredRow
-from sr_tvm.tensor import Tensor
-from sr_tvm.validation import Positive, Record, Symbol, plain, read_file
+from sr_tvm.records.tensor import Tensor
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Positive, Record, Symbol, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/device-program", 1
 INPUT, OUTPUT, WEIGHT, MEMORY = KINDS = ("input", "output", "weights", "memory")

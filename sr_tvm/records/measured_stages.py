@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr_tvm import files
-from sr_tvm.validation import Count, Record, read_file
+from sr_tvm.system import files
+from sr_tvm.system.validation import Count, Record, read_file
 
 NAME, SCHEMA, VERSION = "measured.json", "sr-tvm/measured-stages", 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sr_tvm.regions.value import GLOBAL
-from sr_tvm.validation import Count, Record, read
+from sr_tvm.system.validation import Count, Record, read
 
 Role = Literal["input", "constant", "scratch", "output", "inout"]
 

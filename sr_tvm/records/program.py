@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from sr_tvm import files
-from sr_tvm.artifact import Tensors, sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Tensors
 from sr_tvm.records.size import Size, SizeText, total
-from sr_tvm.tensor import Tensor
-from sr_tvm.validation import Count, Positive, Record, Symbol, plain, read_file
+from sr_tvm.records.tensor import Tensor
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Count, Positive, Record, Symbol, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/program", 1
 FOLDER, FILE = "program", "program.json"  # in an artifact

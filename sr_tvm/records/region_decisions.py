@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs
 
-from sr_tvm import files
 from sr_tvm.regions.region import Region
-from sr_tvm.validation import Amount, Record, read, read_file, without
+from sr_tvm.system import files
+from sr_tvm.system.validation import Amount, Record, read, read_file, without
 
 if TYPE_CHECKING:
     from sr_tvm.codegen.kernel import Shape

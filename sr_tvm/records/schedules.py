@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
-from sr_tvm import files
+from sr_tvm import shipped
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.region_decisions import RegionRecords, file_in
+from sr_tvm.system import files
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
 POPULATION, LOCK = "population", ".lock"
@@ -181,11 +182,8 @@ def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
 
 def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
     """The folders with records that are shipped for a target, in order of name."""
-    if root is None:
-        import sr_tvm.tuning_logs
-
-        root = Path(next(iter(sr_tvm.tuning_logs.__path__)))
-    return tuple(sorted(p for p in (Path(root) / target_name).glob("*/") if has_schedules(p) or file_in(p)))
+    root = shipped.tuning_logs() if root is None else Path(root)
+    return tuple(sorted(p for p in (root / target_name).glob("*/") if has_schedules(p) or file_in(p)))
 
 
 def has_schedules(folder: str | Path) -> bool:

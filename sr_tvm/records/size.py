@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from sr_tvm.tensor import Tensor, term
+from sr_tvm.records.tensor import Tensor, term
 
 _PRODUCT = r"[0-9]{1,18}(\*[A-Za-z_][A-Za-z0-9_]*)*"
 SizeText = Annotated[

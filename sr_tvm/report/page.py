@@ -8,10 +8,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from sr_tvm import __version__, files
+from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import picture_section, run_folder, sections
 from sr_tvm.report.html_parts import environment, facts
+from sr_tvm.system import files
 
 PAGE = "report.html"
 _HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ def write_report(folder: str | Path) -> Path:
     summary = run_folder.load(folder)
     parts, part = [], "header"
     try:
-        title, lead = summary.get("title", "A run of sr-tvm"), summary.get("lead", "")
+        title, lead = summary.title, summary.lead
         top = facts(sections.headline(summary))
         for make in SECTIONS:
             part = make.__name__

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.settings import FINETUNE, HALVING
+from sr_tvm.system.validation import Count, Finite, Record, read
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
-from sr_tvm.validation import Count, Finite, Record, read
 
 
-class Row(Record, frozen=True, forbid_unknown_fields=False):
+class SearchRow(Record, frozen=True, forbid_unknown_fields=False):
     """A line of the history; only what a line has of these is kept."""
 
     step: Count
@@ -32,12 +32,12 @@ class Row(Record, frozen=True, forbid_unknown_fields=False):
     depths: dict[str, Finite] = {}
 
 
-class Counters(Record, frozen=True, forbid_unknown_fields=False):
+class SearchCounters(Record, frozen=True, forbid_unknown_fields=False):
     """The state in a checkpoint, but for the architecture."""
 
     loss_sum: Finite
     loss_count: Count
-    history: list[Row]
+    history: list[SearchRow]
     depth: Count | None
 
 
@@ -119,14 +119,15 @@ def restore(searcher: Searcher, path: Path) -> None:
         halving = searcher.phase.name == HALVING
         searcher.noise.seen = searcher.settings.width_steps if halving else step - searcher.phase.begin
     try:
-        counters = read(Counters, saved.state, str(path))
+        counters = read(SearchCounters, saved.state, str(path))
     except SrTvmError as error:
         raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
     least, most = searcher.settings.smallest.blocks, len(searcher.settings.supernet.blocks)
     if counters.depth is not None and not least <= counters.depth <= most:
         raise SrTvmError(f"{path}: field depth is {counters.depth}: a damaged checkpoint; {HINT}")
     searcher.depth, searcher.loss_sum, searcher.loss_count = counters.depth, counters.loss_sum, counters.loss_count
-    searcher.history = [{k: v for k, v in row.items() if k in Row.__struct_fields__} for row in saved.state["history"]]
+    kept = SearchRow.__struct_fields__
+    searcher.history = [{k: v for k, v in row.items() if k in kept} for row in saved.state["history"]]
 
 
 def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architecture:

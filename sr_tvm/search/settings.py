@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, structs
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
+from sr_tvm.system.validation import MOST, CheckedRecord, RecordError
 from sr_tvm.training.settings import (
     Average,
     Batch,
@@ -23,7 +24,6 @@ from sr_tvm.training.settings import (
     Steps,
     WeightsFile,
 )
-from sr_tvm.validation import MOST, CheckedRecord, RecordError
 
 # Successive halving is "race" in the files of searches, and so is the setting of its steps.
 SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"

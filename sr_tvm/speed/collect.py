@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed import dataset
 from sr_tvm.speed.feedback import Conditions
 

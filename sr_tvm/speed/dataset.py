@@ -12,11 +12,11 @@ from typing import IO
 
 from filelock import FileLock
 
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
-from sr_tvm.validation import Positive, Record, plain, read
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
+from sr_tvm.system import files
+from sr_tvm.system.validation import Positive, Record, plain, read
 
 
 def _lock(path: Path) -> FileLock:
@@ -49,7 +49,7 @@ def _whole(line: bytes) -> bool:
         return False
 
 
-class Conditions(Record, frozen=True, forbid_unknown_fields=False):
+class GroupConditions(Record, frozen=True, forbid_unknown_fields=False):
     """Those of a measurement's that a group is made of."""
 
     threads: Positive = 1
@@ -63,7 +63,7 @@ def _checked(m: Measurement) -> Measurement:
     Raises:
         SrTvmError: one is not; the message names it.
     """
-    read(Conditions, plain(m.conditions), "a measurement", "conditions")
+    read(GroupConditions, plain(m.conditions), "a measurement", "conditions")
     if m.architecture is not None:
         Architecture.from_json(m.architecture, "field architecture")
     return m

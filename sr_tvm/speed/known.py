@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
+from sr_tvm import shipped
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed.model import SURROGATE, SpeedModel
 
 
 def folder() -> Path:
     """Where the shipped ones lie."""
-    return Path(str(resources.files("sr_tvm.models"))) / "speed"
+    return shipped.models() / "speed"
 
 
 def names() -> list[str]:

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Protocol
 
 from msgspec import structs
 
-from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import UNITS
+from sr_tvm.records.measurement import UNITS
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample
-from sr_tvm.validation import Amount, Count, PlainName, Positive, Record, one_of, plain, read_file
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Amount, Count, PlainName, Positive, Record, one_of, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/speed-model", 1
 KINDS = ("physical", "mlp", "mlp-monotone")

@@ -11,7 +11,7 @@ import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed.sample import FEATURES, MACS, Sample, features
-from sr_tvm.validation import Amount, Record, plain, read
+from sr_tvm.system.validation import Amount, Record, plain, read
 
 KIND = "physical"
 # How strongly a kind of layer is held to the common price per MAC, against one sample's weight of 1.

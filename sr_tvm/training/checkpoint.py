@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import write_blob
-from sr_tvm.validation import Count, Record, read_file
+from sr_tvm.system.validation import Count, Record, read_file
 
 SCHEMA, VERSION = "sr-tvm/training-checkpoint", 3  # 1 drew other patches, 2 had other optimizers
 HINT = "delete it to start again, or name another output"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, structs
 
-from sr_tvm.architecture import COLOURS, SCALES, Architecture
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.validation import MOST, Amount, CheckedRecord, RecordError, one_of
+from sr_tvm.records.architecture import COLOURS, SCALES, Architecture
+from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import MOST, Amount, CheckedRecord, RecordError, one_of
 
 if TYPE_CHECKING:
     from sr_tvm.quantize.network import IntegerNetwork

@@ -16,7 +16,7 @@ from typing import Annotated, Generic, Protocol, TypeVar
 
 from msgspec import Meta
 
-from sr_tvm.validation import CheckedRecord, Count, Positive, RecordError
+from sr_tvm.system.validation import CheckedRecord, Count, Positive, RecordError
 
 Probability = Annotated[float, Meta(ge=0, le=1, description="a probability from 0 to 1")]
 G = TypeVar("G")

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.validation import Count, Record, read, read_file
+from sr_tvm.system import files
+from sr_tvm.system.validation import Count, Record, read, read_file
 
 SCHEMA, VERSION, NAME, JOURNAL = "sr-tvm/tuning", 1, "tuning.json", "tuning-journal.jsonl"
 SAVE_EVERY_S = 5.0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.qdq_read import from_onnx
@@ -19,6 +18,7 @@ from sr_tvm.runners.hexagon_sim import PICTURE, WANTED
 from sr_tvm.tuning.region_task import RegionTask
 
 if TYPE_CHECKING:
+    from sr_tvm.frontend.model import OnnxModel
     from sr_tvm.targets.lowering import Lowering
     from sr_tvm.targets.target import Target
 
@@ -27,13 +27,13 @@ SIZE = (1, 36, 640)  # what is measured where no size is asked for: a row costs 
 
 @dataclass(frozen=True, eq=False)
 class IntegerTask(RegionTask):
-    """Kernels of one kind in the network of the file ``model``; ``region`` is a stage of the kind.
+    """Kernels of one kind in the network of the quantised ``model``; ``region`` is a stage of the kind.
 
     All candidates are whole programs, whose results are compared with ``data``: the picture, and what the definition
     makes of it.
     """
 
-    model: str = ""
+    model: OnnxModel | None = None
     macs: int = 0
     data: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -49,8 +49,13 @@ class IntegerTask(RegionTask):
         """Of what is measured: the model and the default are in it, for packets are noted relative to the default's."""
         lowering = self.lowering
         default = lowering.to_json(lowering.decide(self.region, self.shape))
-        text = json.dumps([self.name, self.size, default, lowering.hardware, sha256(self.model)])
+        text = json.dumps([self.name, self.size, default, lowering.hardware, self._model.sha256])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def _model(self) -> OnnxModel:
+        assert self.model is not None  # a default, since fields before it have one
+        return self.model
 
     @property
     def flops(self) -> float:
@@ -66,18 +71,19 @@ class IntegerTask(RegionTask):
         return {
             "kind": "integer",
             "target": registry.spec(self.target),
-            "model": str(Path(self.model).resolve()),
+            "model": str(self._model.path),
+            "onnx": base64.b64encode(self._model.proto.SerializeToString()).decode(),
             "what": self.name,
         }
 
 
-def find_kinds(model: str | Path, target: Target, size: tuple[int, int, int] = SIZE) -> list[IntegerTask]:
+def find_kinds(model: OnnxModel, target: Target, size: tuple[int, int, int] = SIZE) -> list[IntegerTask]:
     """List the tasks of a quantised model, measured on noise of ``size`` (N, H, W).
 
     Raises:
         SrTvmError: the target has no integer kernels, or none for something of the model; or not one picture is asked.
     """
-    network = from_onnx(model)
+    network = from_onnx(model.path, model.proto)
     found = target.integer_kinds(network)
     if not found:
         raise SrTvmError(f"target {target.name} decides nothing about kernels of quantised models: hexagon does")
@@ -87,6 +93,6 @@ def find_kinds(model: str | Path, target: Target, size: tuple[int, int, int] = S
     picture = np.random.default_rng(0).integers(0, 256, (channels, *size[1:])).astype(np.uint8)
     data = {PICTURE: picture, WANTED: reference.run(network, picture)}
     return [
-        IntegerTask(kind, stage, (1, None, None), size, target, weight, str(model), stage.macs, data)
+        IntegerTask(kind, stage, (1, None, None), size, target, weight, model, stage.macs, data)
         for kind, (stage, weight) in found.items()
     ]

@@ -10,16 +10,15 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from filelock import FileLock
 
-from sr_tvm import __version__
-from sr_tvm.artifact import Artifact
+from sr_tvm import __version__, shipped
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.upscaling.model import ANY_SIZE, Model
 
 TARGET = "cpu"
@@ -59,7 +58,7 @@ def compiled(model: Model, tile: tuple[int, int] | None, folder: Path | None = N
 
     own = folder / f"{entry.name}.{uuid.uuid4().hex[:8]}"
     try:
-        compile_model(model.path, TARGET, own, {model.input_name: shape})
+        compile_model(model.onnx or model.path, TARGET, own, {model.input_name: shape})
         if _load(entry) is None:  # still absent, or damaged
             shutil.rmtree(entry, ignore_errors=True)
             try:
@@ -168,30 +167,19 @@ def _key(model: Model, shape: tuple[int | str, ...]) -> str:
         "target": str(registry.get(TARGET).tvm_target()),
         "sr_tvm": __version__,
         "tvm": version("apache-tvm"),
-        "compiler": _digest("sr_tvm", COMPILER),
-        "tuning_log": _digest("sr_tvm.tuning_logs", (TARGET,)),
+        "compiler": _digest(shipped.HERE, COMPILER),
+        "tuning_log": _digest(shipped.tuning_logs(), (TARGET,)),
     }
     text = json.dumps(facts, sort_keys=True)
     name = "x".join(map(str, shape[2:]))
     return f"{model.path.stem[:40]}-{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
-def _digest(package: str, names: tuple[str, ...]) -> str:
-    """A hash of the source or data files under ``names`` of a package, "" for none."""
+def _digest(root: Path, names: tuple[str, ...]) -> str:
+    """A hash of the source or data files in those folders of ``root``, "" for none."""
     digest = hashlib.sha256()
     for name in names:
-        # passes is laid out beside the package and mapped into it, so ask the import system where it is.
-        root = Path(str(resources.files(f"{package}.{name}" if _is_package(package, name) else package)))
-        path = root if _is_package(package, name) else root / name
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".py", ".json"))
-        for file in files:
+        for file in sorted(p for p in (root / name).rglob("*") if p.suffix in (".py", ".json")):
             digest.update(f"{file.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _is_package(package: str, name: str) -> bool:
-    from importlib.util import find_spec
-
-    spec = None if "." in name else find_spec(f"{package}.{name}")
-    return spec is not None and spec.submodule_search_locations is not None and spec.origin is not None

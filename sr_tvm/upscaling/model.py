@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr_tvm.artifact import MANIFEST, Artifact
+from sr_tvm import shipped
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tensor import shape_text
-from sr_tvm.upscaling.tiles import ANY_SIZE_TILE, TILE, even_side, side
+from sr_tvm.imaging.tiles import ANY_SIZE_TILE, TILE, even_side, side
+from sr_tvm.records.artifact import MANIFEST, Artifact
+from sr_tvm.records.tensor import shape_text
 
 if TYPE_CHECKING:
-    import onnx
+    from sr_tvm.frontend.model import OnnxModel
 
 DEFAULT = "wdsr_x2_8x24.onnx"
 CHANNELS = (1, 3)
@@ -28,6 +28,7 @@ class Model:
     None if that is not known, and then only a whole picture can go through, of exactly the ``fixed`` size. ``fixed`` is
     (height, width) where the file allows no other. ``input_name`` names its only input. ``any_size``: one artifact can
     take, or does take, pictures of every size; where that is false, and ``fixed`` None, each size needs its own.
+    ``onnx`` is what was read of the file, for whoever compiles it.
     """
 
     path: Path
@@ -39,12 +40,13 @@ class Model:
     fixed: tuple[int, int] | None = None
     artifact: Artifact | None = None
     any_size: bool = False
+    onnx: OnnxModel | None = field(default=None, compare=False, repr=False)
 
     def tile(self, height: int, width: int, wanted: int | None, halo: int) -> tuple[int, int]:
         """The (height, width) to tile a picture of ``height`` x ``width`` with; where sizes are fixed, to compile for.
 
         ``wanted`` is the side for large pictures, TILE or ANY_SIZE_TILE by default; ``halo`` as in
-        :func:`~sr_tvm.upscaling.tiles.plan`.
+        :func:`~sr_tvm.imaging.tiles.plan`.
 
         Raises:
             SrTvmError: the model is fixed to a size that this picture cannot be covered with.
@@ -69,7 +71,7 @@ class Model:
 
 def default_model() -> Path:
     """The ONNX file that comes with sr-tvm."""
-    path = Path(str(resources.files("sr_tvm.models") / DEFAULT))
+    path = shipped.models() / DEFAULT
     if not path.is_file():
         raise SrTvmError(f"the shipped model {path} is missing; name one with --model, or install sr-tvm again")
     return path
@@ -86,14 +88,13 @@ def open_model(path: str | Path | None = None) -> Model:
 
 
 def _from_onnx(path: Path) -> Model:
-    from sr_tvm.frontend.onnx_file import load_onnx, model_sha256
+    from sr_tvm.frontend.model import read_model
 
-    model = load_onnx(path)
-    weights = {t.name for t in model.graph.initializer}
-    inputs = [v for v in model.graph.input if v.name not in weights]
-    if len(inputs) != 1 or len(model.graph.output) != 1:
+    model = read_model(path)
+    inputs, outputs = model.inputs(), model.require_float().graph.output
+    if len(inputs) != 1 or len(outputs) != 1:
         raise SrTvmError(
-            f"{path}: has {len(inputs)} inputs and {len(model.graph.output)} outputs; a network that enlarges pictures "
+            f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; a network that enlarges pictures "
             "has one of each"
         )
     dims = [d.dim_value if d.HasField("dim_value") else None for d in inputs[0].type.tensor_type.shape.dim]
@@ -102,28 +103,24 @@ def _from_onnx(path: Path) -> Model:
         raise SrTvmError(f"{path}: input {inputs[0].name!r} is {_text(dims)}; {needed}")
     if (dims[2] is None) != (dims[3] is None):
         raise SrTvmError(f"{path}: input {inputs[0].name!r} is {_text(dims)}; fix both height and width or neither")
-    from sr_tvm.frontend.receptive_field import receptive_field
-
-    field = receptive_field(model)
+    looks = model.field
     fixed = None if dims[2] is None or dims[3] is None else (dims[2], dims[3])
     return Model(
         path,
-        model_sha256(path, model),
+        model.sha256,
         dims[1] or 0,
-        field.scale,
-        field.halo,
+        looks.scale,
+        looks.halo,
         inputs[0].name,
         fixed,
         any_size=fixed is None and _takes_any_size(model, inputs[0].name, dims[1] or 0),
+        onnx=model,
     )
 
 
-def _takes_any_size(model: onnx.ModelProto, name: str, channels: int) -> bool:
-    from sr_tvm.frontend.any_size import normalize_any_size
-    from sr_tvm.frontend.input_shapes import resolve_open
-
+def _takes_any_size(model: OnnxModel, name: str, channels: int) -> bool:
     try:
-        normalize_any_size(model, resolve_open(model, {name: (1, channels, *ANY_SIZE)}))
+        model.graph(model.open_shapes({name: (1, channels, *ANY_SIZE)}))
     except SrTvmError:
         return False
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sr_tvm.artifact import Artifact
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.upscaling import cache
 from sr_tvm.upscaling.model import Model
 
@@ -18,7 +18,7 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
     Raises:
         SrTvmError: the model cannot be compiled, or the cache folder cannot be written.
     """
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.targets import registry
@@ -26,11 +26,11 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
     if model.any_size and model.artifact is None and registry.get(cache.TARGET).capabilities.any_size:
         artifact, cached = cache.compiled(model, None)
         if streams(artifact):
-            return model, artifact, cached
+            return replace(model, onnx=None), artifact, cached  # its weights are in the artifact
     if model.artifact is None:
         model = replace(model, any_size=False)
     artifact, cached = cache.compiled(model, model.tile(height, width, wanted, halo))
-    return model, artifact, cached
+    return replace(model, onnx=None), artifact, cached
 
 
 def streams(artifact: Artifact) -> bool:

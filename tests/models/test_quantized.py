@@ -1,16 +1,16 @@
 """The int8 networks that ship are those of the float ones beside them, and what their records say of them holds."""
 
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
+from recipes import quantized, ship
+from sr_tvm import shipped
 from sr_tvm.errors import SrTvmError
-from sr_tvm.models import quantized, ship
 from sr_tvm.quantize.qdq_read import from_onnx
 
-MODELS = Path(quantized.__file__).parent
+MODELS = shipped.models()
 RECORDS = quantized.read(MODELS)
 
 

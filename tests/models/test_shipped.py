@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +10,13 @@ pytest.importorskip("torch")
 
 import torch
 
-from benchmarks import quality
-from sr_tvm.architecture import Architecture
-from sr_tvm.models import recipe
+from benchmarks.quality import quality
+from sr_tvm import shipped
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.upscaling.model import DEFAULT
 
-MODELS = Path(recipe.__file__).parent
+MODELS = shipped.models()
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.onnx")), ids=lambda path: path.stem)

@@ -12,8 +12,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks import cell, merge
-from benchmarks.summary import summarize
+from benchmarks.engines import cell
+from benchmarks.latency import merge
+from benchmarks.latency.summary import summarize
 
 
 def row(engine: str, ms: float | None, model: str = "wdsr-1x4", threads: int = 1, **more: Any) -> dict[str, Any]:

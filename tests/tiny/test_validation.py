@@ -8,7 +8,7 @@ import pytest
 from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.validation import CheckedRecord, Record, RecordError, Symbol, one_of, plain, read, read_whole
+from sr_tvm.system.validation import CheckedRecord, Record, RecordError, Symbol, one_of, plain, read, read_whole
 
 Width = Annotated[int, Meta(ge=1, le=4096)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from random import Random
@@ -14,14 +15,19 @@ from msgspec import structs
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from quantize_nets import pictures, wdsr
 
+from sr_tvm.build.integer_candidates import IntegerCandidates
 from sr_tvm.cli.tune import command
 from sr_tvm.errors import SrTvmError
+from sr_tvm.frontend.model import read_model
+from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
+from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.records.region_decisions import RegionRecords
 from sr_tvm.runners import hexagon_sim
 from sr_tvm.targets import registry
 from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, HvxDecisions
 from sr_tvm.targets.hexagon.hvx.lowering import KernelLowering, kinds
+from sr_tvm.tuning.integer_task import find_kinds
 
 OPEN = (1, None, None)
 
@@ -117,3 +123,19 @@ def test_a_search_in_packets_whose_records_a_build_replays(model, network, tmp_p
     made = [HexagonSimRunner().run(artifact, [picture])[0] for artifact in (plain, tuned)]
     assert np.array_equal(*made)
     assert (tmp_path / "plain" / "network.s").read_text() != (tmp_path / "tuned" / "network.s").read_text()
+
+
+def test_the_process_that_builds_is_given_the_network_not_the_file(model, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.read_bytes())
+    read = read_model(path)
+    path.unlink()
+    target = registry.get("hexagon")
+    picture = np.random.default_rng(0).integers(0, 256, (3, 8, 16)).astype(np.uint8)
+    wanted = reference.run(from_onnx(model), picture)
+    requests = [json.loads(json.dumps(task.build_request())) for task in find_kinds(read, target, (1, 8, 16))]
+    assert len(requests) > 1
+    for request in requests:
+        found = IntegerCandidates(request)
+        assert found.kind in found.kinds
+        assert np.array_equal(reference.run(found.network, picture), wanted)

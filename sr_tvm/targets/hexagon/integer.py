@@ -8,9 +8,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files as own_files
 from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.system import files as own_files
+from sr_tvm.system.validation import Record, plain, read_file
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
@@ -19,7 +20,6 @@ from sr_tvm.targets.hexagon.hvx.driver import TILES, WorkspaceSize, margins, mem
 from sr_tvm.targets.hexagon.hvx.stages import HvxStage, grouped, planes, stages
 from sr_tvm.targets.hexagon.processors import CONTEXTS, KIB, VTCM_SOURCE, HexagonVersion
 from sr_tvm.targets.target import IntegerBuild
-from sr_tvm.validation import Record, plain, read_file
 
 ENTRY = "sr_network"  # which runtimes/hexagon/native/sr_run.c calls
 PROGRAM, WEIGHTS, BIASES, FACTS = "model.elf", "weights.bin", "biases.bin", "hexagon.json"
@@ -110,7 +110,7 @@ def facts_of(network: IntegerNetwork, parts: list[HvxStage]) -> Facts:
     """What a runner must know of the program of a grouped network."""
     named = tuple((stage.describe, stage.macs) for stage in parts)
     channels = network.channels(network.picture.name), planes(network)
-    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0])
+    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0] + parts[0].window // 2)
 
 
 def _row(number: int, stage: HvxStage, record: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import FLOAT16, FLOAT32
-from sr_tvm.validation import Record, RecordError, one_of, plain, read_whole, without
+from sr_tvm.system.validation import Record, RecordError, one_of, plain, read_whole, without
 
 SCHEMA, VERSION = "sr-tvm opencl decisions", 2
 # What version 1 had not, as its kernels were: such records are still read.
@@ -95,17 +95,31 @@ class OpenClDecisions(Record, frozen=True, forbid_unknown_fields=False):
 
     @property
     def way(self) -> Way:
+        """How the region is cut into stages: ``narrow``, ``packed`` and ``remade``."""
         return self.narrow, self.packed, self.remade
 
     def to_json(self) -> dict[str, Any]:
+        """Write the decisions as a JSON object.
+
+        Returns:
+            The fields, with the schema's name and version; :meth:`from_json` reads it.
+        """
         return {"schema": SCHEMA, "version": VERSION, **plain(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> OpenClDecisions:
-        """Read decisions, of version 1 too.
+        """Read the JSON of decisions, of version 1 too.
+
+        Args:
+            data: Parsed JSON, of any source.
+            where: What it was read from, in words: messages begin with it.
+
+        Returns:
+            The decisions.
 
         Raises:
-            SrTvmError: it is no such thing.
+            SrTvmError: It is of another schema or version, a field is missing or of another type, or a choice is none
+                of the known ones.
         """
         version = data.get("version") if isinstance(data, dict) and data.get("schema") == SCHEMA else None
         if type(version) is not int or version not in (1, VERSION):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
+from sr_tvm.system.validation import Record, one_of, read_whole
 from sr_tvm.targets.hexagon import machine_code
-from sr_tvm.validation import Record, one_of, read_whole
 
 Tiles = Literal[0, 1, 2, 4]  # rows are made up to whole runs of 4
 TILES: tuple[Tiles, ...] = get_args(Tiles)[1:]
@@ -69,3 +69,4 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "shared": READY, "spread": SPREADS, "direction": DIRECTIONS, "rotation": ROTATIONS,
 }  # fmt: skip
 DEFAULT = HvxDecisions()
+CONVOLUTION = HvxDecisions(direction="down")  # by default, of what is no 1x1

@@ -1,0 +1,1 @@
+"""What the searches find: of networks, of what to prune, of decisions over RPC."""

@@ -1,1 +1,0 @@
-"""The shipped tuning records, one folder per target and device, as package data."""
