@@ -26,9 +26,14 @@ _MIDDLE = 16  # an input pixel far enough from the borders for any kernel of a r
 
 @dataclass(frozen=True)
 class Field:
-    """Output pixel (y, x) depends on input pixels within ``halo`` of (y // scale, x // scale), in rows and columns.
+    """What a network's output pixels depend on, where it can work in tiles.
 
-    A tile that keeps ``halo`` extra pixels on each side that is not a border of the picture gives the same output.
+    Output pixel (y, x) depends on input pixels within ``halo`` of (y // scale, x // scale), in rows and columns. A tile
+    that keeps ``halo`` extra pixels on each side that is not a border of the picture gives the same output.
+
+    Attributes:
+        halo: In input pixels.
+        scale: Output pixels for each input pixel, along rows and columns alike.
     """
 
     halo: int
@@ -36,12 +41,17 @@ class Field:
 
 
 def receptive_field(model: onnx.ModelProto, at: Callable[[Shapes], OnnxGraph] | None = None) -> Field:
-    """The receptive field of a network with one picture in and one out, from its graph alone.
+    """Find the receptive field of a network with one picture in and one out, from its graph alone.
 
-    ``at`` gives ``model`` normalised at fixed shapes; by default it is normalised here.
+    Args:
+        model: Checked, of float32.
+        at: Gives ``model`` normalised at fixed shapes; None to normalise it here.
+
+    Returns:
+        The halo that tiles need, and the scale.
 
     Raises:
-        SrTvmError: the network cannot be tiled: an operator sees the whole picture (Gemm, global pooling,
+        SrTvmError: The network cannot be tiled: an operator sees the whole picture (Gemm, global pooling,
             align_corners) or works below the input's resolution, or the output is no whole multiple of the input.
     """
     at = at or partial(normalize, model)
@@ -90,8 +100,14 @@ def _analyse(graph: OnnxGraph) -> Field:
 
 @dataclass(frozen=True)
 class Axis:
-    """Pixel i of a tensor with ``scale`` pixels an input pixel depends on the input pixels from
-    ``i // scale + low[i % scale]`` to ``i // scale + high[i % scale]``. An empty interval has low > high.
+    """The input pixels that each pixel of a tensor depends on, along one axis.
+
+    Pixel i of a tensor of :attr:`scale` depends on the input pixels from ``i // scale + low[i % scale]`` to ``i // scale +
+    high[i % scale]``. An empty interval has low > high.
+
+    Attributes:
+        low: For each phase of the tensor's grid, the first input pixel, relative to the one that the phase lies in.
+        high: For each phase, the last one.
     """
 
     low: tuple[int, ...]
@@ -99,25 +115,45 @@ class Axis:
 
     @classmethod
     def of_input(cls) -> Axis:
-        """A pixel of the input depends on itself."""
+        """Describe the network's input, of which each pixel depends on itself.
+
+        Returns:
+            The axis, of scale 1.
+        """
         return cls((0,), (0,))
 
     @property
     def scale(self) -> int:
+        """Pixels of the tensor for each pixel of the input."""
         return len(self.low)
 
     @property
     def halo(self) -> int:
-        """The largest distance, to either side."""
+        """The largest distance to an input pixel that is read, to either side, in input pixels."""
         return max(0, *(-a for a, b in zip(self.low, self.high, strict=True) if a <= b), *self.high)
 
     def at(self, i: int) -> tuple[int, int]:
-        """The interval of pixel ``i``, in input pixels."""
+        """Give the interval of input pixels that one pixel depends on.
+
+        Args:
+            i: The pixel of the tensor; it may be outside the picture.
+
+        Returns:
+            The first and the last input pixel.
+        """
         block, phase = divmod(i, self.scale)
         return block + self.low[phase], block + self.high[phase]
 
     def gather(self, scale: int, sources: Callable[[int], Iterable[int]]) -> Axis:
-        """The axis of a tensor of that ``scale`` whose pixel i is computed from pixels ``sources(i)`` of this one."""
+        """Describe a tensor whose pixels are computed from pixels of this one.
+
+        Args:
+            scale: Of the new tensor.
+            sources: From a pixel of the new tensor, the pixels of this one that it is computed from.
+
+        Returns:
+            The axis of the new tensor.
+        """
         low, high = [], []
         for i in range(scale):
             spans = [(a, b) for a, b in map(self.at, sources(i)) if a <= b]
@@ -127,7 +163,14 @@ class Axis:
 
 
 def union(axes: list[Axis]) -> Axis:
-    """What a pixel computed from the same pixel of several tensors depends on. All are of one scale."""
+    """Describe a tensor each pixel of which is computed from the same pixel of several tensors.
+
+    Args:
+        axes: Of those tensors, one or more, all of one scale.
+
+    Returns:
+        The axis of the new tensor.
+    """
     low, high = [], []
     for i in range(axes[0].scale):
         spans = [s for s in (a.at(i) for a in axes) if s[0] <= s[1]]
@@ -141,10 +184,16 @@ Rule = Callable[[onnx.NodeProto, OnnxGraph, Reaches, int], Axis]  # the last is 
 
 
 def rule_for(node: onnx.NodeProto) -> Rule:
-    """The rule of a node's operator.
+    """Look up the rule of a node's operator.
+
+    Args:
+        node: Of a normalised graph.
+
+    Returns:
+        The rule: from the node and what its inputs depend on, what its output depends on.
 
     Raises:
-        SrTvmError: it sees the whole picture, or moves pixels about.
+        SrTvmError: The operator sees the whole picture, or moves pixels about.
     """
     rule = RULES.get(node.op_type)
     if rule is None:
@@ -161,7 +210,20 @@ def _data(node: onnx.NodeProto, reaches: Reaches, axis: int) -> Axis:
 
 
 def elementwise(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Same pixel of every input; constants must not vary over the picture."""
+    """Follow an operator that reads the same pixel of every input.
+
+    Args:
+        node: Of an elementwise operator, or a Concat.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: A constant varies over the picture, or the inputs are of different sizes.
+    """
     found = []
     for name in filter(None, node.input):
         if name in graph.constants:
@@ -184,7 +246,21 @@ def _window(node: onnx.NodeProto, graph: OnnxGraph, axis: int) -> tuple[int, int
 
 
 def convolution(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Conv and pools."""
+    """Follow a convolution or a pool: a window for each output pixel.
+
+    Args:
+        node: Conv, MaxPool or AveragePool.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: Weights are computed from the picture, the output size is rounded up, or its resolution is below the
+            input's.
+    """
     _needs_constant_weights(node, graph)
     if attributes(node).get("ceil_mode", 0):
         raise _refuse(node, "rounds its output size up")
@@ -196,7 +272,22 @@ def convolution(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: 
 
 
 def transposed(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """ConvTranspose: input pixel p adds to output pixels p x stride - pad + j x dilation."""
+    """Follow a transposed convolution.
+
+    Pixel p of its input adds to output pixels p x stride - pad + j x dilation, for each tap j.
+
+    Args:
+        node: ConvTranspose.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: Weights are computed from the picture.
+    """
     _needs_constant_weights(node, graph)
     kernel, stride, dilation, pad = _window(node, graph, axis)
     data = _data(node, reaches, axis)
@@ -214,12 +305,37 @@ def _needs_constant_weights(node: onnx.NodeProto, graph: OnnxGraph) -> None:
 
 
 def depth_to_space(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
+    """Follow a pixel shuffle: a block of output pixels reads one pixel.
+
+    Args:
+        node: DepthToSpace.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+    """
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     return data.gather(data.scale * block, lambda i: [i // block])
 
 
 def space_to_depth(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
+    """Follow the inverse of a pixel shuffle: an output pixel reads a block.
+
+    Args:
+        node: SpaceToDepth.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: The output's resolution is below that of the network's input.
+    """
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     if data.scale % block:
@@ -228,7 +344,20 @@ def space_to_depth(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axi
 
 
 def resize(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """By a whole factor, with coordinates that do not depend on the size."""
+    """Follow a resize by a whole factor, with coordinates that do not depend on the size.
+
+    Args:
+        node: Resize in the form of ``rewrite_resize``.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: The factor is a fraction or depends on the size of the picture.
+    """
     attrs, shape = attributes(node), graph.shape(node.input[0])
     sizes = graph.constants[node.input[3]]
     coordinates = attrs["coordinate_transformation_mode"]
@@ -256,6 +385,20 @@ def _from_middle(sources: Callable[[int], list[int]], factor: int) -> Callable[[
 
 
 def pad(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
+    """Follow a padding, which moves the pixels by what is added before them.
+
+    Args:
+        node: Pad.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: It wraps around the borders.
+    """
     if attributes(node)["mode"] == "wrap":
         raise _refuse(node, "wraps around the borders")
     before = int(graph.constants[node.input[1]][axis])
@@ -264,7 +407,20 @@ def pad(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> 
 
 
 def crop(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Slice of channels, or of rows and columns without steps."""
+    """Follow a slice of channels, or of rows and columns without steps.
+
+    Args:
+        node: Slice.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: It takes every other pixel, or mirrors the picture.
+    """
     starts, _, axes, steps = (graph.constants[n].tolist() for n in node.input[1:5])
     data = _data(node, reaches, axis)
     if axis not in axes:
@@ -276,7 +432,20 @@ def crop(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) ->
 
 
 def channels_only(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Concat, Split, Gather, Softmax and reductions, over channels."""
+    """Follow an operator that joins, picks or reduces channels and leaves pixels where they are.
+
+    Args:
+        node: Concat, Split, Gather, Softmax or a reduction.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: It works along rows or columns, or joins the picture with a constant.
+    """
     if node.op_type.startswith("Reduce"):
         over = [a % 4 for a in graph.constants[node.input[1]].tolist()]
         fine = over == [1] and attributes(node).get("keepdims", 1)
