@@ -146,4 +146,4 @@ def _image(tensor: Tensor) -> Memory:
         raise NoProgram(f"{tensor.name} is no image")
     *layers, height, width, _ = sizes
     bits = 8 * np.dtype(tensor.dtype).itemsize
-    return Memory(math.prod(sizes) * bits // 8, (width, height, math.prod(layers)), bits)
+    return Memory(math.prod(sizes) * bits // 8, (width, height, math.prod(layers)), 16 if bits == 16 else 32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from sr_tvm.records.artifact import Artifact
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
 from sr_tvm.system import files
+from sr_tvm.system.validation import plain
 from sr_tvm.targets import link
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class HexagonWriter:
             "scale": self.hexagon.shuffle,
             "channels": self.hexagon.channels[0],
             "halo": self.hexagon.halo,
-            "memory": asdict(self.hexagon.memory),
+            "memory": plain(self.hexagon.memory),
             "stages": self.hexagon.stages,
             "weights_bytes": len(self.data["weights"]),
             "biases_bytes": len(self.data["biases"]),

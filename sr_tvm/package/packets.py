@@ -11,11 +11,25 @@ from sr_tvm.package.record import Package
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.system import program as programs
 from sr_tvm.system.death import how_ended
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Amount, Count, Record, read
 
 SCHEMA, VERSION = "sr-tvm/package-packets", 1
 DEADLINE_SECONDS = 300.0
-_COUNTS = ("height", "width", "bands", "replays", "workspace_bytes", "packets", "instructions", "hvx")
+
+
+class Counted(Record, frozen=True, forbid_unknown_fields=False):
+    """What the program prints, as far as it is looked at."""
+
+    height: Count
+    width: Count
+    bands: Count
+    replays: Count
+    workspace_bytes: Count
+    packets: Count
+    instructions: Count
+    hvx: Count
+    packets_per_pixel: Amount
+    stages: list[Any]
 
 
 def missing() -> str | None:
@@ -58,15 +72,12 @@ def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, A
         value = json.loads(done.stdout)
     except (ValueError, RecursionError):
         raise SrTvmError(f"{program}: does not print one JSON object") from None
-    expect(value, dict, str(program))
+    value = read(dict[str, Any], value, str(program))
     if value.get("schema") != SCHEMA or value.get("version") != VERSION:
         raise SrTvmError(f"{program}: prints no {SCHEMA} version {VERSION}")
     if value.get("error") is not None:
-        raise SrTvmError(f"{program}: {expect(value['error'], str, f'{program}: field error')}")
-    for name in _COUNTS:
-        expect(value.get(name), int, f"{program}: field {name}", 0)
-    expect(value.get("packets_per_pixel"), float, f"{program}: field packets_per_pixel", 0)
-    expect(value.get("stages"), list, f"{program}: field stages")
+        raise SrTvmError(f"{program}: {read(str, value['error'], str(program), 'error')}")
+    read(Counted, value, str(program))
     value["simulator"] = f"qemu {found.version}, {found.cpu}"
     return dict(value)
 

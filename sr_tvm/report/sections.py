@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from markupsafe import Markup
+
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.report import figures
 from sr_tvm.report.architecture_figure import architecture_svg
-from sr_tvm.report.html_parts import Markup, amount, ms, para, section, table, text
+from sr_tvm.report.html_parts import amount, code, heading, ms, para, section, table, wide
 from sr_tvm.report.summary import Summary
-
-
-def _wide(drawing: str) -> str:
-    return f'<div class="wide">{drawing}</div>'
 
 
 def architecture(summary: Summary, folder: Path) -> str:
@@ -35,7 +33,7 @@ def architecture(summary: Summary, folder: Path) -> str:
     depth = f"{len(a.blocks)} block{'s' * (len(a.blocks) != 1)}"
     words = f"WDSR-B, x{a.scale}, {depth} of {a.channels} channels, {a.params:,} parameters."
     return section(
-        "The network", para(words), _wide(architecture_svg(a)),
+        "The network", para(words), wide(architecture_svg(a)),
         para("Numbers are output channels, and boxes are as high as their layer is wide. The arcs are the residual "
              "connections of the blocks.", note=True),
     )  # fmt: skip
@@ -88,9 +86,9 @@ def passes(summary: Summary, folder: Path) -> str:
             key = (str(f["kernel"]), " → ".join(map(str, f["operators"])), str(f.get("rule", "")))
             count[key] = count.get(key, 0) + 1
         shown = list(count.items())[:60]
-        rows = [(f"{n}×", Markup(f"<code>{text(name)}</code>"), ops, rule) for (name, ops, rule), n in shown]
+        rows = [(f"{n}×", code(name), ops, rule) for (name, ops, rule), n in shown]
         heads = ("", "kernel", "operators", "rule")
-        parts += ["<h3>Which operators became one kernel</h3>", table(heads, rows, {0})]
+        parts += [heading("Which operators became one kernel"), table(heads, rows, {0})]
     return section("What the passes did", *parts)
 
 
@@ -107,7 +105,7 @@ def operators(summary: Summary, folder: Path) -> str:
     if not summary.per_operator:
         return ""
     note = para(summary.per_operator_note, note=True) if summary.per_operator_note else ""
-    return section("Time by operator", _wide(figures.operator_bars(summary.per_operator)), note)
+    return section("Time by operator", wide(figures.operator_bars(summary.per_operator)), note)
 
 
 def tuning(summary: Summary, folder: Path) -> str:
@@ -129,7 +127,7 @@ def tuning(summary: Summary, folder: Path) -> str:
                   f"ones found, {t.default_ms / t.tuned_ms:.2f} times as fast.")  # fmt: skip
     elif t.kernels_default_ms and t.kernels_best_ms is not None and t.kernels_best_ms >= t.kernels_default_ms:
         words += " None was faster than the default, which the build then keeps."
-    drawing = _wide(figures.tuning_curve(t.history)) if t.history else ""
+    drawing = wide(figures.tuning_curve(t.history)) if t.history else ""
     legend = "A dot is a candidate, a line the best so far of one region or kernel. "
     return section("Tuning", para(words), drawing, para(legend + t.note, note=True) if t.history else "")
 
@@ -153,7 +151,7 @@ def speed(summary: Summary, folder: Path) -> str:
         body.append((r.name, ms(r.measured), ms(r.predicted), error))
     strong = {i for i, r in enumerate(s.rows) if r.this}
     return section(
-        "Predicted against measured", *map(para, s.method), _wide(figures.predicted_scatter(s.rows)),
+        "Predicted against measured", *map(para, s.method), wide(figures.predicted_scatter(s.rows)),
         table(("architecture", "measured", "predicted", "error"), body, {1, 2, 3}, strong),
     )  # fmt: skip
 
@@ -199,10 +197,10 @@ def how(summary: Summary, folder: Path) -> str:
                           f"Conditions: {conditions or 'none given'}."))  # fmt: skip
     for title, facts in (("Machine", summary.machine), ("Versions", summary.versions)):
         if facts:
-            parts += [f"<h3>{title}</h3>", table(("", ""), list(facts.items()), set())]
+            parts += [heading(title), table(("", ""), list(facts.items()), set())]
     if summary.steps:
         rows = [(s.name, f"{s.seconds:.1f} s") for s in summary.steps]
-        parts += ["<h3>Time of each step</h3>", table(("step", "seconds"), rows, {1})]
+        parts += [heading("Time of each step"), table(("step", "seconds"), rows, {1})]
     return section("How it was measured", *parts) if parts else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,33 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import FINETUNE, HALVING, SearchSettings
+from sr_tvm.search.settings import FINETUNE, HALVING
+from sr_tvm.system.validation import Count, Finite, Record, read
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
 
-_NUMBERS = ("step", "loss", "latency", "target", "psnr")
+
+class SearchRow(Record, frozen=True, forbid_unknown_fields=False):
+    """A line of the history; only what a line has of these is kept."""
+
+    step: Count
+    channels: Count
+    blocks: list[tuple[Count, Count]]
+    phase: str
+    loss: Finite | None = None
+    latency: Finite | None = None
+    target: Finite | None = None
+    psnr: Finite | None = None
+    depths: dict[str, Finite] = {}
+
+
+class SearchCounters(Record, frozen=True, forbid_unknown_fields=False):
+    """The state in a checkpoint, but for the architecture."""
+
+    loss_sum: Finite
+    loss_count: Count
+    history: list[SearchRow]
+    depth: Count | None
 
 
 def asked(searcher: Searcher) -> dict[str, Any]:
@@ -122,11 +143,15 @@ def restore(searcher: Searcher, path: Path) -> None:
         halving = searcher.phase.name == HALVING
         searcher.noise.seen = searcher.settings.width_steps if halving else step - searcher.phase.begin
     try:
-        searcher.depth = _depth(saved.state["depth"], searcher.settings)
-        searcher.loss_sum, searcher.loss_count = _number(saved.state["loss_sum"]), int(saved.state["loss_count"])
-        searcher.history = [_row(row) for row in saved.state["history"]]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise SrTvmError(f"{path}: a damaged checkpoint (its counters); {HINT}") from None
+        counters = read(SearchCounters, saved.state, str(path))
+    except SrTvmError as error:
+        raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
+    least, most = searcher.settings.smallest.blocks, len(searcher.settings.supernet.blocks)
+    if counters.depth is not None and not least <= counters.depth <= most:
+        raise SrTvmError(f"{path}: field depth is {counters.depth}: a damaged checkpoint; {HINT}")
+    searcher.depth, searcher.loss_sum, searcher.loss_count = counters.depth, counters.loss_sum, counters.loss_count
+    kept = SearchRow.__struct_fields__
+    searcher.history = [{k: v for k, v in row.items() if k in kept} for row in saved.state["history"]]
 
 
 def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architecture:
@@ -142,35 +167,3 @@ def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architectur
     if not fits or any(b.expand > widest[0] or b.linear > widest[1] for b in found.blocks):
         raise SrTvmError(f"{path}: a damaged checkpoint (its architecture is not one of the supernet's); {HINT}")
     return found
-
-
-def _depth(value: Any, settings: SearchSettings) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not settings.smallest.blocks <= int(value) <= len(settings.supernet.blocks):
-        raise ValueError
-    return int(value)
-
-
-def _number(value: Any) -> float:
-    if not math.isfinite(number := float(value)):
-        raise ValueError
-    return number
-
-
-def _row(row: Any) -> dict[str, Any]:
-    """Return a row of the history, checked.
-
-    Raises:
-        TypeError: It is no object, or a field is of another type.
-        ValueError: A number is not finite or is no number.
-        KeyError: A field is missing.
-    """
-    if not isinstance(row, dict):
-        raise TypeError
-    out: dict[str, Any] = {k: v if v is None else _number(v) for k, v in row.items() if k in _NUMBERS}
-    blocks = [[int(expand), int(linear)] for expand, linear in row["blocks"]]
-    out |= {"step": int(row["step"]), "channels": int(row["channels"]), "blocks": blocks, "phase": str(row["phase"])}
-    if "depths" in row:
-        out["depths"] = {str(int(k)): _number(v) for k, v in row["depths"].items()}
-    return {k: out[k] for k in row if k in out}

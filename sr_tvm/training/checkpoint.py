@@ -17,9 +17,18 @@ from torch import Tensor
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import write_blob
+from sr_tvm.system.validation import Count, Record, read_file
 
 SCHEMA, VERSION = "sr-tvm/training-checkpoint", 3  # 1 drew other patches, 2 had other optimizers
 HINT = "delete it to start again, or name another output"
+
+
+class Told(Record, frozen=True, forbid_unknown_fields=False):
+    """What the metadata tell: ``step`` steps are done; what the run was asked to do, and its counters."""
+
+    step: Count
+    run: dict[str, Any]
+    state: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,8 @@ def peek(path: Path) -> dict[str, Any]:
         raise SrTvmError(f"{path}: a damaged checkpoint ({str(error)[:120]}); {HINT}") from None
     if not isinstance(told, dict) or (told.get("schema"), told.get("version")) != (SCHEMA, VERSION):
         raise SrTvmError(f"{path}: not a {SCHEMA} version {VERSION}; {HINT}")
-    step, run, state = told.get("step"), told.get("run"), told.get("state")
-    if type(step) is not int or step < 0 or not isinstance(run, dict) or not isinstance(state, dict):
-        raise SrTvmError(f"{path}: a damaged checkpoint (step, run or state); {HINT}")
+    try:
+        read_file(Told, told, str(path))
+    except SrTvmError as error:
+        raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
     return told

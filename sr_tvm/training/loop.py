@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import UNSET, UnsetType
 from torch import Tensor, nn
 
 from sr_tvm.errors import SrTvmError
@@ -17,6 +18,7 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.system import files, interrupts, machine
+from sr_tvm.system.validation import Count, Finite, Record, read
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
@@ -33,6 +35,23 @@ LATER = {"detail": 0.0, "shuffle": False, "weights": {}, "late_patch": 0, "late_
          "loss": "l1"}  # fmt: skip
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 SPENT = "spent.json"
+
+
+class HistoryRow(Record, frozen=True, forbid_unknown_fields=False):
+    """What is kept of a validation; no PSNR in what was run without pictures to validate on."""
+
+    step: Count
+    loss: Finite
+    psnr: Finite | UnsetType = UNSET
+
+
+class TrainingCounters(Record, frozen=True, forbid_unknown_fields=False):
+    """The state in a checkpoint."""
+
+    loss_sum: Finite
+    loss_count: Count
+    history: list[HistoryRow]
+    seconds: Finite = 0.0
 
 
 @dataclass(frozen=True)
@@ -135,20 +154,12 @@ class Trainer:
                 weight.copy_(saved.tensors[f"model.{name}"])
                 mean.copy_(saved.tensors[f"average.{name}"])
         try:
-            self.step = saved.step
-            self.loss_sum, self.loss_count = float(saved.state["loss_sum"]), int(saved.state["loss_count"])
-            # No PSNR in what was run without pictures to validate on.
-            self.history = [
-                {k: float(row[k]) for k in ("step", "loss", "psnr") if k != "psnr" or k in row}
-                for row in saved.state["history"]
-            ]
-            for row in self.history:
-                row["step"] = int(row["step"])
-            self.seconds = float(saved.state.get("seconds", 0.0))
-            if not all(math.isfinite(v) for row in (*self.history, {"sum": self.loss_sum}) for v in row.values()):
-                raise ValueError
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise SrTvmError(f"{path}: a damaged checkpoint (its counters); {HINT}") from None
+            told = read(TrainingCounters, saved.state, str(path))
+        except SrTvmError as error:
+            raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
+        self.step, self.seconds = saved.step, told.seconds
+        self.loss_sum, self.loss_count = told.loss_sum, told.loss_count
+        self.history = [row.to_json() for row in told.history]
 
     def advance(self) -> TrainingProgress:
         """One step, and a validation where one is due.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta, structs
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.architecture import COLOURS, SCALES, Architecture
 from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import MOST, Amount, CheckedRecord, RecordError, one_of
 
 if TYPE_CHECKING:
     from sr_tvm.quantize.network import IntegerNetwork
@@ -18,6 +21,19 @@ PRECISIONS = ("float32", "bfloat16")
 OPTIMIZERS = ("muon", "adam")
 LOSSES = ("l1", "charbonnier", "l2")
 BRANCHES = ("none", "sum", "edges", "product")
+
+Steps = Annotated[int, Meta(ge=0, le=10**9)]
+Interval = Annotated[int, Meta(ge=1, le=10**9)]
+Batch = Annotated[int, Meta(ge=1, le=4096)]
+Patch = Annotated[int, Meta(ge=8, le=1024)]
+LatePatch = Annotated[int, Meta(ge=0, le=1024, description="0, for none, or a whole number from 8 to 1024")]
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Rate = Annotated[float, Meta(gt=0, le=1)]
+Average = Annotated[float, Meta(ge=0, lt=1)]
+Clip = Annotated[float, Meta(ge=0, le=MOST, description="a number from 0, which is for none,")]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Detail = Annotated[float, Meta(ge=0, le=2, description="a number from 0, for all places alike, to 2")]
+Precision = Annotated[str, one_of(PRECISIONS)]
 
 
 @dataclass(frozen=True)
@@ -79,8 +95,7 @@ class IntegerFile:
         return {"integers": self.path.name, "sha256": self.digest, "scale": self.scale}
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(CheckedRecord, frozen=True):
     """One run.
 
     ``architecture`` is that of a float network, or the file of one in integers: its weights are then trained as they
@@ -103,69 +118,39 @@ class TrainingSettings:
     """
 
     architecture: Architecture | IntegerFile
-    steps: int = 12000
-    batch: int = 4
-    patch: int = 32
-    lr: float = 6e-3
-    seed: int = 0
-    ema: float = 0.999
-    validate_every: int = 500
-    warmup: int = 0
-    clip: float = 0.5
+    steps: Interval = 12000
+    batch: Batch = 4
+    patch: Patch = 32
+    lr: Rate = 6e-3
+    seed: Seed = 0
+    ema: Average = 0.999
+    validate_every: Interval = 500
+    warmup: Steps = 0
+    clip: Clip = 0.5
     init: WeightsFile | None = None
     teacher: WeightsFile | None = None
-    teacher_share: float = 0.5
+    teacher_share: Share = 0.5
     teacher_ensemble: bool = False
-    precision: str = "float32"
-    optimizer: str = "muon"
-    detail: float = 0.0
+    precision: Precision = "float32"
+    optimizer: Annotated[str, one_of(OPTIMIZERS)] = "muon"
+    detail: Detail = 0.0
     shuffle: bool = False
-    weights: tuple[tuple[str, float], ...] = ()
-    late_patch: int = 0
-    late_share: float = 0.2
-    branches: str = "none"
-    loss: str = "l1"
+    weights: tuple[tuple[str, Amount], ...] = ()
+    late_patch: LatePatch = 0
+    late_share: Share = 0.2
+    branches: Annotated[str, one_of(BRANCHES)] = "none"
+    loss: Annotated[str, one_of(LOSSES)] = "l1"
 
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("steps", 1, 10**9),
-            ("batch", 1, 4096),
-            ("patch", 8, 1024),
-            ("seed", 0, 2**32 - 1),
-            ("validate_every", 1, 10**9),
-            ("warmup", 0, 10**9),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise SrTvmError(f"{name.replace('_', ' ')} is {value}; a whole number from {low} to {high} is allowed")
-        if not (math.isfinite(self.lr) and 0 < self.lr <= 1):
-            raise SrTvmError(f"lr is {self.lr}; a number above 0, at most 1, is allowed")
-        if not 0 <= self.ema < 1:
-            raise SrTvmError(f"ema is {self.ema}; a number from 0 to below 1 is allowed")
-        if not 0 <= self.clip < math.inf:
-            raise SrTvmError(f"clip is {self.clip}; a number from 0, which is for none, is allowed")
-        if not 0 <= self.teacher_share <= 1:
-            raise SrTvmError(f"teacher share is {self.teacher_share}; a number from 0 to 1 is allowed")
-        if self.late_patch and not 8 <= self.late_patch <= 1024:
-            raise SrTvmError(f"late patch is {self.late_patch}; 0, for none, or a number from 8 to 1024 is allowed")
-        if not 0 <= self.late_share <= 1:
-            raise SrTvmError(f"late share is {self.late_share}; a number from 0 to 1 is allowed")
-        if not 0 <= self.detail <= 2:
-            raise SrTvmError(f"detail is {self.detail}; a number from 0, for all places alike, to 2 is allowed")
-        for folder, weight in self.weights:
-            if not 0 <= weight < math.inf:
-                raise SrTvmError(f"weight of {folder} is {weight}; a number from 0, which leaves it out, is allowed")
-        words = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "branches": BRANCHES, "loss": LOSSES}
-        for name, known in words.items():
-            if getattr(self, name) not in known:
-                raise SrTvmError(f"{name} is {getattr(self, name)!r}; {' or '.join(known)} is allowed")
+    def check(self) -> None:
+        if 0 < self.late_patch < 8:
+            raise RecordError(f"late patch is {self.late_patch}; 0, for none, or a number from 8 to 1024 is needed")
         if isinstance(self.architecture, IntegerFile):
             for name, only in (("init", None), ("branches", "none"), ("precision", "float32"), ("optimizer", "adam")):
                 if getattr(self, name) != only:
-                    raise SrTvmError(f"{name} is {getattr(self, name)}; a network in integers allows only {only}")
+                    raise RecordError(f"{name} is {getattr(self, name)}; a network in integers allows only {only}")
 
     def to_json(self) -> dict[str, Any]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = structs.asdict(self)
         files = {name: plain[name] and str(plain[name]) for name in ("init", "teacher")}
         files["weights"] = dict(self.weights)
         return plain | files | {"architecture": self.architecture.to_json()}

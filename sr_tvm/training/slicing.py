@@ -9,9 +9,8 @@ gives the same slice.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from sr_tvm.errors import SrTvmError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock
 
 from sr_tvm import __version__, shipped
 from sr_tvm.errors import SrTvmError
@@ -28,6 +28,8 @@ COMPILER = ("frontend", "passes", "regions", "codegen", "targets", "records", "b
 LIMIT_BYTES = 500_000_000
 # ...but none that was used or built so recently: another process may be about to load it. A loaded one may go.
 RECENT_SECONDS = 3600.0
+# Held to use an entry and to remove one, each for milliseconds, so that one kind of lock will do.
+LOCK, LOCK_SECONDS = ".lock", 10.0
 
 
 def cache_folder() -> Path:
@@ -137,8 +139,8 @@ def _remove(entry: Path) -> bool:
         Whether it is gone.
     """
     doomed = entry.with_name(f".{uuid.uuid4().hex}.old")
-    with _locked(entry.parent, fcntl.LOCK_EX):
-        if time.time() - _mtime(entry) < RECENT_SECONDS:
+    with _locked(entry.parent) as held:
+        if not held or time.time() - _mtime(entry) < RECENT_SECONDS:
             return False
         try:
             os.rename(entry, doomed)
@@ -149,22 +151,24 @@ def _remove(entry: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    """Hold a lock on ``folder`` itself, shared to use an entry and exclusive to remove one; none where locks fail."""
-    handle = None
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of the entries in ``folder``; tells whether there is one to hold.
+
+    There is none in a folder that can only be read, nor where another process has it and is stopped.
+    """
+    lock, held = FileLock(folder / LOCK, timeout=LOCK_SECONDS), False
+    with contextlib.suppress(OSError):
+        lock.acquire()
+        held = True
     try:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            fcntl.flock(handle, kind)
-        yield
+        yield held
     finally:
-        if handle is not None:
-            os.close(handle)
+        lock.release()
 
 
 def _use(entry: Path) -> Artifact | None:
     """Return the artifact of an entry that is there and whole, marked as used now; else None."""
-    with _locked(entry.parent, fcntl.LOCK_SH):
+    with _locked(entry.parent):
         artifact = _load(entry)
         if artifact is not None:
             with contextlib.suppress(OSError):  # a cache that can only be read is as good

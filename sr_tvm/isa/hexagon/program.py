@@ -10,14 +10,13 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.hexagon.assembly import AssemblyFunction, functions
 from sr_tvm.isa.hexagon.bodies import BOUND, LANES, Nest, nest
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Record, plain, read_file
 
 ASSEMBLY, CALLS = "network.s", "row_functions.json"
 SCHEMA, VERSION = "sr-tvm/hexagon-row-functions", 1
 
 
-@dataclass(frozen=True)
-class RowCall:
+class RowCall(Record, frozen=True, array_like=True):
     """A row function as a stage calls it for each of its rows.
 
     Attributes:
@@ -31,13 +30,18 @@ class RowCall:
     inner: int
 
 
-@dataclass(frozen=True)
-class StageCalls:
+class StageCalls(Record, frozen=True, forbid_unknown_fields=False):
     """A stage: its words, and the row functions that make one of its rows."""
 
     what: str
     macs: int
     calls: tuple[RowCall, ...]
+
+
+class CallsFile(Record, frozen=True, forbid_unknown_fields=False):
+    """The row functions of all stages."""
+
+    stages: list[StageCalls]
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,7 @@ class ProgramCount:
 
 def save(folder: Path, stages: list[StageCalls]) -> None:
     """Write which row functions make the stages."""
-    rows = [{"what": s.what, "macs": s.macs, "calls": [[c.symbol, c.tiles, c.inner] for c in s.calls]} for s in stages]
-    files.write_json(folder / CALLS, {"schema": SCHEMA, "version": VERSION, "stages": rows})
+    files.write_json(folder / CALLS, {"schema": SCHEMA, "version": VERSION, "stages": plain(stages)})
 
 
 def load(folder: Path) -> list[StageCalls]:
@@ -120,14 +123,7 @@ def load(folder: Path) -> list[StageCalls]:
             f"{folder} holds no row functions of Hexagon: quantise a model ('sr-tvm quantize'), and compile it with "
             "this version for target hexagon"
         )
-    rows = expect(files.read_json(path, SCHEMA, VERSION).get("stages"), list, f"{path}: field stages")
-    try:
-        return [
-            StageCalls(str(r["what"]), int(r["macs"]), tuple(RowCall(str(n), int(t), int(i)) for n, t, i in r["calls"]))
-            for r in rows
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise SrTvmError(f"{path}: missing or wrong field: {error}") from None
+    return read_file(CallsFile, files.read_json(path, SCHEMA, VERSION), str(path)).stages
 
 
 def count(folder: Path) -> ProgramCount:

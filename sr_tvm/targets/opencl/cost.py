@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.opencl.decisions import GROUPS, StageDecisions

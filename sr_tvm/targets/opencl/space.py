@@ -6,11 +6,11 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from sr_tvm.codegen.kernel import Shape
