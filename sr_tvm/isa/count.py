@@ -98,7 +98,7 @@ class Count:
         """Write the counts as a JSON object.
 
         Returns:
-            The fields, and the properties that follow from them.
+            The fields, and the properties that follow from them, except ``scratch_ms``.
         """
         derived = ("mac_per_slot", "total_slots", "arithmetic_ms", "memory_ms", "estimated_ms")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
@@ -141,7 +141,7 @@ def count(kernel: MachineKernel, launch: Launch) -> Count:
         The counts; ``problem`` tells where they can't be trusted.
 
     Raises:
-        SrTvmError: The kernel is of an unknown GPU.
+        SrTvmError: The kernel is of an unknown GPU, and its statistics tell no wave.
     """
     found = match(kernel, launch.body)
     trips = found.trips or (1.0,) * len(kernel.loops)

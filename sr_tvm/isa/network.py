@@ -67,7 +67,7 @@ class NetworkCount:
         """Write the counts as a JSON object.
 
         Returns:
-            The compiler, each kernel's counts and calls, and the properties of the whole.
+            The GPU, the compiler, each kernel's counts and calls, and the properties of the whole.
         """
         derived = ("useful_macs", "slots", "mac_per_slot", "estimated_ms", "footprint", "problems")
         return {
