@@ -16,9 +16,9 @@ class NetworkCount:
     """Counts of a network for one GPU.
 
     Attributes:
-        counts: one for each kernel, in the order of the first launch.
-        calls: how often a run of the network launches each, by name.
-        macs: multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
+        counts: One for each kernel, in the order of the first launch.
+        calls: How often a run of the network launches each, by name.
+        macs: Multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
             included.
     """
 

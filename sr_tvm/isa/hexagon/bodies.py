@@ -17,11 +17,11 @@ class Body:
 
     Attributes:
         depth: 1 for a loop that is in no other.
-        trips: turns for one of the loop around it; None where nobody knows.
+        trips: Turns for one of the loop around it; None where nobody knows.
         multiplications: ``vrmpy``, two of which a packet may have.
         vector: HVX instructions.
-        loads, stores: of whole vectors; ``spills`` are those of them that go to or come from the stack.
-        stalls: packets that wait for the one before, see :data:`~sr_tvm.isa.hexagon.assembly.STALL`.
+        loads, stores: Of whole vectors; ``spills`` are those of them that go to or come from the stack.
+        stalls: Packets that wait for the one before, see :data:`~sr_tvm.isa.hexagon.assembly.STALL`.
     """
 
     depth: int

@@ -21,9 +21,9 @@ class RowCall:
     """A row function as a stage calls it for each of its rows.
 
     Attributes:
-        symbol: its name in the assembly.
-        tiles: of 32 pixels that a turn of its outer loop makes.
-        inner: turns of the loop inside, where it has one.
+        symbol: Its name in the assembly.
+        tiles: Of 32 pixels that a turn of its outer loop makes.
+        inner: Turns of the loop inside, where it has one.
     """
 
     symbol: str
