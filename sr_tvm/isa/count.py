@@ -90,7 +90,10 @@ class Count:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: no rate is known."""
+        """Milliseconds that a launch takes at least, an estimate for which no phone was asked; None: no rate is known.
+
+        It is the larger of computing and of loading: a kernel computes while it loads.
+        """
         arithmetic, memory = self.arithmetic_ms, self.memory_ms
         return None if arithmetic is None or memory is None else max(arithmetic, memory)
 

@@ -13,9 +13,10 @@ from sr_tvm.errors import SrTvmError
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU by its name.
+    """What is known of one GPU.
 
     Attributes:
+        name: What people call it by, such as "adreno-660".
         family: "adreno" or "mali".
         mesa_id: What Mesa's drm-shim takes for it.
         warp: Work-items of a wave where the compiler's statistics don't say.

@@ -30,7 +30,7 @@ class NetworkCount:
 
     @property
     def useful_macs(self) -> float:
-        """What the network asks for, where it is known, else what the kernels compute."""
+        """Multiply-accumulates that the network asks for, where they are known; else those that the kernels compute."""
         return self.macs if self.macs is not None else self._sum(lambda c: c.macs * c.items)
 
     @property
@@ -45,7 +45,10 @@ class NetworkCount:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The sum over all launches of the larger of both floors; None where the GPU's rates are not published."""
+        """Milliseconds of all launches, estimated: no phone was asked. None: the GPU's rates are not published.
+
+        Of each launch it is the larger of computing and of loading.
+        """
         if any(c.estimated_ms is None for c in self.counts):
             return None
         return self._sum(lambda c: c.estimated_ms or 0.0)

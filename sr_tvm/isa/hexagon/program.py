@@ -64,7 +64,7 @@ class StageCount:
 
     @property
     def stalls(self) -> float:
-        """Packets of those that stall."""
+        """Packets in loops that stall, for a tile of 32 pixels."""
         return self._sum(2)
 
     @property

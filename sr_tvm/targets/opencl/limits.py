@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a family of GPUs.
+    """What a work-group, and a work-item of it, may take of a family of GPUs.
 
     Attributes:
         local_bytes: Local memory of a work-group.
