@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import write_json
 from sr_tvm.report import host
+from sr_tvm.system.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 PAUSE = 0.05  # seconds for the threads of the last engine, which spin for a while after their work, to fall asleep

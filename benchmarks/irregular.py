@@ -9,7 +9,7 @@ import random
 import re
 from typing import Any
 
-from sr_tvm.architecture import Architecture, Block
+from sr_tvm.records.architecture import Architecture, Block
 
 # Shallow, middle and deep, in turn; so the networks of a seed differ in more than luck.
 DEPTHS = ((3, 5), (6, 8), (9, 12))

@@ -32,10 +32,18 @@ class Formed:
 
 
 def build_region(graph: RelaxGraph, members: list[relax.Var], steps: dict[relax.Var, RegionStep]) -> Formed:
-    """The region of ``members``, operators in the order of ``main``.
+    """Build the region of a group of operators.
 
     A bias becomes part of its convolution, and a concat that convolutions read becomes several inputs of theirs; what
     then nobody reads is left out.
+
+    Args:
+        graph: The function that the operators are in.
+        members: The variables that the operators are bound to, in the order of ``main``.
+        steps: What each of them does in a region; at least those of ``members``.
+
+    Returns:
+        The region, with the variables of ``main`` behind its sources and results.
     """
     return _Builder(graph, members, steps).build()
 

@@ -26,6 +26,14 @@ class FoldBatchNorm:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Fold every batch_norm of ``main`` whose other outputs nobody reads.
+
+        Args:
+            mod: High-level Relax of a network.
+
+        Returns:
+            A new module. Each fold or refusal has a row in the log.
+        """
         graph = RelaxGraph(mod["main"])
         for var, value in list(graph.values.items()):
             if PATTERN.match(value, graph.var_to_value):
@@ -93,7 +101,14 @@ class FoldBatchNorm:
 
 
 def scale_and_shift(norm: relax.Call) -> tuple[np.ndarray, np.ndarray]:
-    """The y = scale * x + shift, for each channel, that an inference batch_norm is."""
+    """Express an inference batch_norm as y = scale * x + shift with one scale and shift for each channel.
+
+    Args:
+        norm: A call of ``relax.nn.batch_norm`` whose gamma, beta, mean and variance are constants.
+
+    Returns:
+        The scale and the shift, each (C,), float64.
+    """
     gamma, beta, mean, variance = (array(arg) for arg in norm.args[1:5])
     assert gamma is not None and beta is not None and mean is not None and variance is not None
     scale = (gamma if norm.attrs.scale else 1.0) / np.sqrt(variance + float(norm.attrs.epsilon))

@@ -39,6 +39,14 @@ class FoldMeanShift:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Apply the rules of this module to ``main`` until none fits.
+
+        Args:
+            mod: High-level Relax of a network; depth-to-space is already the kernel of FoldPixelShuffle.
+
+        Returns:
+            A new module. Each rewrite has a row in the log, and so has each addition that has to stay.
+        """
         folder = _Folder(mod, RelaxGraph(mod["main"]), self.log)
         folder.run()
         return folder.graph.update(mod)
@@ -78,7 +86,7 @@ class _Folder:
         return channel_constant(numbers, like)
 
     def _scale_after(self, var: relax.Var) -> str | None:
-        """conv(x) * s"""
+        """Fold conv(x) * s."""
         found = self.graph.affine(var, "multiply")
         conv = Convolution.of(self.graph.value(found[0])) if found else None
         if found is None or conv is None or not self._alone(found[0], var):
@@ -87,7 +95,7 @@ class _Folder:
         return "multiplication after a convolution -> its weights"
 
     def _merge_constants(self, var: relax.Var) -> str | None:
-        """(x + t) + u, (conv(x) + t) * s, (x * s) * u"""
+        """Fold (x + t) + u, (conv(x) + t) * s and (x * s) * u."""
         for outer in ("add", "multiply"):
             found = self.graph.affine(var, outer)
             if found is None or not self._alone(found[0], var):
@@ -110,7 +118,7 @@ class _Folder:
         return None
 
     def _before_shuffle(self, var: relax.Var) -> str | None:
-        """shuffle(x) + t, shuffle(x) * s"""
+        """Fold shuffle(x) + t and shuffle(x) * s."""
         for name, op in (("add", add), ("multiply", multiply)):
             found = self.graph.affine(var, name)
             if found is None or not self._alone(found[0], var):
@@ -128,7 +136,7 @@ class _Folder:
         return None
 
     def _residual(self, var: relax.Var) -> str | None:
-        """(x + t) + (y + u), (x + y) + t"""
+        """Fold (x + t) + (y + u) and (x + y) + t."""
         value = self.graph.value(var)
         if not _is(value, "relax.add"):
             return None
@@ -155,7 +163,7 @@ class _Folder:
         return None
 
     def _on_convolution(self, left: relax.Expr, right: relax.Expr, total: relax.Expr) -> relax.Expr:
-        """The sum of three, the constant beside the convolution, if any: the later, which can end the kernel."""
+        """Add three, the constant beside the convolution, if any: the later one, since it can end the kernel."""
         if Convolution.of(self.graph.value(right)) is not None:
             return add(left, add(right, total))
         return add(add(left, total), right)
@@ -171,7 +179,7 @@ class _Folder:
         return pairs or None
 
     def _scale_before(self, var: relax.Var) -> str | None:
-        """conv(x * s); conv(x * s + t) becomes conv((x + t / s) * s)"""
+        """Fold conv(x * s); conv(x * s + t) becomes conv((x + t / s) * s) first."""
         readers = self._readers(var)
         if readers is None:
             return None
@@ -192,7 +200,7 @@ class _Folder:
         return "multiplication before a convolution -> its weights"
 
     def _shift_before(self, var: relax.Var) -> str | None:
-        """conv(x + t) without padding"""
+        """Fold conv(x + t) without padding."""
         readers = self._readers(var)
         found = self.graph.affine(var, "add")
         if found is None or readers is None or any(conv.adds_borders for _, conv in readers):

@@ -36,6 +36,18 @@ class FormRegions:
         self.log, self.lowering = log or Log(), lowering
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Put the target's kernels in place of each region that its lowering takes.
+
+        Args:
+            mod: Relax of a network after the folding passes, before LegalizeOps.
+
+        Returns:
+            A new module with the kernels added; ``mod`` itself without a lowering. The log names each streamed kernel
+            and each refusal.
+
+        Raises:
+            SrTvmError: The lowering's kernels do not fit together, or its values do not fit the region.
+        """
         if self.lowering is None:
             return mod
         graph = RelaxGraph(mod["main"])
@@ -146,9 +158,16 @@ class _Calls:
 
 
 def add_functions(builder: relax.BlockBuilder, kernel: Kernel) -> tvm.ir.GlobalVar:
-    """Add a kernel's functions to the module; returns the entry's name in it.
+    """Add a kernel's functions to the module.
 
     Functions call each other by the very variables that occur in their bodies, so it is these that name them.
+
+    Args:
+        builder: Of the module.
+        kernel: Its functions get the marks of a streamed kernel.
+
+    Returns:
+        The entry's name in the module.
     """
     names: dict[str, tvm.ir.GlobalVar] = {}
     for function in kernel.functions.values():

@@ -18,9 +18,9 @@ from recipes import MODELS, ship
 from recipes.lanes import HISTORY
 from recipes.minutes import choose
 from recipes.priorities import ITEMS, TEACHER, WEIGHTS, Item
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.system import files
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

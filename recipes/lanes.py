@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from recipes.priorities import TEACHER, Hyperparameters, Item, begins, made
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 from sr_tvm.training import loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.data import Tick

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from recipes.pictures import eval_folders, refuse_leaks, train_folders
-from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.bars import bar
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import pictures
+from sr_tvm.imaging import pictures
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
 from sr_tvm.training.data import Tick, load_pairs
 from sr_tvm.training.drawing import BLOCK, block_energy, patch_energy
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.imaging.pictures import SUFFIXES
 from sr_tvm.training.data import Pairs
-from sr_tvm.training.pictures import SUFFIXES
 from sr_tvm.training.session import refuse_leak
 
 

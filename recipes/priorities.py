@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm.architecture import Architecture, by_name
+from sr_tvm.records.architecture import Architecture, by_name
 from sr_tvm.training.settings import TrainingSettings, WeightsFile
 
 TEACHER = {2: "teacher_x2", 4: "teacher_x4"}

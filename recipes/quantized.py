@@ -16,10 +16,10 @@ import click
 from recipes import MODELS
 from recipes.pictures import eval_folders, train_folders
 from recipes.ship import digest
-from sr_tvm import files
 from sr_tvm.bars import bar, note
 from sr_tvm.build.integer import quantize_model
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import IntegerFile, TrainingSettings, WeightsFile

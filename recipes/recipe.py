@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recipes import ship
 from recipes.jobs import Job, JobStep
-from sr_tvm.architecture import Architecture, by_name
+from sr_tvm.records.architecture import Architecture, by_name
 from sr_tvm.search.plain import plain
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system import files
 from sr_tvm.training.settings import WeightsFile
 
 SCHEMA, VERSION = "sr-tvm/model-history", 1

@@ -10,7 +10,7 @@ from sr_tvm.runners import hexagon_sim
 
 def built(network: IntegerNetwork, folder: Path, mcpu: str = "hexagonv68", decided=None):
     """The network's program, as a function of a picture and how many bands, by threads or not, it is made in."""
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.targets.hexagon import integer

@@ -18,7 +18,7 @@ def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
 
 def run(path: Path, threads: int, x: np.ndarray) -> Loaded:
     """The library at ``path`` with ``threads`` threads and its input set."""
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     tvm = import_tvm()
     from sr_tvm.runners import threads as pools

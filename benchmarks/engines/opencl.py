@@ -16,7 +16,7 @@ POCL_THREADS = "POCL_MAX_PTHREAD_COUNT"
 
 def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
     os.environ[POCL_THREADS] = str(threads)  # read when the driver is opened
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.runners import vm

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.engines import Loaded, library
-from sr_tvm.artifact import MANIFEST, Artifact
+from sr_tvm.records.artifact import MANIFEST, Artifact
 
 BUILD = "build.json"  # beside the artifact: how long it took
 
@@ -20,7 +20,7 @@ def load(name: str, folder: Path, threads: int, x: np.ndarray) -> Loaded:
     else:
         from sr_tvm.build.compiler import compile_model
         from sr_tvm.build.options import CompileOptions
-        from sr_tvm.tvm_setup import import_tvm
+        from sr_tvm.system.tvm_setup import import_tvm
 
         import_tvm()
         database, start = json.loads((folder / "model.json").read_text())["database"], time.perf_counter()

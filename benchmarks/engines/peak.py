@@ -48,7 +48,7 @@ class Peak:
     name = NAME
 
     def __init__(self, milliseconds: float = MS) -> None:
-        from sr_tvm.tvm_setup import import_tvm
+        from sr_tvm.system.tvm_setup import import_tvm
 
         tvm = import_tvm()
         from tvm.target import codegen

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.engines.library import FILE
 from benchmarks.latency import cuts
 from sr_tvm.errors import SrTvmError
+from sr_tvm.regions import depths as regions
 
 # In order; the name of the lowering's depth where a depth is one of the streaming kernels.
 DEPTHS: dict[str, str] = {
@@ -19,7 +20,7 @@ DEPTHS: dict[str, str] = {
     "block": "streaming kernels, one block each",
     "net": "streaming kernels, the whole network in one",
 }
-STREAMED = cuts.DEPTHS
+STREAMED = regions.DEPTHS
 
 
 def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -> dict[str, int]:
@@ -35,7 +36,7 @@ def compile_at_depth(model: Path, depth: str, out: Path, lowering: Any = None) -
     if depth not in DEPTHS:
         raise SrTvmError(f"unknown depth {depth!r}; known are {', '.join(DEPTHS)}")
     from sr_tvm.frontend.onnx_file import load_onnx, resolve_inputs
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.build.schedule import schedule

@@ -20,7 +20,7 @@ from benchmarks.engines import ENGINES, LIBRARY, OURS, cell
 from benchmarks.engines.process import EngineProcess
 from benchmarks.latency import depths
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.system.files import check_writable
 
 NAME = "fusion"
 METHOD = {

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sr_tvm.files import atomic_file
 from sr_tvm.report import svg
+from sr_tvm.system.files import atomic_file
 
 # The light colours of the report's page.
 COLOURS = {svg.INK: "#1d1f21", svg.MUTED: "#6a6f75", svg.GRID: "#e5e5e2", svg.BLUE: "#3f72af", svg.ORANGE: "#d9822b"}

@@ -24,10 +24,10 @@ from benchmarks.engines.ours import BUILD
 from benchmarks.engines.peak import Peak
 from benchmarks.latency import merge
 from benchmarks.latency.summary import summarize
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.report import host
+from sr_tvm.system.files import check_writable
 
 NAME = "peers"
 LEAST = 5  # rounds, however long they take

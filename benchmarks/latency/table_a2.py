@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks import common, models, options
 from benchmarks.engines import ENGINES, OURS, cell
-from sr_tvm.files import check_writable
+from sr_tvm.system.files import check_writable
 
 NAME = "table_a2"
 NETWORKS = ("carn-m", "fsrcnn", models.SHIPPED)

@@ -19,9 +19,9 @@ from rich.console import Console
 from benchmarks import common, options
 from benchmarks.phones import hexagon_stock
 from sr_tvm import shipped
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.system.files import check_writable
 
 NAME = "hexagon"
 MODELS = ("wdsr_x2_37k", "wdsr_x2_dsp_70ms", "wdsr_x2_8x24", "wdsr_x2_dsp_40ms", "wdsr_x2_s21_40ms", "wdsr_x4_s21_40ms")
@@ -176,7 +176,7 @@ def main(data: str, sets: tuple[str, ...], names: list[str], size: tuple[int, in
     Example:  make bench NAME=hexagon ARGS="--data BSDS400 --evaluate Set5 --evaluate Set14"
     """
     from sr_tvm.runners.hexagon_sim import find
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     path = output or common.RESULTS / f"{NAME}.json"

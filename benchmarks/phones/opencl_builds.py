@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.phones.traffic import Traffic, image_shapes, traffic
-from sr_tvm.artifact import Artifact
 from sr_tvm.isa.device_code import DeviceCode
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 
 GPUS = {"adreno": "adreno-660", "mali": "mali-g57"}  # of each target, the one whose code is counted

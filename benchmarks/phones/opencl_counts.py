@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa.count import Count, count_sources
 from sr_tvm.isa.device_code import DeviceCode
 from sr_tvm.isa.launch import Launch
 from sr_tvm.isa.machine import Statistics
 from sr_tvm.isa.network import NetworkCount
+from sr_tvm.system import files
 
 SCHEMA, VERSION = "sr-tvm/kernel-counts", 1
 BATCH = 16  # kernels of one run of the compiler

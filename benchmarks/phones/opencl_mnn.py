@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.count import Count, count_sources
 from sr_tvm.isa.launch import Launch, SourceLoop
+from sr_tvm.records.architecture import Architecture
 
 SOURCE = "source/backend/opencl/execution/cl/conv_2d_buf.cl"
 GROUP = (64, 4, 1)

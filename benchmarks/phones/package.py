@@ -26,11 +26,11 @@ from benchmarks.engines.process import EngineProcess
 from benchmarks.phones.package_memory import peak_of_example
 from benchmarks.phones.package_vs_vm import compare
 from sr_tvm import shipped
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
 from sr_tvm.package.native import zig
 from sr_tvm.package.record import Package
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.system.files import check_writable
 
 NAME = "package"
 NETWORKS = ("wdsr_x2_s21_40ms", "wdsr_x2_37k", "wdsr_x2_8x24")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sr_tvm.machine import field
+from sr_tvm.system.machine import field
 
 SCALE = 2
 HELD_BACK = 256 << 10  # bytes, more than a pipe holds: until they are read the process is there, with all work done

@@ -21,8 +21,8 @@ from benchmarks.quality import quality_figure, quality_goals, quality_readme
 from benchmarks.quality.quality_goals import MEAN
 from benchmarks.quality.quality_rows import OUTPUT, SETS, Candidate, candidates, kept, row
 from recipes import MODELS, ship
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 NAME = "quality"
 TOLERANCE = 0.02

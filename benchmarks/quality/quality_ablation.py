@@ -22,10 +22,10 @@ from benchmarks import common, options
 from benchmarks.search.pruning_table import SETS, score
 from recipes.pictures import refuse_leaks, train_folders
 from recipes.ship import digest
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system import files
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.loop import train
 from sr_tvm.training.session import prepare

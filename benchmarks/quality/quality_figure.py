@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from benchmarks.latency.fusion_figure import COLOURS
 from recipes import ship
 from recipes.recipe import PLAIN_37K
-from sr_tvm.files import atomic_file
 from sr_tvm.report import svg
+from sr_tvm.system.files import atomic_file
 
 STYLES = {100: "-", 70: "--", 40: ":"}  # by budget
 INK, MUTED, GRID = (COLOURS[name] for name in (svg.INK, svg.MUTED, svg.GRID))

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.quality.quality_rows import SETS
 from recipes import recipe
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import TOLERANCE
 
 MEAN = "all pictures"

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.quality.quality_rows import BICUBIC, OUTPUT, SETS
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import atomic_file
+from sr_tvm.system.files import atomic_file
 
 SCORES, GOALS = "scores", "goals"
 # By the input that makes 1280x720: the DSP has a surrogate for each.

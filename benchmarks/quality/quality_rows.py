@@ -12,9 +12,9 @@ import torch
 
 from benchmarks import common
 from recipes import ship
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import OUTPUT_HEIGHT, OUTPUT_WIDTH, input_size

@@ -25,12 +25,12 @@ from benchmarks.search import pruning_methods
 from benchmarks.search.pruning_methods import METHODS, TITLES, Plan, run, supernet
 from benchmarks.search.pruning_table import row, score, show, summarize
 from recipes.pictures import refuse_leaks
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search import magnitude, masks, noise, penalty, scaled, searcher, selection, settle
 from sr_tvm.search.plain import latency_of
 from sr_tvm.speed import known
 from sr_tvm.speed.sample import input_size
+from sr_tvm.system import files
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.settings import TrainingSettings
 from sr_tvm.training.upscalers import pick_device

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search import loop as search_loop
 from sr_tvm.search import magnitude
 from sr_tvm.search import settings as search_settings

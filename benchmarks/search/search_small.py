@@ -25,10 +25,10 @@ from benchmarks.quality.quality_rows import computed
 from benchmarks.search.pruning_table import SETS, score
 from benchmarks.search.search_small_time import Spent
 from recipes.pictures import refuse_leaks, train_folders
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search import loop as search_loop
 from sr_tvm.search import session as search_session
 from sr_tvm.search.plain import latency_of, plain

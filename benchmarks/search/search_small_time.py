@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sr_tvm import files
+from sr_tvm.system import files
 
 SCHEMA, VERSION = "sr-tvm/search-small-time", 1
 

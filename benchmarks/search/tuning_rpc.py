@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks import common, options
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
+from sr_tvm.system.files import check_writable
 
 NAME, KEY, MODEL = "tuning_rpc", "box", "wdsr_x2_37k.onnx"
 SERVERS = (1, 2, 4)
@@ -33,6 +33,10 @@ METHOD = {
     "lost": "candidates asked for and not in the history, and those whose session was lost, over all rows",
     "same_best": "the decisions of the record that each sleeping search leaves are equal",
 }
+
+
+# In the error of a candidate that took its session, or its builder, along.
+LOST = ("session lost", "crashed", "did not finish")
 
 
 def search(folder: Path, bench: Any, task: Any, trials: int, seed: int) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def search(folder: Path, bench: Any, task: Any, trials: int, seed: int) -> dict[
         "wall_s": round(wall, 3),
         "trials": len(result.history),
         "failed": len(errors),
-        "lost": trials - len(result.history) + sum("crashed" in e or "did not finish" in e for e in errors),
+        "lost": trials - len(result.history) + sum(any(word in e for word in LOST) for e in errors),
         "sessions_opened": bench.sessions_opened,
         "default_ms": round(result.before_ms, 4),
         "best_ms": round(result.after_ms, 4),
@@ -126,11 +130,11 @@ class Kept:
 
 def measure(place: Path, trials: int, seed: int, delay: float, tell: Any) -> list[dict[str, Any]]:
     """All rows: real searches, then the replayed ones."""
-    from sr_tvm import machine
     from sr_tvm.build.builder import ChildBuilder
     from sr_tvm.runners.replay import ReplayRunner
     from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.runners.tracker import start_server, start_tracker
+    from sr_tvm.system import machine
     from sr_tvm.tuning.bench import DeviceBench
 
     task, rows = the_task(), []
@@ -183,7 +187,7 @@ def main(trials: int, seed: int, delay: float, output: Path | None) -> None:
     \b
     Example:  make bench NAME=tuning_rpc
     """
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     path = output or common.RESULTS / f"{NAME}.json"
     check_writable(path)

@@ -14,14 +14,14 @@ import numpy as np
 import tvm
 from tvm import tirx
 
-from sr_tvm.artifact import sha256
 from sr_tvm.build.integer_candidates import IntegerCandidates
 from sr_tvm.codegen.kernel import Kernel
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.elf import library_machine
 from sr_tvm.records.module import Argument, Module
 from sr_tvm.regions.data import from_data
 from sr_tvm.regions.value import Value
-from sr_tvm.runners.elf import library_machine
+from sr_tvm.system.files import sha256
 from sr_tvm.targets import registry
 from sr_tvm.targets.target import Target
 

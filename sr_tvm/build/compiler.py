@@ -7,20 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm import __version__, files
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm import __version__
 from sr_tvm.build.options import CompileOptions, ModelFacts
 from sr_tvm.build.output import check_output
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records import program as records
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.regions.value import FLOAT32
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.tvm_setup import import_tvm
 from sr_tvm.targets import registry
-from sr_tvm.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
     from sr_tvm.frontend.model import OnnxModel
+    from sr_tvm.records.tensor import Tensor
     from sr_tvm.targets.target import Target
-    from sr_tvm.tensor import Tensor
 
 TUNING = "tuning"  # inside the artifact: the records its kernels were built from
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import tvm
 
-from sr_tvm.artifact import sha256
 from sr_tvm.build.program import NoProgram, Reader
 from sr_tvm.isa.device_code import TEXT, DeviceCode
 from sr_tvm.records.device_program import DeviceProgram, KernelLaunch, Memory
 from sr_tvm.records.program import FOLDER, WEIGHTS, Call, Stored, plan_memory
+from sr_tvm.records.tensor import Tensor
 from sr_tvm.regions.value import FLOAT16, TEXTURE
-from sr_tvm.tensor import Tensor
+from sr_tvm.system.files import sha256
 
 # The definition of a kernel; declarations end with a semicolon. What lies in memory has the parameter's name and this.
 _KERNEL = re.compile(r"__kernel [^{;]*?\bvoid (\w+)\(([^(){};]*)\) *\{")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm import files
-from sr_tvm.artifact import Artifact, sha256
 from sr_tvm.build.kernels import notes
 from sr_tvm.build.records import Recorded, RecordFolder
 from sr_tvm.codegen.kernel import TUNED, Shape
@@ -17,9 +15,12 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import example
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.tensor import Tensor
 from sr_tvm.regions.region import Region
-from sr_tvm.tensor import Tensor
-from sr_tvm.tvm_setup import import_tvm
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
+from sr_tvm.system.tvm_setup import import_tvm
 
 if TYPE_CHECKING:
     from sr_tvm.frontend.model import OnnxModel
@@ -148,9 +149,9 @@ def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarra
     Raises:
         SrTvmError: no such folder, no picture in it, or one that can't be read or is too small.
     """
-    from sr_tvm.training.metrics import luma
-    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
-    from sr_tvm.training.resize import low_resolution, modcrop
+    from sr_tvm.imaging.metrics import luma
+    from sr_tvm.imaging.pictures import as_rgb, list_pictures, read_picture
+    from sr_tvm.imaging.resize import low_resolution, modcrop
 
     paths = list_pictures(folder)
     chosen = [paths[i] for i in sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(PICTURES, len(paths)))})]

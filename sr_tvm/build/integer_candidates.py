@@ -9,12 +9,12 @@ from typing import Any
 
 import onnx
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.records import measured_stages
+from sr_tvm.records.elf import library_machine
 from sr_tvm.records.module import Module
-from sr_tvm.runners.elf import library_machine
+from sr_tvm.system.files import sha256
 from sr_tvm.targets import registry
 
 

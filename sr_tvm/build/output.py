@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sr_tvm import files
-from sr_tvm.artifact import MANIFEST
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import MANIFEST
+from sr_tvm.system import files
 
 
 def check_output(out: str | Path, database_dir: str | Path | None = None) -> None:

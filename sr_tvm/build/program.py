@@ -16,8 +16,8 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.passes.streamed import is_helper
 from sr_tvm.records.program import ALIGNMENT, WEIGHTS, Call, Code, Program, Stored, plan_memory
 from sr_tvm.records.size import Size, total
+from sr_tvm.records.tensor import Tensor
 from sr_tvm.targets.target import Target
-from sr_tvm.tensor import Tensor
 
 SYMBOL = "__tvm_ffi_{}"  # what TVM calls the function of a global_symbol in the object file
 ON_STACK = 1024  # bytes: TVM puts what is smaller, and of known size, on the stack

@@ -11,8 +11,8 @@ from typing import Any
 from sr_tvm.codegen.kernel import ESTIMATED, Kernel, Shape
 from sr_tvm.records import schedules
 from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, file_in
+from sr_tvm.records.timer import ESTIMATE
 from sr_tvm.regions.region import Region
-from sr_tvm.runners.timer import ESTIMATE
 from sr_tvm.targets.lowering import Lowering
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tensor import Tensor
+from sr_tvm.records.tensor import Tensor
 
 
 def signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

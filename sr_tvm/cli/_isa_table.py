@@ -11,9 +11,9 @@ import click
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.artifact import Artifact
     from sr_tvm.isa.count import Count
     from sr_tvm.isa.network import NetworkCount
+    from sr_tvm.records.artifact import Artifact
 
 _COLUMNS = ("", "calls", "MAC/slot", "slots", "regs", "waves", "spills", "MB", "issue", "memory", "loads")
 
@@ -24,10 +24,10 @@ def show(folder: Path, gpu: str, as_json: bool) -> None:
     Raises:
         SrTvmError: no OpenCL artifact, an unknown GPU, or the compilers are not there.
     """
-    from sr_tvm.artifact import Artifact
     from sr_tvm.isa import gpus
     from sr_tvm.isa.device_code import DeviceCode
     from sr_tvm.isa.network import count_network
+    from sr_tvm.records.artifact import Artifact
 
     gpus.get(gpu)
     artifact = Artifact.load(folder)
@@ -39,7 +39,7 @@ def show(folder: Path, gpu: str, as_json: bool) -> None:
 
 def _macs(artifact: Artifact) -> float | None:
     """Multiply-accumulates of the network by its architecture, where the artifact knows it and the input is fixed."""
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
 
     shape = artifact.inputs[0].shape
     if artifact.architecture is None or len(shape) != 4:

@@ -22,8 +22,8 @@ def show(folder: Path, as_json: bool) -> None:
     Raises:
         SrTvmError: no integer artifact of target hexagon, or one that is damaged.
     """
-    from sr_tvm.artifact import Artifact
     from sr_tvm.isa.hexagon import program
+    from sr_tvm.records.artifact import Artifact
 
     Artifact.load(folder)
     counted = program.count(folder)

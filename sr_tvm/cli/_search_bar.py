@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
     from sr_tvm.search.settings import SearchSettings
 
 TITLES = {"race": "halving"}  # of phases whose name in the files is another

@@ -24,7 +24,7 @@ def run(
     Raises:
         SrTvmError: no simulator, no integer kernels on the target, or a bad shape.
     """
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.build.builder import ChildBuilder

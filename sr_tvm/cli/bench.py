@@ -12,11 +12,11 @@ import click
 
 from sr_tvm.cli._given import refuse_given
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import check_writable
-from sr_tvm.measurement import ESTIMATED_MS
+from sr_tvm.records.measurement import ESTIMATED_MS
+from sr_tvm.system.files import check_writable
 
 if TYPE_CHECKING:
-    from sr_tvm.measurement import Measurement
+    from sr_tvm.records.measurement import Measurement
 
 DATASET = "runs/speed.jsonl"
 PACKAGE, PACKAGE_SIZE = "package.json", (360, 640)
@@ -72,8 +72,8 @@ def command(
         refuse_given("an estimate by --isa runs nothing", "repeats", "threads", "deadline")
     if (tracker is None) != (key is None):
         raise click.UsageError("--tracker and --key belong together; 'sr-tvm devices --tracker HOST:PORT' lists keys")
-    from sr_tvm.artifact import Artifact
     from sr_tvm.cli._input_shapes import merge
+    from sr_tvm.records.artifact import Artifact
 
     if dataset is not None:
         _check_can_append(dataset)

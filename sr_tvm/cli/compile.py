@@ -73,9 +73,9 @@ def command(
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.build.output import check_output
     from sr_tvm.cli._input_shapes import merge_open
+    from sr_tvm.records.tensor import shape_text
     from sr_tvm.regions.value import FLOAT32
     from sr_tvm.targets import registry
-    from sr_tvm.tensor import shape_text
 
     if data is not None and not fp16:
         raise click.UsageError("--data names the pictures for --fp16; give both or neither")
@@ -110,8 +110,8 @@ def command(
     artifact = compile_model(read, target, output, shapes, options)
     seconds = time.perf_counter() - begin
     if as_json:
-        from sr_tvm import files
-        from sr_tvm.artifact import MANIFEST, SCHEMA, VERSIONS
+        from sr_tvm.records.artifact import MANIFEST, SCHEMA, VERSIONS
+        from sr_tvm.system import files
 
         manifest = files.read_json(artifact.folder / MANIFEST, SCHEMA, *VERSIONS)
         cost = {} if comparison is None else {"fp16_against_fp32": comparison.to_json()}

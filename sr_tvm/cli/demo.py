@@ -54,14 +54,14 @@ def command(output: Path, trials: int | None, seed: int, weights: Path | None, a
     Example:  sr-tvm demo -o runs/demo
               sr-tvm demo -o runs/quick --trials 16
     """
-    from sr_tvm import demo
+    from sr_tvm.demo.run import TRIALS, run
 
     printer = _Printer(as_json)
-    summary = demo.run(output, trials or demo.TRIALS, seed, weights, printer)
+    summary = run(output, trials or TRIALS, seed, weights, printer)
     if as_json:
-        click.echo(json.dumps({"report": str(output / "report.html"), **summary}))
+        click.echo(json.dumps({"report": str(output / "report.html"), **summary.to_json()}))
         return
-    seconds = sum(step["seconds"] for step in summary["steps"])
+    seconds = sum(step.seconds for step in summary.steps)
     page = output / "report.html"
     click.echo(f"\nOnce round in {seconds / 60:.1f} minutes. The report is {page}; open it in any browser.")
     click.echo("next:  sr-tvm upscale photo.jpg -o big.png")

@@ -16,8 +16,8 @@ def command(tracker: str | None, as_json: bool) -> None:
     \b
     sr-tvm devices --tracker 127.0.0.1:9190
     """
-    from sr_tvm import machine
     from sr_tvm.runners.tracker import list_devices
+    from sr_tvm.system import machine
 
     local = {"cpu": machine.cpu_name(), "machine": machine.machine(), "cores": machine.cores()}
     found = list_devices(tracker) if tracker else []

@@ -32,7 +32,7 @@ def _candidate(
         return upscalers.bicubic(scale), 0, 0
     path = Path(model)
     if path.suffix == ".onnx":
-        from sr_tvm.training import onnx_model
+        from sr_tvm.evaluation import onnx_model
 
         proto = onnx_model.read(path)
         size = onnx_model.size(proto, height, width)
@@ -71,8 +71,8 @@ def command(model: str, data: str, scale: str, threads: int | None, device: str,
     sr-tvm evaluate models/wdsr_x2_37k.safetensors --data Set5 --json
     """
     from sr_tvm.bars import bar, note
+    from sr_tvm.imaging.pictures import list_pictures
     from sr_tvm.training.evaluate import evaluate
-    from sr_tvm.training.pictures import list_pictures
 
     list_pictures(data)
     s = int(scale)

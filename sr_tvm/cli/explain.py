@@ -73,8 +73,8 @@ def command(
 
 def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -> PassReport:
     """Import and optimise the ONNX file. Checks what is cheap before TVM is loaded."""
-    from sr_tvm import files
     from sr_tvm.cli._input_shapes import merge_open
+    from sr_tvm.system import files
     from sr_tvm.targets import registry
 
     registry.check(target)

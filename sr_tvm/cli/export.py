@@ -46,8 +46,8 @@ def command(
     """
     if dynamic and input_shape:
         raise click.UsageError("--dynamic and --input-shape exclude each other")
-    from sr_tvm import files
     from sr_tvm.errors import SrTvmError
+    from sr_tvm.system import files
 
     files.check_writable(output)
     from sr_tvm.frontend.export import export_onnx

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from sr_tvm import __version__, interrupts
+from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import interrupts
 
 # name -> help line; the command is `command` in sr_tvm/cli/<name>.py, imported when it is asked for.
 COMMANDS = {

@@ -44,15 +44,15 @@ def command(
     sr-tvm package adreno/ --fallback phone/ --format android
     sr-tvm package dsp/                                            a quantised model for hexagon
     """
-    from sr_tvm.artifact import Artifact
     from sr_tvm.package.write import write_package
+    from sr_tvm.records.artifact import Artifact
 
     output = output or Path(f"{artifact.resolve()}-{kind}")
     cpu = None if fallback is None else Artifact.load(fallback)
     package = write_package(Artifact.load(artifact), output, name, kind, cpu)
     if as_json:
-        from sr_tvm import files
         from sr_tvm.package.record import FILE, SCHEMA, VERSION
+        from sr_tvm.system import files
 
         record = files.read_json(package.folder / FILE, SCHEMA, VERSION)
         click.echo(json.dumps({"folder": str(package.folder), **record}))

@@ -13,7 +13,7 @@ import click
 from sr_tvm.errors import SrTvmError
 
 if TYPE_CHECKING:
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
     from sr_tvm.training.settings import WeightsFile
 
 
@@ -131,7 +131,7 @@ def _supernet(path: str | None, arch: str | None, scale: int, steps: int) -> tup
         return WeightsFile.of(path), big
     if steps == 0:
         raise SrTvmError("--supernet-steps is 0: an untrained supernet would be searched; give a trained --supernet")
-    from sr_tvm.architecture import by_name
+    from sr_tvm.records.architecture import by_name
 
     return None, by_name(arch or "wdsr-16x24", scale)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sr_tvm import files
 from sr_tvm.cli._speed import InputShape, notes_of_warnings, print_rows
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 if TYPE_CHECKING:
     from sr_tvm.runners.base import Runner
@@ -196,7 +196,7 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
     sr-tvm speed predict models/wdsr_x2_37k.json --model runs/speed-model.json --input-shape 1x3x360x640
     sr-tvm speed predict models/wdsr_x2_37k.json --model galaxy-s21 --input-shape 1x3x360x640
     """
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
     from sr_tvm.speed import known
     from sr_tvm.speed.sample import Sample
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from sr_tvm.architecture import by_name
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import by_name
 
 LR, QAT_LR = 6e-3, 2e-5
 

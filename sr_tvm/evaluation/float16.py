@@ -22,9 +22,9 @@ from sr_tvm.targets.opencl.emulate import emulate
 from sr_tvm.targets.opencl.family import OpenCl
 
 if TYPE_CHECKING:
-    from sr_tvm.artifact import Artifact
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.frontend.model import OnnxModel
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.targets.target import Target
     from sr_tvm.upscaling.network import Network
 
@@ -64,7 +64,7 @@ class NotCompared(SrTvmError):
 def check_pictures(folder: str | Path | None) -> None:
     """Refuse a ``folder`` without pictures, with SrTvmError; None stands for scikit-image's photographs."""
     if folder is not None:
-        from sr_tvm.training.pictures import list_pictures
+        from sr_tvm.imaging.pictures import list_pictures
 
         list_pictures(folder)
 
@@ -166,7 +166,7 @@ class EmulatedGpu:
         from sr_tvm.frontend.model import as_model
         from sr_tvm.frontend.to_relax import import_graph
         from sr_tvm.passes.pipeline import optimize
-        from sr_tvm.tvm_setup import import_tvm
+        from sr_tvm.system.tvm_setup import import_tvm
 
         options = options or CompileOptions()
         import_tvm()
@@ -230,7 +230,8 @@ def _compared(
     most: int | None = None,
 ) -> Comparison:
     """``most`` is the side that a low-resolution picture is cut to, of a network of fixed size for ``half`` alone."""
-    from sr_tvm.training.resize import low_resolution
+    from sr_tvm.imaging.metrics import psnr_y_of_planes
+    from sr_tvm.imaging.resize import low_resolution
 
     found = []
     sides = None if exact.artifact.any_size else exact.artifact.inputs[0].at({})[2:]
@@ -245,7 +246,7 @@ def _compared(
             x, y, lost = _middle(x, y, exact, most)
             border += lost
         try:
-            found.append(_psnr_y(y, half(x), border))
+            found.append(psnr_y_of_planes(y, half(x), border))
         except SrTvmError as error:
             raise SrTvmError(f"{name}: float16 overflows in this network; compile without --fp16") from error
     where = "of scikit-image" if folder is None else Path(folder).name
@@ -274,7 +275,7 @@ def _pictures(folder: str | Path | None) -> Iterator[tuple[str, np.ndarray]]:
         for name in SHIPPED:
             yield name, np.asarray(getattr(data, name)())
         return
-    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
+    from sr_tvm.imaging.pictures import as_rgb, list_pictures, read_picture
 
     for path in list_pictures(folder):
         yield str(path), as_rgb(read_picture(path))
@@ -283,7 +284,7 @@ def _pictures(folder: str | Path | None) -> Iterator[tuple[str, np.ndarray]]:
 def _fit(picture: np.ndarray, scale: int, sides: tuple[int, ...] | None) -> np.ndarray:
     """Cut to a multiple of ``scale``; or, where the network's input has fixed ``sides``, cut or mirrored to those."""
     if sides is None:
-        from sr_tvm.training.resize import modcrop
+        from sr_tvm.imaging.resize import modcrop
 
         return modcrop(picture, scale)
     for axis, side in enumerate(sides):
@@ -298,24 +299,7 @@ def _fit(picture: np.ndarray, scale: int, sides: tuple[int, ...] | None) -> np.n
 
 
 def _network_input(low: np.ndarray, channels: int) -> np.ndarray:
-    from sr_tvm.training.metrics import FULL
+    from sr_tvm.imaging.metrics import FULL
 
     planes = low.astype(np.float32) / np.float32(255)
     return planes.transpose(2, 0, 1) if channels == 3 else (planes @ FULL.astype(np.float32))[None]
-
-
-def _psnr_y(exact: np.ndarray, half: np.ndarray, border: int) -> float:
-    """Of (C, H, W) outputs of 0..1, C 1 or 3; infinite where they are equal.
-
-    Raises:
-        SrTvmError: an output is not finite: min and max of such figures would depend on the order of the pictures.
-    """
-    from sr_tvm.training.metrics import STUDIO
-
-    if not (np.isfinite(exact).all() and np.isfinite(half).all()):
-        raise SrTvmError("an output has NaN or infinite pixels")
-    weights = STUDIO if len(exact) == 3 else np.ones(1)
-    a, b = (np.tensordot(weights, y.astype(np.float64).clip(0, 1) * 255, 1) for y in (exact, half))
-    inside = slice(border, -border or None)
-    error = float(np.mean((a - b)[inside, inside] ** 2))
-    return 10 * math.log10(255**2 / error) if error else math.inf

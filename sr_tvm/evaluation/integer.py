@@ -37,9 +37,9 @@ def compare(region: Region, network: IntegerNetwork, folder: str | Path) -> Scor
     Raises:
         SrTvmError: no readable picture, or a network that takes neither RGB nor luma.
     """
-    from sr_tvm.training.metrics import luma, psnr_y
-    from sr_tvm.training.pictures import as_rgb, list_pictures, read_picture
-    from sr_tvm.training.resize import low_resolution, modcrop
+    from sr_tvm.imaging.metrics import luma, psnr_y
+    from sr_tvm.imaging.pictures import as_rgb, list_pictures, read_picture
+    from sr_tvm.imaging.resize import low_resolution, modcrop
 
     scale = network.shuffle
     channels = network.channels(network.picture.name)

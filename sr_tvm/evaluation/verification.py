@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.tensor import shape_text
 from sr_tvm.targets import registry
-from sr_tvm.tensor import shape_text
 
 if TYPE_CHECKING:
-    from sr_tvm.artifact import Artifact
     from sr_tvm.build.options import CompileOptions
     from sr_tvm.frontend.model import OnnxModel
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.targets.target import Target
 
 SECONDS = 900.0  # for one run: an emulated GPU at the size of a photograph

@@ -27,13 +27,20 @@ PROBES = ((1, 24, 20), (2, 1, 1), (3, 29, 33), (1, 1021, 766))
 def normalize_any_size(
     model: onnx.ModelProto, shapes: OpenShapes, at: Callable[[Shapes], OnnxGraph] | None = None
 ) -> OnnxGraph:
-    """``model`` with the dimensions that ``shapes`` names of any size, and the others fixed.
+    """Normalise a model for pictures of any size: one graph that holds for all of them.
 
-    ``at`` gives ``model`` normalised at fixed shapes, to which nothing is done; by default it is normalised here.
-    Every dimension of an output is a number, or a whole multiple of a named one.
+    Every dimension of an output is then a number, or a whole multiple of a named one.
+
+    Args:
+        model: Checked, of float32.
+        shapes: Of every input; a dimension that is a name may have any size, the others are fixed.
+        at: Gives ``model`` normalised at fixed shapes, to which nothing is done; None to normalise it here.
+
+    Returns:
+        The graph, its ``inputs`` being ``shapes``.
 
     Raises:
-        SrTvmError: the graph is not supported, or depends on the sizes; the message names the node, and the option
+        SrTvmError: The graph is not supported, or depends on the sizes; the message names the node, and the option
             that fixes the sizes.
     """
     at = at or partial(normalize, model)

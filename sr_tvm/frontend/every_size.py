@@ -20,9 +20,15 @@ _ALIKE = _WEIGHTED | _POINTWISE | {"Concat", "DepthToSpace", "Identity"}
 
 
 def same_at_every_size(model: onnx.ModelProto, graph: OnnxGraph, sizes: Iterable[Shapes]) -> bool:
-    """Whether ``model`` is known to be normalised to the nodes and constants of ``graph`` at all other ``sizes`` too.
+    """Tell whether a model is known to be normalised to the same nodes and constants at other sizes of its input.
 
-    ``graph`` is ``model`` at one size. False says nothing: then it has to be normalised at others and compared.
+    Args:
+        model: Checked, of float32.
+        graph: ``model`` normalised at one size.
+        sizes: Shapes of the input, by its name, of the other sizes.
+
+    Returns:
+        True where its operators alone show it. False says nothing: it has to be normalised at the others and compared.
     """
     if not _reads_no_size(model) or len(graph.inputs) != 1:
         return False

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import atomic_file
 from sr_tvm.frontend.parity import Parity, compare
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system.files import atomic_file
 
 EXPORTERS = ("dynamo", "torchscript")
 MAX_BYTES = 1_900_000_000
@@ -28,7 +28,14 @@ DYNAMIC_AXES = ("height", "width")
 
 
 def fold_parametrizations(module: nn.Module) -> nn.Module:
-    """A copy of ``module``, in eval mode, whose parametrized weights (weight norm) are plain parameters."""
+    """Copy a module with its parametrized weights (weight norm) as plain parameters.
+
+    Args:
+        module: Stays as it is.
+
+    Returns:
+        The copy, in eval mode, without gradients.
+    """
     folded = copy.deepcopy(module).eval().requires_grad_(False)
     for part in folded.modules():
         if parametrize.is_parametrized(part):
@@ -51,15 +58,25 @@ def export_onnx(
     input_name: str = "x",
     output_name: str = "y",
 ) -> Parity:
-    """Write ``module`` to ``path`` as ONNX and say how far its outputs are from PyTorch's.
+    """Write a PyTorch module as one self-contained ONNX file that is compared with it first.
 
     Args:
-        input_shape: (N, C, H, W). With ``dynamic`` H and W become the symbols "height" and "width".
+        module: Takes one float32 tensor (N, C, H, W) and returns one. Where it has an ``architecture``, that goes into
+            the file's metadata.
+        path: The file; it takes this name only when the comparison has passed.
+        input_shape: (N, C, H, W) of the example that is exported and compared.
+        dynamic: Make H and W the symbols "height" and "width", so that the file is for every size.
         exporter: "dynamo" (torch.export) or "torchscript" (tracing, the older one).
-        opset: the exporter's default if None.
+        opset: Version of ONNX's operator set; None for the exporter's default.
+        input_name: Of the input in the file.
+        output_name: Of the output in the file.
+
+    Returns:
+        How far the file's outputs are from PyTorch's, at worst.
 
     Raises:
-        SrTvmError: the exporter fails, the model is over 1.9 GB, or the outputs differ by more than 1e-5 of their peak.
+        SrTvmError: The exporter fails, the model is over 1.9 GB, or the outputs differ by more than 1e-5 of
+            max(1, peak).
     """
     if exporter not in EXPORTERS:
         raise SrTvmError(f"unknown exporter {exporter!r}; {' or '.join(EXPORTERS)} is allowed")
@@ -105,7 +122,7 @@ def _run_exporter(
 
 @contextlib.contextmanager
 def _silence() -> Any:
-    """The exporters write progress to stdout and warn about their own insides."""
+    """Suppress progress on stdout and warnings, of which the exporters write many about their own insides."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -128,7 +145,11 @@ def _name_axes(model: onnx.ModelProto) -> None:
 
 
 def strip_notes(model: onnx.ModelProto) -> None:
-    """Remove what exporters note beside the network: the source files and lines, by path, that made each node."""
+    """Remove what exporters note beside the network: the source files and lines, by path, that made each node.
+
+    Args:
+        model: Changed in place.
+    """
     graph = model.graph
     function_nodes = (node for function in model.functions for node in function.node)
     noted = (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info, *model.functions)

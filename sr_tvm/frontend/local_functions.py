@@ -26,11 +26,22 @@ class _Cost:
 
 
 def inline(model: onnx.ModelProto, path: Path, max_nodes: int, max_bytes: int) -> onnx.ModelProto:
-    """Put the bodies of local functions in place of their calls; the model itself if it has none.
+    """Put the bodies of local functions in place of their calls.
+
+    What would come out is counted before anything is expanded.
+
+    Args:
+        model: From anyone.
+        path: Of its file, for messages.
+        max_nodes: Most nodes that the expanded model may have.
+        max_bytes: Most bytes that its expanded nodes may take.
+
+    Returns:
+        The expanded model; ``model`` itself where it has no local functions.
 
     Raises:
-        SrTvmError: a function calls itself or is there twice, calls are nested over 100 deep, or what is expanded
-            would be over the limits. This is found out by counting, before anything is expanded.
+        SrTvmError: A function calls itself or is there twice, calls are nested over 100 deep, or what is expanded
+            would be over the limits.
     """
     if not model.functions:
         return model

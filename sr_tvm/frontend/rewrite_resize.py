@@ -19,7 +19,21 @@ TVM_COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmet
 
 
 def resize(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> list[onnx.NodeProto] | None:
-    """Resize of any opset, and Upsample, which is a Resize with asymmetric coordinates."""
+    """Rewrite Resize as TVM's resize2d where that is right, else as a Gather or MatMul on each axis.
+
+    Upsample is a Resize with asymmetric coordinates.
+
+    Args:
+        node: Resize of any opset, or Upsample.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None for what this made. The resize2d is a Resize with the sizes of all axes and every attribute.
+
+    Raises:
+        SrTvmError: The mode is not supported, or scales and sizes are missing, malformed or make an empty tensor.
+    """
     if node.name.endswith("/resize2d"):  # made below
         return None
     shape = graph.shape(node.input[0])

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import platformdirs
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import adreno, gpus, mali, probe, system
 from sr_tvm.isa.machine import MachineKernel
+from sr_tvm.system import files
 
 _PARSERS = {"adreno": adreno.parse, "mali": mali.parse}
 _BATCH = 24  # programs of one run of the probe: its deadline grows with them

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
 from sr_tvm.isa.launch import Launch
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect
 
 TEXT, FACTS = "kernels.cl", "kernels.json"
 SCHEMA, PROGRAMS, VERSION = "sr-tvm/device-kernels", "sr-tvm/device-programs", 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sr_tvm.fields import expect
+from sr_tvm.system.fields import expect
 
 
 @dataclass(frozen=True)

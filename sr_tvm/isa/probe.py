@@ -15,10 +15,12 @@ from pathlib import Path
 
 import platformdirs
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa import system
 from sr_tvm.isa.gpus import Gpu
+from sr_tvm.system import files
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import ChildDied, how_ended
 
 # Starting takes 6 s of CPU, a kernel 1 s on Adreno and 5 s on Mali; machines are busy.
 START_SECONDS, KERNEL_SECONDS = 120.0, 60.0
@@ -55,7 +57,7 @@ def run(sources: Sequence[str], gpu: Gpu) -> str:
         text = output.read_text(encoding="utf-8", errors="replace")
     told = [line for line in text.splitlines() if line.startswith(("#! no ", "#! OpenCL error"))]
     if told or code:
-        said = told[0].removeprefix("#! ") if told else one_line(text) or f"exit code {code}"
+        said = told[0].removeprefix("#! ") if told else one_line(text) or how_ended(code)
         raise SrTvmError(f"Mesa's compiler for {gpu.name} failed: {said}")
     return text
 
@@ -92,7 +94,7 @@ def _child(command: list[str], environment: dict[str, str], output: Path, deadli
         try:
             return process.wait(deadline)
         except subprocess.TimeoutExpired:
-            raise SrTvmError(f"Mesa's compiler did not end within {deadline:g} s") from None
+            raise ChildDied("Mesa's compiler", f"it did not finish within {deadline:g} s", verb="was killed") from None
         finally:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -127,10 +129,7 @@ def _program() -> Path:
             str(text),
             "-ldl",
         ]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=ZIG_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise SrTvmError(f"zig did not compile the probe within {ZIG_SECONDS:g} s") from None
+        done = programs.run(command, "zig, which makes the probe,", ZIG_SECONDS)
         if done.returncode:
             raise SrTvmError(f"zig could not compile the probe: {one_line(done.stderr)}")
     return _executable(path)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import platformdirs
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.system import files
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 VARIABLE = "SR_TVM_GPU_ISA"
 HINT = "run 'make system-deps' (python -m sr_tvm.isa.system), which unpacks it beside the project"
@@ -152,14 +153,10 @@ def _mirror() -> str:
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=DEADLINE, env=environment, cwd=cwd, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"'{' '.join(command[:3])}' took more than {DEADLINE:g} s; try again") from None
+    what = f"'{' '.join(command[:3])}'"
+    done = programs.run(command, what, DEADLINE, environment=environment, cwd=cwd, hint="try again")
     if done.returncode:
-        raise SrTvmError(f"'{' '.join(command[:3])}' failed: {one_line(done.stderr or done.stdout)}")
+        raise SrTvmError(f"{what} failed: {one_line(done.stderr or done.stdout) or how_ended(done.returncode)}")
     return done.stdout
 
 

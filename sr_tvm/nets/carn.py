@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sr_tvm.architecture import COLOURS, SCALES
 from sr_tvm.nets.wdsr import MEAN
+from sr_tvm.records.architecture import COLOURS, SCALES
 
 # The paper's 412K counts the convolution weights, without biases, of the network that holds the x2, x3 and x4
 # upsamplers at once; its 91.2G multiply-adds are those of x2 alone at an output of 1280 x 720. The tests assert both.

@@ -7,8 +7,8 @@ import re
 import torch
 from torch import nn
 
-from sr_tvm.architecture import COLOURS, SCALES, Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import COLOURS, SCALES, Architecture
 
 NAMES = ("wdsr-<depth>x<channels>", "fsrcnn", "carn-m", "vgg16")
 _WDSR = re.compile(r"wdsr-(\d{1,3})x(\d{1,4})")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from sr_tvm.architecture import BLOCK_KERNEL, COLOURS, HEAD_KERNEL, SKIP_KERNEL, Architecture, Block
+from sr_tvm.records.architecture import BLOCK_KERNEL, COLOURS, HEAD_KERNEL, SKIP_KERNEL, Architecture, Block
 
 # Mean of DIV2K in RGB, 0..1: what published WDSR models subtract.
 MEAN = (0.4488, 0.4371, 0.4040)

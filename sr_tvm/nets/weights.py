@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sr_tvm import files
-from sr_tvm.architecture import SCHEMA, VERSION, Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import SCHEMA, VERSION, Architecture
+from sr_tvm.system import files
 
 MAX_JSON = 1 << 20  # characters of architecture JSON; 256 blocks need about 10,000
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.device_code import TEXT
 from sr_tvm.package import native
 from sr_tvm.package.tables import PictureNames
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.device_program import MEMORY, WEIGHT, DeviceProgram, Memory
 from sr_tvm.records.program import FILE, FOLDER, WEIGHTS
 from sr_tvm.records.size import Size

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_tvm import __version__, files, shipped
-from sr_tvm.artifact import Artifact
+from sr_tvm import __version__, shipped
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import licences, native, packets
 from sr_tvm.package.interface import FORMATS, HEXAGON_ALIGNMENT, HEXAGON_STATUSES, HEXAGON_USES, VERSION
 from sr_tvm.package.record import Package
 from sr_tvm.package.templates import render, write_texts
 from sr_tvm.quantize import example
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
+from sr_tvm.system import files
 from sr_tvm.targets import link
 
 if TYPE_CHECKING:

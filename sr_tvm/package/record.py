@@ -8,8 +8,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from sr_tvm import files
-from sr_tvm.fields import expect, expect_keys
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/package", 1
 FILE = "package.json"

@@ -9,7 +9,7 @@ import numpy as np
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.program import Program
 from sr_tvm.records.size import Size
-from sr_tvm.tensor import Tensor, term
+from sr_tvm.records.tensor import Tensor, term
 
 MAX_RANK, MAX_ARGUMENTS, MAX_BUFFERS, MAX_SCALE = 6, 32, 64, 8  # as the headers have them
 STEPS = (1, 2, 4, 8, 16)  # the least tile is a multiple of each

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm import __version__, files
-from sr_tvm.artifact import Artifact
+from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import android, elf, features, licences, native
 from sr_tvm.package.device import Device, check_fallback, is_device
@@ -21,8 +20,10 @@ from sr_tvm.package.record import FILE, Package
 from sr_tvm.package.tables import PictureNames, ProgramTables, picture_of
 from sr_tvm.package.templates import render, write_texts
 from sr_tvm.records import program as programs
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.program import Program
 from sr_tvm.runtimes.c import NATIVE
+from sr_tvm.system import files
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 TARGETS = ("cpu", "android-cpu")

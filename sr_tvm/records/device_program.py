@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect, expect_keys
 from sr_tvm.records.program import FILE, WEIGHTS, Stored
-from sr_tvm.tensor import Tensor
+from sr_tvm.records.tensor import Tensor
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.files import sha256
 
 SCHEMA, VERSION = "sr-tvm/device-program", 1
 INPUT, OUTPUT, WEIGHT, MEMORY = KINDS = ("input", "output", "weights", "memory")

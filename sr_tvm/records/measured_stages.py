@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 NAME, SCHEMA, VERSION = "measured.json", "sr-tvm/measured-stages", 1
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect, expect_keys
 from sr_tvm.records.size import Size, total
-from sr_tvm.tensor import Tensor
+from sr_tvm.records.tensor import Tensor
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.files import sha256
 
 SCHEMA, VERSION = "sr-tvm/program", 1
 FOLDER, FILE = "program", "program.json"  # in an artifact

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region
+from sr_tvm.system import files
 
 if TYPE_CHECKING:
     from sr_tvm.codegen.kernel import Shape

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
-from sr_tvm import files, shipped
+from sr_tvm import shipped
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.region_decisions import RegionRecords, file_in
+from sr_tvm.system import files
 
 WORKLOADS, RECORDS = "database_workload.json", "database_tuning_record.json"
 POPULATION, LOCK = "population", ".lock"

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tensor import Tensor, term
+from sr_tvm.records.tensor import Tensor, term
 
 _PRODUCT = re.compile(r"[0-9]{1,18}(\*[A-Za-z_][A-Za-z0-9_]*)*")
 USUAL = 512  # what a name stands for where sizes are compared

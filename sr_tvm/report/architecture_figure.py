@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from sr_tvm.architecture import COLOURS, Architecture
+from sr_tvm.records.architecture import COLOURS, Architecture
 from sr_tvm.report import svg
 
 PER_ROW = 6

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sr_tvm.report import svg
+from sr_tvm.report.summary import SpeedRow
 
 WIDTH = 6.2
 
@@ -91,12 +92,12 @@ def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
         return svg.finish(figure, "tuning", "Best time so far against the number of candidates measured")
 
 
-def predicted_scatter(rows: Sequence[dict[str, Any]]) -> str:
+def predicted_scatter(rows: Sequence[SpeedRow]) -> str:
     """Predicted against measured milliseconds; a point on the diagonal was predicted exactly.
 
-    A row with ``"this": true`` is the network of this run and stands out.
+    The network of this run stands out.
     """
-    points = [(float(r["measured"]), float(r["predicted"]), bool(r.get("this"))) for r in rows]
+    points = [(r.measured, r.predicted, r.this) for r in rows]
     high = 1.08 * max(max(m, p) for m, p, _ in points)
     with svg.settings():
         figure = Figure(figsize=(3.9, 3.6))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-from sr_tvm import machine as here
+from sr_tvm.system import machine as here
 
 PACKAGES = ("sr-tvm", "apache-tvm", "apache-tvm-ffi", "torch", "onnx", "onnxruntime", "numpy")
 

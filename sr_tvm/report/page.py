@@ -7,10 +7,11 @@ import hashlib
 import string
 from pathlib import Path
 
-from sr_tvm import __version__, files
+from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import picture_section, run_folder, sections
 from sr_tvm.report.html_parts import facts, text
+from sr_tvm.system import files
 
 PAGE = "report.html"
 _HERE = Path(__file__).parent
@@ -40,8 +41,8 @@ def write_report(folder: str | Path) -> Path:
     summary = run_folder.load(folder)
     parts, part = [], "header"
     try:
-        title = text(summary.get("title", "A run of sr-tvm"), 200)
-        lead = text(summary.get("lead", ""))
+        title = text(summary.title, 200)
+        lead = text(summary.lead)
         top = facts(sections.headline(summary))
         for make in SECTIONS:
             part = make.__name__

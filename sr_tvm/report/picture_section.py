@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -11,6 +10,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.report import run_folder
 from sr_tvm.report.html_parts import para, section, text
 from sr_tvm.report.pictures import data_uri, open_picture
+from sr_tvm.report.summary import Compare, Summary
 
 # Moves the edge between the two pictures. Without scripts the picture stands half and half.
 SCRIPT = (
@@ -40,45 +40,45 @@ def _crops(pictures: list[tuple[Image.Image, str]], box: tuple[int, int, int, in
     return f'<div class="crops">{"".join(cells)}</div>'
 
 
-def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    x, y, w, h = (int(v) for v in crop)
+def _box(crop: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    x, y, w, h = crop
     if min(x, y) < 0 or min(w, h) < 1 or max(w, h) > 400 or x + w > size[0] or y + h > size[1]:
         raise ValueError(f"pictures.compare.crop {crop} does not lie in {size[0]} x {size[1]} pixels")
     return x, y, x + w, y + h
 
 
-def _compare(c: dict[str, Any], folder: Path) -> list[str]:
+def _compare(c: Compare, folder: Path) -> list[str]:
     def load(field: str) -> Image.Image:
-        return open_picture(run_folder.inside(folder, c[field], f"pictures.compare.{field}"))
+        return open_picture(run_folder.inside(folder, getattr(c, field), f"pictures.compare.{field}"))
 
     truth, bicubic, ours = load("truth"), load("bicubic"), load("ours")
     if not truth.size == bicubic.size == ours.size:
         raise SrTvmError(f"{folder}: the compared pictures differ in size; run the step again")
-    of = [float(c[k]) for k in ("psnr_bicubic", "psnr_ours")]
+    of = [c.psnr_bicubic, c.psnr_ours]
     crops = [(bicubic, f"bicubic, {of[0]:.2f} dB"), (ours, f"network, {of[1]:.2f} dB"), (truth, "original")]
     return [
-        para(str(c.get("caption", ""))),
+        para(c.caption),
         _slider(bicubic, ours, (f"bicubic {of[0]:.2f} dB", f"network {of[1]:.2f} dB")),
-        _crops(crops, _box(c["crop"], truth.size)),
-        para(str(c.get("crop_note", "")), note=True),
+        _crops(crops, _box(c.crop, truth.size)),
+        para(c.crop_note, note=True),
     ]
 
 
-def pictures(summary: dict[str, Any], folder: Path) -> str:
-    p = summary.get("pictures")
+def pictures(summary: Summary, folder: Path) -> str:
+    p = summary.pictures
     if not p:
         return ""
-    parts = _compare(p["compare"], folder) if p.get("compare") else []
-    if p.get("enlarged"):
-        e = p["enlarged"]
-        picture = open_picture(run_folder.inside(folder, e["file"], "pictures.enlarged.file"))
+    parts = _compare(p.compare, folder) if p.compare else []
+    if p.enlarged:
+        e = p.enlarged
+        picture = open_picture(run_folder.inside(folder, e.file, "pictures.enlarged.file"))
         size = f"{picture.width} × {picture.height}"
         if max(picture.size) > 1280:
             picture.thumbnail((1280, 1280), Image.Resampling.LANCZOS)
         parts += [
             "<h3>The photograph itself, enlarged</h3>",
             f'<figure><img src="{data_uri(picture, 88)}" alt="enlarged photograph" style="max-width:40rem">'
-            f"<figcaption>{text(e.get('caption', ''))} {size} pixels; in full in <code>{text(e['file'])}</code>."
+            f"<figcaption>{text(e.caption)} {size} pixels; in full in <code>{text(e.file)}</code>."
             "</figcaption></figure>",
         ]
     return section("Before and after", *parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling.images import open_image
+from sr_tvm.imaging.reading import open_image
 
 MOST_PIXELS = 64_000_000
 

@@ -5,31 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.report.summary import Summary
+from sr_tvm.system import files
+from sr_tvm.system.validation import read_file
 
 SCHEMA, VERSION = "sr-tvm/run", 1
 SUMMARY = "summary.json"
 
 
-def load(folder: str | Path) -> dict[str, Any]:
-    """The summary of a run.
+def load(folder: str | Path) -> Summary:
+    """Read the summary of a run.
 
     Raises:
-        SrTvmError: the folder or its summary is missing, or is not one of ours.
+        SrTvmError: the folder or its summary is missing, is not one of ours, or has a field of a wrong kind.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise SrTvmError(f"{folder}: no such folder; name a run, such as runs/demo ('sr-tvm demo' makes one)")
     if not (folder / SUMMARY).exists():
         raise SrTvmError(f"{folder}: no {SUMMARY} in it; name a run, such as runs/demo ('sr-tvm demo' makes one)")
-    return files.read_json(folder / SUMMARY, SCHEMA, VERSION)
+    path = folder / SUMMARY
+    return read_file(Summary, files.read_json(path, SCHEMA, VERSION), str(path))
 
 
-def save(folder: str | Path, summary: dict[str, Any]) -> Path:
+def save(folder: str | Path, summary: Summary) -> Path:
     """Write ``summary`` into the folder, atomically, with schema and version added."""
     path = Path(folder) / SUMMARY
-    files.write_json(path, {"schema": SCHEMA, "version": VERSION, **summary})
+    files.write_json(path, {"schema": SCHEMA, "version": VERSION, **summary.to_json()})
     return path
 
 

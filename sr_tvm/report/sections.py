@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.report import figures
 from sr_tvm.report.architecture_figure import architecture_svg
 from sr_tvm.report.html_parts import Markup, amount, ms, para, section, table, text
+from sr_tvm.report.summary import Summary
 
 
 def _wide(drawing: str) -> str:
     return f'<div class="wide">{drawing}</div>'
 
 
-def architecture(summary: dict[str, Any], folder: Path) -> str:
-    if not summary.get("architecture"):
+def architecture(summary: Summary, folder: Path) -> str:
+    if not summary.architecture:
         return ""
-    a = Architecture.from_json(summary["architecture"], f"{folder}: field architecture")
+    a = Architecture.from_json(summary.architecture, f"{folder}: field architecture")
     depth = f"{len(a.blocks)} block{'s' * (len(a.blocks) != 1)}"
     words = f"WDSR-B, x{a.scale}, {depth} of {a.channels} channels, {a.params:,} parameters."
     return section(
@@ -29,13 +29,11 @@ def architecture(summary: dict[str, Any], folder: Path) -> str:
     )  # fmt: skip
 
 
-def parity(summary: dict[str, Any], folder: Path) -> str:
-    rows = summary.get("parity")
-    if not rows:
+def parity(summary: Summary, folder: Path) -> str:
+    if not summary.parity:
         return ""
     ok, off = Markup("equal"), Markup('<span class="bad">off</span>')
-    body = [(r["name"], f"{float(r['max_abs_err']):.1e}", f"{float(r['tolerance']):.1e}", ok if r["ok"] else off)
-            for r in rows]  # fmt: skip
+    body = [(r.name, f"{r.max_abs_err:.1e}", f"{r.tolerance:.1e}", ok if r.ok else off) for r in summary.parity]
     return section(
         "The same result at every step",
         para("The largest difference of any output value from PyTorch's, for the same input."),
@@ -43,8 +41,8 @@ def parity(summary: dict[str, Any], folder: Path) -> str:
     )
 
 
-def passes(summary: dict[str, Any], folder: Path) -> str:
-    p = summary.get("passes")
+def passes(summary: Summary, folder: Path) -> str:
+    p = summary.passes
     if not p:
         return ""
     counts = [("kernels", str(int(p["kernels_before"])), str(int(p["kernels_after"])))]
@@ -66,93 +64,87 @@ def passes(summary: dict[str, Any], folder: Path) -> str:
     return section("What the passes did", *parts)
 
 
-def operators(summary: dict[str, Any], folder: Path) -> str:
-    rows = summary.get("per_operator")
-    if not rows:
+def operators(summary: Summary, folder: Path) -> str:
+    if not summary.per_operator:
         return ""
-    note = summary.get("per_operator_note", "")
-    return section("Time by operator", _wide(figures.operator_bars(rows)), para(note, note=True) if note else "")
+    note = para(summary.per_operator_note, note=True) if summary.per_operator_note else ""
+    return section("Time by operator", _wide(figures.operator_bars(summary.per_operator)), note)
 
 
-def tuning(summary: dict[str, Any], folder: Path) -> str:
-    t = summary.get("tuning")
+def tuning(summary: Summary, folder: Path) -> str:
+    t = summary.tuning
     if not t:
         return ""
-    words = f"{int(t['trials'])} candidates measured by the genetic tuner (seed {int(t['seed'])})."
-    if t.get("default_ms") and t.get("tuned_ms"):
-        faster = float(t["default_ms"]) / float(t["tuned_ms"])
-        words += (f" The network took {ms(float(t['default_ms']))} as the defaults make it and "
-                  f"{ms(float(t['tuned_ms']))} with the best ones found, {faster:.2f} times as fast.")  # fmt: skip
-    elif t.get("kernels_default_ms") and float(t["kernels_best_ms"]) >= float(t["kernels_default_ms"]):
+    words = f"{t.trials} candidates measured by the genetic tuner (seed {t.seed})."
+    if t.default_ms and t.tuned_ms:
+        words += (f" The network took {ms(t.default_ms)} as the defaults make it and {ms(t.tuned_ms)} with the best "
+                  f"ones found, {t.default_ms / t.tuned_ms:.2f} times as fast.")  # fmt: skip
+    elif t.kernels_default_ms and t.kernels_best_ms is not None and t.kernels_best_ms >= t.kernels_default_ms:
         words += " None was faster than the default, which the build then keeps."
-    history = t.get("history") or []
-    drawing = _wide(figures.tuning_curve(history)) if history else ""
+    drawing = _wide(figures.tuning_curve(t.history)) if t.history else ""
     legend = "A dot is a candidate, a line the best so far of one region or kernel. "
-    note = legend + str(t.get("note", "")) if history else ""
-    return section("Tuning", para(words), drawing, para(note, note=True) if note else "")
+    return section("Tuning", para(words), drawing, para(legend + t.note, note=True) if t.history else "")
 
 
-def speed(summary: dict[str, Any], folder: Path) -> str:
-    s = summary.get("speed")
-    if not s or not s.get("rows"):
+def speed(summary: Summary, folder: Path) -> str:
+    s = summary.speed
+    if not s or not s.rows:
         return ""
-    rows, body = s["rows"], []
-    for r in rows:
-        measured, predicted = float(r["measured"]), float(r["predicted"])
-        body.append((r["name"], ms(measured), ms(predicted), f"{100 * (predicted - measured) / measured:+.1f} %"))
-    strong = {i for i, r in enumerate(rows) if r.get("this")}
+    body = []
+    for r in s.rows:
+        error = f"{100 * (r.predicted - r.measured) / r.measured:+.1f} %"
+        body.append((r.name, ms(r.measured), ms(r.predicted), error))
+    strong = {i for i, r in enumerate(s.rows) if r.this}
     return section(
-        "Predicted against measured", *(para(str(w)) for w in s.get("method", [])),
-        _wide(figures.predicted_scatter(rows)),
+        "Predicted against measured", *map(para, s.method), _wide(figures.predicted_scatter(s.rows)),
         table(("architecture", "measured", "predicted", "error"), body, {1, 2, 3}, strong),
     )  # fmt: skip
 
 
-def every_target(summary: dict[str, Any], folder: Path) -> str:
-    t = summary.get("every_target")
+def every_target(summary: Summary, folder: Path) -> str:
+    t = summary.every_target
     if not t:
         return ""
     rows = []
-    for r in t["rows"]:
-        took = "" if r.get("seconds") is None else f"{float(r['seconds']):.0f} s"
-        rows.append((r["target"], r["time"] or "not here", r["how"], took))
+    for r in t.rows:
+        took = "" if r.seconds is None else f"{r.seconds:.0f} s"
+        rows.append((r.target, r.time or "not here", r.how, took))
     heads = ("target", "a picture takes", "how", "found in")
-    return section("The same network on every target", para(str(t["note"])), table(heads, rows, {3}))
+    return section("The same network on every target", para(t.note), table(heads, rows, {3}))
 
 
-def how(summary: dict[str, Any], folder: Path) -> str:
-    parts = [para(str(line)) for line in summary.get("method", [])]
-    if summary.get("measurement"):
-        m = Measurement.from_json(summary["measurement"])
+def how(summary: Summary, folder: Path) -> str:
+    parts = [para(line) for line in summary.method]
+    if summary.measurement:
+        m = Measurement.from_json(summary.measurement)
         low, high = m.interval
         conditions = ", ".join(f"{k} {v}" for k, v in sorted(m.conditions.items()))
         parts.append(para(f"{m.device}, target {m.target}, input {'x'.join(map(str, m.input_shape))}: median of "
                           f"{len(m.samples)} runs {m.median:.2f} {m.unit}, middle half {low:.2f} to {high:.2f}. "
                           f"Conditions: {conditions or 'none given'}."))  # fmt: skip
-    for title, field in (("Machine", "machine"), ("Versions", "versions")):
-        if summary.get(field):
-            parts += [f"<h3>{title}</h3>", table(("", ""), list(summary[field].items()), set())]
-    if summary.get("steps"):
-        rows = [(s["name"], f"{float(s['seconds']):.1f} s") for s in summary["steps"]]
+    for title, facts in (("Machine", summary.machine), ("Versions", summary.versions)):
+        if facts:
+            parts += [f"<h3>{title}</h3>", table(("", ""), list(facts.items()), set())]
+    if summary.steps:
+        rows = [(s.name, f"{s.seconds:.1f} s") for s in summary.steps]
         parts += ["<h3>Time of each step</h3>", table(("step", "seconds"), rows, {1})]
     return section("How it was measured", *parts) if parts else ""
 
 
-def headline(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+def headline(summary: Summary) -> list[tuple[str, str, str]]:
     """The figures at the top of the page, as far as the run has them."""
     items = []
-    if summary.get("measurement"):
-        m = Measurement.from_json(summary["measurement"])
+    if summary.measurement:
+        m = Measurement.from_json(summary.measurement)
         items.append(("time", f"{m.median:.3g} {m.unit}", "x".join(map(str, m.input_shape)) + " input"))
-    compare = (summary.get("pictures") or {}).get("compare") or {}
-    if compare.get("psnr_ours") is not None:
-        gain = float(compare["psnr_ours"]) - float(compare["psnr_bicubic"])
-        items.append(("PSNR-Y", f"{float(compare['psnr_ours']):.2f} dB", f"{gain:+.2f} dB against bicubic"))
-    model = summary.get("model") or {}
-    if model.get("params"):
-        macs = f"{amount(float(model['macs']))}MAC at that input" if model.get("macs") else ""
-        items.append(("parameters", amount(float(model["params"])), macs))
-    if summary.get("passes"):
-        p = summary["passes"]
+    compare = summary.pictures.compare if summary.pictures else None
+    if compare:
+        gain = compare.psnr_ours - compare.psnr_bicubic
+        items.append(("PSNR-Y", f"{compare.psnr_ours:.2f} dB", f"{gain:+.2f} dB against bicubic"))
+    if summary.model and summary.model.params:
+        macs = f"{amount(float(summary.model.macs))}MAC at that input" if summary.model.macs else ""
+        items.append(("parameters", amount(float(summary.model.params)), macs))
+    if summary.passes:
+        p = summary.passes
         items.append(("kernels", str(int(p["kernels_after"])), f"from {int(p['kernels_before'])}"))
     return items

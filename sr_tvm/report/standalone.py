@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.report import svg
 from sr_tvm.report.architecture_figure import draw
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
+from sr_tvm.records import elf
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.records.module import Module
-from sr_tvm.runners import elf
-from sr_tvm.runners.timer import DEVICE, MEDIAN, THREAD_CPU, WALL, Timer
+from sr_tvm.records.tensor import shape_text
+from sr_tvm.records.timer import DEVICE, MEDIAN, THREAD_CPU, WALL, Timer
 from sr_tvm.runtimes.opencl import backend
-from sr_tvm.tensor import shape_text
 
 # A bench's sample should last several ms: shorter ones are mostly the noise of the clock and the scheduler.
 SAMPLE_MS = 5.0

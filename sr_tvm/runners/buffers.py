@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.tensor import shape_text
 from sr_tvm.runtimes.opencl.backend import ClDevice
-from sr_tvm.tensor import shape_text
 
 
 def check_buffers(artifact: Artifact, device: ClDevice) -> None:

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import tvm
 
-from sr_tvm import machine
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.records import elf
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.module import Module
-from sr_tvm.runners import elf, threads
+from sr_tvm.runners import threads
 from sr_tvm.runners.base import Runner, Session, default_clock, module_of
 from sr_tvm.runners.buffers import check_buffers
 from sr_tvm.runners.place import LocalPlace
 from sr_tvm.runners.station import Station
 from sr_tvm.runtimes.opencl import backend
+from sr_tvm.system import machine
 from sr_tvm.targets import registry
 
 # What TVM raises when a library can't be loaded or run.

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import gpus, system
 from sr_tvm.isa.count import Count, count_sources
 from sr_tvm.isa.device_code import DeviceCode, KernelSource, load_programs, programs_of
 from sr_tvm.isa.network import NetworkCount, count_network
-from sr_tvm.measurement import ESTIMATED_MS, Measurement
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.records.measurement import ESTIMATED_MS, Measurement
 from sr_tvm.records.module import Module
+from sr_tvm.records.timer import ESTIMATE, Timer
 from sr_tvm.runners.base import Runner, Session, Times, measurement
-from sr_tvm.runners.timer import ESTIMATE, Timer
 
 CAPACITY = 8  # sessions side by side: what they ask for while the compiler runs is compiled together afterwards
 

@@ -13,13 +13,13 @@ import numpy as np
 import tvm
 from tvm.rpc.base import RPC_SESS_MASK
 
-from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
+from sr_tvm.records.timer import DEVICE, THREAD_CPU
 from sr_tvm.regions.value import GLOBAL
 from sr_tvm.runners import library, tracker_client
-from sr_tvm.runners.timer import DEVICE, THREAD_CPU
 from sr_tvm.runtimes.opencl import backend
+from sr_tvm.system import machine
 
 
 class Place(ABC):

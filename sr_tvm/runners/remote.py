@@ -15,9 +15,9 @@ import numpy as np
 import tvm
 import tvm_ffi
 
-from sr_tvm import machine
 from sr_tvm.runners import threads, vm
 from sr_tvm.runtimes.opencl import backend
+from sr_tvm.system import machine
 
 PREFIX = "sr_tvm.server."
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")

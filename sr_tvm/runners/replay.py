@@ -12,8 +12,8 @@ import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
+from sr_tvm.records.timer import WALL, Timer
 from sr_tvm.runners.base import Runner, Session, Times
-from sr_tvm.runners.timer import WALL, Timer
 
 
 class ReplayRunner(Runner):

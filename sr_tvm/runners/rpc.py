@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sr_tvm.records.timer import WALL
 from sr_tvm.runners import tracker_client
 from sr_tvm.runners.base import Session
 from sr_tvm.runners.child_session import ChildRunner
-from sr_tvm.runners.timer import WALL
 from sr_tvm.runtimes.opencl import backend
 
 # How long a server may stay busy before we say so.
@@ -28,7 +28,7 @@ class RpcRunner(ChildRunner):
     """
 
     clock = WALL  # the server's own
-    what = "RPC client"
+    what = "the RPC client"
     leases = True  # a server has no other limit for a session that is frozen
 
     def __init__(self, tracker: str, key: str, deadline: float = 60.0, threads: int = 1) -> None:

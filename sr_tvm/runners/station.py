@@ -12,17 +12,17 @@ from tvm import relax
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Argument, Module
+from sr_tvm.records.timer import Timer
 from sr_tvm.runners import vm
 from sr_tvm.runners.deviation import difference
 from sr_tvm.runners.place import Place
-from sr_tvm.runners.timer import Timer
 
 KEPT = 8  # loaded modules: the reference, the candidate, and a few that may come again
 Answer = tuple[dict[str, Any], list[np.ndarray]]
 
 
 class Loaded(ABC):
-    """A module at a place, with its arguments. It can be called, and timed as :class:`~sr_tvm.runners.timer.Timed`."""
+    """A module at a place, with its arguments. It can be called, and timed as :class:`~sr_tvm.records.timer.Timed`."""
 
     @abstractmethod
     def call(self) -> None: ...

@@ -14,7 +14,7 @@ import tvm
 from tvm import relax
 
 from sr_tvm.runtimes.opencl import backend
-from sr_tvm.tvm_setup import import_tvm
+from sr_tvm.system.tvm_setup import import_tvm
 
 import_tvm()
 FUNCTION = "main"

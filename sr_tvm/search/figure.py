@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system import files
 
 NAMES = ("architecture.svg", "architecture.png")
 

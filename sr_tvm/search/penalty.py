@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.supernet import Widths
 from sr_tvm.speed.differentiable import Latency
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.settings import FINETUNE, HALVING, SearchSettings
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek

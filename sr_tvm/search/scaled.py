@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.search.supernet import Least, Widths
 from sr_tvm.training.slicing import adopt
 

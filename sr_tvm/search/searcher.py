@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.extract import extract
 from sr_tvm.search.halving import SuccessiveHalving, of_depth

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
 from sr_tvm.training.settings import PRECISIONS, WeightsFile

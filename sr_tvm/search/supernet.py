@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.nets.wdsr import WDSR, WideBlock
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.search.masks import Choice, Mask
 
 

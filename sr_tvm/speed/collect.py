@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed import dataset
 from sr_tvm.speed.feedback import Conditions
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sr_tvm.architecture import BLOCK_KERNEL, COLOURS, HEAD_KERNEL, SCALES, SKIP_KERNEL
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import BLOCK_KERNEL, COLOURS, HEAD_KERNEL, SCALES, SKIP_KERNEL
 from sr_tvm.speed import physical
 from sr_tvm.speed.model import SpeedModel
 from sr_tvm.speed.sample import FEATURES, layer_bytes, layer_macs

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed import physical
 from sr_tvm.speed.model import MEASURED, SpeedModel, fitter
 from sr_tvm.speed.sample import Sample

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import FEATURES, Sample
+from sr_tvm.system import files
 
 KIND, MONOTONE = "mlp", "mlp-monotone"
 HIDDEN = 64

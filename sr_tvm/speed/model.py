@@ -10,13 +10,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Protocol
 
-from sr_tvm import files
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
-from sr_tvm.measurement import UNITS
+from sr_tvm.records.measurement import UNITS
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect
+from sr_tvm.system.files import sha256
 
 SCHEMA, VERSION = "sr-tvm/speed-model", 1
 KINDS = ("physical", "mlp", "mlp-monotone")

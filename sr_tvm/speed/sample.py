@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.architecture import SCALES, Architecture, Block
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import SCALES, Architecture, Block
 
 # The published figures are for this output, so for 360x640 of input at x2 and 180x320 at x4.
 OUTPUT_HEIGHT, OUTPUT_WIDTH = 720, 1280

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture, Block
 
 CHANNELS = (4, 32)
 DEPTH = (1, 8)

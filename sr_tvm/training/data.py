@@ -15,9 +15,9 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import pictures, resize
+from sr_tvm.imaging import pictures, resize
+from sr_tvm.system import files
 
 SCHEMA, VERSION = "sr-tvm/training-pairs", 2
 PIXELS, INDEX = "pixels.bin", "index.json"

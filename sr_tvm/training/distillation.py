@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import atomic_file
+from sr_tvm.imaging.tiles import plan
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.system.files import atomic_file
 from sr_tvm.training import data
 from sr_tvm.training.data import Pair, Pairs, Tick
-from sr_tvm.upscaling.tiles import plan
 
 # 2: float16 of the output on whole pictures, and a CRC-32 of all before it.
 VERSION = 2

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_tvm.architecture import SCALES
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import metrics, pictures, resize
+from sr_tvm.imaging import metrics, pictures, resize
+from sr_tvm.records.architecture import SCALES
 
 Upscale = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import metrics, pictures, resize
+from sr_tvm.imaging import metrics, pictures, resize
 from sr_tvm.training.data import Pairs, Tick, Warn, load_pairs
 from sr_tvm.training.distillation import distill
 from sr_tvm.training.evaluate import Upscale, examples

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_tvm.architecture import COLOURS, SCALES, Architecture
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import COLOURS, SCALES, Architecture
+from sr_tvm.system.files import sha256
 
 if TYPE_CHECKING:
     from sr_tvm.quantize.network import IntegerNetwork

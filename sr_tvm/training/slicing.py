@@ -14,10 +14,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from sr_tvm.architecture import COLOURS, Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR, WideBlock
 from sr_tvm.nets.weights import fold
+from sr_tvm.records.architecture import COLOURS, Architecture
 
 PICTURES, SIZE, SEED = 4, 48, 0
 

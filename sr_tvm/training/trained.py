@@ -8,11 +8,11 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system import files
 from sr_tvm.training import slicing
 from sr_tvm.training.settings import IntegerFile, TrainingSettings
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import resize
+from sr_tvm.imaging import planes, resize
 from sr_tvm.training.evaluate import Upscale
 
 
@@ -31,7 +31,7 @@ def bicubic(scale: int) -> Upscale:
 
 def to_uint8(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(3, H, W) float 0..1 to (H, W, 3) uint8, rounded to nearest. What is not a number becomes black."""
-    return np.floor(np.nan_to_num(pixels).clip(0, 1).transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+    return planes.to_pixels(np.nan_to_num(pixels).transpose(1, 2, 0), np.uint8)
 
 
 def network(model: nn.Module, device: torch.device) -> Upscale:

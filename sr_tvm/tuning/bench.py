@@ -15,8 +15,8 @@ import numpy as np
 from sr_tvm.build.builder import Buildable, Builder, Candidate
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
+from sr_tvm.records.timer import Timer
 from sr_tvm.runners.base import Runner, Session, SessionLost
-from sr_tvm.runners.timer import Timer
 
 HOLD_SECONDS = 600.0  # then a session is given up for a new one: a server must not be lost for long by one that hangs
 SLOW_SECONDS = 300.0  # for the truth: an unscheduled convolution of a large picture
@@ -193,7 +193,7 @@ class _Seat:
             times = self.session.time(module, timer, reference=against, cutoff=cutoff)
         except SessionLost as error:
             self.session = None
-            return Timing(error=f"crashed: {error}")
+            return Timing(error=f"session lost: {error}")
         except SrTvmError as error:
             return Timing(error=str(error))
         seconds = timer.typical(times.samples)

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 SCHEMA, VERSION, NAME, JOURNAL = "sr-tvm/tuning", 1, "tuning.json", "tuning-journal.jsonl"
 SAVE_EVERY_S = 5.0

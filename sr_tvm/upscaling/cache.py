@@ -17,8 +17,8 @@ from typing import Any
 import platformdirs
 
 from sr_tvm import __version__, shipped
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.upscaling.model import ANY_SIZE, Model
 
 TARGET = "cpu"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sr_tvm.upscaling import planes
-from sr_tvm.upscaling.tiles import plan
+from sr_tvm.imaging import planes
+from sr_tvm.imaging.tiles import plan
 
 Run = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
@@ -28,7 +28,7 @@ def enlarge(
     dtype: np.dtype | type | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Enlarge (H, W, C) pixels by ``scale``; C as in :class:`~sr_tvm.upscaling.images.Picture`, and kept.
+    """Enlarge (H, W, C) pixels by ``scale``; C as in :class:`~sr_tvm.imaging.reading.Picture`, and kept.
 
     ``run`` is the network on one tile: float32 (``channels``, h, w) to (``channels``, scale h, scale w), where
     ``channels`` is 3 (RGB) or 1 (BT.601 luma; chroma is then enlarged bicubically). Alpha is always enlarged

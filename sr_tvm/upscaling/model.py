@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_tvm import shipped
-from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.errors import SrTvmError
-from sr_tvm.tensor import shape_text
-from sr_tvm.upscaling.tiles import ANY_SIZE_TILE, TILE, even_side, side
+from sr_tvm.imaging.tiles import ANY_SIZE_TILE, TILE, even_side, side
+from sr_tvm.records.artifact import MANIFEST, Artifact
+from sr_tvm.records.tensor import shape_text
 
 if TYPE_CHECKING:
     from sr_tvm.frontend.model import OnnxModel
@@ -46,7 +46,7 @@ class Model:
         """The (height, width) to tile a picture of ``height`` x ``width`` with; where sizes are fixed, to compile for.
 
         ``wanted`` is the side for large pictures, TILE or ANY_SIZE_TILE by default; ``halo`` as in
-        :func:`~sr_tvm.upscaling.tiles.plan`.
+        :func:`~sr_tvm.imaging.tiles.plan`.
 
         Raises:
             SrTvmError: the model is fixed to a size that this picture cannot be covered with.

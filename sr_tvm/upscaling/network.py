@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr_tvm import machine
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runners.local import LocalRunner
+from sr_tvm.system import machine
 from sr_tvm.upscaling.model import channels_and_scale, example_shapes
 
 

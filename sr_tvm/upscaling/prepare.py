@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sr_tvm.artifact import Artifact
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.upscaling import cache
 from sr_tvm.upscaling.model import Model
 
@@ -18,7 +18,7 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
     Raises:
         SrTvmError: the model cannot be compiled, or the cache folder cannot be written.
     """
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.targets import registry

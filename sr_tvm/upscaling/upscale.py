@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.files import atomic_file
-from sr_tvm.upscaling import enlarge, writing
-from sr_tvm.upscaling.images import MAX_MEGAPIXELS, Picture, read_picture
+from sr_tvm.imaging import writing
+from sr_tvm.imaging.reading import MAX_MEGAPIXELS, Picture, read_picture
+from sr_tvm.imaging.tiles import plan
+from sr_tvm.system.files import atomic_file
+from sr_tvm.upscaling import enlarge
 from sr_tvm.upscaling.model import open_model
 from sr_tvm.upscaling.prepare import prepare
-from sr_tvm.upscaling.tiles import plan
 
 if TYPE_CHECKING:
-    from sr_tvm.artifact import Artifact
+    from sr_tvm.records.artifact import Artifact
     from sr_tvm.upscaling.network import Network
 
 # stage ("compiling", "enlarging", "writing"), done, total; compiling has total 0.

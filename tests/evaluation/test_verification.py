@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from sr_tvm.artifact import MANIFEST, Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.evaluation import verification
+from sr_tvm.records.artifact import MANIFEST, Artifact
 from sr_tvm.runtimes.opencl import backend
 from sr_tvm.targets import registry
 from sr_tvm.targets.opencl import weights

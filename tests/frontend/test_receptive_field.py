@@ -10,13 +10,13 @@ import torch
 from onnx_cases import Case, model_of
 from torch import nn
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.frontend.onnx_file import load_onnx
 from sr_tvm.frontend.receptive_field import receptive_field
 from sr_tvm.nets import registry
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 
 SIZE = 40
 

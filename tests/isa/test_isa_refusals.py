@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import probe, system
 from sr_tvm.isa.device_code import PROGRAMS, VERSION, load_programs
+from sr_tvm.system import files
 
 
 @pytest.mark.parametrize("row", [5, None, ["text"]])

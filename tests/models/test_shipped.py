@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.quality import quality
 from sr_tvm import shipped
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.upscaling.model import DEFAULT
 
 MODELS = shipped.models()

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets import branches
 from sr_tvm.nets.branches import Edges, ProductBranch, SumBranch, branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.loop import CHECKPOINT, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import BRANCHES, TrainingSettings, WeightsFile

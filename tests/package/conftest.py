@@ -12,14 +12,14 @@ from package_compilers import run
 from package_driver import DRIVER
 from package_library import SCALE, TILE, Library
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.fsrcnn import FSRCNN
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.package.record import Package
 from sr_tvm.package.write import write_package
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets.cpu.host import Cpu

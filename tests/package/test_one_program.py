@@ -7,10 +7,10 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 
-from sr_tvm.artifact import Artifact
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.device_program import DeviceProgram
 from sr_tvm.records.program import FOLDER, OBJECT, WEIGHTS, Program
-from sr_tvm.tvm_setup import import_tvm
+from sr_tvm.system.tvm_setup import import_tvm
 
 import_tvm()
 import tvm  # noqa: E402

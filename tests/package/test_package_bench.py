@@ -7,7 +7,6 @@ import subprocess
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.cli.bench import command as bench
 from sr_tvm.cli.package import command as package_command
 from sr_tvm.errors import SrTvmError
@@ -15,6 +14,7 @@ from sr_tvm.package.bench import measure, read
 from sr_tvm.package.record import Package
 from sr_tvm.package.write import default_name, write_package
 from sr_tvm.records import program as programs
+from sr_tvm.records.artifact import Artifact
 
 SMALL = ("--height", "24", "--width", "40", "--seconds", "0.2")
 

@@ -18,17 +18,17 @@ from click.testing import CliRunner
 from package_compilers import HERE, STRICT, ZIG, defines, run, static
 from quantize_nets import MEANS, fsrcnn, pictures, wdsr
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.cli import main
 from sr_tvm.errors import SrTvmError
+from sr_tvm.imaging import planes as upscaling
 from sr_tvm.package.interface import FORMATS, HEXAGON_FUNCTIONS, HEXAGON_STATUSES
 from sr_tvm.package.record import Package
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.quantize.qdq_read import from_onnx
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runners import hexagon_sim
-from sr_tvm.upscaling import planes as upscaling
 
 TARGET = ("-target", "hexagon-linux-musl", "-mcpu=hexagonv65")  # as the package's own C
 CODES = {name: code for code, (name, _) in enumerate(HEXAGON_STATUSES)}
@@ -315,8 +315,8 @@ def test_the_command_and_what_it_refuses(tiny, tmp_path):
 
 
 def test_scores_are_told_of_shipped_networks_only():
-    from sr_tvm.artifact import sha256
     from sr_tvm.package.hexagon import known_scores
+    from sr_tvm.system.files import sha256
 
     shipped = Path(__file__).parents[2] / "models" / "int8" / "wdsr_x2_37k.onnx"
     assert {row["pictures"] for row in known_scores(sha256(shipped))} == {"Set5", "Set14", "B100"}

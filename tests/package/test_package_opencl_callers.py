@@ -11,8 +11,6 @@ from package_driver import AS_GPU, LAUNCH
 from package_library import SCALE, TILE, Library, Network
 from test_package_opencl import floats, on_cpu
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.cli.package import command
 from sr_tvm.errors import SrTvmError
@@ -23,6 +21,8 @@ from sr_tvm.package.interface import DEVICE_FUNCTIONS, FUNCTIONS
 from sr_tvm.package.record import Package
 from sr_tvm.package.tables import PictureNames
 from sr_tvm.package.write import write_package, write_sources
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.device_program import DeviceProgram
 from sr_tvm.runtimes.c import NATIVE
 

@@ -11,10 +11,10 @@ from benchmarks.quality import quality_rows
 from recipes import adopt, lanes, ship
 from recipes.lanes import Clock, LanePlaces, Lanes
 from recipes.priorities import TEACHER, Hyperparameters, Item
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import save_weights
+from sr_tvm.records.architecture import Architecture
 
 NAME = "student"
 ITEMS = (Item(TEACHER[2], 2, "wdsr-1x6", distilled=False), Item(NAME, 2))

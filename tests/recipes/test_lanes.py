@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from recipes import lanes, minutes, pack
 from recipes.lanes import DONE, FAILED, STOPPED, WAITS, Clock, LanePlaces, Lanes
 from recipes.priorities import GPU, ITEMS, TEACHER, Hyperparameters, Item, network
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.branches import branch
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training import distillation, loop
 from sr_tvm.training.checkpoint import peek
 from sr_tvm.training.optimizers import Optimizers

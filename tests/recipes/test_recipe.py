@@ -20,10 +20,10 @@ from skimage import data as pictures
 from recipes import MODELS, recipe, ship
 from recipes import pictures as looked_at
 from recipes import train as command
-from sr_tvm.architecture import Architecture
 from sr_tvm.cli import export, search, train
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 
 COMMANDS = {"train": train.command, "search": search.command, "export": export.command}
 SCRIPT = MODELS / "train.py"

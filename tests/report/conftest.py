@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from report_runs import write_summary
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
-from sr_tvm.report import run_folder
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
@@ -53,5 +53,5 @@ def summary_of(folder: Path) -> dict[str, Any]:
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     summary = summary_of(tmp_path)
-    run_folder.save(tmp_path, summary)
+    write_summary(tmp_path, summary)
     return tmp_path, summary

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from sr_tvm.architecture import Architecture, Block
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.report import figures, svg
 from sr_tvm.report.architecture_figure import architecture_svg, draw
 

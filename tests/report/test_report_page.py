@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_runs import write_summary
 
 from sr_tvm.cli.main import main
 from sr_tvm.errors import SrTvmError
-from sr_tvm.report import run_folder
 from sr_tvm.report.page import write_report
 
 VOID = {"meta", "img", "input", "br", "link"}
@@ -84,7 +84,7 @@ def test_ids_are_unique(run: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_unused_parts_are_left_out(tmp_path: Path) -> None:
-    run_folder.save(tmp_path, {"title": "empty"})
+    write_summary(tmp_path, {"title": "empty"})
     _, page = page_of(tmp_path)
     assert [tag for tag, _ in page.tags if tag == "section"] == []
     assert not page.unbalanced
@@ -110,7 +110,7 @@ def test_hostile_strings_stay_text(run: tuple[Path, dict[str, Any]]) -> None:
     for field in ("machine", "versions"):
         summary[field] = {HOSTILE: HOSTILE}
     summary["measurement"]["conditions"] = {HOSTILE: HOSTILE}
-    run_folder.save(folder, summary)
+    write_summary(folder, summary)
     source, page = page_of(folder)
     assert [t for t, _ in page.tags if t == "script"] == ["script"]
     assert sum(t == "img" for t, _ in page.tags) == sum(t == "img" for t, _ in good.tags)
@@ -124,7 +124,7 @@ def test_hostile_strings_stay_text(run: tuple[Path, dict[str, Any]]) -> None:
 def test_pictures_outside_the_folder_are_refused(run: tuple[Path, dict[str, Any]], name: Any) -> None:
     folder, summary = run
     summary["pictures"]["compare"]["ours"] = name
-    run_folder.save(folder, summary)
+    write_summary(folder, summary)
     with pytest.raises(SrTvmError, match=r"ours|gone\.png"):
         write_report(folder)
 
@@ -145,21 +145,22 @@ def test_a_file_that_is_no_picture_is_refused(run: tuple[Path, dict[str, Any]]) 
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "part"),
+    ("field", "value", "told"),
     [
-        ("parity", [{"name": "x"}], "parity"),
-        ("passes", {"kernels_before": "many", "kernels_after": 1}, "header"),
-        ("tuning", [1], "tuning"),
-        ("per_operator", [{"kernel": "a", "ms": "long"}], "operators"),
-        ("speed", {"rows": [{"name": "a", "measured": 0.0, "predicted": 1.0}]}, "speed"),
-        ("steps", "all", "how"),
+        ("parity", [{"name": "x"}], r"field parity\[0\]\.max_abs_err is missing"),
+        ("passes", {"kernels_before": "many", "kernels_after": 1}, "part 'header'"),
+        ("tuning", [1], r"field tuning is \[1\]; an object or null is needed"),
+        ("per_operator", [{"kernel": "a", "ms": "long"}], "part 'operators'"),
+        ("speed", {"rows": [{"name": "a", "measured": 0.0, "predicted": 1.0}]}, r"speed\.rows\[0\]\.measured is 0"),
+        ("steps", "all", "field steps is 'all'; a list is needed"),
+        ("finished", True, "unknown field 'finished'"),
     ],
 )
-def test_wrong_fields_are_named(run: tuple[Path, dict[str, Any]], field: str, value: Any, part: str) -> None:
+def test_wrong_fields_are_named(run: tuple[Path, dict[str, Any]], field: str, value: Any, told: str) -> None:
     folder, summary = run
     summary[field] = value
-    run_folder.save(folder, summary)
-    with pytest.raises(SrTvmError, match=f"part '{part}'"):
+    write_summary(folder, summary)
+    with pytest.raises(SrTvmError, match=told):
         write_report(folder)
     assert not (folder / "report.html").exists()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from device_nets import tiny_artifact
 
-from sr_tvm.architecture import Architecture, Block
+from sr_tvm.records.architecture import Architecture, Block
 
 HEIGHT, WIDTH = 12, 16
 KEY = "box"

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from sr_tvm.architecture import COLOURS
-from sr_tvm.artifact import Artifact, Tensor, sha256
+from sr_tvm.records.architecture import COLOURS
+from sr_tvm.records.artifact import Artifact, Tensor
+from sr_tvm.system.files import sha256
 
 
 def wdsr_module(architecture, height, width, seed=0):

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from device_nets import tiny_artifact
 from test_local_device import reference
 
-from sr_tvm.architecture import Architecture, Block
-from sr_tvm.artifact import Artifact
 from sr_tvm.cli.bench import command
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture, Block
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runners.local import LocalRunner
 
 pytest.importorskip("tvm")

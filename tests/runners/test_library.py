@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from device_nets import tiny_artifact
 
-from sr_tvm.architecture import Architecture, Block
-from sr_tvm.artifact import Artifact
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture, Block
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runners.child_session import ChildRunner
 from sr_tvm.runners.local import LocalRunner
 

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.machine import cores
 from sr_tvm.runners import threads
 from sr_tvm.runners.local import LocalRunner
+from sr_tvm.system.files import sha256
+from sr_tvm.system.machine import cores
 
 pytest.importorskip("tvm")
 
@@ -42,7 +42,7 @@ def reference(architecture, x, seed=0):
 
 
 def test_run_equals_numpy(artifact, picture):
-    from sr_tvm.architecture import Architecture
+    from sr_tvm.records.architecture import Architecture
 
     (y,) = LocalRunner().run(artifact, [picture])
     expected = reference(Architecture.from_json(artifact.architecture), picture)

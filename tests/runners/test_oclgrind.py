@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from device_nets import tiny_artifact, wdsr_module
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.build.compiler import compile_module
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.regions.value import FLOAT32
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.runners.oclgrind import OclgrindRunner, kernels_with_images

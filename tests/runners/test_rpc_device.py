@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_tvm.artifact import sha256
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners import tracker_client
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.runners.rpc import RpcRunner
 from sr_tvm.runners.tracker import list_devices, start_server, start_tracker
+from sr_tvm.system.files import sha256
 
 pytest.importorskip("tornado", reason="TVM's tracker needs the tornado package: pip install tornado")
 
@@ -270,8 +270,8 @@ def test_clean_stop():
 
 STOCK = (
     "import os, sys\n"
-    "from sr_tvm.system.lifeline import die_with_parent\n"
-    "die_with_parent(os.getppid())\n"
+    "from sr_tvm.system.channel import belong_to\n"
+    "belong_to(os.getppid())\n"
     "from tvm.rpc.server import PopenRPCServerState\n"
     "host, port = sys.argv[1].rsplit(':', 1)\n"
     "PopenRPCServerState('127.0.0.1', 9300, 9800, tracker_addr=(host, int(port)), key='stock', silent=True)\n"
@@ -312,7 +312,7 @@ def test_a_client_that_crashes_says_how(tracker, server):
         os.kill(client.pid, signal.SIGSEGV)
         wait_until(lambda: gone(client.pid))
         device._child = lambda: client  # it died between the check and the call
-        with pytest.raises(SrTvmError, match="box at tracker .* crashed: signal SIGSEGV: File .*wire.py"):
+        with pytest.raises(SrTvmError, match="box at tracker .* crashed: signal SIGSEGV: File .*channel.py"):
             device.info()
 
 
@@ -332,7 +332,7 @@ def test_a_killed_parent_leaves_no_client_hanging_on_a_frozen_server(artifact, t
     script = (
         "import os, signal, threading, time\n"
         "from pathlib import Path\n"
-        "from sr_tvm.artifact import Artifact\n"
+        "from sr_tvm.records.artifact import Artifact\n"
         "from sr_tvm.runners.rpc import RpcRunner\n"
         f"device = RpcRunner({tracker!r}, 'victim')\n"
         "device.info()\n"

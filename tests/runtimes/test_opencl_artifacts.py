@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets import registry
 
@@ -149,7 +149,7 @@ def test_a_device_lost_in_a_run_is_one_line(python, driver, artifacts):
     """
     code = (
         "import numpy as np\n"
-        "from sr_tvm.artifact import Artifact\n"
+        "from sr_tvm.records.artifact import Artifact\n"
         "from sr_tvm.runners.child_session import ChildRunner\n"
         "from sr_tvm.runners.local import LocalRunner\n"
         f"artifact = Artifact.load({str(artifacts['mali', HOST].folder)!r})\n"
@@ -186,7 +186,7 @@ def test_images_that_the_device_does_not_hold(python, driver, artifacts, expecte
     """
     code = (
         "import numpy as np\n"
-        "from sr_tvm.artifact import Artifact\n"
+        "from sr_tvm.records.artifact import Artifact\n"
         "from sr_tvm.runners.local import LocalRunner\n"
         "try:\n"
         f"    LocalRunner().run(Artifact.load({str(artifacts['images'].folder)!r}), [np.zeros({SHAPE}, 'float32')])\n"

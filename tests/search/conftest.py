@@ -2,7 +2,7 @@
 
 import pytest
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.settings import SearchSettings
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.plain import latency_of, plain, under
 from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.loop import CHECKPOINT
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "300"}

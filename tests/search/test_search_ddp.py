@@ -8,8 +8,8 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.settings import SearchSettings

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search import loop
 from sr_tvm.search.halving import SuccessiveHalving, of_depth
 from sr_tvm.search.penalty import latency_of_architecture

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search import loop
 from sr_tvm.search.ddp import ProcessGroup
 from sr_tvm.search.session import default_input, prepare

@@ -1,7 +1,7 @@
 import pytest
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.settings import WeightsFile
 
 

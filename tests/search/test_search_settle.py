@@ -3,8 +3,8 @@ import random
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.penalty import latency_of_architecture
 from sr_tvm.search.selection import TOLERANCE, Bounds, Selection
 from sr_tvm.search.settle import follow, settle

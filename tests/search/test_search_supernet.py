@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.search.extract import extract
 from sr_tvm.search.supernet import Least, SuperNet
 

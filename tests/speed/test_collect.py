@@ -2,8 +2,8 @@
 
 import pytest
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed.collect import collect
 from sr_tvm.speed.dataset import load
 from sr_tvm.speed.feedback import Conditions

@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.cli.speed import command
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed.dataset import append
 from sr_tvm.speed.sampling import random_architectures
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.physical import Physical
 from sr_tvm.speed.sample import Sample, block

@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.cli.speed import command
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.speed import known
 from sr_tvm.speed.model import SURROGATE
 from sr_tvm.speed.sample import Sample, input_size

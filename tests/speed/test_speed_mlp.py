@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.speed import mlp, physical
 from sr_tvm.speed.model import SURROGATE, SpeedModel
 from sr_tvm.speed.sample import Sample, block, read_csv

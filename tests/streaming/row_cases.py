@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
-from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions, Tiles
 from sr_tvm.targets.cpu.rows.kernel import stream_kernel
 from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 from sr_tvm.targets.cpu.rows.machine import CpuCore
 from sr_tvm.targets.cpu.rows.plan import plan_stages
 from sr_tvm.targets.cpu.rows.stages import build_stages
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 
 PROCESSORS = (CpuCore(4, 32), CpuCore(4, 16), CpuCore(8, 16), CpuCore(16, 32))
 

@@ -19,11 +19,10 @@ from row_cases import PROCESSORS, Banded, Decided, decided, narrowest
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.region import Region, Result
 from sr_tvm.targets.cpu.rows.decide import Decider
-from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
+from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions, Tiles
 from sr_tvm.targets.cpu.rows.layout import RowLayout
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
 from sr_tvm.targets.cpu.rows.machine import CpuCore
-from sr_tvm.targets.cpu.rows.tiles import Tiles
 from sr_tvm.targets.plain.lowering import PlainLowering
 
 ANY = (None, None, None)

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from target_runs import SHAPE
 
-from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.artifact import Artifact
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sr_tvm.artifact import Artifact
+from sr_tvm.records.artifact import Artifact
 
 SHAPE = (1, 3, 16, 12)  # of the tiny network
 

@@ -10,9 +10,9 @@ import pytest
 from onnx import helper
 from target_runs import SHAPE, run_artifact, run_reference, save_onnx
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.build.options import CompileOptions
+from sr_tvm.records.artifact import Artifact
 
 TOLERANCE = 1e-5  # of the output's peak
 

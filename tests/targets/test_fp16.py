@@ -21,13 +21,14 @@ from skimage import data
 from target_runs import SHAPE
 from tvm.target import codegen
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.cli.compile import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.evaluation import float16
-from sr_tvm.evaluation.float16 import EmulatedGpu, NotCompared, _fit, _psnr_y, compare
+from sr_tvm.evaluation.float16 import EmulatedGpu, NotCompared, _fit, compare
+from sr_tvm.imaging.metrics import psnr_y_of_planes
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, key_of
 from sr_tvm.targets import registry
 from sr_tvm.targets.cpu import host as cpu
@@ -212,13 +213,13 @@ def test_no_psnr_of_what_is_not_finite() -> None:
     for value in (np.nan, np.inf):
         half[0, 4, 4] = value
         with pytest.raises(SrTvmError, match="NaN or infinite pixels"):
-            _psnr_y(exact, half, 2)
+            psnr_y_of_planes(exact, half, 2)
 
 
 def test_psnr_is_of_unrounded_luma() -> None:
     exact = np.full((3, 8, 8), 0.5)
-    assert _psnr_y(exact, exact, 2) == np.inf
+    assert psnr_y_of_planes(exact, exact, 2) == np.inf
     half = exact + 1 / 255
     half[:, 0] = 9  # in the border
     # 219 of the 255 steps are luma's.
-    assert _psnr_y(exact, half, 2) == pytest.approx(20 * np.log10(255 / (219 / 255)), abs=0.01)
+    assert psnr_y_of_planes(exact, half, 2) == pytest.approx(20 * np.log10(255 / (219 / 255)), abs=0.01)

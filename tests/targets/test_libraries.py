@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
-from sr_tvm.artifact import Artifact, sha256
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.records.artifact import Artifact
+from sr_tvm.system import files
+from sr_tvm.system.files import sha256
 from sr_tvm.targets import registry
 
 Compiled = Callable[[str], Artifact]

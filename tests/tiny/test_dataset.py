@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed.dataset import append, check_writable, load
 
 

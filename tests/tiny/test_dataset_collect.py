@@ -2,7 +2,7 @@
 
 import pytest
 
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed.collect import missing
 from sr_tvm.speed.dataset import append
 from sr_tvm.speed.feedback import Conditions

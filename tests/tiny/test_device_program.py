@@ -8,7 +8,7 @@ import pytest
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.device_program import DeviceProgram, KernelLaunch, Memory
 from sr_tvm.records.program import FILE, WEIGHTS, Stored
-from sr_tvm.tensor import Tensor
+from sr_tvm.records.tensor import Tensor
 
 
 def _program(digest="0"):
@@ -28,7 +28,7 @@ def _program(digest="0"):
 
 
 def test_json_there_and_back(tmp_path):
-    from sr_tvm.artifact import sha256
+    from sr_tvm.system.files import sha256
 
     source, folder = tmp_path / "kernels.cl", tmp_path / "program"
     folder.mkdir()

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import files
 
 
 def test_a_file_appears_whole(tmp_path):

@@ -10,9 +10,9 @@ import tifffile
 from PIL import Image, ImageCms
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling import png
-from sr_tvm.upscaling.images import Picture, read_picture
-from sr_tvm.upscaling.writing import check_fits, output_format, write_picture
+from sr_tvm.imaging import png
+from sr_tvm.imaging.reading import Picture, read_picture
+from sr_tvm.imaging.writing import check_fits, output_format, write_picture
 
 
 def noise(height, width, channels, dtype=np.uint8):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sr_tvm.upscaling import planes
+from sr_tvm.imaging import planes
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])

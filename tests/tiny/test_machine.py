@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from sr_tvm import machine
 from sr_tvm.errors import one_line
 from sr_tvm.report import host
+from sr_tvm.system import machine
 
 
 def test_a_processor_and_its_cores(tmp_path):
@@ -22,7 +22,7 @@ def test_a_processor_and_its_cores(tmp_path):
 
 
 def test_it_is_light():
-    code = "import sr_tvm.machine, sys; print({'tvm', 'torch', 'numpy'} & set(sys.modules))"
+    code = "import sr_tvm.system.machine, sys; print({'tvm', 'torch', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

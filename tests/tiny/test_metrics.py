@@ -5,7 +5,7 @@ import pytest
 from skimage import data
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training.metrics import luma, psnr_y, ssim_y
+from sr_tvm.imaging.metrics import luma, psnr_y, ssim_y
 
 
 def test_luma_is_bt601_studio_range():

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture, Block
+from sr_tvm.records.measurement import Measurement
 from sr_tvm.speed import feedback, physical
 from sr_tvm.speed.model import MEASURED, SpeedModel
 from sr_tvm.speed.sample import FEATURES, Sample, block, csv_columns, features, read_csv

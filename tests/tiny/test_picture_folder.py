@@ -4,8 +4,8 @@ import tifffile
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.imaging.pictures import list_pictures, pixel_digest, read_picture
 from sr_tvm.report.pictures import open_picture
-from sr_tvm.training.pictures import list_pictures, pixel_digest, read_picture
 
 
 def save(path, pixels, **more):

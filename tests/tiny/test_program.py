@@ -13,7 +13,7 @@ from sr_tvm.package.tables import ProgramTables, picture_of
 from sr_tvm.package.templates import render
 from sr_tvm.records.program import ALIGNMENT, OBJECT, WEIGHTS, Call, Code, Program, Stored, plan_memory
 from sr_tvm.records.size import Size
-from sr_tvm.tensor import Tensor
+from sr_tvm.records.tensor import Tensor
 
 H, W = "height", "width"
 

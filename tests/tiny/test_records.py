@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from sr_tvm.architecture import Architecture, Block
-from sr_tvm.artifact import Artifact, Tensor, sha256
 from sr_tvm.errors import SrTvmError
-from sr_tvm.measurement import Measurement
+from sr_tvm.records.architecture import Architecture, Block
+from sr_tvm.records.artifact import Artifact, Tensor
+from sr_tvm.records.measurement import Measurement
+from sr_tvm.system.files import sha256
 
 
 @pytest.mark.parametrize(

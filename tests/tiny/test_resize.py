@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training.resize import contributions, imresize, low_resolution, modcrop
+from sr_tvm.imaging.resize import contributions, imresize, low_resolution, modcrop
 
 pictures = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from sr_tvm.artifact import Artifact, Tensor
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.artifact import Artifact, Tensor
 from sr_tvm.records.module import Module
 from sr_tvm.runners import base, tracker_client
 from sr_tvm.runners.base import Session
@@ -38,10 +38,10 @@ def test_one_that_does_not_start_is_quoted(client):
 
 READY = (
     "import os, socket, sys\n"
-    "from sr_tvm.system import wire\n"
-    "sock = socket.socket(fileno=int(sys.argv[2]))\n"
-    "wire.send(sock, {'ready': True})\n"
-    "wire.receive(sock)\n"
+    "from sr_tvm.system.channel import Channel\n"
+    "channel = Channel(socket.socket(fileno=int(sys.argv[2])))\n"
+    "channel.send({})\n"
+    "channel.receive()\n"
 )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.upscaling.tiles import VECTOR, Rect, even_side, plan, side, spans
+from sr_tvm.imaging.tiles import VECTOR, Rect, even_side, plan, side, spans
 
 sizes = st.integers(1, 90)
 

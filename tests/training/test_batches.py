@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.batches import Ahead, Cut, Resident, source
 from sr_tvm.training.data import load_pairs
 from sr_tvm.training.distillation import distill

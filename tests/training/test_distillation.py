@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training import distillation
 from sr_tvm.training.data import Pairs, load_pairs
 from sr_tvm.training.distillation import distill

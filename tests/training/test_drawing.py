@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.batches import Ahead, Cut, Resident
 from sr_tvm.training.data import Pair, Pairs, load_pairs
 from sr_tvm.training.drawing import BLOCK, FLOOR, Drawing, block_energy, patch_energy

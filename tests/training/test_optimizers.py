@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.training.muon import MOMENTUM, Muon, orthogonal
 from sr_tvm.training.optimizers import FILTERS, Optimizers
 

@@ -10,7 +10,6 @@ import quantize_nets
 import torch
 from click.testing import CliRunner
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.cli.train import command
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.integer import IntegerModel, rounded
@@ -18,6 +17,7 @@ from sr_tvm.quantize import reference
 from sr_tvm.quantize.calibrate import Calibration, calibrate
 from sr_tvm.quantize.qdq_read import from_onnx
 from sr_tvm.quantize.qdq_write import to_onnx
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.loop import CHECKPOINT, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import IntegerFile, TrainingSettings

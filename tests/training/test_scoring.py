@@ -10,13 +10,13 @@ import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.evaluation import onnx_model
+from sr_tvm.imaging.metrics import luma, psnr_y
+from sr_tvm.imaging.resize import imresize, low_resolution, modcrop
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.training import onnx_model
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.evaluate import evaluate
-from sr_tvm.training.metrics import luma, psnr_y
-from sr_tvm.training.resize import imresize, low_resolution, modcrop
 from sr_tvm.training.upscalers import bicubic, network, to_uint8
 
 
@@ -112,7 +112,7 @@ def test_a_network_of_one_channel_is_given_studio_luma(tmp_path, monkeypatch):
 
 def test_scoring_needs_no_tvm():
     """The reader of ONNX files and the code around networks are shared with rooms that do."""
-    code = "import sys, sr_tvm.training.onnx_model, sr_tvm.training.session; sys.exit('tvm' in sys.modules)"
+    code = "import sys, sr_tvm.evaluation.onnx_model, sr_tvm.training.session; sys.exit('tvm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

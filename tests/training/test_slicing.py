@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
+from sr_tvm.records.architecture import Architecture, Block
 from sr_tvm.training.slicing import adopt, slice_weights
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold, save_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.loop import CHECKPOINT, Trainer, look_ahead, train
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import TrainingSettings, WeightsFile

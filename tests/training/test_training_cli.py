@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 

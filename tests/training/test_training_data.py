@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.training import pictures
+from sr_tvm.imaging import pictures
+from sr_tvm.imaging.resize import low_resolution
 from sr_tvm.training.data import PIXELS, load_pairs
 from sr_tvm.training.evaluate import examples
-from sr_tvm.training.resize import low_resolution
 
 
 def entry(cache):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sr_tvm.architecture import Architecture
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training.batches import Cut, Resident
 from sr_tvm.training.session import prepare
 from sr_tvm.training.settings import TrainingSettings

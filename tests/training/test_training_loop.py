@@ -4,9 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.training import loop
 from sr_tvm.training.loop import CHECKPOINT, look_ahead, train
 from sr_tvm.training.session import prepare

@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import expected_shapes, fold, load_weights, save_weights
+from sr_tvm.records.architecture import Architecture, Block
 
 ARCH = Architecture(2, 5, (Block(7, 3), Block(2, 1)))
 

@@ -15,10 +15,10 @@ from sr_tvm.cli import compile as compile_cli
 from sr_tvm.cli import tune as tune_cli
 from sr_tvm.isa import system
 from sr_tvm.records.region_decisions import RegionRecords
+from sr_tvm.records.timer import ESTIMATE
 from sr_tvm.regions.region import Conv, Pointwise, Region, Result, Source
 from sr_tvm.runners.child_session import ChildRunner
 from sr_tvm.runners.machine_code import MachineCodeRunner
-from sr_tvm.runners.timer import ESTIMATE
 from sr_tvm.targets import registry
 from sr_tvm.tuning.bench import DeviceBench
 from sr_tvm.tuning.options import TuneOptions

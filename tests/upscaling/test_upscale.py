@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from upscale_nets import TILE, assert_same_pixels, export, noise, reference, reference_rgb, save, wdsr
 
-from sr_tvm.upscaling import planes, tiles
-from sr_tvm.upscaling.images import MAX_MEGAPIXELS, read_picture
+from sr_tvm.imaging import planes, tiles
+from sr_tvm.imaging.reading import MAX_MEGAPIXELS, read_picture
 from sr_tvm.upscaling.upscale import upscale_file
 
 
@@ -138,7 +138,7 @@ def test_a_luma_network_on_colour(tmp_path, luma_model):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_evaluate_scores_the_pixels_that_upscale_writes(tmp_path, model, luma_model, channels):
     """What is in the tables is what users get: up to the last bits between the two engines."""
-    from sr_tvm.training import onnx_model
+    from sr_tvm.evaluation import onnx_model
 
     path, scale = (luma_model, 3) if channels == 1 else (model, 2)
     colour = noise(31, 45, 3)

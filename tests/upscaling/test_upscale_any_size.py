@@ -9,11 +9,11 @@ from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb,
 
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.errors import SrTvmError
+from sr_tvm.imaging.reading import read_picture
 from sr_tvm.targets.cpu.host import Cpu
 from sr_tvm.targets.plain.lowering import PlainLowering
 from sr_tvm.targets.target import Capabilities
 from sr_tvm.upscaling import cache
-from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model
 from sr_tvm.upscaling.prepare import streams
 from sr_tvm.upscaling.upscale import upscale_file

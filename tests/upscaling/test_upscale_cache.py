@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 from upscale_nets import noise, save
 
+from sr_tvm.imaging.reading import read_picture
 from sr_tvm.upscaling import cache
-from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import open_model
 from sr_tvm.upscaling.network import Network
 from sr_tvm.upscaling.upscale import upscale_file

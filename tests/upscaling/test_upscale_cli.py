@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.cli.main import main
 from sr_tvm.frontend.export import export_onnx
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.upscaling import cache
 
 

@@ -8,8 +8,8 @@ from upscale_nets import assert_same_pixels, export, noise, reference_rgb, save,
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.frontend.export import export_onnx
+from sr_tvm.imaging.reading import read_picture
 from sr_tvm.upscaling import cache
-from sr_tvm.upscaling.images import read_picture
 from sr_tvm.upscaling.model import Model, open_model
 from sr_tvm.upscaling.upscale import upscale_file
 

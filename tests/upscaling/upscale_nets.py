@@ -4,11 +4,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.frontend.export import export_onnx
+from sr_tvm.imaging import planes, writing
+from sr_tvm.imaging.reading import Picture
 from sr_tvm.nets.wdsr import WDSR
-from sr_tvm.upscaling import planes, writing
-from sr_tvm.upscaling.images import Picture
+from sr_tvm.records.architecture import Architecture
 
 TILE = 24
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files
 from sr_tvm.errors import SrTvmError
-from sr_tvm.fields import expect
 from sr_tvm.isa.hexagon.assembly import AssemblyFunction, functions
 from sr_tvm.isa.hexagon.bodies import BOUND, LANES, Nest, nest
+from sr_tvm.system import files
+from sr_tvm.system.fields import expect
 
 ASSEMBLY, CALLS = "network.s", "row_functions.json"
 SCHEMA, VERSION = "sr-tvm/hexagon-row-functions", 1

@@ -88,7 +88,7 @@ def _load(path: Path) -> None:
 
 
 def _function(name: str) -> Any:
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     return import_tvm().get_global_func(name, allow_missing=True)
 
@@ -144,7 +144,7 @@ def device(number: int = 0) -> Any:
         SrTvmError: there is no such device, or no OpenCL; the message says what to install.
     """
     ensure()
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     opened = import_tvm().device(KIND, number)
     if not opened.exist:

@@ -9,10 +9,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from sr_tvm import files as own_files
-from sr_tvm.fields import expect
 from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
+from sr_tvm.system import files as own_files
+from sr_tvm.system.fields import expect
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
@@ -123,7 +123,7 @@ def facts_of(network: IntegerNetwork, parts: list[HvxStage]) -> Facts:
     """What a runner must know of the program of a grouped network."""
     named = tuple((stage.describe, stage.macs) for stage in parts)
     channels = network.channels(network.picture.name), planes(network)
-    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0])
+    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0] + parts[0].window // 2)
 
 
 def _row(number: int, stage: HvxStage, record: str) -> dict[str, Any]:

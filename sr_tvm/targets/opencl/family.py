@@ -11,11 +11,11 @@ import tvm
 from tvm.s_tir import dlight
 from typing_extensions import override
 
-from sr_tvm import machine
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.device_code import programs_of
 from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.runtimes.opencl import backend
+from sr_tvm.system import machine
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
 from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL
@@ -94,7 +94,7 @@ class OpenCl(Target):
         if why is None and here is None:
             why = f"no host code is made for {machine.machine()}"
         if why is None and self.dtype == FLOAT16 and not backend.find().devices[0].float16:
-            why = f"{backend.find().devices[0]} has no float16"
+            why = f"{backend.find().devices[0]} has no float16; intel-opencl-rt of pip has it (docs/opencl.md)"
         if why is not None or here is None:
             raise SrTvmError(f"target {self.name} can't be verified on this machine: {why}")
         return replace(self, host=here, decides=self.decides or self.host)

@@ -65,7 +65,7 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         self._same = {way: first.setdefault(self._cut(way), way) for way in ways}
         self.ways = list(first.values())
         self.default = self.repair(default)
-        self.known = [self.repair(decisions) for decisions in known]
+        self.known = [self.repair(self._aligned(decisions)) for decisions in known]
 
     def _cut(self, way: Way) -> tuple[Any, ...]:
         return tuple(tuple(node.name for node in p.region.nodes) for p in cut_stages(self.region, *way))
@@ -73,6 +73,14 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
     def _stages(self, way: Way) -> list[tuple[Region, list[int]]]:
         """Return the stages, each with the choices there are for ``outputs``."""
         return [(piece.region, outputs_of(piece.region, way[0])) for piece in cut_stages(self.region, *way)]
+
+    def _aligned(self, decisions: OpenClDecisions) -> OpenClDecisions:
+        """Fit those of a deeper or shallower network: first and last stages are alike, and the middle repeats."""
+        given, there = decisions.stages, len(self.stages(self._same[decisions.way]))
+        front = -(-min(len(given), there) // 2)
+        back = min(len(given), there) - front
+        between = given[front - 1 : front] * (there - front - back)
+        return replace(decisions, stages=(*given[:front], *between, *given[len(given) - back :]))
 
     def _another(self, genome: OpenClDecisions, way: Way) -> OpenClDecisions:
         """Return the same with other cuts."""

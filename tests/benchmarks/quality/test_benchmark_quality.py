@@ -19,11 +19,11 @@ pytest.importorskip("torch")
 from benchmarks import common
 from benchmarks.quality import quality, quality_figure, quality_goals, quality_readme, quality_rows
 from recipes import recipe, ship
-from sr_tvm import files
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights, save_weights
+from sr_tvm.records.architecture import Architecture
+from sr_tvm.system import files
 from sr_tvm.training.settings import TrainingSettings
 
 SETS = quality_rows.SETS

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from benchmarks.quality import quality_ablation
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import save_weights
+from sr_tvm.records.architecture import Architecture
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 pytest.importorskip("torch")
 
 from benchmarks.search import pruning, pruning_methods, pruning_table
-from sr_tvm.architecture import Architecture
 from sr_tvm.errors import SrTvmError
+from sr_tvm.records.architecture import Architecture
 
 METHODS = ["masks", "one-shot", "iterative", "equal", "plain"]
 

@@ -12,10 +12,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from quantize_nets import pictures
 
-from sr_tvm.architecture import Architecture
 from sr_tvm.quantize import reference
 from sr_tvm.quantize.network import Blend, IntegerNetwork
 from sr_tvm.quantize.qdq_read import from_onnx
+from sr_tvm.records.architecture import Architecture
 from sr_tvm.runners import hexagon_sim
 
 SIDE = 32
@@ -119,7 +119,7 @@ def test_a_layer_is_at_most_a_level_from_onnxruntime(exported, name, style, tmp_
 @pytest.mark.skipif(hexagon_sim.missing() is not None, reason=f"make system-deps ({hexagon_sim.missing()})")
 @pytest.mark.parametrize("name", ["wdsr", "fsrcnn"])
 def test_the_kernels_are_the_definition(exported, name, tmp_path):
-    from sr_tvm.tvm_setup import import_tvm
+    from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()
     from sr_tvm.targets.hexagon import integer

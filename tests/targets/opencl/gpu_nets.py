@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sr_tvm.architecture import Architecture, Block
 from sr_tvm.nets.carn import CARNM
 from sr_tvm.nets.fsrcnn import FSRCNN
 from sr_tvm.nets.vgg import VGG16
 from sr_tvm.nets.wdsr import WDSR
+from sr_tvm.records.architecture import Architecture, Block
 
 IRREGULAR = Architecture(3, 13, (Block(50, 7), Block(21, 13), Block(4, 1), Block(96, 16)))
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from gpu_nets import NETS, make
 
-from sr_tvm.artifact import Artifact
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.build.options import CompileOptions
 from sr_tvm.frontend.export import export_onnx
+from sr_tvm.records.artifact import Artifact
 from sr_tvm.runners.local import LocalRunner
 from sr_tvm.targets import registry
 
