@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from msgspec import Meta, structs
+from typing_extensions import override
 
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import Bounds
@@ -85,6 +86,7 @@ class SearchSettings(CheckedRecord, frozen=True):
     least: Least = Least()
     supernet_weights: WeightsFile | None = None
 
+    @override
     def check(self) -> None:
         if not self.supernet.blocks:
             raise RecordError("the supernet has no blocks; there is nothing to search")

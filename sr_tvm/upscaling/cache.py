@@ -152,9 +152,12 @@ def _remove(entry: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of the entries in ``folder``; tells whether there is one to hold.
+    """Hold the lock of the entries in ``folder``.
 
     There is none in a folder that can only be read, nor where another process has it and is stopped.
+
+    Yields:
+        Whether it is held.
     """
     lock, held = FileLock(folder / LOCK, timeout=LOCK_SECONDS), False
     with contextlib.suppress(OSError):
