@@ -26,8 +26,17 @@ SHARE = 0.5
 
 
 def source(pairs: Pairs, settings: TrainingSettings, device: torch.device) -> Source:
-    """A function from a step to its (low, high) or (low, high, teacher_output), float32 in 0..1 on ``device``, in
-    channels-last memory order."""
+    """Choose where the batches of a run are cut: on the CPU, ahead by a thread, or on a GPU that holds all pictures.
+
+    Args:
+        pairs: What the run learns from.
+        settings: The run's.
+        device: Where the batches are needed.
+
+    Returns:
+        A function from a step to its (low, high) or (low, high, teacher_output): (N, 3, p, p) and twice (N, 3, scale p,
+        scale p), float32 in 0..1 on ``device``, in channels-last memory order.
+    """
     if device.type != "cuda":
         return Cut(pairs, settings, device)
     free, _ = torch.cuda.mem_get_info(device)
@@ -37,7 +46,10 @@ def source(pairs: Pairs, settings: TrainingSettings, device: torch.device) -> So
 
 
 class Cut:
-    """Cut by the CPU when it is asked for. Beside a step on the CPU that is too little to be worth a thread."""
+    """A source of batches that the CPU cuts when they are asked for.
+
+    Beside a step on the CPU that is too little work to be worth a thread.
+    """
 
     def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
@@ -52,7 +64,7 @@ class Cut:
 
 
 class Ahead:
-    """Has a thread make the next step's batch while this step is computed."""
+    """A source of batches that has a thread make the next step's while this step is computed."""
 
     def __init__(self, made: Source) -> None:
         self.made = made
@@ -68,10 +80,11 @@ class Ahead:
 
 
 class Resident:
-    """All pictures on the device, as they are in the cache; a batch is an index computed there and one look-up.
+    """A source of batches that keeps all pictures on the device, as they are in the cache.
 
-    A turned patch is read in the turned order: with i, j the row and column in the batch and m = size - 1, a quarter
-    turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j before it.
+    A batch is an index computed there and one look-up. A turned patch is read in the turned order: with i, j the row and
+    column in the batch and m = size - 1, a quarter turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j
+    before it.
     """
 
     def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:

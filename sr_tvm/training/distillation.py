@@ -41,17 +41,25 @@ def distill(
     tick: Tick = lambda done, total: None,
     ensemble: bool = False,
 ) -> Pairs:
-    """The same pairs, each with the ``teacher``'s enlargement of its low resolution.
+    """Add to each pair the teacher's enlargement of its low resolution.
 
     One file a picture, written atomically: interrupted, it goes on with the next one; a damaged file is made again.
 
     Args:
-        digest: of the teacher's weights file.
-        tick: told (pictures done, pictures in all).
-        ensemble: take the mean of what it makes of all 8 turns and mirrors of the picture, turned back: the
+        pairs: Without a teacher's output, or with another's.
+        teacher: A folded network of the pairs' scale; it is moved to ``device``.
+        digest: Of the teacher's weights file.
+        device: Where the teacher computes.
+        cache: Folder where the output is kept; the user's cache folder by default.
+        tick: Told (pictures done, pictures in all).
+        ensemble: Take the mean of what it makes of all 8 turns and mirrors of the picture, turned back: the
             self-ensemble of EDSR (Lim et al. 2017, section 3.4), better pictures for 8 times the work.
+
+    Returns:
+        The same pairs, each with the teacher's output, mapped from the cache.
+
     Raises:
-        SrTvmError: the cache cannot be written.
+        SrTvmError: The cache cannot be written.
     """
     place, made = Path(cache or data.default_cache()) / "taught", []
     _allow_files(len(pairs.pairs))
