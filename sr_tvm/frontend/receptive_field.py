@@ -102,8 +102,8 @@ def _analyse(graph: OnnxGraph) -> Field:
 class Axis:
     """The input pixels that each pixel of a tensor depends on, along one axis.
 
-    Pixel i of a tensor of :attr:`scale` depends on the input pixels from ``i // scale + low[i % scale]`` to ``i // scale +
-    high[i % scale]``. An empty interval has low > high.
+    Pixel i of a tensor of :attr:`scale` depends on the input pixels from ``i // scale + low[i % scale]`` to
+    ``i // scale + high[i % scale]``. An empty interval has low > high.
 
     Attributes:
         low: For each phase of the tensor's grid, the first input pixel, relative to the one that the phase lies in.

@@ -29,7 +29,8 @@ def resize(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> list[onnx.Node
         opset: Version of the operator set that the node is of.
 
     Returns:
-        Nodes to put in place; None for what this made. The resize2d is a Resize with the sizes of all axes and every attribute.
+        Nodes to put in place, a Resize among them with the sizes of all axes and every attribute; None for one that
+        this function made.
 
     Raises:
         SrTvmError: The mode is not supported, or scales and sizes are missing, malformed or make an empty tensor.

@@ -82,9 +82,9 @@ class Ahead:
 class Resident:
     """A source of batches that keeps all pictures on the device, as they are in the cache.
 
-    A batch is an index computed there and one look-up. A turned patch is read in the turned order: with i, j the row and
-    column in the batch and m = size - 1, a quarter turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j
-    before it.
+    A batch is an index computed there and one look-up. A turned patch is read in the turned order: with i, j the row
+    and column in the batch and m = size - 1, a quarter turn (numpy's rot90) reads (j, m - i), and mirroring is
+    j -> m - j before it.
     """
 
     def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:

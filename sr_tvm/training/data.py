@@ -72,7 +72,8 @@ class Batch:
 class Pairs:
     """All pairs of one training run.
 
-    A batch depends on the seed and the step alone, so that a resumed run draws what an uninterrupted one would have drawn.
+    A batch depends on the seed and the step alone, so that a resumed run draws what an uninterrupted one would have
+    drawn.
     """
 
     def __init__(self, pairs: Sequence[Pair], scale: int) -> None:

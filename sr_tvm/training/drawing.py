@@ -43,8 +43,8 @@ class Drawing:
             step: From 0.
 
         Returns:
-            (N, 4), rows of picture, y, x and way, as :meth:`Pairs.cut` takes them; ``way`` is one of 8, or of 48 where colours
-            are shuffled.
+            (N, 4), rows of picture, y, x and way, as :meth:`Pairs.cut` takes them; ``way`` is one of 8, or of 48 where
+            colours are shuffled.
         """
         s = self.settings
         size, patch = s.shape(step)
