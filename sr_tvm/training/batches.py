@@ -56,6 +56,14 @@ class Cut:
         self.draw = Drawing(pairs, settings)
 
     def __call__(self, step: int) -> Planes:
+        """Cut a step's batch.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            Its planes, on the device; the copy to a GPU need not have ended.
+        """
         batch = self.pairs.cut(self.draw(step), self.settings.shape(step)[1])
         planes = [torch.from_numpy(p) for p in batch.planes]
         if self.device.type == "cuda":  # only from pinned memory is the copy not waited for
@@ -73,6 +81,14 @@ class Ahead:
         self.next: Future[Planes] | None = None
 
     def __call__(self, step: int) -> Planes:
+        """Take a step's batch, and have the thread begin the next.
+
+        Args:
+            step: From 0; one that does not follow on the last is made now.
+
+        Returns:
+            Its planes.
+        """
         ready = self.next if step == self.step else None
         batch = ready.result() if ready else self.made(step)
         self.step, self.next = step + 1, self.thread.submit(self.made, step + 1)
@@ -97,6 +113,14 @@ class Resident:
             self.planes.append(_Plane(outputs, patches, scale, device))
 
     def __call__(self, step: int) -> Planes:
+        """Look up a step's batch.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            Its planes, on the device.
+        """
         drawn = torch.from_numpy(self.draw(step))
         if self.device.type == "cuda":
             drawn = drawn.pin_memory()
@@ -127,7 +151,7 @@ class _Plane:
         self.orders = torch.tensor(ORDERS, device=device)
 
     def cut(self, drawn: Tensor, patch: int, shuffled: bool) -> Tensor:
-        """Rows of :class:`Drawing`, on the device, to (N, 3, size, size)."""
+        """Return the patches of rows of :class:`Drawing` on the device, (N, 3, size, size), float32 in 0..1."""
         picture, y, x, way = (column.view(-1, 1, 1) for column in drawn.unbind(1))
         rows, columns = (places[way[:, 0, 0] % 8] for places in self.turned[patch])
         rows, columns = rows + y * self.scale, columns + x * self.scale
@@ -139,7 +163,7 @@ class _Plane:
 
 
 def _turned(size: int) -> tuple[Tensor, Tensor]:
-    """The rows and the columns that a patch is read from in each of the 8 ways, (8, size, size)."""
+    """Return the rows and the columns that a patch is read from in each of the 8 ways, (8, size, size)."""
     i, j = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     rows, columns = [], []
     for way in range(8):

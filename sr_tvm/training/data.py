@@ -175,7 +175,7 @@ class Pairs:
 
 
 def _turn(image: NDArray[Any], way: int) -> NDArray[Any]:
-    """``way`` % 4 quarter turns, then mirrored where ``way`` % 8 is 4 or more, the colours in order ``way`` // 8."""
+    """Return ``way`` % 4 quarter turns, mirrored where ``way`` % 8 is 4 or more, the colours in order ``way`` // 8."""
     image = np.rot90(image, way % 4)
     image = image[:, ::-1] if way % 8 >= 4 else image
     return image[:, :, ORDERS[way // 8]] if way >= 8 else image
@@ -272,7 +272,7 @@ def _crc(path: Path) -> int:
 
 
 def _open(place: Path, scale: int, names: Sequence[str], warn: Warn) -> list[Pair] | None:
-    """The pairs of a cache entry, or None when it is not there or damaged."""
+    """Return the pairs of a cache entry, or None when it is not there or damaged."""
     try:
         index = files.read_json(place / INDEX, SCHEMA, VERSION)
         rows = index["pictures"]

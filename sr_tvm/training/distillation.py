@@ -77,7 +77,7 @@ def distill(
 
 
 def _allow_files(count: int) -> None:
-    """A mapped file stays open, and many systems allow a process 1024 unless it asks for more."""
+    """Raise the limit of open files: a mapped file stays open, and many systems allow a process 1024 unless it asks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 1024 if hard == resource.RLIM_INFINITY else min(hard, count + 1024)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -110,7 +110,7 @@ def _ensemble(teacher: WDSR, low: Tensor) -> Tensor:
 
 
 def _enlarge(teacher: WDSR, low: Tensor) -> Tensor:
-    """(1, 3, h, w) to (1, 3, scale h, scale w), in tiles where the picture is large."""
+    """Return (1, 3, h, w) as (1, 3, scale h, scale w), in tiles where the picture is large."""
     scale, halo = teacher.architecture.scale, teacher.architecture.halo
     height, width = low.shape[2:]
     out = low.new_empty((1, low.shape[1], height * scale, width * scale))
@@ -121,7 +121,11 @@ def _enlarge(teacher: WDSR, low: Tensor) -> Tensor:
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16] | None:
-    """Mapped from its file; None when that is not there or damaged."""
+    """Return what is mapped from its file; None when that is not there or damaged.
+
+    Raises:
+        SrTvmError: It is there and cannot be read.
+    """
     try:
         blob = path.read_bytes()
         if zlib.crc32(blob[:-CHECK]).to_bytes(CHECK) != blob[-CHECK:]:

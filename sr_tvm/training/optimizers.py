@@ -100,5 +100,5 @@ class Optimizers:
 
 
 def _filter(name: str, weight: Tensor) -> bool:
-    """Whether it is weight norm's v, not its g, of a convolution of a block."""
+    """Return whether it is weight norm's v, not its g, of a convolution of a block."""
     return "blocks." in name and weight.dim() == 4 and weight[0].numel() > 1

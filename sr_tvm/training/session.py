@@ -72,6 +72,14 @@ class Validation:
         return min(math.fsum(found) / len(self.pictures), PERFECT)
 
     def __call__(self, model: nn.Module) -> float:
+        """Score a network.
+
+        Args:
+            model: Folded; it is moved to the device.
+
+        Returns:
+            Mean PSNR-Y in dB, at most ``PERFECT``.
+        """
         return self.psnr(network(model.to(self.device), self.device))
 
 

@@ -128,7 +128,7 @@ def noise() -> Tensor:
 
 
 def _activations(net: WDSR, pictures: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """What enters each block and, last, the tail; each block's expanded values after ReLU; its linear values."""
+    """Return the energies of what enters each block and, last, the tail; of expanded values after ReLU; of linear ones."""
     entered, expanded, linears = [], [], []
     deep = net.head(pictures - net.mean)
     for block in _wide(net):
@@ -146,12 +146,12 @@ def _wide(net: WDSR) -> list[WideBlock]:
 
 
 def _energy(values: Tensor) -> Tensor:
-    """Mean of the squares of each channel, over all pictures and pixels; shape (channels,)."""
+    """Return the mean of the squares of each channel, over all pictures and pixels; shape (channels,)."""
     return values.square().mean((0, 2, 3))
 
 
 def _run(net: WDSR, pictures: Tensor, leave_out: int | None) -> Tensor:
-    """The output, not yet shuffled, without one of the blocks."""
+    """Return the output, not yet shuffled, without one of the blocks."""
     x = pictures - net.mean
     deep = net.head(x)
     for j, block in enumerate(net.blocks):
@@ -164,12 +164,12 @@ def _sent(seen: Tensor, reader: nn.Conv2d) -> Tensor:
 
 
 def _largest(score: Tensor, count: int) -> Tensor:
-    """The indices of the ``count`` largest, in ascending order; the lower index where two are equal."""
+    """Return the indices of the ``count`` largest, in ascending order; the lower index where two are equal."""
     return torch.argsort(score, descending=True, stable=True)[:count].sort().values
 
 
 def _blocks(big: WDSR, small: Architecture, pictures: Tensor) -> list[int]:
-    """Which blocks stay: those without which the output changes most, one by one."""
+    """Return which blocks stay: those without which the output changes most, one by one."""
     depth = len(big.blocks)
     if depth == len(small.blocks):
         return list(range(depth))
@@ -179,7 +179,11 @@ def _blocks(big: WDSR, small: Architecture, pictures: Tensor) -> list[int]:
 
 
 def _places(big: Architecture, small: Architecture, value: list[float]) -> list[int]:
-    """For each block of ``small`` one of ``big`` that is at least as wide, in order, of the largest total value."""
+    """Return for each block of ``small`` one of ``big`` that is as wide or wider, in order, of the largest total value.
+
+    Raises:
+        SrTvmError: There is none for a block.
+    """
     best: list[tuple[float, list[int]] | None] = [(0.0, [])] * (len(big.blocks) + 1)
     for i, wanted in enumerate(small.blocks):
         # best[j]: blocks 0..i of small, placed among the first j of big

@@ -154,7 +154,7 @@ class TrainingStep:
         self.total += loss.detach()
 
     def _first(self, batch: Planes) -> None:
-        """The first steps as they come, then record; a recording does not compute, so its step is then repeated."""
+        """Do the first steps as they come, then record; a recording does not compute, so its step is then repeated."""
         self.batch = tuple(plane.clone() for plane in batch)
         with _best_kernels(batch[0].device):
             if self.plain < PLAIN_STEPS:
