@@ -85,7 +85,7 @@ class _Builder:
         return Formed(region, sources, self.results, {n: did for n, did in self.operators.items() if n in kept})
 
     def _as_bias(self, node: Pointwise, did: list[str]) -> tuple[Node, list[str]]:
-        """Return the convolution with the shift after it in its bias, where nobody else reads it; else ``node`` itself."""
+        """Return the convolution with the shift after it in its bias, where nobody else reads it; else ``node``."""
         conv = self.nodes[node.inputs[0]]
         if node.function != "shift" or not isinstance(conv, Conv):
             return node, did

@@ -163,13 +163,13 @@ class _Folder:
         return None
 
     def _on_convolution(self, left: relax.Expr, right: relax.Expr, total: relax.Expr) -> relax.Expr:
-        """Return the sum of three, the constant beside the convolution, if any: the later one, which can end the kernel."""
+        """Return the sum of three, the constant beside the convolution, if any: the later, which can end the kernel."""
         if Convolution.of(self.graph.value(right)) is not None:
             return add(left, add(right, total))
         return add(add(left, total), right)
 
     def _readers(self, var: relax.Var) -> list[tuple[relax.Var, Convolution]] | None:
-        """Return the convolutions that read ``var``, where nothing else does and it is no bias of a convolution itself."""
+        """Return the convolutions that read ``var``, where nothing else does and it is no bias of a convolution."""
         pairs = []
         for reader in self.graph.readers.get(var, []):
             conv = Convolution.of(self.graph.values[reader]) if reader is not None else None
@@ -179,7 +179,7 @@ class _Folder:
         return pairs or None
 
     def _scale_before(self, var: relax.Var) -> str | None:
-        """Return what was done where conv(x * s) was folded, or conv(x * s + t) became conv((x + t / s) * s), else None."""
+        """Return what was done where conv(x * s) was folded, or conv(x * s + t) made conv((x + t / s) * s), else None."""
         readers = self._readers(var)
         if readers is None:
             return None

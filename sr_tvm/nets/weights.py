@@ -71,7 +71,7 @@ def write_blob(path: str | Path, blob: bytes) -> None:
 
 
 def _sorted(blob: bytes) -> bytes:
-    """Return the same file, its header in one order: safetensors shuffles the metadata; equal weights make equal files."""
+    """Return the same file, its header in one order, as equal weights make equal files: safetensors shuffles it."""
     length = int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

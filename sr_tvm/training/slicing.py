@@ -128,7 +128,7 @@ def noise() -> Tensor:
 
 
 def _activations(net: WDSR, pictures: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Return the energies of what enters each block and, last, the tail; of expanded values after ReLU; of linear ones."""
+    """Return the energies of what enters each block and, last, the tail; of expanded values after ReLU; of linear."""
     entered, expanded, linears = [], [], []
     deep = net.head(pictures - net.mean)
     for block in _wide(net):
