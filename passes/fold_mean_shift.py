@@ -179,7 +179,7 @@ class _Folder:
         return pairs or None
 
     def _scale_before(self, var: relax.Var) -> str | None:
-        """Return what was done where conv(x * s) was folded, or conv(x * s + t) made conv((x + t / s) * s), else None."""
+        """Return what was done where conv(x * s) was folded, or conv(x * s + t) made conv((x + t/s) * s), else None."""
         readers = self._readers(var)
         if readers is None:
             return None

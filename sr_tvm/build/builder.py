@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
-from sr_tvm.system.child import Child, ChildDied
+from sr_tvm.system.child import Child
 
 DEADLINE_SECONDS = 60.0  # a network of many kernels is compiled
 KEPT = 128  # modules on disk: children are not built again, nor what they are compared with
@@ -132,26 +130,17 @@ class _Worker:
     def build(self, task: Buildable, candidate: Candidate, folder: str, deadline: float) -> dict[str, Any]:
         if self.child is None or not self.child.alive:
             self.close()
-            self.child, self.task = Child("sr_tvm.build.worker", "process that builds candidates"), None
+            self.child, self.task = Child("sr_tvm.build.worker", "the process that builds candidates"), None
         until = time.monotonic() + deadline
         if self.task != task.key:
-            self._ask({"operation": "task", "task": task.key, **task.build_request()}, until, deadline)
+            self._ask({"operation": "task", "task": task.key, **task.build_request()}, until)
             self.task = task.key
         request = {"operation": "build", "folder": folder, "key": candidate.key, "candidate": dict(candidate.request)}
-        return self._ask(request, until, deadline)["module"]
+        return self._ask(request, until)["module"]
 
-    def _ask(self, request: dict[str, Any], until: float, deadline: float) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:
         assert self.child is not None
-        no_arrays: list[np.ndarray] = []
-        try:
-            answer, _ = self.child.ask(request, no_arrays, until=until)
-        except TimeoutError:
-            raise SrTvmError(f"too slow: not built within {deadline:g} s") from None
-        except ChildDied as error:
-            raise SrTvmError(f"crashed while it was built: {error}") from None
-        if "error" in answer:
-            raise SrTvmError(answer["error"])
-        return answer
+        return self.child.ask(request, seconds=max(1e-3, until - time.monotonic()))[0]
 
     def close(self) -> None:
         if self.child is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Of the example: even the row pairs and column blocks of our kernels, and what is left over beside them.
 EXAMPLE_SIZE = (21, 37)
 EXAMPLE_BYTES = 8 << 20  # of a model: a large one would take the reference minutes
-ARCHITECTURE_KEY = "sr_tvm.records.architecture"
+ARCHITECTURE_KEY = "sr_tvm.architecture"
 
 
 def facts_of(model: OnnxModel) -> ModelFacts:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.system import child
+from sr_tvm.system import channel
 
 
 class BuildWorker:
@@ -19,7 +19,7 @@ class BuildWorker:
     def __init__(self) -> None:
         self.task: Any = None
 
-    def handle(self, request: dict[str, Any], _arrays: list[np.ndarray]) -> child.Answer:
+    def handle(self, request: dict[str, Any], _arrays: list[np.ndarray]) -> channel.Answer:
         from sr_tvm.build import candidates
 
         if request["operation"] == "task":
@@ -38,7 +38,7 @@ def main() -> None:
     import_tvm()
     from sr_tvm.build import candidates  # noqa: F401  # its import belongs to the start
 
-    child.serve(BuildWorker().handle)
+    channel.serve(BuildWorker().handle)
 
 
 if __name__ == "__main__":

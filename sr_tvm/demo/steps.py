@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sr_tvm.demo.state import DemoRun
 from sr_tvm.records.artifact import Artifact
-from sr_tvm.report.summary import Built, EveryTarget, Model, Pictures, Speed, SpeedRow, Tuning
+from sr_tvm.report.summary import Built, EveryTarget, Pictures, RunModel, Speed, SpeedRow, Tuning
 from sr_tvm.system.files import sha256
 from sr_tvm.system.tvm_setup import import_tvm
 
@@ -37,7 +37,7 @@ def network(loop: DemoRun) -> None:
     shape = f"WDSR x{a.scale}, {len(a.blocks)} blocks of {a.channels} channels, {a.params:,} parameters"
     loop.tell.say(f"{loop.weights.name}: {shape}")
     loop.note(
-        model=Model(loop.weights.name, a.params, macs, sha256(loop.weights)),
+        model=RunModel(loop.weights.name, a.params, macs, sha256(loop.weights)),
         architecture=a.to_json(),
         lead=f"{loop.weights.stem}: from trained weights in PyTorch to a library that was built and measured here.",
     )

@@ -47,7 +47,7 @@ def _pairwise(op: Callable) -> Converter:
 
 
 def _gather(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
-    """Return a take in a mode that does not warn of out-of-range indices at each build, as TVM's does; ours were checked."""
+    """Return a take that does not warn of out-of-range indices at each build, as TVM's does; ours were checked."""
     return relax.op.take(inputs[0], inputs[1], attrs.get("axis", 0), mode="clip")
 
 

@@ -91,7 +91,7 @@ def export_onnx(
     strip_notes(model)
     architecture = getattr(module, "architecture", None)
     if isinstance(architecture, Architecture):
-        onnx.helper.set_model_props(model, {"sr_tvm.records.architecture": json.dumps(architecture.to_json())})
+        onnx.helper.set_model_props(model, {"sr_tvm.architecture": json.dumps(architecture.to_json())})
     with atomic_file(path) as partial:
         partial.write_bytes(model.SerializeToString())
         del model

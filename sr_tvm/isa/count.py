@@ -95,18 +95,30 @@ class Count:
         return None if arithmetic is None or memory is None else max(arithmetic, memory)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, with what follows from it."""
+        """Write the counts as a JSON object.
+
+        Returns:
+            The fields, and the properties that follow from them.
+        """
         derived = ("mac_per_slot", "total_slots", "arithmetic_ms", "memory_ms", "estimated_ms")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
 def count_sources(programs: Sequence[tuple[str, Sequence[Launch]]], gpu: str) -> list[list[Count]]:
-    """Counts for programs of OpenCL C, each with what is known of the kernels that are asked for, in that order.
+    """Count what the kernels of several OpenCL C programs execute.
 
     All programs are compiled in one run: starting the compiler takes several seconds.
 
+    Args:
+        programs: Each as its OpenCL C and what is known of the kernels that are asked for.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+
+    Returns:
+        For each program the counts of the kernels that are asked for, in that order.
+
     Raises:
-        SrTvmError: unknown GPU, no compilers here, a kernel does not build, or the text has none of that name.
+        SrTvmError: The GPU is unknown, the compilers are not here, a kernel does not build, or the text has none of
+            that name.
     """
     made = []
     for (_, launches), kernels in zip(programs, compile_sources([text for text, _ in programs], gpu), strict=True):
@@ -119,7 +131,18 @@ def count_sources(programs: Sequence[tuple[str, Sequence[Launch]]], gpu: str) ->
 
 
 def count(kernel: MachineKernel, launch: Launch) -> Count:
-    """Counts of one kernel as it is launched."""
+    """Count what one kernel executes as it is launched.
+
+    Args:
+        kernel: Its machine code.
+        launch: How many work-items run it, and what one of them does by the source.
+
+    Returns:
+        The counts; ``problem`` tells where they can't be trusted.
+
+    Raises:
+        SrTvmError: The kernel is of an unknown GPU.
+    """
     found = match(kernel, launch.body)
     trips = found.trips or (1.0,) * len(kernel.loops)
     wave = kernel.statistics.wave or gpus.get(kernel.gpu).warp

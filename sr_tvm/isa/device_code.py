@@ -30,7 +30,14 @@ class DeviceCode:
     calls: tuple[str, ...]
 
     def save(self, folder: str | Path) -> None:
-        """Write ``kernels.cl`` and ``kernels.json`` into ``folder``."""
+        """Write ``kernels.cl`` and ``kernels.json``, each of them whole or not at all.
+
+        Args:
+            folder: Of the artifact; it is there.
+
+        Raises:
+            SrTvmError: The place cannot be written, or its disk is full.
+        """
         with files.atomic_file(Path(folder) / TEXT) as partial:
             partial.write_text(self.text, encoding="utf-8")
         facts = {"launches": [launch.to_json() for launch in self.launches], "calls": list(self.calls)}
@@ -40,8 +47,14 @@ class DeviceCode:
     def load(cls, folder: str | Path) -> DeviceCode:
         """Read what :meth:`save` wrote.
 
+        Args:
+            folder: Of the artifact.
+
+        Returns:
+            The kernels of the network.
+
         Raises:
-            SrTvmError: the files are not there, or a field is missing or of another type.
+            SrTvmError: The files are not there, or a field is missing or of another type.
         """
         path = Path(folder) / FACTS
         if not path.is_file():
@@ -69,12 +82,27 @@ class KernelSource:
 
 
 def programs_of(library: str | Path) -> Path:
-    """Where the programs of a candidate's library are."""
+    """Name the file of the programs of a candidate.
+
+    Args:
+        library: The candidate's library.
+
+    Returns:
+        The path of a JSON file beside it, which need not be there.
+    """
     return Path(library).with_suffix(".kernels.json")
 
 
 def save_programs(programs: Sequence[KernelSource], path: Path) -> None:
-    """Write the kernels of a candidate, in the order of their calls."""
+    """Write the kernels of a candidate of the tuner, whole or not at all.
+
+    Args:
+        programs: In the order of their calls.
+        path: Of the JSON file.
+
+    Raises:
+        SrTvmError: The place cannot be written, or its disk is full.
+    """
     rows = [{"text": program.text, "launch": program.launch.to_json()} for program in programs]
     files.write_json(path, {"schema": PROGRAMS, "version": VERSION, "programs": rows})
 
@@ -82,8 +110,14 @@ def save_programs(programs: Sequence[KernelSource], path: Path) -> None:
 def load_programs(path: Path) -> list[KernelSource]:
     """Read what :func:`save_programs` wrote.
 
+    Args:
+        path: Of the JSON file.
+
+    Returns:
+        The kernels in the order of their calls.
+
     Raises:
-        SrTvmError: the file is not there, or a field is missing or of another type.
+        SrTvmError: The file is not there, or a field is missing or of another type.
     """
     rows = expect(files.read_json(path, PROGRAMS, VERSION).get("programs"), list, f"{path}: field programs")
     rows = [expect(row, dict, f"{path}: programs[{i}]") for i, row in enumerate(rows)]

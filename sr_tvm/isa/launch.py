@@ -28,21 +28,39 @@ class SourceLoop:
     inner: tuple[SourceLoop, ...] = ()
 
     def total(self, field: str) -> float:
-        """``multiplies``, ``macs`` or ``stores`` of the whole loop."""
+        """Add up what all iterations of the loop do, those of inner loops included.
+
+        Args:
+            field: "multiplies", "macs" or "stores".
+
+        Returns:
+            As many of them, in the unit of the field.
+        """
         return self.extent * (getattr(self, field) + sum(loop.total(field) for loop in self.inner))
 
     def flat(self) -> Iterator[SourceLoop]:
-        """This loop and all within, in the order of the text."""
+        """List this loop and all within.
+
+        Yields:
+            The loops in the order of the text, this one first.
+        """
         yield self
         for loop in self.inner:
             yield from loop.flat()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> SourceLoop:
-        """Read what ``dataclasses.asdict`` made.
+        """Read what ``dataclasses.asdict`` made of a loop.
+
+        Args:
+            value: Parsed JSON, of any source.
+            where: What it was read from, in words: messages begin with it.
+
+        Returns:
+            The loop, with those within.
 
         Raises:
-            SrTvmError: a field is missing or of another type.
+            SrTvmError: A field is missing or of another type.
         """
         value = expect(value, dict, where)
         inner = expect(value.get("inner", []), list, f"{where}: inner")
@@ -80,15 +98,26 @@ class Launch:
         return math.prod(self.groups) * math.prod(self.local_size)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Write the record as a JSON object.
+
+        Returns:
+            The fields; :meth:`from_json` reads it.
+        """
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Launch:
         """Read what :meth:`to_json` made.
 
+        Args:
+            value: Parsed JSON, of any source.
+            where: What it was read from, in words: messages begin with it.
+
+        Returns:
+            The record; of ``groups`` and ``local_size`` axes that are left out are 1.
+
         Raises:
-            SrTvmError: a field is missing or of another type.
+            SrTvmError: A field is missing or of another type.
         """
         value = expect(value, dict, where)
 

@@ -10,7 +10,14 @@ MEMORIES = ("global", "local", "constant", "image", "private")
 
 
 def outer_first(loops: Loops) -> Loops:
-    """Loops in the order of their beginnings; of those that begin together the outer first."""
+    """Sort loops by their beginnings; of those that begin together the outer comes first.
+
+    Args:
+        loops: Ranges (first, last) of instructions.
+
+    Returns:
+        The same ranges.
+    """
     return sorted(loops, key=lambda loop: (loop[0], -loop[1]))
 
 

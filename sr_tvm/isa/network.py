@@ -64,7 +64,11 @@ class NetworkCount:
         return sum(what(c) * self.calls[c.name] for c in self.counts)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Write the counts as a JSON object.
+
+        Returns:
+            The compiler, each kernel's counts and calls, and the properties of the whole.
+        """
         derived = ("useful_macs", "slots", "mac_per_slot", "estimated_ms", "footprint", "problems")
         return {
             "gpu": self.gpu,
@@ -75,10 +79,18 @@ class NetworkCount:
 
 
 def count_network(code: DeviceCode, gpu: str, macs: float | None = None) -> NetworkCount:
-    """Count a compiled network's kernels for the GPU of that name.
+    """Count what the kernels of a compiled network execute in one run of it.
+
+    Args:
+        code: Its OpenCL C, and what is known of its kernels.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+        macs: Multiply-accumulates of the network as direct convolutions; None: not known.
+
+    Returns:
+        The counts of each kernel, and how often it is launched.
 
     Raises:
-        SrTvmError: as :func:`sr_tvm.isa.count.count_sources`.
+        SrTvmError: The GPU is unknown, the compilers are not there, or a kernel does not build.
     """
     calls = Counter(code.calls)
     by_name = {launch.name: launch for launch in code.launches}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from sr_tvm.package import hexagon, packets
 from sr_tvm.package.record import Package
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.system import machine
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 from sr_tvm.system.fields import expect, expect_keys
 
 SCHEMA, VERSION = "sr-tvm/package-bench", 1
@@ -58,17 +59,10 @@ def measure(package: Package, height: int, width: int, threads: int, seconds: fl
 
 def _run(program: Path, height: int, width: int, threads: int, seconds: float) -> str:
     options = ("--height", height, "--width", width, "--threads", threads, "--seconds", seconds)
-    try:
-        done = subprocess.run(
-            [program.resolve(), *map(str, options)], capture_output=True, text=True, timeout=DEADLINE_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"{program}: took more than {DEADLINE_SECONDS:g} s") from None
-    except OSError as error:
-        raise SrTvmError(f"{program}: does not start: {error.strerror or error}") from None
+    done = programs.run([program.resolve(), *map(str, options)], str(program), DEADLINE_SECONDS)
     if done.returncode and not done.stdout:
         words = done.stderr.strip().splitlines()
-        raise SrTvmError(f"{program}: fails: {words[-1] if words else f'code {done.returncode}'}")
+        raise SrTvmError(f"{program}: fails: {words[-1] if words else how_ended(done.returncode)}")
     return done.stdout
 
 

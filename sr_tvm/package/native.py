@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,8 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.records.artifact import Artifact
 from sr_tvm.records.elf import library_machine
 from sr_tvm.runtimes.c import NATIVE
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 DEADLINE_SECONDS = 300.0  # the first build for a machine compiles its C library, half a minute on a slow machine
 # Rounding of pixels must not depend on whether the processor has a fused multiply-add; Android has no bcmp, which
@@ -70,14 +71,11 @@ def zig(arguments: Iterable[str | Path], what: str) -> None:
     if importlib.util.find_spec("ziglang") is None:
         raise SrTvmError("the compiler is missing: install the package 'ziglang' (pip install 'sr-tvm[compile]')")
     command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"cannot make {what}: zig took more than {DEADLINE_SECONDS:g} s") from None
+    done = programs.run(command, f"zig, which makes {what},", DEADLINE_SECONDS)
     if done.returncode != 0:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         wrong = [line for line in lines if "error" in line] or lines
-        raise SrTvmError(f"cannot make {what}: {wrong[0].strip() if wrong else f'zig exits {done.returncode}'}")
+        raise SrTvmError(f"cannot make {what}: {wrong[0].strip() if wrong else f'zig: {how_ended(done.returncode)}'}")
 
 
 def compile_c(source: Path, output: Path, triple: str, *options: str) -> None:

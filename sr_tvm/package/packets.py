@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.package.record import Package
 from sr_tvm.records.measurement import Measurement
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 from sr_tvm.system.fields import expect
 
 SCHEMA, VERSION = "sr-tvm/package-packets", 1
@@ -36,14 +37,9 @@ def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, A
     found = hexagon_sim.find()
     options = ("--height", height, "--width", width, "--bands", bands)
     command = [found.path, "-cpu", found.cpu, str(program.resolve()), *map(str, options)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, errors="replace")
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(
-            f"{program}: not done within {DEADLINE_SECONDS:g} s in the simulator; try a smaller picture"
-        ) from None
+    done = programs.run(command, f"{program} in the simulator", DEADLINE_SECONDS, hint="try a smaller picture")
     if done.returncode and not done.stdout:
-        words = one_line(done.stderr) or f"code {done.returncode}"
+        words = one_line(done.stderr) or how_ended(done.returncode)
         raise SrTvmError(f"{program}: fails in the simulator: {words}")
     try:
         value = json.loads(done.stdout)

@@ -17,9 +17,9 @@ from sr_tvm.search.searcher import Searcher
 from sr_tvm.search.selection import TOLERANCE
 from sr_tvm.search.settings import SUPERNET, SearchSettings
 from sr_tvm.search.supernet import SuperNet
-from sr_tvm.system import files
+from sr_tvm.system import files, interrupts
 from sr_tvm.training.checkpoint import peek
-from sr_tvm.training.loop import CHECKPOINT, CHECKPOINT_SECONDS, interruptions
+from sr_tvm.training.loop import CHECKPOINT, CHECKPOINT_SECONDS
 
 HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/search-history", 1
 SUPERNET_FILE = "supernet.safetensors"
@@ -81,7 +81,7 @@ def search(
     if not agree(group, searcher.step):
         raise SrTvmError(f"{folder}: not all processes see its checkpoint; name an --output that all of them share")
     saved = time.monotonic()
-    with interruptions() as stopped:
+    with interrupts.between_steps() as stopped:
         while searcher.step < searcher.settings.steps:
             # All processes stop at the same step, or the others would wait for ever.
             if group.mean([], [float(stopped())])[0]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.records.architecture import Architecture
-from sr_tvm.system import files, machine
+from sr_tvm.system import files, interrupts, machine
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
@@ -294,33 +291,6 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
             )
 
 
-@contextmanager
-def interruptions() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a flag that is looked at between steps, so that no half-done step is saved.
-
-    A second one raises KeyboardInterrupt at once. In other threads than the main one nothing is caught.
-
-    Yields:
-        A function that tells whether a signal came.
-    """
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number: int, frame: object) -> None:
-        if asked:  # asked twice: at once
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def look_ahead(settings: TrainingSettings, folder: Path) -> None:
     """Find out what would stop a run before pictures are prepared for it.
 
@@ -360,7 +330,7 @@ def train(trainer: Trainer, folder: Path, report: Callable[[TrainingProgress], N
     else:
         trainer.save(path)  # a place that cannot be written is found out now, not after an hour
     saved = time.monotonic()
-    with interruptions() as asked:
+    with interrupts.between_steps() as asked:
         while trainer.step < trainer.settings.steps:
             if asked():
                 trainer.save(path)

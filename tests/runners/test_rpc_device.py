@@ -270,8 +270,8 @@ def test_clean_stop():
 
 STOCK = (
     "import os, sys\n"
-    "from sr_tvm.system.lifeline import die_with_parent\n"
-    "die_with_parent(os.getppid())\n"
+    "from sr_tvm.system.channel import belong_to\n"
+    "belong_to(os.getppid())\n"
     "from tvm.rpc.server import PopenRPCServerState\n"
     "host, port = sys.argv[1].rsplit(':', 1)\n"
     "PopenRPCServerState('127.0.0.1', 9300, 9800, tracker_addr=(host, int(port)), key='stock', silent=True)\n"
@@ -312,7 +312,7 @@ def test_a_client_that_crashes_says_how(tracker, server):
         os.kill(client.pid, signal.SIGSEGV)
         wait_until(lambda: gone(client.pid))
         device._child = lambda: client  # it died between the check and the call
-        with pytest.raises(SrTvmError, match="box at tracker .* crashed: signal SIGSEGV: File .*wire.py"):
+        with pytest.raises(SrTvmError, match="box at tracker .* crashed: signal SIGSEGV: File .*channel.py"):
             device.info()
 
 

@@ -38,10 +38,10 @@ def test_one_that_does_not_start_is_quoted(client):
 
 READY = (
     "import os, socket, sys\n"
-    "from sr_tvm.system import wire\n"
-    "sock = socket.socket(fileno=int(sys.argv[2]))\n"
-    "wire.send(sock, {'ready': True})\n"
-    "wire.receive(sock)\n"
+    "from sr_tvm.system.channel import Channel\n"
+    "channel = Channel(socket.socket(fileno=int(sys.argv[2])))\n"
+    "channel.send({})\n"
+    "channel.receive()\n"
 )
 
 

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,8 @@ from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files, machine
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 NATIVE = Path(__file__).with_name("native")
 SOURCE = "runtime.cc"
@@ -104,15 +105,10 @@ def _compile(compiler: str, output: Path) -> None:
 
 
 def _run(command: Sequence[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"building the OpenCL runtime took over {DEADLINE_SECONDS:g} s; {command[0]} hangs") from None
-    except OSError as error:
-        raise SrTvmError(f"building the OpenCL runtime: {command[0]}: {error.strerror or error}") from None
+    done = programs.run(command, f"{command[0]}, which builds the OpenCL runtime,", DEADLINE_SECONDS)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        reason = said[0] if said else f"exit code {done.returncode}"
+        reason = said[0] if said else how_ended(done.returncode)
         raise SrTvmError(f"building the OpenCL runtime with {command[0]} fails: {reason}")
 
 

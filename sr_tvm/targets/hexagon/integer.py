@@ -123,7 +123,7 @@ def facts_of(network: IntegerNetwork, parts: list[HvxStage]) -> Facts:
     """What a runner must know of the program of a grouped network."""
     named = tuple((stage.describe, stage.macs) for stage in parts)
     channels = network.channels(network.picture.name), planes(network)
-    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0])
+    return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0] + parts[0].window // 2)
 
 
 def _row(number: int, stage: HvxStage, record: str) -> dict[str, Any]:

@@ -109,17 +109,32 @@ class OpenClDecisions:
 
     @property
     def way(self) -> Way:
+        """How the region is cut into stages: ``narrow``, ``packed`` and ``remade``."""
         return self.narrow, self.packed, self.remade
 
     def to_json(self) -> dict[str, Any]:
+        """Write the decisions as a JSON object.
+
+        Returns:
+            The fields, with the schema's name and version; :meth:`from_json` reads it.
+        """
         return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> OpenClDecisions:
-        """Read decisions, of version 1 too.
+        """Read the JSON of decisions, of version 1 too.
+
+        Args:
+            data: Parsed JSON, of any source.
+            where: What it was read from, in words: messages begin with it.
+
+        Returns:
+            The decisions.
 
         Raises:
-            SrTvmError: it is no such thing.
+            SrTvmError: It is of another schema or version, a field is missing or of another type, or a choice is none
+                of the known ones.
+            ValueError: Never leaves this method: it is raised inside, and told as SrTvmError.
         """
         version = data.get("version") if isinstance(data, dict) and data.get("schema") == SCHEMA else None
         if not _is_one_of(version, (1, VERSION)):
@@ -139,7 +154,7 @@ class OpenClDecisions:
 
 
 def _is_one_of(value: Any, known: tuple[int, ...]) -> bool:
-    """JSON's 2.0 and true are equal to numbers, and are none that a kernel can be made with."""
+    """Return whether a number is a known one: JSON's 2.0 and true equal ints, and no kernel can be made with them."""
     return type(value) is int and value in known
 
 

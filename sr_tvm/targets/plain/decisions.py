@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
 
+from typing_extensions import override
+
 from sr_tvm.errors import SrTvmError
 from sr_tvm.targets.lowering import DecisionSpace
 
@@ -31,11 +33,27 @@ class PlainDecisions:
     rows: int = 1
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the decisions as JSON, from which :meth:`from_json` reads them.
+
+        Returns:
+            The schema's name and version, the order and the rows.
+        """
         return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> PlainDecisions:
-        """Raises SrTvmError where it is no such thing."""
+        """Read the decisions that :meth:`to_json` describes.
+
+        Args:
+            data: What was read, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The decisions.
+
+        Raises:
+            SrTvmError: It is of another schema or version, or not one of :data:`ORDERS` and :data:`ROWS`.
+        """
         if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
             raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
         order, rows = data.get("order"), data.get("rows")
@@ -45,23 +63,28 @@ class PlainDecisions:
 
 
 class PlainSpace(DecisionSpace[PlainDecisions]):
-    """All of them, for whatever region."""
+    """All :class:`PlainDecisions` there are, which any region can be lowered by."""
 
     def __init__(self, known: Iterable[PlainDecisions] = ()) -> None:
         self.default, self.known = PlainDecisions(), list(known)
 
+    @override
     def repair(self, decisions: PlainDecisions) -> PlainDecisions:
         return decisions
 
+    @override
     def seeds(self) -> list[PlainDecisions]:
         return list(dict.fromkeys([self.default, *self.known]))
 
+    @override
     def random(self, rng: Random) -> PlainDecisions:
         return PlainDecisions(rng.choice(ORDERS), rng.choice(ROWS))
 
+    @override
     def crossover(self, a: PlainDecisions, b: PlainDecisions, rng: Random) -> PlainDecisions:
         return PlainDecisions(rng.choice((a, b)).order, rng.choice((a, b)).rows)
 
+    @override
     def mutate(self, genome: PlainDecisions, rng: Random) -> PlainDecisions | None:
         if rng.random() < 0.5:
             changed = replace(genome, order=rng.choice(ORDERS))
@@ -69,6 +92,7 @@ class PlainSpace(DecisionSpace[PlainDecisions]):
             changed = replace(genome, rows=rng.choice(ROWS))
         return None if changed == genome else changed
 
+    @override
     def key(self, genome: PlainDecisions) -> str:
         # Hexadecimal digits, as all keys are.
         return f"{ORDERS.index(genome.order):02x}{genome.rows:02x}"

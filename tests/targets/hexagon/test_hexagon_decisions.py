@@ -36,6 +36,12 @@ def network():
 
 
 @pytest.fixture(scope="module")
+def narrow():
+    """A network whose blocks end with one and two channels in a group of four."""
+    return calibrate(wdsr([(22, 9), (11, 6)]), pictures(), Calibration(adapt=False))
+
+
+@pytest.fixture(scope="module")
 def plain(network, tmp_path_factory):
     """The program as nobody tuned it."""
     return built(network, tmp_path_factory.mktemp("plain"))
@@ -64,7 +70,7 @@ def test_each_kernel_is_compiled_as_decided_about_it(network, tmp_path):
     from sr_tvm.targets.hexagon.hvx.lowering import kinds
 
     names = list(kinds(network))
-    chosen = {names[0]: HvxDecisions(direction="up"), names[2]: HvxDecisions(direction="down")}
+    chosen = {names[1]: HvxDecisions(direction="down"), names[2]: HvxDecisions(direction="up")}
     texts = []
     for folder, decided in ((tmp_path / "plain", {}), (tmp_path / "decided", chosen)):
         run = built(network, folder, decided=decided)
@@ -72,7 +78,7 @@ def test_each_kernel_is_compiled_as_decided_about_it(network, tmp_path):
         texts.append({stage.what: _code(stage, found) for stage in program.load(folder)})
     check(run, network)
     changed = {what for what in texts[0] if texts[0][what] != texts[1][what]}
-    assert changed == {names[0], names[2]}
+    assert changed == {names[1], names[2]}
 
 
 def _code(stage, found):
@@ -94,6 +100,35 @@ def test_the_loops_that_are_explained_are_those_that_run(network, tmp_path):
     # Copying the result's lines to its planes is the last stage's as well.
     narrow, wide = rows[-1]
     assert 1 <= (wide.packets - narrow.packets) / (last.packets * 8 * 6) < 1.05
+
+
+def test_kernels_that_keep_halfwords_are_another_kind(network):
+    from sr_tvm.targets.hexagon.hvx.lowering import kinds
+
+    found = {kind: count for kind, (_, count) in kinds(network).items()}
+    assert found["3x3 3->24, halfwords kept"] == 1
+    assert found["3x3 20->24 + residual, halfwords kept"] == found["3x3 20->24 + residual"] == 1
+
+
+def test_what_fills_up_groups_is_hardly_multiplied(narrow, tmp_path):
+    """Vectors that are multiplied for a tile, by stage: of the 3x3s 18 and 27 where each row had its own group."""
+    from sr_tvm.isa.hexagon import program
+
+    built(narrow, tmp_path)
+    found = {}
+    for stage in program.count(tmp_path).stages:
+        calls = zip(stage.stage.calls, stage.nests, strict=True)
+        found[stage.stage.what] = sum(nest.turn[1] / call.tiles for call, nest in calls)
+    assert found["1x1 24->22, ReLU, 1x1 22->9"] == 22 * 6 + 6 * 9
+    assert found["3x3 9->24 + residual, halfwords kept"] == (2 * 9 + 3) * 24
+    assert found["1x1 24->11, ReLU, 1x1 11->6"] == 11 * 6 + 3 * 6
+    assert found["3x3 6->24 + residual"] == (9 + 2 * 3) * 24
+    assert found["5x5 3->12"] == 5 * 4 * 12
+
+
+@pytest.mark.parametrize("bands, threads", [(3, False), (4, True)])
+def test_bands_where_groups_hold_rows_before(narrow, tmp_path, bands, threads):
+    check(built(narrow, tmp_path), narrow, [(9, 33), (14, 130), (2, 7), (64, 20)], bands, threads)
 
 
 @pytest.mark.parametrize("bands, threads", [(2, False), (4, False), (4, True), (9, True)])

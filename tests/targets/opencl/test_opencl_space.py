@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from random import Random
 
@@ -126,3 +127,22 @@ def test_what_is_no_decisions(change: dict, message: str) -> None:
     value = json.loads(json.dumps(OpenClDecisions(24, "image", True, False, (StageDecisions(),)).to_json())) | change
     with pytest.raises(SrTvmError, match=f"records: {message}"):
         OpenClDecisions.from_json(value, "records")
+
+
+def test_decisions_of_another_depth_keep_first_and_last_stages() -> None:
+    """The middle is repeated, or left out."""
+    size = (1, 90, 160)
+    few, many = wdsr(2, 24, 2), wdsr(6, 24, 2)
+    given = LOWERING.decide(few, size)
+    marked = tuple(
+        dataclasses.replace(stage, tiles=tiles) for stage, tiles in zip(given.stages, (3, 4, 6, 9, 12), strict=False)
+    )
+    given = dataclasses.replace(given, stages=marked[: len(given.stages)])
+    tiles = [stage.tiles for stage in given.stages]
+    (deeper,) = LOWERING.space(many, size, [given]).known
+    assert_valid(deeper, many, size)
+    made, front = [stage.tiles for stage in deeper.stages], -(-len(tiles) // 2)
+    between = [tiles[front - 1]] * (len(made) - len(tiles))
+    assert len(made) > len(tiles) and made == [*tiles[:front], *between, *tiles[front:]]
+    (back,) = LOWERING.space(few, size, [deeper]).known
+    assert back == LOWERING.space(few, size).repair(given)

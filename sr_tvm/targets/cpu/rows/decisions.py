@@ -33,7 +33,13 @@ class Tiles:
 
 @dataclass(frozen=True)
 class PieceDecisions:
-    """``width``: pixels of a strip, a multiple of the column block. ``phases``: 2 allows Winograd, 1 does not."""
+    """What is decided about one piece of a region.
+
+    Attributes:
+        width: pixels of a strip, a multiple of the column block.
+        phases: 2 keeps even and odd pixels of a row apart, which Winograd's products need; 1 keeps them as they come.
+        tiles: the register tiles of its stages.
+    """
 
     width: int
     phases: int
@@ -42,17 +48,39 @@ class PieceDecisions:
 
 @dataclass(frozen=True)
 class RowDecisions:
-    """``cuts``: positions in the region's order of nodes; ``pieces``: one more than cuts."""
+    """What is decided about a region.
+
+    Attributes:
+        cuts: positions in the region's order of nodes; a cut at p lies before node p.
+        pieces: the decisions of each piece between the cuts, one more than cuts.
+    """
 
     cuts: tuple[int, ...]
     pieces: tuple[PieceDecisions, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the decisions as JSON, from which :meth:`from_json` reads them.
+
+        Returns:
+            The schema's name and version, the cuts, and the fields of every piece.
+        """
         return {"schema": SCHEMA, "version": 1, "cuts": list(self.cuts), "pieces": [asdict(p) for p in self.pieces]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: str) -> RowDecisions:
-        """Raises SrTvmError where a field is missing, of another type or out of range."""
+        """Read the decisions that :meth:`to_json` describes.
+
+        Args:
+            data: What was read, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The decisions.
+
+        Raises:
+            SrTvmError: It is of another schema or version, a field is missing, of another type or out of range, or
+                there is not one piece more than cuts.
+        """
         try:
             if data["schema"] != SCHEMA or data["version"] != 1:
                 raise SrTvmError(f"{where}: not version 1 of {SCHEMA}")

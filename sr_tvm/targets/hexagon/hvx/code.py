@@ -55,7 +55,7 @@ class HvxBuilder(FunctionBuilder):
         self.store(buffer, value, place * LANES)
 
     def hvx(self, name: str, *arguments: Expr, dtype: str = ONE) -> Expr:
-        """Call an instruction by LLVM's name for it."""
+        """RowCall an instruction by LLVM's name for it."""
         return tirx.call_llvm_pure_intrin(dtype, f"llvm.hexagon.V6.{name}.128B", *arguments)
 
     def doubleword(self, name: str) -> Doubleword:
@@ -83,15 +83,13 @@ class HvxBuilder(FunctionBuilder):
         """Add to each lane the four products of its bytes, without sign, and those of ``word``, with sign."""
         total.set(self.hvx("vrmpybus.acc", total.get(), value, word))
 
-    def halves(
-        self, totals: Sequence[Register], shift: Expr, factors: Sequence[Expr] | None = None
-    ) -> tuple[Expr, Expr]:
+    def halves(self, totals: Sequence[Expr], shift: Expr, factors: Sequence[Expr] | None = None) -> tuple[Expr, Expr]:
         """Divide the sums of four outputs by 2 ** shift, as two vectors of halfwords: outputs 0 and 2, 1 and 3.
 
         ``factors`` are words of the multipliers of outputs 0 and 2, and of 1 and 3.
         """
-        even = self.hvx("vasrwhrndsat", totals[2].get(), totals[0].get(), shift)
-        odd = self.hvx("vasrwhrndsat", totals[3].get(), totals[1].get(), shift)
+        even = self.hvx("vasrwhrndsat", totals[2], totals[0], shift)
+        odd = self.hvx("vasrwhrndsat", totals[3], totals[1], shift)
         if factors is not None:
             even, odd = (self.hvx("vmpyhsrs", half, f) for half, f in zip((even, odd), factors, strict=True))
         return self.bind("even", even), self.bind("odd", odd)

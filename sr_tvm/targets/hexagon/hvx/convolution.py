@@ -37,6 +37,8 @@ class Form:
         ready: doublewords of a turn's weights that are read in the turn before.
         order: which changes first from product to product, "tiles" or "outputs", of four.
         read: when the vectors of the next turn are read, "early" or "late".
+        packed: of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
+        stride: groups from tile to tile of what is read.
     """
 
     kernel: int
@@ -56,6 +58,8 @@ class Form:
     ready: int = READY
     order: str = "tiles"
     read: str = "late"
+    packed: int = 0
+    stride: int = 0
 
     @property
     def near(self) -> list[int]:
@@ -64,7 +68,7 @@ class Form:
 
     @property
     def steps(self) -> int:
-        return self.rows * self.inputs
+        return self.rows * (self.inputs - (self.packed > 0)) + self.packed
 
 
 NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift", "factor", "last", "line",
@@ -154,10 +158,10 @@ class _Row:
     def _raw(self, entry: Expr, tile: Expr) -> dict[int, Expr]:
         """Read the tiles of one group of one row, and those beside them."""
         c, form = self.c, self.form
-        place = c.bind("place", entry + tile * form.inputs)
+        place = c.bind("place", entry + tile * form.stride)
         reach = 1 if form.kernel > 1 else 0
         return {
-            t: c.bind("v", c.vector(self.source, place + t * form.inputs)) for t in range(-reach, form.tiles + reach)
+            t: c.bind("v", c.vector(self.source, place + t * form.stride)) for t in range(-reach, form.tiles + reach)
         }
 
     def _taps(self, taps: list[list[Register]], read: dict[int, Expr]) -> None:
@@ -185,7 +189,7 @@ class _Row:
         if form.before:
             self._shift(j, sums, bias)
         for t, totals in enumerate(sums):
-            even, odd = c.halves(totals, at["shift"], factors)
+            even, odd = c.halves([total.get() for total in totals], at["shift"], factors)
             place = tile + t
             if form.end == HALFWORDS:
                 self._put_halves(at["out"], place, j, even, odd)

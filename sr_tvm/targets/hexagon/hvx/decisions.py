@@ -75,3 +75,4 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "shared": READY, "spread": SPREADS, "direction": DIRECTIONS, "rotation": ROTATIONS,
 }  # fmt: skip
 DEFAULT = HvxDecisions()
+CONVOLUTION = HvxDecisions(direction="down")  # by default, of what is no 1x1

@@ -24,7 +24,7 @@ from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, HvxBuilder, groups
 from sr_tvm.targets.hexagon.hvx.convolution import HALFWORDS, Form
-from sr_tvm.targets.hexagon.hvx.stages import ACROSS, HvxStage
+from sr_tvm.targets.hexagon.hvx.stages import ACROSS, HvxStage, columns
 
 TILES = 4  # rows are made up to whole runs of so many: what the picture's planes are made into at a time
 MARGIN = 1  # vectors before and behind the plane of a picture whose rows' neighbours are read as channels
@@ -71,6 +71,7 @@ def line_buffers(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBu
             if value is not None:
                 read_by = [(delay[k] - delay[i], s.reads[value]) for k, s in enumerate(stages) if value in s.reads]
                 rows, halo = max(late + halo for late, halo in read_by) + 1, max(halo for _, halo in read_by)
+                rows += stage.packed > 0  # the row below the picture
                 tile = groups(stage.channels) * (2 if halves else 1)
                 found[value] = HvxLineBuffer(tile, 1 << (rows - 1).bit_length(), halo > 0, halo)
     return delay, found
@@ -90,14 +91,14 @@ def memory(stages: list[HvxStage]) -> WorkspaceSize:
     """The workspace of a network."""
     found = list(line_buffers(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
-    planes, result = stages[0].planes, stages[-1]
+    planes, result = stages[0].planes * stages[0].rows, stages[-1]
     across = ACROSS[result.shuffle]
     lines = planes + result.channels // across * across
     return WorkspaceSize(
         sum((r.rows + r.zeros) * r.tile for r in found),
         -(-longest // LANES) + 1,
         lines,
-        4 * max(r.tile for r in found) + (2 * MARGIN if stages[0].taps else 0),
+        4 * max(r.tile for r in found) + (2 * MARGIN * planes if stages[0].taps else 0),
     )
 
 
@@ -118,8 +119,15 @@ class HvxDriver:
             self._squeeze = self.functions.of("squeeze", edges.squeeze)
             self.thirds = self.packed.add_biases(edges.thirds().view(np.int32))
         zeros = {stage.value: network.by_name[stage.value].meaning.zero_point for stage in stages[:-1]}
-        if stages[0].taps:  # pixels of one plane: a whole word of them, too, is what lies beside its row
-            zeros[stages[0].value] = np.resize(zeros[stages[0].value], groups(stages[0].channels) * 4)
+        for stage in stages:
+            if stage.packed:
+                many, rest = np.split(zeros[stage.value], [-stage.packed])
+                zeros[stage.value] = np.concatenate([many, np.resize(rest, 4)])
+        if stages[0].taps:  # a whole word of a plane's zeros, too, is what lies beside its row
+            beside = zeros[stages[0].value]
+            self.beside = [self.packed.add_zero(np.repeat(zero, 4)) for zero in beside for _ in range(stages[0].rows)]
+            held = columns(len(self.beside), stages[0].taps, stages[0].rows)
+            zeros[stages[0].value] = beside[[row // stages[0].rows for row, _ in held]]
         self.zero = {
             stage.value: self.packed.add_zero(zeros[stage.value]) for stage in stages[:-1] if stage.end != HALFWORDS
         }
@@ -181,7 +189,8 @@ class HvxDriver:
         margin = MARGIN if self.stages[0].taps else 0
         self.planes = c.bind("planes", self.zeros + tirx.floordiv(self.tiles + (LANES - 1), LANES) + margin)
         self.line = c.bind("line", tirx.floordiv(self.tiles, TILES))
-        self.lines = c.bind("lines", self.planes + self.line * self.stages[0].planes + margin)
+        self.plane = c.bind("plane", self.line + 2 * margin)
+        self.lines = c.bind("lines", self.planes + self.plane * self.stages[0].planes * self.stages[0].rows - margin)
 
     def _clear(self) -> None:
         """Zeros outside of the picture, in every line buffer whose neighbours are read."""
@@ -189,14 +198,19 @@ class HvxDriver:
         with c.loop("i", self.tiles) as i:
             c.store_scalar(self.workspace, c.integer(0), self.zeros * LANES + i)
         if self.stages[0].taps:  # left and right of the picture, which nobody writes to
-            picture = self.zero[self.stages[0].value]
-            numbers = [self.planes - MARGIN, self._number(1), self.line + 2 * MARGIN, self._number(picture)]
-            c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
+            for k in range(len(self.beside)):
+                self._no_row(k)
         for value, line_buffer in self.line_buffers.items():
             if line_buffer.zeros:
                 count = (self.tiles + 2) * (line_buffer.rows + 1)
                 numbers = [self.base[value], line_buffer.tile, count, self.zero[value]]
                 c.call(self.fill, [self.data["s"], self.data["b"], *map(self._number, numbers)])
+
+    def _no_row(self, k: int) -> None:
+        """Of the picture, what stands for 0 in its row ``k`` that is made into tiles, and beside it."""
+        place = self.planes - MARGIN + self.plane * k
+        numbers = [place, self._number(1), self.plane, self._number(self.beside[k])]
+        self.c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
 
     def _row(self, value: str, y: Expr) -> Expr:
         """The place of the first tile of a row that is there."""
@@ -231,17 +245,26 @@ class HvxDriver:
 
     def _picture(self, stage: HvxStage, y: Expr) -> None:
         c = self.c
-        for k in range(stage.planes):
-            read = (y + self.height * k) * self.width
-            out = (self.planes + self.line * k) * VECTOR
-            c.call(self.copy, [self.data["x"], self.data["s"], read, out, self.width])
+        for k in range(stage.planes * stage.rows):
+            plane, dy = k // stage.rows, k % stage.rows - stage.rows // 2
+            read = (y + dy + self.height * plane) * self.width
+            numbers = [read, (self.planes + self.plane * k) * VECTOR, self.width]
+            if dy == 0:
+                c.call(self.copy, [self.data["x"], self.data["s"], *numbers])
+                continue
+            with c.when(tirx.And(y + dy >= 0, y + dy < self.height)):
+                c.call(self.copy, [self.data["x"], self.data["s"], *numbers])
+            with c.when(tirx.Or(y + dy < 0, y + dy >= self.height)):
+                self._no_row(k)
         if stage.taps:
-            function = self.functions.of(("columns", stage.taps), lambda name: edges.columns(name, stage.taps))
+            held = columns(stage.planes * stage.rows, stage.taps, stage.rows)
+            function = self.functions.of("columns", lambda name: edges.columns(name, held))
         else:
             function = self.functions.of(
                 ("interleave", stage.channels), lambda name: edges.interleave(name, stage.channels)
             )
-        c.call(function, [self.data["s"], self.data["s"], self.planes, self.line, self._row(stage.value, y), self.line])
+        s, row = self.data["s"], self._row(stage.value, y)
+        c.call(function, [s, s, self.planes, self.plane, row, self.line])
 
     def _blend(self, stage: HvxStage, y: Expr) -> None:
         c, form, node = self.c, stage.blend_form, stage.blend
@@ -266,23 +289,37 @@ class HvxDriver:
     def _pair(self, stage: HvxStage, y: Expr) -> None:
         c, form, expand, project = self.c, stage.pair, stage.expand, stage.convolution
         assert expand is not None and project is not None
-        hidden = groups(len(expand.bias)) - 1
+        hidden, row = groups(len(expand.bias)) - 1, self._row(stage.value, y)
         function = self._function(stage, form, lambda name: pair.function(name, form), 1, hidden)
-        biases = np.concatenate([pack.spread(project.bias), pack.spread(expand.bias)])
         at = {
             "zeros": self.zeros * LANES,
             "read": self._row(next(iter(stage.reads)), y),
-            "out": self._row(stage.value, y),
-            "expand": self.packed.add_weights(pack.expand_weights(expand)),
+            "out": row,
+            "expand": self.packed.add_weights(pack.expand_weights(expand, form)),
             "project": self.packed.add_weights(pack.project_weights(project, form)),
-            "bias": self.packed.add_biases(biases),
+            "bias": self.packed.add_biases(pack.pair_biases(expand, project, form)),
             "hidden": hidden,
             "turns": self._turns(1),
             "shift": expand.shift,
             "last": project.shift,
+            "above": self._row_or_zeros(stage.value, y - 1) if stage.packed else row,
         }
         s = self.data["s"]
         c.call(function, [s, s, self.data["w"], self.data["b"], *(self._number(at[n]) for n in pair.NUMBERS)])
+        if stage.packed:
+            with c.when(tirx.EQ(y, self.height - 1)):
+                self._row_below(stage, row)
+
+    def _row_below(self, stage: HvxStage, last: Expr) -> None:
+        """Of a value whose last group holds rows before, that group of the row below the picture's last."""
+        c, value, s = self.c, stage.value, self.data["s"]
+        tile, function = self.line_buffers[value].tile, self.functions.of("below", edges.below)
+        row = c.bind("below", self._row(value, self.height))
+        numbers = [last + (tile - 1), row + (tile - 1), tile, self._turns(1), self.zero[value] + tile - 1]
+        bits = 8 * stage.packed
+        c.call(function, [s, s, self.data["b"], *map(self._number, (*numbers, bits, (1 << bits) - 1))])
+        numbers = [row, tile, self.width, self.line_buffers[value].seal, self.zero[value]]
+        c.call(self.seal, [s, self.data["b"], *map(self._number, numbers)])
 
     def _turns(self, tiles: int) -> Expr:
         return tirx.floordiv(self.width + (LANES * tiles - 1), LANES * tiles)
@@ -291,11 +328,17 @@ class HvxDriver:
         c, node = self.c, stage.convolution
         assert node is not None
         source, halo = node.inputs[0], stage.reads[node.inputs[0]]
-        tile = self.line_buffers[source].tile
+        full = groups(node.weight.shape[1]) - (stage.reads_packed > 0)
+        places = []
         for dy in range(-halo, halo + 1):
             row = c.bind("row", self._row_or_zeros(source, y + dy) if halo else self._row(source, y))
-            for g in range(tile):
-                c.store_scalar(self.workspace, row + g, self.table * LANES + ((dy + halo) * tile + g))
+            places += [row + g for g in range(full)]
+        if stage.reads_packed:  # the row below, which is also there below the picture, and the two above it
+            places.append(self._row(source, y + 1) + full)
+        if stage.reads_packed == 2:
+            places.append(self._row_or_zeros(source, y - 1) + full)
+        for n, place in enumerate(places):
+            c.store_scalar(self.workspace, place, self.table * LANES + n)
         for form, first in stage.forms():
             function = self._row_function(stage, form)
             j = first // 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from tvm import tirx
 
@@ -51,25 +53,28 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
     return c.private(name)
 
 
-def columns(name: str, taps: int) -> tirx.PrimFunc:
-    """Write the function that makes tiles of a plane whose "channels" are a pixel's neighbours in its row: 3 or 5.
+def columns(name: str, held: Sequence[tuple[int, int]]) -> tirx.PrimFunc:
+    """Write the function that makes tiles whose "channels" are a pixel's neighbours in its row: planes and places.
 
-    Its integers are those of :func:`interleave`; the vectors before and behind the plane's row are read, too.
+    Its integers are those of :func:`interleave`; the vectors before and behind a plane's row are read, too.
     """
     c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
-    read, _, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
-    whole = -(-taps // 4)
+    read, plane, out, turns = (c.parameter(n) for n in ("read", "plane", "out", "turns"))
+    whole = -(-len(held) // 4)
     with c.loop("v", turns) as v:
-        before, here, after = (c.bind("p", c.vector(s, read + v + i)) for i in (-1, 0, 1))
         none = c.splat(c.integer(0))
+        rows = {
+            k: [c.bind("p", c.vector(s, read + plane * k + v + i)) for i in (-1, 0, 1)] for k in {k for k, _ in held}
+        }
         moved = []
-        for d in range(-(taps // 2), taps // 2 + 1):
+        for k, d in held:
+            before, here, after = rows[k]
             if d < 0:
                 moved.append(c.bind("m", c.hvx("vlalignb", here, before, c.integer(-d))))
             else:
                 moved.append(here if d == 0 else c.bind("m", c.hvx("valignb", after, here, c.integer(d))))
-        moved += [none] * (4 * whole - taps)
+        moved += [none] * (4 * whole - len(held))
         for g in range(whole):
             four = moved[4 * g : 4 * g + 4]
             below = [c.bind("b", c.hvx("vshuffvdd", four[k + 1], four[k], c.integer(-1), dtype=PAIR)) for k in (0, 2)]
@@ -93,6 +98,24 @@ def fill(name: str) -> tirx.PrimFunc:
         vector = c.bind("z", tirx.Broadcast(c.scalar(biases, zero + g), LANES))
         with c.loop("t", tiles) as t:
             c.put(y, vector, out + t * groups + g)
+    return c.private(name)
+
+
+def below(name: str) -> tirx.PrimFunc:
+    """Write the function that makes a group that holds rows before of the row below the picture's last.
+
+    Its integers: place of that group in the last row's first tile, place to write, vectors from tile to tile, tiles,
+    the word of the biases with the group's bytes of nothing, bits that bytes move up by from row to row, and a mask of
+    so many.
+    """
+    c = HvxBuilder()
+    s, y, biases = c.aligned("s", "S"), c.aligned("y", "Y"), c.aligned("b", "B")
+    read, out, tile, turns, zero, bits, mask = (
+        c.parameter(n) for n in ("read", "out", "tile", "turns", "zero", "bits", "mask")
+    )
+    vector = c.bind("z", tirx.Broadcast(c.scalar(biases, zero) & mask, LANES))
+    with c.loop("t", turns) as t:
+        c.put(y, c.hvx("vaslw.acc", vector, c.vector(s, read + t * tile), bits), out + t * tile)
     return c.private(name)
 
 

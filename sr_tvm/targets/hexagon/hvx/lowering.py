@@ -44,7 +44,7 @@ class KernelLowering(IntegerLowering[HvxDecisions]):
         return str(region.kind)
 
     def decide(self, region: Any, shape: Shape) -> HvxDecisions:
-        return DEFAULT
+        return KernelSpace(region).default
 
     def like(self, decisions: HvxDecisions) -> HvxDecisions:
         """With the same options for LLVM, so that the whole network is compiled once."""

@@ -68,11 +68,20 @@ def spread(bias: np.ndarray) -> np.ndarray:
 
 
 def convolution_weights(node: QuantizedConvolution, form: Form, first: int) -> np.ndarray:
-    """Of ``form.outputs`` channels from ``first``: by row, group of inputs, tap, output, input of the group."""
+    """Of ``form.outputs`` channels from ``first``: by row, group of inputs, tap, output, input of the group.
+
+    What is read of a group that holds rows before comes last: from the lowest row up.
+    """
     part = padded(node)[first : first + form.outputs]
     taps = part[:, :, :, [d + form.kernel // 2 for d in form.near]]
     split = taps.reshape(form.outputs, form.inputs, GROUP, form.rows, form.kernel)
-    return split.transpose(3, 1, 4, 0, 2)
+    ordered = split.transpose(3, 1, 4, 0, 2)
+    if not form.packed:
+        return ordered
+    full, rest = ordered[:, :-1], ordered[::-1, -1, ..., : form.packed]
+    held = np.concatenate([*rest, np.zeros((*rest[0].shape[:-1], GROUP), np.int8)], -1)
+    vectors = [held[..., i * GROUP : (i + 1) * GROUP] for i in range(form.packed)]
+    return np.concatenate([part.ravel() for part in (full, *vectors)])
 
 
 def convolution_biases(node: QuantizedConvolution, form: Form, first: int) -> np.ndarray:
@@ -100,17 +109,30 @@ def blend_words(node: Blend) -> np.ndarray:
     return np.concatenate([halfword_words(row).reshape(-1, 2) for row in rows], 1).ravel()
 
 
-def expand_weights(node: QuantizedConvolution) -> np.ndarray:
+def first_filled(numbers: np.ndarray, first: int, axis: int = 0) -> np.ndarray:
+    """Numbers by hidden channel, whole groups of four of them, of which the first has only ``first`` and zeros."""
+    return np.insert(numbers, [first] * (GROUP - first), 0, axis)
+
+
+def expand_weights(node: QuantizedConvolution, form: PairForm) -> np.ndarray:
     """By group of outputs, group of inputs, output of the group, input of the group; the first group comes once more.
 
-    The function reads ahead: what follows the last group is the first of the next tile.
+    The first lies as closely as the outputs that it has, and zeros follow. The function reads ahead: what follows the
+    last group is the first of the next tile.
     """
-    whole = padded(node)[:, :, 0, 0]
-    split = whole.reshape(-1, GROUP, whole.shape[1] // GROUP, GROUP).transpose(0, 2, 1, 3)
-    return np.concatenate([split, split[:1]])
+    whole = first_filled(padded(node)[: len(node.bias), :, 0, 0], form.first)
+    split = whole.reshape(-1, GROUP, form.inputs, GROUP).transpose(0, 2, 1, 3)
+    dense = split[0, :, : form.first].ravel()
+    begin = np.pad(dense, (0, split[0].size - dense.size))
+    return np.concatenate([begin, split[1:].ravel(), begin])
 
 
 def project_weights(node: QuantizedConvolution, form: PairForm) -> np.ndarray:
-    """By group of inputs, output, input of the group."""
-    whole = padded(node)[:, :, 0, 0]
-    return whole.reshape(form.outputs, -1, GROUP).transpose(1, 0, 2)
+    """By group of inputs, output, input of the group; outputs are made up to an even number."""
+    whole = first_filled(padded(node)[: 2 * form.share, : node.weight.shape[1], 0, 0], form.first, 1)
+    return whole.reshape(2 * form.share, -1, GROUP).transpose(1, 0, 2)
+
+
+def pair_biases(expand: QuantizedConvolution, project: QuantizedConvolution, form: PairForm) -> np.ndarray:
+    """A vector of each bias: those of the outputs, then those of the hidden channels."""
+    return np.repeat(np.concatenate([project.bias, first_filled(expand.bias, form.first)]), LANES)

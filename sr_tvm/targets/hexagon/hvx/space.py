@@ -37,7 +37,7 @@ class KernelSpace(DecisionSpace[HvxDecisions]):
         self.names: tuple[str, ...] = CONVOLUTION if stage.expand is None else PAIR
         if stage.shuffle in TILES_OF_SHUFFLE:
             self.names = tuple(name for name in self.names if name != "tiles")
-        self.default = self.repair(DEFAULT)
+        self.default = self.repair(stage.usual)
         self.known = [self.repair(decisions) for decisions in known]
 
     def repair(self, decisions: HvxDecisions) -> HvxDecisions:

@@ -25,9 +25,9 @@ from sr_tvm.quantize.network import (
 )
 from sr_tvm.targets.hexagon.hvx import convolution, pair
 from sr_tvm.targets.hexagon.hvx.blend import BlendForm
-from sr_tvm.targets.hexagon.hvx.code import groups
+from sr_tvm.targets.hexagon.hvx.code import GROUP, groups
 from sr_tvm.targets.hexagon.hvx.convolution import BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM, Form
-from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, HvxDecisions
+from sr_tvm.targets.hexagon.hvx.decisions import CONVOLUTION, DEFAULT, HvxDecisions
 from sr_tvm.targets.hexagon.hvx.pack import padded
 from sr_tvm.targets.hexagon.hvx.pair import PairForm
 
@@ -53,8 +53,14 @@ class HvxStage:
         blend: what makes it, where that is no convolution.
         narrow: makes the value's bytes of halfwords.
         kept: the name of these halfwords, where others read them, too.
-        taps: of a picture of one plane whose tiles hold, in place of channels, so many pixels of a row: what its
-            convolutions read at once. 0: it has channels.
+        taps: of a picture whose tiles hold, in place of channels, so many pixels of a row of each plane: what its
+            convolutions read at once, see :func:`columns`. 0: it has channels.
+        window: of such a picture, the rows whose pixels its tiles hold, where these are more than the tile's own; of a
+            stage that reads it, its kernel, which is a 1x1 over these. 0: it is none.
+        stride: groups of channels of what its convolution reads, of which that may use but the first.
+        packed: of a value that a 3x3 alone reads and whose last group has but 1 or 2 channels, that number: the group
+            holds them of two or one rows above as well, so that fewer of its vectors are multiplied. 0: it does not.
+        reads_packed: the same of what its convolution reads.
         kind: stages of one kind have kernels of one form, about which is decided once; "" for the picture.
         decisions: about its kernel.
     """
@@ -72,13 +78,22 @@ class HvxStage:
     narrow: Narrow | None = None
     kept: str | None = None
     taps: int = 0
+    window: int = 0
+    stride: int = 0
+    packed: int = 0
+    reads_packed: int = 0
     kind: str = ""
     decisions: HvxDecisions = DEFAULT
 
     @property
     def planes(self) -> int:
         """Of the picture, before tiles are made of them."""
-        return 1 if self.taps else self.channels
+        return self.channels // (self.taps * self.rows) if self.taps else self.channels
+
+    @property
+    def rows(self) -> int:
+        """Of the picture, that its tiles hold pixels of."""
+        return self.window or 1
 
     @property
     def halo(self) -> int:
@@ -87,7 +102,14 @@ class HvxStage:
     @property
     def macs(self) -> int:
         """Multiply-accumulates a pixel, those of the network alone."""
-        return sum(macs(_planes_of(c)) for c in (self.expand, self.convolution) if c is not None)
+        return sum(macs(_planes_of(c, self.window)) for c in (self.expand, self.convolution) if c is not None)
+
+    @property
+    def usual(self) -> HvxDecisions:
+        """What is decided where nobody tuned: as the tuned records do."""
+        assert self.convolution is not None
+        short = self.convolution.weight.shape[2:] == (1, 1) and not self.window  # a 1x1, or two fused ones
+        return DEFAULT if short else CONVOLUTION
 
     @property
     def describe(self) -> str:
@@ -98,22 +120,24 @@ class HvxStage:
         if self.convolution is None:
             return f"{self.planes} planes to tiles"
         o, i, k, wide = self.convolution.weight.shape
-        i = i if wide == k else 1  # one plane's pixels of a row
+        if wide != k or self.window:  # planes' pixels of a row, or of a window
+            k = max(k, self.window)
+            i //= k * max(self.window, 1)
         if self.expand is not None:
             return f"1x1 {self.expand.weight.shape[1]}->{i}, ReLU, 1x1 {i}->{o}"
         added = " + residual" if self.narrow else " + skip"
-        ends = {BYTES: "", HALFWORDS: "", NARROWED: "", RESIDUAL: " + residual", SUM: added}
+        ends = {BYTES: "", HALFWORDS: "", NARROWED: "", RESIDUAL: " + residual of bytes", SUM: added}
         bent = ", PReLU" if self.convolution.slope is not None else ""
-        return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
+        kept = ", halfwords kept" if self.kept is not None else ""
+        return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{kept}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
 
     def forms(self) -> list[tuple[Form, int]]:
         """The row functions that make a row, each with the first of the channels that it makes."""
         assert self.convolution is not None
         outputs, inputs, rows, kernel = self.convolution.weight.shape
         whole, decided = groups(outputs) * 4, self.decisions
-        # Five taps in a row leave registers for 24 sums only where tiles share the weights.
-        tiles = 2 if kernel == 5 or whole <= decided.sums // 2 else 1
-        tiles = TILES_OF_SHUFFLE.get(self.shuffle) or decided.tiles or tiles
+        # Two tiles share the weights: even where that takes twice as many passes over what is read.
+        tiles = TILES_OF_SHUFFLE.get(self.shuffle) or decided.tiles or 2
         passes = -(-whole // max(4, decided.sums // tiles))
         each = groups(-(-whole // passes)) * 4
         node, saturates = self.convolution, False
@@ -127,7 +151,8 @@ class HvxStage:
             form = Form(
                 kernel, rows, groups(inputs), count, tiles, whole // 4, self.end, node.multiplier is not None,
                 saturates, self.shuffle, node.slope is not None, node.before is not None, self.kept is not None,
-                _skipped(node, first, count), ready, decided.order, decided.read,
+                _skipped(node, first, count), ready, decided.order, decided.read, self.reads_packed,
+                self.stride or groups(inputs),
             )  # fmt: skip
             found.append((form, first))
         return found
@@ -144,7 +169,7 @@ class HvxStage:
         assert self.expand is not None and self.convolution is not None
         decided = self.decisions
         ready = decided.ready if decided.ready >= 0 else pair.READY
-        form = _pair(self.expand, self.convolution)
+        form = replace(_pair(self.expand, self.convolution), packed=self.packed)
         return replace(form, ready=ready, shared=decided.shared, spread=decided.spread)
 
 
@@ -157,7 +182,8 @@ def _skipped(node: QuantizedConvolution, first: int, count: int) -> frozenset[tu
 
 
 def _pair(expand: QuantizedConvolution, project: QuantizedConvolution) -> PairForm:
-    return PairForm(groups(expand.weight.shape[1]), groups(len(project.bias)) * 4)
+    first = len(expand.bias) % GROUP or GROUP
+    return PairForm(groups(expand.weight.shape[1]), len(project.bias), first)
 
 
 def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None = None) -> list[HvxStage]:
@@ -182,7 +208,9 @@ def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None =
             case QuantizedInput():
                 if channels > 4:
                     raise SrTvmError(f"hexagon: a picture of {channels} channels; up to 4 are copied into tiles")
-                found.append(HvxStage(node.name, {}, taps or channels, taps=taps))
+                wide, tall = taps or (0, 0)
+                held = channels * max(wide, 1) * max(tall, 1)
+                found.append(HvxStage(node.name, {}, held, taps=wide, window=tall))
             case QuantizedConvolution() if node.name not in inside and node.name not in hidden:
                 made = _rows_of(network, node, taps)
                 found.append(_convolution(network, made, node.name, channels, hidden, shuffle))
@@ -197,7 +225,30 @@ def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None =
                 other = next(name for name in node.inputs if name != made.name)
                 end = RESIDUAL if isinstance(node, Residual) else SUM
                 found.append(_joined_stage(node, made, other, end, channels, shuffle))
-    return [_decided(stage, apart, decided) for stage in found]
+    if taps:
+        read, stride = network.picture.name, groups(found[0].channels)
+        readers = [stage.convolution is not None and read in stage.convolution.inputs for stage in found]
+        found = [
+            replace(stage, stride=stride, window=taps[1]) if reads else stage
+            for stage, reads in zip(found, readers, strict=True)
+        ]
+    return [_decided(stage, apart, decided) for stage in _packed(found)]
+
+
+def _packed(found: list[HvxStage]) -> list[HvxStage]:
+    """The stages, with values marked whose last group holds rows before."""
+    packed = {}
+    for stage in found:
+        readers = [other for other in found if stage.value in other.reads]
+        if stage.expand is not None and stage.channels % GROUP in (1, 2) and len(readers) == 1:
+            (reader,) = readers
+            if reader.other != stage.value and reader.convolution and reader.convolution.weight.shape[2:] == (3, 3):
+                packed[stage.value] = stage.channels % GROUP
+    reads = [max((packed.get(name, 0) for name in stage.reads), default=0) for stage in found]
+    return [
+        replace(stage, packed=packed.get(stage.value, 0), reads_packed=read)
+        for stage, read in zip(found, reads, strict=True)
+    ]
 
 
 def _decided(stage: HvxStage, apart: dict[str, str], decided: Mapping[str, HvxDecisions]) -> HvxStage:
@@ -205,7 +256,7 @@ def _decided(stage: HvxStage, apart: dict[str, str], decided: Mapping[str, HvxDe
     if stage.convolution is None:
         return stage
     kind = apart.get(stage.convolution.name) or _kind(stage)
-    return replace(stage, kind=kind, decisions=decided.get(kind, DEFAULT))
+    return replace(stage, kind=kind, decisions=decided.get(kind, stage.usual))
 
 
 def _kind(stage: HvxStage) -> str:
@@ -309,28 +360,57 @@ def _plain(node: QuantizedConvolution) -> bool:
     return node.weight.shape[2:] == (1, 1) and node.multiplier is None and node.slope is None
 
 
-def _taps(network: IntegerNetwork) -> int:
-    """The kernel of the convolutions that read a picture of one plane, where nothing else does; else 0."""
+def _taps(network: IntegerNetwork) -> tuple[int, int] | None:
+    """How many pixels of a row a picture's tiles hold of each plane, and how many rows: what its convolutions read.
+
+    Rows are 0 where tiles hold those of their own row alone. It is None where something else than convolutions reads
+    the picture, and where fewer vectors are read without.
+    """
     readers = network.readers(network.picture.name)
     kernels = {node.weight.shape[2:] if isinstance(node, QuantizedConvolution) else (0, 0) for node in readers}
-    if network.channels(network.picture.name) != 1 or kernels not in ({(3, 3)}, {(5, 5)}):
-        return 0
-    return int(kernels.pop()[0])
+    if not kernels or not kernels <= {(3, 3), (5, 5)}:
+        return None
+    most, planes = max(kernels)[0], network.channels(network.picture.name)
+    if planes == len(kernels) == 1 and groups(most * most) < most * groups(most):
+        return most, most
+    return (most, 0) if groups(planes * most) < most else None
 
 
-def _rows_of(network: IntegerNetwork, node: QuantizedConvolution, taps: int) -> QuantizedConvolution:
-    """A convolution that reads a picture of one plane, over the pixels of a row as if they were channels."""
+def _rows_of(
+    network: IntegerNetwork, node: QuantizedConvolution, taps: tuple[int, int] | None
+) -> QuantizedConvolution:
+    """A convolution that reads a picture whose tiles have :func:`columns`, over these as if they were channels."""
     if not taps or node.inputs[0] != network.picture.name:
         return node
-    return replace(node, weight=node.weight[:, 0].transpose(0, 2, 1)[..., None])
+    outputs, planes, _, wide = node.weight.shape
+    if taps[1]:
+        return replace(node, weight=node.weight.reshape(outputs, -1, 1, 1))
+    parts = [node.weight[:, plane, :, d + wide // 2] for plane, d in columns(planes, wide)]
+    return replace(node, weight=np.stack(parts, 1)[..., None])
 
 
-def _planes_of(node: QuantizedConvolution) -> QuantizedConvolution:
+def columns(planes: int, taps: int, rows: int = 1) -> list[tuple[int, int]]:
+    """The "channels" of a picture's tiles that hold ``taps`` pixels of each plane's row: plane, and place in the row.
+
+    The middle three of all planes are first, so that a 3x3 reads no more. Where ``rows`` is more than 1, "planes" are
+    rows around the tile's, all pixels of which are read.
+    """
+    reach = range(-(taps // 2), taps // 2 + 1)
+    found = [(plane, d) for plane in range(planes) for d in reach]
+    return found if rows > 1 else sorted(found, key=lambda column: abs(column[1]) > 1)
+
+
+def _planes_of(node: QuantizedConvolution, window: int) -> QuantizedConvolution:
     """The convolution that :func:`_rows_of` made another of, or the same."""
-    tall, wide = node.weight.shape[2:]
+    outputs, channels, tall, wide = node.weight.shape
+    if window:
+        return replace(node, weight=node.weight.reshape(outputs, -1, window, window))
     if tall == wide:
         return node
-    return replace(node, weight=node.weight[..., 0].transpose(0, 2, 1)[:, None])
+    weight = np.zeros((outputs, channels // tall, tall, tall), np.int8)
+    for i, (plane, d) in enumerate(columns(channels // tall, tall)):
+        weight[:, plane, :, d + tall // 2] = node.weight[:, i, :, 0]
+    return replace(node, weight=weight)
 
 
 def _convolution(
@@ -363,7 +443,7 @@ def _joined_stage(
     return HvxStage(node.name, reads, channels, made, None, end, joined, other, shuffle)
 
 
-def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: int) -> HvxStage:
+def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: tuple[int, int] | None) -> HvxStage:
     """The bytes of a value of a residual path, and its halfwords where they are added to once more."""
     whole = network.by_name[node.inputs[0]]
     kept = whole.name if len(network.readers(whole.name)) > 1 else None
