@@ -238,7 +238,7 @@ def elementwise(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: 
 
 
 def _window(node: onnx.NodeProto, graph: OnnxGraph, axis: int) -> tuple[int, int, int, int]:
-    """(kernel, stride, dilation, pad before) along an axis."""
+    """Return (kernel, stride, dilation, pad before) along an axis."""
     attrs, i = attributes(node), axis - 2
     kernel = attrs.get("kernel_shape") or graph.shape(node.input[1])[2:]
     get = [attrs.get(key, [default] * 4)[i] for key, default in (("strides", 1), ("dilations", 1), ("pads", 0))]
