@@ -14,9 +14,15 @@ from sr_tvm.passes.shapes import tensor_bytes
 
 
 def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
-    """The kernel calls of ``main`` that depend on its inputs, and the bytes of their outputs less main's own.
+    """List the kernel calls of ``main`` that depend on its inputs, and count the bytes of intermediate tensors.
 
-    Sizes that only the run tells count as 1: bytes for each pixel of the input.
+    Sizes that only the run tells count as 1: bytes are then for each pixel of the input.
+
+    Args:
+        mod: A module whose ``main`` calls TIR kernels (after LegalizeOps).
+
+    Returns:
+        The variables bound to kernel calls, in order; and the bytes of their outputs less those of main's own results.
     """
     graph = RelaxGraph(mod["main"])
     live = set(graph.func.params)
@@ -30,7 +36,7 @@ def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
 
 
 def _returned(graph: RelaxGraph, calls: set[relax.Var]) -> int:
-    """Bytes of main's results that kernels write, each tensor once."""
+    """Return the bytes of main's results that kernels write, each tensor once."""
     written: dict[tuple[relax.Var, int], int] = {}
     stack: list[relax.Expr] = list(graph.outputs)
     while stack:
@@ -50,7 +56,15 @@ def _returned(graph: RelaxGraph, calls: set[relax.Var]) -> int:
 
 
 def unfused(mod: tvm.IRModule, target: tvm.target.Target) -> tuple[int, int]:
-    """Kernels and intermediate bytes of ``mod`` with one kernel for each operator."""
+    """Count kernels and intermediate bytes of a network with one kernel for each operator: the state before any fusion.
+
+    Args:
+        mod: High-level Relax of an imported network; it stays as it is.
+        target: Of TVM, for which operators are legalized.
+
+    Returns:
+        The number of kernels, and the bytes of their outputs less the network's own.
+    """
     with target, tvm.transform.PassContext(opt_level=3):
         steps = (relax.transform.FoldConstant(), relax.transform.LegalizeOps(), relax.transform.DeadCodeElimination())
         calls, traffic = kernels(tvm.transform.Sequential(steps)(mod))
@@ -58,7 +72,16 @@ def unfused(mod: tvm.IRModule, target: tvm.target.Target) -> tuple[int, int]:
 
 
 def fusions(mod: tvm.IRModule, grouping: Grouping, log: Log) -> list[dict[str, Any]]:
-    """Every kernel of the fused ``mod`` with its operators and the rules that joined them."""
+    """Tell for every kernel of a fused module its operators and the rules that joined them.
+
+    Args:
+        mod: The module after all phases.
+        grouping: The groups that FuseElementwise made of it.
+        log: What the passes said; it names the streamed kernels.
+
+    Returns:
+        One row for each kernel, in order: ``{kernel, operators, rule, output_bytes}``, the ``fusions`` of a PassReport.
+    """
     graph = RelaxGraph(mod["main"])
     groups = {group.vars[-1].name: group for group in grouping.groups}
     rows = []

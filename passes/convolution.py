@@ -16,7 +16,14 @@ _LAYOUTS = {"relax.nn.conv2d": ("NCHW", "OIHW"), "relax.nn.conv2d_transpose": ("
 
 @dataclass(frozen=True)
 class Convolution:
-    """``weight`` in float64, OIHW, or IOHW where ``transposed``; per-channel arrays below have one axis."""
+    """A call of conv2d or conv2d_transpose in NCHW whose weights are constant.
+
+    Attributes:
+        call: The call itself, from which data and attributes are read.
+        weight: float64, OIHW (output channels, input channels of a group, rows, columns), or IOHW where ``transposed``.
+        transposed: Whether it is a conv2d_transpose.
+        groups: Into how many groups channels are divided; each is convolved on its own.
+    """
 
     call: relax.Call
     weight: np.ndarray
@@ -25,7 +32,14 @@ class Convolution:
 
     @classmethod
     def of(cls, value: relax.Expr) -> Convolution | None:
-        """The convolution that ``value`` is. None for other operators, layouts, and weights that are no constant."""
+        """Read an expression as a convolution.
+
+        Args:
+            value: What a variable is bound to.
+
+        Returns:
+            The convolution; None for other operators, other layouts, and weights that are no constant.
+        """
         if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op) or value.op.name not in _LAYOUTS:
             return None
         attrs = value.attrs
@@ -37,14 +51,17 @@ class Convolution:
 
     @property
     def data(self) -> relax.Expr:
+        """The tensor that is convolved, (N, ``channels_in``, H, W)."""
         return self.call.args[0]
 
     @property
     def channels_in(self) -> int:
+        """How many channels the input has, those of all groups."""
         return self.weight.shape[0] if self.transposed else self.weight.shape[1] * self.groups
 
     @property
     def channels_out(self) -> int:
+        """How many channels the output has, those of all groups."""
         return self.weight.shape[1] * self.groups if self.transposed else self.weight.shape[0]
 
     @property
@@ -60,21 +77,44 @@ class Convolution:
         return any(int(p) for p in attrs.padding)
 
     def scale_output(self, scale: np.ndarray) -> Convolution:
-        """Multiply output channel o by ``scale[o]``."""
+        """Multiply output channel o by ``scale[o]``.
+
+        Args:
+            scale: (``channels_out``,), float64.
+
+        Returns:
+            The convolution with the scale in its weights. A bias after it has to be scaled by the caller.
+        """
         if not self.transposed:
             return self._with(self.weight * scale[:, None, None, None])
         grouped = self._by_group(self.weight) * scale.reshape(self.groups, 1, -1, 1, 1)
         return self._with(grouped.reshape(self.weight.shape))
 
     def scale_input(self, scale: np.ndarray) -> Convolution:
-        """Take in a multiplication of input channel i by ``scale[i]``. Always exact: zero padding stays zero."""
+        """Take in a multiplication of input channel i by ``scale[i]``. This is always exact: zero padding stays zero.
+
+        Args:
+            scale: (``channels_in``,), float64.
+
+        Returns:
+            The convolution that gives on x what this one gives on x times ``scale``.
+        """
         if self.transposed:
             return self._with(self.weight * scale[:, None, None, None])
         grouped = self._by_group(self.weight) * scale.reshape(self.groups, 1, -1, 1, 1)
         return self._with(grouped.reshape(self.weight.shape))
 
     def shifted_by(self, shift: np.ndarray) -> np.ndarray:
-        """What adding ``shift[i]`` to input channel i adds to each output. Only without :attr:`adds_borders`."""
+        """Compute what an addition of ``shift[i]`` to input channel i adds to each output channel.
+
+        It is one number a channel only where :attr:`adds_borders` is false, which the caller checks.
+
+        Args:
+            shift: (``channels_in``,), float64.
+
+        Returns:
+            (``channels_out``,), float64.
+        """
         assert not self.adds_borders
         taps = self._by_group(self.weight.sum(axis=(2, 3)))
         by_group = shift.reshape(self.groups, -1)
@@ -82,11 +122,18 @@ class Convolution:
         return np.einsum(order, taps, by_group).reshape(-1)
 
     def on(self, data: relax.Expr) -> relax.Call:
-        """The call of this convolution on ``data``."""
+        """Call this convolution on another tensor.
+
+        Args:
+            data: (N, ``channels_in``, H, W).
+
+        Returns:
+            The call, with the attributes of the old one and ``weight`` in the old one's element type.
+        """
         return relax.Call(self.call.op, [data, constant(self.weight, self.call.args[1])], self.call.attrs)
 
     def _by_group(self, weight: np.ndarray) -> np.ndarray:
-        """Split the first axis, which runs over groups in both layouts."""
+        """Return the weight with its first axis, which runs over groups in both layouts, split in two."""
         return weight.reshape(self.groups, -1, *weight.shape[1:])
 
     def _with(self, weight: np.ndarray) -> Convolution:

@@ -26,6 +26,14 @@ class FoldBatchNorm:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Fold every batch_norm of ``main`` whose other outputs nobody reads.
+
+        Args:
+            mod: High-level Relax of a network.
+
+        Returns:
+            A new module. Each fold or refusal has a row in the log.
+        """
         graph = RelaxGraph(mod["main"])
         for var, value in list(graph.values.items()):
             if PATTERN.match(value, graph.var_to_value):
@@ -56,7 +64,7 @@ class FoldBatchNorm:
     def _into_previous(
         self, graph: RelaxGraph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
     ) -> str | None:
-        """Fold into the convolution that feeds it. The reason where that is not possible."""
+        """Return None when it is folded into the convolution that feeds it, else the reason why it can't be."""
         biased = graph.biased_convolution(norm.args[0])
         if biased is None or int(norm.attrs.axis) != 1:
             return "no convolution before it"
@@ -74,7 +82,7 @@ class FoldBatchNorm:
     def _into_next(
         self, graph: RelaxGraph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
     ) -> str | None:
-        """Fold into every convolution that reads it. The reason where that is not possible."""
+        """Return None when it is folded into every convolution that reads it, else the reason why it can't be."""
         readers = graph.readers.get(var, [])
         convs = [Convolution.of(graph.values[r]) if r is not None else None for r in readers]
         if not convs or any(c is None or not c.data.same_as(var) for c in convs):
@@ -93,7 +101,14 @@ class FoldBatchNorm:
 
 
 def scale_and_shift(norm: relax.Call) -> tuple[np.ndarray, np.ndarray]:
-    """The y = scale * x + shift, for each channel, that an inference batch_norm is."""
+    """Express an inference batch_norm as y = scale * x + shift with one scale and shift for each channel.
+
+    Args:
+        norm: A call of ``relax.nn.batch_norm`` whose gamma, beta, mean and variance are constants.
+
+    Returns:
+        The scale and the shift, each (C,), float64.
+    """
     gamma, beta, mean, variance = (array(arg) for arg in norm.args[1:5])
     assert gamma is not None and beta is not None and mean is not None and variance is not None
     scale = (gamma if norm.attrs.scale else 1.0) / np.sqrt(variance + float(norm.attrs.epsilon))

@@ -41,6 +41,14 @@ class FoldPixelShuffle:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Replace each depth-to-space of ``main`` by a call of its kernel.
+
+        Args:
+            mod: High-level Relax of a network.
+
+        Returns:
+            A new module with the kernels added. Each replacement has a row in the log.
+        """
         graph = RelaxGraph(mod["main"])
         builder = relax.BlockBuilder(mod)
         for var, value in list(graph.values.items()):
@@ -57,7 +65,16 @@ class FoldPixelShuffle:
 
 
 def recognise(graph: RelaxGraph, value: relax.Expr) -> tuple[relax.Expr, int, str] | None:
-    """The tensor, the scale and the channel order where ``value`` is a depth-to-space, else None."""
+    """Read an expression as a depth-to-space: PyTorch's builtin, or reshape, permute_dims, reshape.
+
+    Args:
+        graph: The function that the expression is in.
+        value: What a variable is bound to.
+
+    Returns:
+        The tensor (N, C r^2, H, W) that is shuffled, the scale r and the order of its channels, ``"CRD"`` or ``"DCR"``;
+        None for anything else.
+    """
     found = BUILTIN.extract_matched_expr(value, graph.var_to_value)
     if found is not None:
         return value.args[0], int(value.attrs.upscale_factor), "CRD"
@@ -83,15 +100,34 @@ def recognise(graph: RelaxGraph, value: relax.Expr) -> tuple[relax.Expr, int, st
 def shuffle_call(
     builder: relax.BlockBuilder, data: relax.Expr, shape: Sequence[Dim], scale: int, order: str, kind: relax.TensorType
 ) -> relax.Call:
-    """The call that shuffles ``data`` of ``shape`` into a tensor of type ``kind``; adds its kernel to the module."""
+    """Call a kernel that shuffles a tensor, and add that kernel to the module.
+
+    Args:
+        builder: Of the module.
+        data: The tensor to shuffle, of (N, C r^2, H, W).
+        shape: Its dimensions; N, H and W may be symbols.
+        scale: The r of the shuffle.
+        order: Of its channels, ``"CRD"`` or ``"DCR"``.
+        kind: The type of the result, (N, C, H r, W r).
+
+    Returns:
+        The ``call_tir``.
+    """
     func = store_pattern(shape, str(kind.dtype), scale, order).with_attr(ATTRIBUTE, f"x{scale} {order}")
     return relax.call_tir(builder.add_func(func, NAME), relax.Tuple([data]), out_ty=kind)
 
 
 def store_pattern(shape: Sequence[Dim], dtype: str, scale: int, order: str) -> tvm.tirx.PrimFunc:
-    """A kernel that reads (N, C r^2, H, W) in order and stores each element where the shuffle puts it.
+    """Write a kernel that reads (N, C r^2, H, W) in order and stores each element where the shuffle puts it.
 
-    N, H and W may be symbols; the kernel has symbols of its own.
+    Args:
+        shape: (N, C r^2, H, W); N, H and W may be symbols, and the kernel then has symbols of its own.
+        dtype: Of the elements, in TVM's words (``"float32"``).
+        scale: The r of the shuffle.
+        order: Of the channels, ``"CRD"`` or ``"DCR"``.
+
+    Returns:
+        A function of the input and the output buffer (N, C, H r, W r).
     """
     deep = static(shape[1])
     assert deep is not None
@@ -113,7 +149,7 @@ def store_pattern(shape: Sequence[Dim], dtype: str, scale: int, order: str) -> t
 
 
 def _places(deep: int, scale: int, order: str) -> tuple[Callable[[Any], Any], ...]:
-    """From an input channel: the output channel, and the row and column in the r by r cell. For numbers and TIR."""
+    """Return functions from an input channel, number or TIR, to its output channel, row and column in the cell."""
     area, channels = scale**2, deep // scale**2
     if order == "CRD":
         return lambda k: k // area, lambda k: k % area // scale, lambda k: k % scale
@@ -121,19 +157,46 @@ def _places(deep: int, scale: int, order: str) -> tuple[Callable[[Any], Any], ..
 
 
 def as_crd(deep: int, scale: int) -> np.ndarray:
-    """The channel of a tensor in DCR order that a shuffle in CRD order wants in each place."""
+    """List which channel of a tensor in DCR order a shuffle in CRD order wants in each place.
+
+    Args:
+        deep: Channels before the shuffle, C r^2.
+        scale: The r of the shuffle.
+
+    Returns:
+        (``deep``,), whole numbers; entry k is the channel that belongs in place k.
+    """
     return np.arange(deep).reshape(scale, scale, -1).transpose(2, 0, 1).reshape(-1)
 
 
 def before_shuffle(numbers: np.ndarray, scale: int, order: str) -> np.ndarray:
-    """One number for each output channel as one for each input channel: what to add before to have it added after."""
+    """Repeat one number for each output channel for the r^2 input channels that make it.
+
+    Adding these before the shuffle is the same as adding ``numbers`` after it; so it is with multiplication.
+
+    Args:
+        numbers: (C,), one for each channel after the shuffle.
+        scale: The r of the shuffle.
+        order: Of the channels before it, ``"CRD"`` or ``"DCR"``.
+
+    Returns:
+        (C r^2,), one for each channel before the shuffle.
+    """
     deep = len(numbers) * scale**2
     channel = _places(deep, scale, order)[0]
     return np.array([numbers[channel(k)] for k in range(deep)])
 
 
 def scale_and_order(mod: tvm.IRModule, value: relax.Expr) -> tuple[int, str] | None:
-    """The scale and the order where ``value`` calls a kernel that this pass made, else None."""
+    """Read the scale and the channel order from a call of a kernel that :class:`FoldPixelShuffle` made.
+
+    Args:
+        mod: The module that the kernel is in.
+        value: What a variable is bound to.
+
+    Returns:
+        The scale, and ``"CRD"`` or ``"DCR"``; None for anything else.
+    """
     if not isinstance(value, relax.Call) or value.op != tvm.ir.Op.get("relax.call_tir"):
         return None
     said = (mod[value.args[0]].attrs or {}).get(ATTRIBUTE)

@@ -36,6 +36,18 @@ class FormRegions:
         self.log, self.lowering = log or Log(), lowering
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Put the target's kernels in place of each region that its lowering takes.
+
+        Args:
+            mod: Relax of a network after the folding passes, before LegalizeOps.
+
+        Returns:
+            A new module with the kernels added; ``mod`` itself without a lowering. The log names each streamed kernel
+            and each refusal.
+
+        Raises:
+            SrTvmError: The lowering's kernels do not fit together, or its values do not fit the region.
+        """
         if self.lowering is None:
             return mod
         graph = RelaxGraph(mod["main"])
@@ -59,7 +71,7 @@ class FormRegions:
 
 
 def _fresh(mod: tvm.IRModule, prefix: str) -> str:
-    """The first of stream0, stream1, ... such that no function of the module has a name that starts with it."""
+    """Return the first of stream0, stream1, ... such that no function of the module has a name that starts with it."""
     taken = [var.name_hint for var in mod.get_global_vars()]
     numbered = (f"{prefix}{i}" for i in count())
     return next(name for name in numbered if not any(other.startswith(name) for other in taken))
@@ -77,7 +89,7 @@ def _dims(var: relax.Var) -> tuple[Dim, ...]:
 
 
 def _operators(formed: Formed, kernel: Kernel) -> list[str]:
-    """The operators that a kernel does: those behind its outputs, as far as its inputs.
+    """Return the operators that a kernel does: those behind its outputs, as far as its inputs.
 
     Of values that are the lowering's own, such as a copy of an input in another form, there are none.
     """
@@ -146,9 +158,16 @@ class _Calls:
 
 
 def add_functions(builder: relax.BlockBuilder, kernel: Kernel) -> tvm.ir.GlobalVar:
-    """Add a kernel's functions to the module; returns the entry's name in it.
+    """Add a kernel's functions to the module.
 
     Functions call each other by the very variables that occur in their bodies, so it is these that name them.
+
+    Args:
+        builder: Of the module.
+        kernel: Its functions get the marks of a streamed kernel.
+
+    Returns:
+        The entry's name in the module.
     """
     names: dict[str, tvm.ir.GlobalVar] = {}
     for function in kernel.functions.values():
@@ -162,7 +181,7 @@ def add_functions(builder: relax.BlockBuilder, kernel: Kernel) -> tvm.ir.GlobalV
 
 
 def _rebuild(mod: tvm.IRModule, graph: RelaxGraph, made: dict[Members, list[Binding]]) -> tvm.IRModule:
-    """``main`` with the regions' bindings in place of their operators', ordered: definitions before what reads them."""
+    """Return ``main`` with the regions' bindings in place of their operators', definitions before what reads them."""
     unit: dict[relax.Var, Any] = {var: var for var in graph.values}
     unit |= {var: members for members in made for var in members.vars}
     after: TopologicalSorter[Any] = TopologicalSorter()

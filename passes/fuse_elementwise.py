@@ -23,7 +23,13 @@ FIRST_LOAD = f"{mapping.rule(Mapping.ONE_TO_ONE, Mapping.MANY_TO_MANY)}, recompu
 
 @dataclass
 class FusionGroup:
-    """Kernel calls that become one kernel: ``type`` is that of the whole, ``rules`` say why each joined."""
+    """Kernel calls that become one kernel.
+
+    Attributes:
+        vars: The variables that they are bound to, in order; the last is the kernel's output.
+        type: The mapping type of the whole; None where it is not known.
+        rules: Why each call joined, in words.
+    """
 
     vars: list[relax.Var]
     type: Mapping | None
@@ -31,13 +37,28 @@ class FusionGroup:
 
 
 def is_kernel(value: relax.Expr) -> bool:
-    """Whether a binding is a call of a TIR function that does work."""
+    """Tell whether a binding is a call of a TIR function that does work.
+
+    Args:
+        value: What a variable is bound to.
+
+    Returns:
+        False for views (reshapes of a whole tensor) and for what is no ``call_tir``.
+    """
     called = isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.call_tir")
     return called and mapping.operator_name(value.args[0].name_hint) not in VIEWS
 
 
 def operator(graph: RelaxGraph, var: relax.Var) -> str:
-    """The operator's name of a kernel call: ``conv2d``."""
+    """Name the operator of a kernel call.
+
+    Args:
+        graph: The function that the call is in.
+        var: The variable that it is bound to.
+
+    Returns:
+        Its plain name: ``conv2d``.
+    """
     return mapping.operator_name(graph.values[var].args[0].name_hint)
 
 
@@ -71,11 +92,25 @@ class Grouping:
         return mapping.mapping_type(operator(self.graph, var), None if pattern is None else int(pattern))
 
     def streamed(self, var: relax.Var) -> bool:
-        """Whether a kernel call is of a streamed region, whose neighbours were judged when it was formed."""
+        """Tell whether a kernel call is of a streamed region, whose neighbours were judged when it was formed.
+
+        Args:
+            var: The variable that the call is bound to.
+
+        Returns:
+            Whether its function bears the mark.
+        """
         return is_streamed(self.mod[self.graph.values[var].args[0]])
 
     def producers(self, var: relax.Var) -> list[relax.Var]:
-        """The variables that a kernel call reads, constants left out."""
+        """List the variables that a kernel call reads, constants left out.
+
+        Args:
+            var: The variable that the call is bound to.
+
+        Returns:
+            In the order of its arguments; one that it reads twice is there twice.
+        """
         return [a for a in self.graph.values[var].args[1].fields if isinstance(a, relax.Var)]
 
     def _broadcasts(self, producer: relax.Var, var: relax.Var) -> bool:
@@ -84,7 +119,15 @@ class Grouping:
         return not same(dims(producer), dims(var))
 
     def judge(self, producer: relax.Var, var: relax.Var) -> tuple[bool, str]:
-        """Whether the group of ``producer`` may merge into that of ``var``, and the rule or the reason against."""
+        """Decide whether the group of one kernel call may merge into the group of a call that reads it.
+
+        Args:
+            producer: The variable that is read.
+            var: The variable bound to the call that reads it.
+
+        Returns:
+            The decision, and the rule that allows it or the reason against it in words.
+        """
         first, second = self.of[producer], self.of[var]
         if first.type is None or second.type is None:
             unknown = producer if first.type is None else var
@@ -110,7 +153,7 @@ class Grouping:
         return True, words
 
     def _deducible(self, group: list[relax.Var]) -> bool:
-        """Whether the inputs' shapes tell each symbol of a kernel: a tensor of 2h rows alone does not tell h.
+        """Return whether the inputs' shapes tell each symbol of a kernel: a tensor of 2h rows alone does not tell h.
 
         FuseTIR would then lose the shape of the kernel's output.
         """
@@ -118,7 +161,7 @@ class Grouping:
         return symbols([*inputs, *(var.ty for var in group)]) <= symbols(inputs, bare=True)
 
     def _kind(self, producer: relax.Var, var: relax.Var) -> Mapping:
-        """The type of ``var``'s group as ``producer`` sees it: arithmetic that broadcasts its input is one-to-many."""
+        """Return the type of ``var``'s group as ``producer`` sees it: what broadcasts its input is one-to-many."""
         kind = self.of[var].type
         assert kind is not None
         return Mapping.ONE_TO_MANY if kind == Mapping.ONE_TO_ONE and self._broadcasts(producer, var) else kind
@@ -150,7 +193,7 @@ class Grouping:
                         changed = True
 
     def _cheap(self, producer: relax.Var, reader: relax.Var) -> bool:
-        """Whether a group computed at each load of ``reader`` reads no more memory than its result: one tensor in."""
+        """Return whether a group computed at each load of ``reader`` reads no more memory than its result."""
         group = self.of[producer]
         inputs = {p for v in group.vars for p in self.producers(v) if p not in group.vars}
         return group.type == Mapping.ONE_TO_ONE and len(inputs) == 1 and not self._broadcasts(producer, reader)
@@ -172,7 +215,11 @@ class Grouping:
                 del self.of[var]
 
     def refusals(self) -> list[dict[str, str]]:
-        """Why each pair of neighbouring kernels stayed two: ``{where, reason}``."""
+        """Tell why each pair of neighbouring kernels stayed two.
+
+        Returns:
+            Rows ``{where, reason}``; neighbours of streamed kernels are left out.
+        """
         rows = []
         for var in self.of:
             for producer in dict.fromkeys(self.producers(var)):
@@ -191,4 +238,12 @@ class FuseElementwise:
     """Make each group of kernel calls that the mapping table allows one private ``Primitive`` function."""
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Make functions of the groups that :class:`Grouping` finds in ``main``.
+
+        Args:
+            mod: A module after LegalizeOps and AnnotateTIROpPattern.
+
+        Returns:
+            A new module, ready for TVM's FuseTIR.
+        """
         return outline(mod, [group.vars for group in Grouping(mod).groups])

@@ -14,10 +14,16 @@ from sr_tvm.passes.convolution import Convolution
 
 
 class RelaxGraph:
-    """Ask what a variable is bound to and who reads it; replace a binding's value; build the function again.
+    """A Relax function of one straight block, as an ordered list of bindings that passes can ask and edit.
+
+    Attributes:
+        func: The function as it was given.
+        values: What each variable is bound to, in order.
+        outputs: The variables that the function's result is made of.
+        readers: The variables whose bindings read a variable; None stands for the caller of the function.
 
     Raises:
-        SrTvmError: the function has control flow or casts, which no network of ours has.
+        SrTvmError: The function has control flow or casts, which no network of ours has.
     """
 
     def __init__(self, func: relax.Function) -> None:
@@ -46,15 +52,35 @@ class RelaxGraph:
         self.var_to_value = tvm.runtime.convert(self.values)
 
     def value(self, expr: relax.Expr) -> relax.Expr:
-        """What ``expr`` is bound to, or itself where it is no bound variable."""
+        """Look up what an expression is bound to.
+
+        Args:
+            expr: Any expression.
+
+        Returns:
+            The value bound to it; itself where it is no bound variable.
+        """
         return self.values.get(expr, expr) if isinstance(expr, relax.Var) else expr
 
     def only_reader(self, var: relax.Var, reader: relax.Var) -> bool:
-        """Whether ``reader`` is the one binding that reads ``var``."""
+        """Tell whether one binding is all that reads a variable.
+
+        Args:
+            var: The variable that is read.
+            reader: The variable of that binding.
+
+        Returns:
+            False where other bindings or the function's caller read it too, and where nothing does.
+        """
         return self.readers.get(var, []) == [reader]
 
     def replace(self, var: relax.Var, value: relax.Expr) -> None:
-        """Bind ``var`` to another value. Calls nested in it get bindings of their own, in front."""
+        """Bind a variable to another value. Calls nested in it get bindings of their own, in front.
+
+        Args:
+            var: A variable that is bound here.
+            value: What to bind it to, of the same type; it reads only what is bound before ``var``.
+        """
         values: dict[relax.Var, relax.Expr] = {}
         for name, old in self.values.items():
             if not name.same_as(var):
@@ -75,7 +101,7 @@ class RelaxGraph:
         return relax.BlockBuilder().normalize(relax.Call(value.op, args, value.attrs, value.ty_args))
 
     def _bound(self, value: relax.Expr, values: dict[relax.Var, relax.Expr]) -> relax.Expr:
-        """``value``, or where it is a call a new variable that is bound to it."""
+        """Return ``value``, or where it is a call a new variable that is bound to it."""
         if not isinstance(value, relax.Call):
             return value
         flat = self._flat(value, values)
@@ -86,7 +112,15 @@ class RelaxGraph:
         return var
 
     def biased_convolution(self, expr: relax.Expr) -> tuple[Convolution, np.ndarray | None, list[relax.Var]] | None:
-        """The convolution, the bias of one axis and the variables from convolution to bias, where ``expr`` is that."""
+        """Read an expression as a convolution, with the bias that is added to it if there is one.
+
+        Args:
+            expr: A variable that may be bound to either.
+
+        Returns:
+            The convolution, the bias (channels,) in float64 or None, and the variables from the convolution to the
+            bias, ends included; None for anything else.
+        """
         conv = Convolution.of(self.value(expr))
         if conv is not None:
             return conv, None, [expr]
@@ -97,9 +131,16 @@ class RelaxGraph:
         return conv, add[1], [add[0], expr]
 
     def affine(self, expr: relax.Expr, name: str) -> tuple[relax.Expr, np.ndarray] | None:
-        """The tensor and the numbers, one a channel, where ``expr`` is the ``add`` or ``multiply`` of such a constant.
+        """Read an expression as the addition or multiplication of one constant number for each channel.
 
         A subtraction is an addition of the negative, a division a multiplication by the inverse.
+
+        Args:
+            expr: A variable that may be bound to one.
+            name: ``"add"`` or ``"multiply"``: which of the two is asked for.
+
+        Returns:
+            The tensor (N, C, H, W), and the numbers (C,) in float64; None for anything else, or a division by zero.
         """
         call = self.value(expr)
         if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op) or len(call.args) != 2:
@@ -120,13 +161,25 @@ class RelaxGraph:
         return None
 
     def function(self) -> relax.Function:
-        """The function of the bindings as they are now, dead bindings left in."""
+        """Build the function of the bindings as they are now.
+
+        Returns:
+            A function of the old parameters and result; TVM has not normalized it.
+        """
         bindings = [relax.VarBinding(var, value) for var, value in self.values.items()]
         body = relax.SeqExpr([relax.DataflowBlock(bindings)], self.func.body.body)
         return relax.Function(self.func.params, body, self.func.ret_ty, self.func.is_pure, self.func.attrs)
 
     def update(self, mod: tvm.IRModule, main: str = "main") -> tvm.IRModule:
-        """A copy of ``mod`` whose function is this one, without what nobody reads any more."""
+        """Put the bindings as they are now into a copy of a module, without what nobody reads any more.
+
+        Args:
+            mod: The module that the function came from, with any kernels that were added since.
+            main: The name of the function in it.
+
+        Returns:
+            A new, normalized module.
+        """
         mod = tvm.IRModule(dict(mod.functions_items()), attrs=mod.attrs)
         mod[mod.get_global_var(main)] = self.function()
         return relax.transform.DeadCodeElimination([main])(relax.transform.Normalize()(mod))

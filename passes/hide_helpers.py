@@ -15,6 +15,14 @@ class HideHelpers:
     """
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Remove the attribute ``global_symbol`` from every helper of a streamed kernel.
+
+        Args:
+            mod: A module after AttachGlobalSymbol.
+
+        Returns:
+            A new module; functions that are no helpers stay as they are.
+        """
         mod = mod.clone()
         for var, function in mod.functions_items():
             if is_helper(function):

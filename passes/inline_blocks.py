@@ -23,6 +23,14 @@ class InlineBlocks:
     """
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Inline in every TIR function that is made of schedulable blocks and not streamed.
+
+        Args:
+            mod: A module after FuseTIR.
+
+        Returns:
+            A new module.
+        """
         mod = mod.clone()
         for gvar, func in mod.functions_items():
             if isinstance(func, tvm.tirx.PrimFunc) and _has_blocks(func) and not is_streamed(func):
@@ -31,7 +39,16 @@ class InlineBlocks:
 
 
 def inline(func: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
-    """``func`` with fewer blocks. What TIR's own checks do not allow to inline stays as it is."""
+    """Inline each elementwise block of a function into the elementwise blocks that read it.
+
+    What TIR's own checks do not allow to inline stays as it is.
+
+    Args:
+        func: A function of blocks under one root block, unscheduled.
+
+    Returns:
+        The function with as many blocks or fewer.
+    """
     schedule = Schedule(tvm.IRModule({"main": func}))
     for block in _blocks(schedule):
         consumers = schedule.get_consumers(block)
@@ -46,10 +63,10 @@ def _blocks(schedule: Schedule) -> list[SBlockRV]:
 
 
 def _has_blocks(func: tvm.tirx.PrimFunc) -> bool:
-    """Whether this is a TIR function made of schedulable blocks, as LegalizeOps makes them."""
+    """Return whether this is a TIR function made of schedulable blocks, as LegalizeOps makes them."""
     return isinstance(func.body, SBlockRealize) and func.body.block.name_hint == ROOT
 
 
 def _spatial(schedule: Schedule, block: SBlockRV) -> bool:
-    """Whether every axis of the block is data parallel: it computes each element once, without accumulating."""
+    """Return whether every axis of the block is data parallel: it computes each element once, without accumulating."""
     return all(axis.iter_type == tvm.tirx.IterVar.DataPar for axis in schedule.get(block).iter_vars)

@@ -112,7 +112,14 @@ _AXES = {name: axes for axes, names in AXES.items() for name in names}
 
 
 def whole(axes: Axes) -> Mapping:
-    """The published type of an operator of these axes."""
+    """Give the published type of an operator whose axes are known.
+
+    Args:
+        axes: Its type along each axis.
+
+    Returns:
+        The strongest of them: many-to-many, then shuffle, reorganize, one-to-many, one-to-one.
+    """
     return next(kind for along, kind in _WHOLE.items() if along in axes)
 
 
@@ -125,49 +132,110 @@ _BY_PATTERN = {0: _O, 1: _O, 2: _S, 3: _M, 4: _M}
 
 
 def operator_name(kernel: str) -> str:
-    """The operator's plain name: ``relax.nn.conv2d`` and the kernel ``conv2d3`` are both ``conv2d``."""
+    """Strip a name to the operator's plain one: ``relax.nn.conv2d`` and the kernel ``conv2d3`` are both ``conv2d``.
+
+    Args:
+        kernel: A name of Relax, or of a kernel that LegalizeOps made.
+
+    Returns:
+        The plain name, which this table may or may not know.
+    """
     name = kernel.removeprefix("relax.").removeprefix("nn.").removeprefix("image.").removeprefix("tir_")
     return name if name in _TYPES else name.rstrip("0123456789").rstrip("_")
 
 
 def mapping_type(op: str, pattern: int | None = None) -> Mapping | None:
-    """The mapping type of an operator, or None where neither its name nor its TIR ``pattern`` tells."""
+    """Look up the mapping type of an operator, by its name and else by TIR's own analysis.
+
+    Args:
+        op: Its name in any form that :func:`operator_name` takes.
+        pattern: The ``op_pattern`` of its kernel, TVM's OpPatternKind; None where it has none.
+
+    Returns:
+        The type; None where neither its name nor ``pattern`` tells.
+    """
     known = _TYPES.get(operator_name(op))
     return known if known is not None or pattern is None else _BY_PATTERN.get(pattern)
 
 
 def combine(first: Mapping, second: Mapping) -> tuple[Decision, Mapping | None]:
-    """The table's decision for ``first`` feeding ``second``, and the fused type (None where it is never fused)."""
+    """Look up what may be done with an operator that feeds another (DNNFusion, table 3).
+
+    Args:
+        first: The type of the one that produces.
+        second: The type of the one that consumes.
+
+    Returns:
+        The decision, and the type of the fused operator, None where they are never fused.
+    """
     return TABLE[first, second]
 
 
 def rule(first: Mapping, second: Mapping) -> str:
-    """The table's entry in words: ``many-to-many + one-to-one -> T many-to-many``."""
+    """Write the table's entry for a pair in words: ``many-to-many + one-to-one -> T many-to-many``.
+
+    Args:
+        first: The type of the one that produces.
+        second: The type of the one that consumes.
+
+    Returns:
+        The words, for reports.
+    """
     decision, result = TABLE[first, second]
     return f"{first} + {second} -> {decision}" + (f" {result}" if result else "")
 
 
 def operator_axes(op: str) -> Axes | None:
-    """The type of an operator along each axis, or None where its name is unknown."""
+    """Look up the type of an operator along each axis.
+
+    Args:
+        op: Its name in any form that :func:`operator_name` takes.
+
+    Returns:
+        The types; None where its name is unknown.
+    """
     return _AXES.get(operator_name(op))
 
 
 def convolution_axes(kernel: tuple[int, int], same: bool, channelwise: bool) -> Axes:
-    """The axes of one convolution. ``same``: stride 1, no dilation, an odd kernel and padding of half of it."""
+    """Give the type of one convolution along each axis.
+
+    Args:
+        kernel: Its (rows, columns), in pixels.
+        same: Whether it has stride 1, no dilation, an odd kernel, and padding of half of that.
+        channelwise: Whether each output channel reads one input channel alone (depthwise).
+
+    Returns:
+        One-to-one along rows or columns where the kernel is 1 there, else a halo; many-to-many where not ``same``.
+    """
     row, column = ((_o if k == 1 else _h) if same else _m for k in kernel)
     return Axes(_o, _o if channelwise else _m, row, column)
 
 
 def stronger(first: Axes, second: Axes) -> Axes:
-    """Along each axis the more general of two types of one tensor, as where two branches meet."""
+    """Take along each axis the more general of two types of one tensor, as where two branches meet.
+
+    Args:
+        first: The types by way of one branch.
+        second: The types by way of the other.
+
+    Returns:
+        The types of the tensor as a whole.
+    """
     return Axes(*(max(pair, key=_GENERAL.index) for pair in zip(first, second, strict=True)))
 
 
 def stream(first: Axes, second: Axes) -> tuple[Axes | None, str]:
-    """The type of ``first`` feeding ``second`` in one streaming kernel, None where it cannot; and the rule in words.
+    """Decide whether one operator may feed another within one streaming kernel.
 
-    ``row, column: one-to-one + halo -> T halo; channel: many-to-many + many-to-many -> T many-to-many``. A refusal
-    names the axes that forbid it.
+    Args:
+        first: The types of what produces, everything fused before it included.
+        second: The types of what consumes.
+
+    Returns:
+        The types of both as one, None where they cannot stream; and the rule in words, such as ``row, column:
+        one-to-one + halo -> T halo; channel: many-to-many + many-to-many -> T many-to-many``. A refusal names the
+        axes that forbid it.
     """
     joined: list[Along] = []
     said: dict[str, list[str]] = {}

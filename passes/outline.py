@@ -12,14 +12,30 @@ from sr_tvm.passes.mapping import operator_name
 
 
 def kernel_name(operators: Sequence[str]) -> str:
-    """A legible name for a fused kernel: ``fused_conv2d_add_relu``."""
+    """Make a legible name for a fused kernel: ``fused_conv2d_add_relu``.
+
+    Args:
+        operators: Names of operators or of their kernels, in order, as ``relax.nn.conv2d`` or ``conv2d3``.
+
+    Returns:
+        The name; the module builder makes it unique.
+    """
     return "_".join(["fused", *(operator_name(op) for op in operators)])
 
 
 def outline(mod: tvm.IRModule, groups: Sequence[Sequence[relax.Var]], main: str = "main") -> tvm.IRModule:
-    """Make each of ``groups``, bindings of ``main`` in order, one function with the attribute ``Primitive``.
+    """Make each group of kernel calls one private function with the attribute ``Primitive``.
 
-    Only the last variable of a group may be read outside it. A variable that is in several groups is computed in each.
+    A variable that is in several groups is computed in each.
+
+    Args:
+        mod: A module whose ``main`` calls TIR kernels.
+        groups: Variables of ``main``. Only the last of a group, in the order of ``main``, may be read outside it; a
+            group of one stays as it is.
+        main: The name of the function.
+
+    Returns:
+        A new, normalized module.
     """
     graph = RelaxGraph(mod[main])
     order = {var: i for i, var in enumerate(graph.values)}
@@ -42,7 +58,7 @@ def outline(mod: tvm.IRModule, groups: Sequence[Sequence[relax.Var]], main: str 
 
 
 def _function(builder: relax.BlockBuilder, graph: RelaxGraph, group: list[relax.Var]) -> relax.Call:
-    """Add the group's function to the module; the call that replaces its last binding."""
+    """Return the call that replaces the group's last binding, its function added to the module."""
     calls = [graph.values[var] for var in group]
     params: dict[relax.Expr, relax.Var] = {}
     inner: dict[relax.Expr, relax.Expr] = {}

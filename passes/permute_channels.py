@@ -13,11 +13,20 @@ from sr_tvm.regions.region import Add, Conv, Node, Pointwise
 def permute_channels(
     name: str, order: np.ndarray, nodes: Mapping[str, Node], sole: Callable[[str], bool], fresh: Callable[[str], str]
 ) -> list[Node]:
-    """Nodes to add, the last of which is the value ``name`` with channel ``order[k]`` in place of channel k.
+    """Give a value its channels in another order, by way of the weights that make it.
 
-    The order goes through arithmetic and sums into the weights of convolutions, as long as ``sole`` says that a value
-    has no other reader; the old nodes are then dead. Else a 1x1 convolution puts the channels in order. ``fresh`` makes
-    a name for a node like the one given.
+    The order goes through arithmetic and sums into the weights of convolutions, as long as a value has no other reader;
+    the old nodes are then dead. Else a 1x1 convolution puts the channels in order.
+
+    Args:
+        name: Of the value.
+        order: (channels,), whole numbers; place k of the result holds channel ``order[k]``.
+        nodes: Those of the region, by name. They stay as they are.
+        sole: Whether the value of that name has one reader only.
+        fresh: Makes an unused name for a node that replaces the one named.
+
+    Returns:
+        Nodes to add to the region, in order; the last of them is the value in its new order.
     """
     made: list[Node] = []
 

@@ -32,25 +32,53 @@ tvm_ffi.register_error("SrTvmError", SrTvmError)
 
 
 class Hooks(Protocol):
-    """What a target adds to the list; see :class:`sr_tvm.targets.target.Target`."""
+    """The passes that a target adds to the list; see :class:`sr_tvm.targets.target.Target`."""
 
-    def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]: ...
+    def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]:
+        """Return the passes that give operators to the target's own code, run before ``legalize``.
 
-    def legalize(self) -> Sequence[tvm.ir.transform.Pass]: ...
+        Returns:
+            TVM passes, in order; empty where it has none.
+        """
+        ...
+
+    def legalize(self) -> Sequence[tvm.ir.transform.Pass]:
+        """Return the passes that make one TIR kernel of each operator that is left.
+
+        Returns:
+            TVM passes, in order.
+        """
+        ...
 
 
 class NoHooks:
-    """Operators become TIR kernels, one each, and no library computes any."""
+    """Hooks of a target without own passes: operators become TIR kernels, one each, and no library computes any."""
 
     def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]:
+        """Return no passes: no library computes any operator.
+
+        Returns:
+            Empty.
+        """
         return ()
 
     def legalize(self) -> Sequence[tvm.ir.transform.Pass]:
+        """Return TVM's LegalizeOps alone.
+
+        Returns:
+            That one pass.
+        """
         return (relax_passes.LegalizeOps(),)
 
 
 class PassArguments(NamedTuple):
-    """What a phase's pass is made with: where ours tell what they did, the target's lowering and its hooks."""
+    """What a phase makes its pass with.
+
+    Attributes:
+        log: Where our passes tell what they did.
+        lowering: The target's, for regions that stream; None where it has none.
+        hooks: The target's own passes.
+    """
 
     log: Log
     lowering: Lowers | None
@@ -58,7 +86,14 @@ class PassArguments(NamedTuple):
 
 
 class PipelinePhase(NamedTuple):
-    """One line of the list. ``make`` gives the TVM pass."""
+    """One line of the list of phases.
+
+    Attributes:
+        number: Counted from 1.
+        name: As in the names of dumped files.
+        what: What it does, in words.
+        make: Gives the TVM pass.
+    """
 
     number: int
     name: str
@@ -99,10 +134,15 @@ def optimize(
 ) -> tuple[tvm.IRModule, PassReport]:
     """Run :data:`PHASES` on the high-level Relax of an imported network.
 
-    Returns the module of fused, unscheduled TIR kernels, and the report. With a ``lowering``, the target's, the regions
-    that stream are its kernels, which have their schedule; ``hooks`` are the target's own passes. ``dump_dir`` gets the
-    module after each phase, as
-    ``01-fold-constants.py`` and so on.
+    Args:
+        mod: Its ``main`` takes and returns NCHW tensors.
+        tvm_target: Under which TVM's passes run.
+        dump_dir: A folder that gets the module after each phase, ``01-fold-constants.py`` and so on; None for no dumps.
+        lowering: The target's, which makes kernels, schedule and all, of the regions that stream; None for none.
+        hooks: The target's own passes; None for TVM's LegalizeOps alone.
+
+    Returns:
+        The module of fused TIR kernels (those that are not streamed have no schedule yet), and the report.
     """
     before, symbols = accounting.unfused(mod, tvm_target), has_symbols(mod["main"])
     log, grouping, phases = Log(), None, []

@@ -22,10 +22,16 @@ Make = Callable[[str, tuple[str, ...]], Node]
 
 @dataclass(frozen=True)
 class RegionStep:
-    """One operator of a region: what it reads, and its node as a function of its name and its inputs' names.
+    """What one operator of ``main`` is in a region.
 
-    ``shuffle`` over 1 is the factor of a pixel shuffle, which has no node: it is how the value it reads is stored.
-    ``order`` is what channel that store wants in each place, where it is not PyTorch's shuffle.
+    Attributes:
+        operator: Its name for reports, a convolution's with the kernel: ``conv2d 3x3``.
+        axes: Its mapping type along each axis.
+        inputs: The variables that it reads.
+        make: Its node, as a function of the node's name and the names of its inputs; None for a pixel shuffle, which
+            has no node: it is how the value it reads is stored.
+        shuffle: The factor of that shuffle; else 1.
+        order: (channels,), which channel the shuffle's store wants in each place; None where it is PyTorch's order.
     """
 
     operator: str
@@ -38,7 +44,13 @@ class RegionStep:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why an operator streams in no region. ``axes`` is None for an unknown one."""
+    """Why an operator streams in no region.
+
+    Attributes:
+        operator: Its name for reports.
+        axes: Its mapping type along each axis; None for an unknown operator.
+        reason: In words.
+    """
 
     operator: str
     axes: Axes | None
@@ -50,7 +62,16 @@ class _No(Exception):
 
 
 def read(mod: tvm.IRModule, graph: RelaxGraph, var: relax.Var) -> RegionStep | Refusal | None:
-    """``var``'s operator as a step of a region, or the reason why not. None for what is no operator on tensors."""
+    """Read the operator that a variable is bound to as a step of a streaming region.
+
+    Args:
+        mod: The module that the function is in.
+        graph: The function, high-level Relax after the folding passes.
+        var: A variable that is bound in it.
+
+    Returns:
+        The step, or the reason why the operator cannot stream; None for what is no operator on tensors.
+    """
     call = graph.values[var]
     if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op):
         return None
@@ -96,7 +117,7 @@ def _variables(*exprs: relax.Expr) -> tuple[relax.Var, ...]:
 
 
 def _geometry(call: relax.Call) -> tuple[tuple[int, int], bool, bool]:
-    """Kernel, whether output and input lie on one grid with "same" padding, whether each channel reads one alone."""
+    """Return the kernel, whether output and input lie on one grid, and whether each channel reads one alone."""
     attrs, weight = call.attrs, dims(call.args[1])
     assert weight is not None
     deep, wide, kh, kw = (static(n) or 0 for n in weight)
@@ -118,7 +139,7 @@ def _conv(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
 
 
 def _pointwise(data: relax.Expr, function: str, *parameters: np.ndarray) -> tuple[tuple[relax.Var, ...], Make]:
-    """A step of :class:`Pointwise`; each parameter is given for each channel, or one for all."""
+    """Return a step of :class:`Pointwise`; each parameter is given for each channel, or one for all."""
     shape = dims(data)
     assert shape is not None
     channels = static(shape[1])
@@ -146,7 +167,7 @@ def _clip(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
 
 
 def _limit(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
-    """maximum or minimum with a constant."""
+    """Return the step of a maximum or minimum with a constant."""
     data, numbers = _beside_constant(call)
     if call.op.name == "relax.maximum":
         if not numbers.any():
@@ -156,7 +177,11 @@ def _limit(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
 
 
 def _sum(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
-    """Addition or subtraction: of a constant a shift, of two tensors of one shape their sum."""
+    """Return the step of an addition or subtraction: of a constant a shift, of two tensors of one shape their sum.
+
+    Raises:
+        _No: It is neither.
+    """
     negative = call.op.name == "relax.subtract"
     if any(isinstance(arg, tvm.ir.GenericConst) for arg in call.args):
         data, numbers = _beside_constant(call)
@@ -199,7 +224,11 @@ def _shuffle(call: relax.Call, scale: int, order: str) -> RegionStep | Refusal:
 
 
 def _beside_constant(call: relax.Call) -> tuple[relax.Expr, np.ndarray]:
-    """The tensor and the numbers, one a channel, of arithmetic with a constant."""
+    """Return the tensor and the numbers, one a channel, of arithmetic with a constant.
+
+    Raises:
+        _No: There is no such constant.
+    """
     for data, other in ((0, 1), (1, 0)):
         numbers = per_channel(call.args[other], call.args[data])
         if numbers is not None and same(dims(call), dims(call.args[data])):
@@ -233,5 +262,13 @@ READERS: dict[str, Callable[[relax.Call], tuple[tuple[relax.Var, ...], Make]]] =
 
 
 def with_bias(conv: Conv, shift: Pointwise) -> Conv:
-    """The convolution and the shift after it as one convolution, under the shift's name."""
+    """Join a convolution and the shift after it into one convolution.
+
+    Args:
+        conv: Of any bias.
+        shift: A :class:`Pointwise` of function ``shift`` that reads it.
+
+    Returns:
+        The convolution with both biases, under the shift's name.
+    """
     return replace(conv, name=shift.name, bias=conv.bias + shift.parameters[0])

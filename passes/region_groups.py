@@ -14,7 +14,12 @@ from sr_tvm.passes.read_region import Refusal, RegionStep, read
 
 @dataclass(eq=False)
 class Members:
-    """The operators of one region to be, in the order of the function."""
+    """The operators of one region to be.
+
+    Attributes:
+        vars: The variables that they are bound to, in the order of the function.
+        rules: Empty; :meth:`RegionGroups.rules` tells them.
+    """
 
     vars: list[relax.Var]
     rules: list[str] = field(default_factory=list)
@@ -72,7 +77,15 @@ class RegionGroups:
             self.of[var] = merged
 
     def allowed(self, source: relax.Var, var: relax.Var) -> tuple[bool, str]:
-        """Whether the table of axes joins an edge, and its rule; where an operator cannot stream, the reason."""
+        """Decide whether an operator may join one that it reads in a streaming kernel.
+
+        Args:
+            source: The variable that is read.
+            var: The variable of the operator that reads it.
+
+        Returns:
+            Whether the table of axes joins the edge; and its rule in words, or the reason against it.
+        """
         first, second = self.steps.get(source), self.steps.get(var)
         if first is None or second is None:
             return False, "not an operator on tensors"
@@ -85,7 +98,7 @@ class RegionGroups:
         return refusal is None, words if refusal is None else refusal.reason
 
     def _returns(self, first: Members, second: Members) -> bool:
-        """Whether some path leaves the two and comes back, so that as one kernel they would wait for themselves."""
+        """Return whether some path leaves the two and comes back: as one kernel they would wait for themselves."""
         inside = {*first.vars, *second.vars}
         # A step of the search goes from an operator to all of its group: groups run as one.
         seen: set[relax.Var] = set()
@@ -105,7 +118,14 @@ class RegionGroups:
         return False
 
     def rules(self, members: Members) -> list[str]:
-        """Each rule that joined an operator to what was fused before it, once."""
+        """List the rules that joined the operators of a group to what was fused before them.
+
+        Args:
+            members: A group of this function.
+
+        Returns:
+            Each rule once, in words, in the order of the operators.
+        """
         types: dict[relax.Var, mapping.Axes] = {}  # of each operator with all before it
         words: list[str] = []
         for var in members.vars:
@@ -121,7 +141,12 @@ class RegionGroups:
         return list(dict.fromkeys(words))
 
     def refusals(self) -> list[tuple[str, str]]:
-        """Where a group ends, and why: (edge, reason)."""
+        """Tell where groups end, and why.
+
+        Returns:
+            Pairs of an edge (``operator (variable) | operator (variable)``), or of an operator whose group was dropped,
+            and the reason.
+        """
         rows = []
         for var, reads in self.reads.items():
             for source in reads:

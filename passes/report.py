@@ -25,14 +25,18 @@ _LISTS = {
 class PassReport:
     """Kernels and memory traffic before and after the passes, and the rule behind each change.
 
-    ``kernels_before`` is one kernel for each operator that depends on the network's input, with constants folded and no
-    fusion. A plain reshape is counted nowhere: TVM's build turns it into a view. ``intermediate_bytes_*`` is the sum of
-    the sizes of those kernels' outputs, less the network's own outputs.
+    A plain reshape is counted nowhere: TVM's build turns it into a view.
 
-    ``fusions``: every kernel that is left, ``{kernel, operators, rule, output_bytes}``. ``rewrites``: operators folded
-    away, ``{pass, where, rule}``. ``refusals``: ``{where, reason}``. ``phases``: ``{number, name, what, ms}``.
-
-    ``per_pixel``: the input's size is known only at run time, and all bytes are for one pixel of it.
+    Attributes:
+        kernels_before: One kernel for each operator that depends on the network's input, constants folded, no fusion.
+        kernels_after: Kernels that are left after the passes.
+        intermediate_bytes_before: Sum of the sizes of the kernels' outputs before, less the network's own outputs.
+        intermediate_bytes_after: The same sum after the passes.
+        fusions: Every kernel that is left, ``{kernel, operators, rule, output_bytes}``.
+        rewrites: Operators folded away, ``{pass, where, rule}``.
+        refusals: What stayed as it was, ``{where, reason}``.
+        phases: What ran, ``{number, name, what, ms}``; ms are milliseconds of wall-clock time.
+        per_pixel: Whether the input's size is known only at run time; all bytes are then for one pixel of it.
     """
 
     kernels_before: int
@@ -46,6 +50,11 @@ class PassReport:
     per_pixel: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """Give the report in its schema-versioned JSON form.
+
+        Returns:
+            A dictionary of plain JSON values that shares nothing with the report.
+        """
         value = asdict(self)
         for name in _LISTS:
             value[name] = [dict(row) for row in value[name]]
@@ -57,8 +66,15 @@ class PassReport:
     def from_json(cls, value: dict[str, Any], source: str = "pass report") -> PassReport:
         """Read what :meth:`to_json` gave.
 
+        Args:
+            value: The JSON object.
+            source: What the messages name, such as the file's path.
+
+        Returns:
+            The report.
+
         Raises:
-            SrTvmError: another schema or version, or a field is missing or of the wrong kind; the message names it.
+            SrTvmError: Another schema or version, or a field is missing or of the wrong kind; the message names it.
         """
         if value.get("schema") != SCHEMA or value.get("version") != VERSION:
             raise SrTvmError(f"{source}: not a {SCHEMA} of version {VERSION}")
@@ -76,9 +92,24 @@ class PassReport:
         return cls(**fields | {name: tuple(value[name]) for name in _LISTS})
 
     def save(self, path: str | Path) -> None:
+        """Write the report as a JSON file, atomically.
+
+        Args:
+            path: The file, which is replaced where it exists.
+        """
         files.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> PassReport:
-        """Read a report file. Raises SrTvmError where it is missing, foreign or damaged."""
+        """Read a report file.
+
+        Args:
+            path: A file that :meth:`save` wrote.
+
+        Returns:
+            The report.
+
+        Raises:
+            SrTvmError: The file is missing, foreign or damaged.
+        """
         return cls.from_json(files.read_json(path, SCHEMA, VERSION), str(path))

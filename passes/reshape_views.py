@@ -11,9 +11,20 @@ from sr_tvm.passes.streamed import is_streamed
 
 @tvm.transform.module_pass(opt_level=0, name="ReshapeViews")
 class ReshapeViews:
-    """RewriteDataflowReshape. It expects TIR functions of blocks, so it is shown stubs of the streamed ones."""
+    """TVM's RewriteDataflowReshape for modules with streamed kernels.
+
+    It expects TIR functions of blocks, so it is shown stubs in place of the streamed ones.
+    """
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Make a view of each plain reshape.
+
+        Args:
+            mod: A module of TIR kernels.
+
+        Returns:
+            A new module, its streamed functions untouched.
+        """
         streamed = {var: function for var, function in mod.functions_items() if is_streamed(function)}
         mod = mod.clone()
         nothing = SBlockRealize([], True, SBlock([], [], [], "root", tvm.tirx.Evaluate(0)))

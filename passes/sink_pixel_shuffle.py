@@ -19,6 +19,14 @@ class SinkPixelShuffle:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Move each pixel shuffle of ``main`` behind all elementwise operators that follow it.
+
+        Args:
+            mod: High-level Relax of a network; depth-to-space is already the kernel of FoldPixelShuffle.
+
+        Returns:
+            A new module. Each move has a row in the log.
+        """
         graph = RelaxGraph(mod["main"])
         for var in list(graph.values):  # in order, so a chain moves one by one
             if var not in graph.values:
@@ -37,7 +45,7 @@ class SinkPixelShuffle:
 
 
 def _alike(value: relax.Expr) -> relax.Var | None:
-    """The one tensor that a one-to-one operator treats element by element, its other arguments scalars; else None."""
+    """Return the one tensor that a one-to-one operator treats element by element, all else being scalars; else None."""
     if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
         return None
     if value.op.name == "relax.call_tir" or mapping_type(value.op.name) != Mapping.ONE_TO_ONE:

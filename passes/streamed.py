@@ -12,19 +12,41 @@ _ATTRIBUTES: dict[str, Any] = {STREAMED: True, "tirx.is_scheduled": True, "op_pa
 
 
 def mark(function: tvm.tirx.PrimFunc, helper: bool) -> tvm.tirx.PrimFunc:
-    """``function`` as part of a streamed kernel: the one that ``main`` calls, or a ``helper`` of it."""
+    """Mark a function as part of a streamed kernel, so that later phases neither fuse nor schedule it.
+
+    Args:
+        function: Of TIR, schedule and all.
+        helper: Whether other functions of the kernel call it; false for the entry, which ``main`` calls.
+
+    Returns:
+        The function with the marks as attributes.
+    """
     for key, value in (_ATTRIBUTES | ({HELPER: True} if helper else {})).items():
         function = function.with_attr(key, value)
     return function
 
 
 def is_streamed(function: Any) -> bool:
-    """Whether a function of a module belongs to a streamed kernel."""
+    """Tell whether a function of a module belongs to a streamed kernel.
+
+    Args:
+        function: Of Relax or TIR.
+
+    Returns:
+        Whether it bears the mark, as entry or helper.
+    """
     return _has(function, STREAMED)
 
 
 def is_helper(function: Any) -> bool:
-    """Whether it is called by other TIR functions alone."""
+    """Tell whether a function is called by other functions of a streamed kernel alone.
+
+    Args:
+        function: Of Relax or TIR.
+
+    Returns:
+        Whether it bears the mark of a helper.
+    """
     return _has(function, HELPER)
 
 

@@ -28,6 +28,14 @@ class TransposedConvolution:
         self.log = log or Log()
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Replace each conv2d_transpose of ``main`` whose output is exactly stride times its input.
+
+        Args:
+            mod: High-level Relax of a network.
+
+        Returns:
+            A new module with the kernels of the shuffles added. Each replacement or refusal has a row in the log.
+        """
         graph = RelaxGraph(mod["main"])
         builder = relax.BlockBuilder(mod)
         for var, value in list(graph.values.items()):
@@ -54,7 +62,7 @@ class TransposedConvolution:
 
 
 def _stride(conv: Convolution) -> int | None:
-    """The stride where rows and columns have the same and the output is exactly that much larger, else None."""
+    """Return the stride where rows and columns have the same and the output is exactly that much larger, else None."""
     attrs = conv.call.attrs
     stride = int(attrs.strides[0])
     if int(attrs.strides[1]) != stride or any(int(n) != 1 for n in attrs.dilation):
@@ -68,6 +76,14 @@ def _stride(conv: Convolution) -> int | None:
 
 
 def as_convolution(conv: Convolution, stride: int) -> np.ndarray:
-    """The weight (O s^2, I / groups, kh', kw') of the convolution before the shuffle; kh' and kw' are odd."""
+    """Compute the weight of the plain convolution that stands before the shuffle.
+
+    Args:
+        conv: A transposed convolution of weight (I, O / groups, kh, kw).
+        stride: Its s, in rows and columns alike.
+
+    Returns:
+        (O s^2, I / groups, kh', kw'), float64; kh' and kw' are odd.
+    """
     top, left = (int(n) for n in conv.call.attrs.padding[:2])
     return transposed.as_convolution(conv.weight, conv.groups, stride, top, left)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system.death import how_ended
 from sr_tvm.training.settings import WeightsFile
 
 WAITING, RUNNING, DONE, FAILED, LEFT_OUT, STOPPED = "waiting", "running", "done", "failed", "left out", "stopped"
@@ -176,7 +177,7 @@ class JobRunner:
             self.state[name] = STOPPED
         else:
             missing = f"{step.result} is {'as old as before' if step.result.is_file() else 'not there'}"
-            told = f"exit status {code}" if code else missing
+            told = how_ended(code) if code else missing
             self.state[name] = FAILED
             self.why[name] = "\n".join([*last_lines(self.log(name), 8), f"({step.title}: {told}; {self.log(name)})"])
 

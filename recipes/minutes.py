@@ -14,8 +14,8 @@ from recipes.pictures import refuse_leaks, train_folders
 from recipes.priorities import CPU, GPU, ITEMS, Item
 from sr_tvm.bars import bar
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import interrupts
 from sr_tvm.training.data import load_pairs
-from sr_tvm.training.loop import interruptions
 from sr_tvm.training.upscalers import pick_device
 
 SIDE_BY_SIDE = {"cuda": 6, "cpu": 1}
@@ -53,7 +53,7 @@ def spend(
             refuse_leaks(load_pairs(folders, scale, cache, tick=tick), data)
     places = LanePlaces(folders, data / "eval" / "Set5", work, models, place, cache, threads)
     lanes = Lanes(items, hyper, places, most or SIDE_BY_SIDE[place.type], say)
-    with interruptions() as asked:
+    with interrupts.between_steps() as asked:
         lanes.run(Clock(begun, minutes * 60), asked)
     done, failed = ([name for name, state in lanes.state.items() if state == wanted] for wanted in (DONE, FAILED))
     size = to_carry(work)

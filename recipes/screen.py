@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.table import Column, Table
 
 from recipes.jobs import DONE, FAILED, LEFT_OUT, RUNNING, WAITING, Job, JobRunner, last_lines
+from sr_tvm.system import interrupts
 
 LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 
@@ -27,13 +27,11 @@ def overview(chosen: Sequence[Job]) -> Table:
 
 def run(runner: JobRunner, console: Console) -> None:
     """Until all has ended. Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these."""
-    asked: list[int] = []
-    before = {n: signal.signal(n, lambda number, frame: asked.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     told, heard, drawn = dict.fromkeys(runner.state, WAITING), 0, 0.0
     # Without a thread of its own for drawing: a child's death signal goes by the thread that started it.
     live = Live(console=console, auto_refresh=False, transient=True)
     try:
-        with live if console.is_terminal else contextlib.nullcontext():
+        with interrupts.noted() as asked, live if console.is_terminal else contextlib.nullcontext():
             while (busy := runner.tick()) or told != runner.state:
                 for name in [n for n in told if told[n] != runner.state[n]]:
                     told[name] = runner.state[name]
@@ -48,8 +46,6 @@ def run(runner: JobRunner, console: Console) -> None:
                 if busy:
                     time.sleep(LOOK_EVERY)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if runner.children:  # an error of ours: leave nothing behind
             runner.stop(now=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from sr_tvm.errors import one_line
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 INSTALL = "pip install -c constraints.txt -e '.[{}]'   (or: make venv)"
@@ -111,10 +112,10 @@ def tvm_runs() -> CheckResult:
         "print(tvm.__version__, c.llvm_version_major(), c.llvm_get_system_triple(), c.llvm_get_system_cpu()); "
         "tvm.ir.save_json(tvm.ir.IRModule({}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = programs.run([sys.executable, "-c", code], "TVM", 300)
     words = done.stdout.split()
     if done.returncode != 0 or len(words) < 4:
-        last = one_line(done.stderr, 200) or f"exit code {done.returncode}"
+        last = one_line(done.stderr, 200) or how_ended(done.returncode)
         return CheckResult("TVM and LLVM", FAIL, last, INSTALL.format("compile"))
     return CheckResult("TVM and LLVM", OK, f"TVM {words[0]}, LLVM {words[1]}, this CPU is {words[3]} ({words[2]})")
 
@@ -124,7 +125,7 @@ def linker() -> CheckResult:
     if importlib.util.find_spec("ziglang") is None:
         return CheckResult("linker", FAIL, "ziglang is missing", INSTALL.format("compile"))
     command = [sys.executable, "-m", "ziglang", "ld.lld", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = programs.run(command, "ziglang's ld.lld", 120)
     if done.returncode != 0:
         return CheckResult(
             "linker", FAIL, f"ziglang's ld.lld exits with {done.returncode}", "pip install --force-reinstall ziglang"
@@ -192,9 +193,9 @@ def opencl() -> CheckResult:
         return CheckResult(what, WARN, found, "sr-tvm doctor --fix")
     # In a process of its own: a driver can crash, and its messages stay out of ours.
     command = [sys.executable, "-m", backend.__name__]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = programs.run(command, "the OpenCL driver", 120)
     if done.returncode != 0:
-        last = one_line(done.stderr, 200) or f"exit code {done.returncode}"
+        last = one_line(done.stderr, 200) or how_ended(done.returncode)
         return CheckResult(what, WARN, f"its driver fails: {last}", backend.REMEDY)
     seen = backend.Found.from_json(done.stdout.splitlines()[-1])
     if seen.problem:

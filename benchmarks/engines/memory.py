@@ -1,8 +1,8 @@
 """Peak memory of one engine's activations: how far a fresh process grows while it runs a loaded network.
 
-``python -m benchmarks.engines.memory ENGINE FOLDER`` is that process. It loads the network, gives back what loading
-left over, and notes its resident memory; then it runs a few times, and the kernel tells the highest mark since. Pages
-of files (the code of the library, touched for the first time) are taken off, so what is left is the activations, the
+This file is also that process, with the arguments ENGINE FOLDER. It loads the network, gives back what loading left
+over, and notes its resident memory; then it runs a few times, and the kernel tells the highest mark since. Pages of
+files (the code of the library, touched for the first time) are taken off, so what is left is the activations, the
 output, and what the engine's allocator holds besides. The weights and the input were there before.
 """
 
@@ -11,9 +11,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.engines import ALL, NO_ARENA, OURS
-from sr_tvm.errors import SrTvmError, one_line
+from benchmarks.engines.process import ask, environment_of
+from sr_tvm.errors import SrTvmError
+from sr_tvm.system import channel
+from sr_tvm.system.child import Child
 from sr_tvm.system.machine import field
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = 3  # ONNX Runtime plans its memory in the first
 SECONDS = 600.0
 # One heap, and what is freed goes back at once: else the high mark would tell more of malloc than of the engine.
@@ -38,23 +37,12 @@ def measure(folder: Path, engine: str) -> dict[str, Any]:
     An engine that fails has ``bytes`` None and an ``error``.
     """
     row: dict[str, Any] = {"model": folder.name, "engine": engine, "threads": 1, "bytes": None}
-    environment = {**os.environ, **MALLOC, "OMP_NUM_THREADS": "1", "TVM_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "benchmarks.engines.memory", engine, str(folder)]
+    environment = environment_of(1) | MALLOC
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        return row | {"error": f"no answer within {SECONDS:g} s"}
-    if done.returncode:
-        return row | {"error": one_line(done.stderr) or f"exit code {done.returncode}"}
-    return row | json.loads(done.stdout.splitlines()[-1])
+        with Child("benchmarks.engines.memory", engine, environment, (engine, str(folder)), starts=1) as child:
+            return row | ask(child, {"operation": "measure"}, SECONDS)
+    except SrTvmError as error:
+        return row | {"error": str(error)}
 
 
 def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -115,15 +103,17 @@ def _status(name: str) -> int:
 
 
 def main() -> None:
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # engines print as they like
-    x = np.load(folder / "x.npy")
-    engine = importlib.import_module(f"benchmarks.engines.{ALL[name].module}").load(name, folder, 1, x)
-    value = {"bytes": grown(engine.call)}
-    if name == OURS:
-        value["planned_bytes"] = planned(folder, x)
-    out.write(json.dumps(value) + "\n")
+    name, folder = sys.argv[3], Path(sys.argv[4])
+
+    def answer(_request: dict[str, Any], _arrays: list[np.ndarray]) -> channel.Answer:
+        x = np.load(folder / "x.npy")
+        engine = importlib.import_module(f"benchmarks.engines.{ALL[name].module}").load(name, folder, 1, x)
+        value = {"bytes": grown(engine.call)}
+        if name == OURS:
+            value["planned_bytes"] = planned(folder, x)
+        return value, []
+
+    channel.serve(answer)
 
 
 if __name__ == "__main__":

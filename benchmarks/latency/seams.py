@@ -32,6 +32,7 @@ from benchmarks.engines.process import ROOT, Worker
 from benchmarks.latency import seams_before
 from benchmarks.latency.seams_worker import BEFORE, NOW
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system import channel
 from sr_tvm.system.files import check_writable
 
 NAME = "seams"
@@ -77,10 +78,11 @@ class Side:
         out.mkdir(exist_ok=True)
         script = Path(__file__).with_name("seams_worker.py")
         # -P keeps the modules beside the script, which are those of one side, out of the other's path.
-        command = [str(self.python), "-P", str(script), self.name, str(folder), str(out)]
+        command = [str(self.python), "-P", str(script)]
         # What lies compiled in a checkout already would speed up the first builds of one side.
         environment = {"PYTHONPATH": str(self.checkout), "PYTHONPYCACHEPREFIX": str(self.cache)}
-        return Worker(self.name, command, 1, environment)
+        arguments = (self.name, str(folder), str(out), str(channel.__file__))
+        return Worker(self.name, "", arguments, 1, environment, command)
 
     def built(self, worker: Worker) -> dict[str, Any]:
         """Wait for the build of ``worker``; what it says of it."""

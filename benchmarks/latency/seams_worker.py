@@ -1,14 +1,13 @@
-"""One side of the seams benchmark: compiles a network, writes its output, then runs it once for every line it reads.
+"""One side of the seams benchmark: compiles a network, writes its output, then runs it once for every request.
 
-``PYTHON -P seams_worker.py SIDE FOLDER OUT`` with PYTHONPATH at the checkout of SIDE, ``before`` or ``now``; FOLDER is
-what :func:`benchmarks.models.prepare` wrote. Only this file and NumPy are the same on both sides, so it imports nothing
-else of ours than the compiler.
+Its arguments are SIDE FOLDER OUT CHANNEL, with PYTHONPATH at the checkout of SIDE, ``before`` or ``now``; FOLDER is
+what :func:`benchmarks.models.prepare` wrote. Only this file, NumPy and the file CHANNEL, of the side ``now``, are the
+same on both sides, so it imports nothing else of ours than the compiler.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import importlib.util
 import resource
 import sys
 import time
@@ -36,52 +35,57 @@ def spent() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def main() -> None:
-    """Answer in lines of JSON: what the build took, then the milliseconds of each run."""
-    side, folder, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    # TVM and the linker print as they like; only our lines go to the real standard output.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+class SeamsWorker:
+    """Serves "load", which compiles and runs the network, and "time"."""
 
-    def say(value: dict[str, Any]) -> None:
-        answers.write(json.dumps(value) + "\n")
+    def __init__(self, side: str, folder: Path, out: Path) -> None:
+        self.side, self.folder, self.out = side, folder, out
+        self.last = 0.0
 
-    # TVM imports PyTorch where there is one, and only the environment of one side has it.
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
+    def handle(self, request: dict[str, Any], _arrays: list[np.ndarray]) -> tuple[dict[str, Any], list[np.ndarray]]:
+        return (self.load() if request["operation"] == "load" else self.time()), []
+
+    def load(self) -> dict[str, Any]:
         import tvm
         from tvm import relax
 
         # Our own imports count: else one that moves to the top of a module would make the build faster.
         start = spent()
-        artifact = compiler(side)(folder / "model.onnx", "cpu", out / "artifact")
+        artifact = compiler(self.side)(self.folder / "model.onnx", "cpu", self.out / "artifact")
         build = spent() - start
         import sr_tvm
 
         if (threads := int(tvm.runtime.num_threads())) != 1:
             raise RuntimeError(f"one thread was asked for; TVM uses {threads}")
         # The virtual machine itself, and not a runner of ours: the clock is then the same on both sides.
-        machine = relax.VirtualMachine(tvm.runtime.load_module(str(artifact.library_path)), tvm.cpu(0))
-        machine.set_input("main", tvm.runtime.tensor(np.load(folder / "x.npy"), tvm.cpu(0)))
+        self.machine = relax.VirtualMachine(tvm.runtime.load_module(str(artifact.library_path)), tvm.cpu(0))
+        self.machine.set_input("main", tvm.runtime.tensor(np.load(self.folder / "x.npy"), tvm.cpu(0)))
         for _ in range(2):
-            machine.invoke_stateful("main")
-        y = machine.get_outputs("main")
-        np.save(out / "y.npy", (y if hasattr(y, "numpy") else y[0]).numpy())
-    except BaseException as failure:
-        reason = " ".join(str(failure).split()) or type(failure).__name__
-        say({"error": f"{type(failure).__name__}: {reason}"[:400]})
-        raise
-    versions = {"python": sys.version.split()[0], "tvm": tvm.__version__, "numpy": np.__version__}
-    package = str(Path(sr_tvm.__file__).resolve().parent)
-    say({"build_s": build, "library": artifact.library_sha256, "package": package, "versions": versions})
-    last = 0.0
-    for _ in sys.stdin:
-        if last < WARM_BELOW:
-            machine.invoke_stateful("main")
+            self.machine.invoke_stateful("main")
+        y = self.machine.get_outputs("main")
+        np.save(self.out / "y.npy", (y if hasattr(y, "numpy") else y[0]).numpy())
+        versions = {"python": sys.version.split()[0], "tvm": tvm.__version__, "numpy": np.__version__}
+        package = str(Path(sr_tvm.__file__).resolve().parent)
+        return {"build_s": build, "library": artifact.library_sha256, "package": package, "versions": versions}
+
+    def time(self) -> dict[str, Any]:
+        if self.last < WARM_BELOW:
+            self.machine.invoke_stateful("main")
         start = time.thread_time()
-        machine.invoke_stateful("main")
-        last = (time.thread_time() - start) * 1e3
-        say({"ms": last})
+        self.machine.invoke_stateful("main")
+        self.last = (time.thread_time() - start) * 1e3
+        return {"ms": self.last}
+
+
+def main() -> None:
+    side, folder, out, channel = sys.argv[3:]
+    # TVM imports PyTorch where there is one, and only the environment of one side has it.
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    spec = importlib.util.spec_from_file_location("seams_channel", channel)
+    assert spec is not None and spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    loaded.serve(SeamsWorker(side, Path(folder), Path(out)).handle)
 
 
 if __name__ == "__main__":

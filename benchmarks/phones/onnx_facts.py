@@ -55,7 +55,7 @@ def network(model: Path, size: tuple[int, int]) -> Network:
             macs += pixels * math.prod(weight)
     numbers = sum(map(math.prod, constants.values()))
     floor = None
-    if found := next((p.value for p in proto.metadata_props if p.key == "sr_tvm.records.architecture"), None):
+    if found := next((p.value for p in proto.metadata_props if p.key == "sr_tvm.architecture"), None):
         shape = Architecture.from_json(json.loads(found))
         pixels = size[0] * size[1]
         floor = 3 * pixels * (1 + shape.scale**2) + numbers + 2 * len(shape.blocks) * shape.channels * pixels

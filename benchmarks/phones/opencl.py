@@ -23,7 +23,9 @@ from benchmarks.engines.process import ROOT
 from benchmarks.phones import opencl_builds, opencl_counts, opencl_mnn, opencl_rows
 from benchmarks.phones.onnx_facts import network
 from benchmarks.phones.opencl_builds import GPUS, STOCK, TUNED, UNTUNED, Built, Variant
+from benchmarks.phones.opencl_rows import UNTESTED
 from benchmarks.phones.opencl_summary import CODE, GOALS, INFINITE, MAIN, PEER, RUN, summarize, value_of
+from benchmarks.phones.opencl_update import Earlier
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import system
 from sr_tvm.records.architecture import SCHEMA as ARCHITECTURE
@@ -66,6 +68,8 @@ METHOD = {
     "parity": f"ours: at most {cell.EXACT:g} of max(1, its peak) from PyTorch",
     "vs_stock": "geometric means over the networks; of runs the faster stock build over the fastest of ours, "
     "of slots the stock build as a phone gets it; slots_vs_stock_best is against the better of the two stock builds",
+    "dates": "of each row: an updated file holds rows of several runs, and updates lists those",
+    "driver": "of float16: the phone's kernels at the size of runs on an OpenCL device here, against float32",
     "missing": f"a row that failed or is missing counts 0, or {INFINITE:g} where less is better",
     "goals": {key: f"{way} {goal:g}" for key, (way, goal) in GOALS.items()},
 }
@@ -74,8 +78,10 @@ METHOD = {
 class Bench:
     """One run of the benchmark: its rows, and where they are written."""
 
-    def __init__(self, path: Path, names: list[str], how: dict[str, Any], progress: Progress) -> None:
-        self.path, self.names, self.how, self.progress = path, names, how, progress
+    def __init__(
+        self, path: Path, names: list[str], how: dict[str, Any], progress: Progress, earlier: Earlier | None = None
+    ) -> None:
+        self.path, self.names, self.how, self.progress, self.earlier = path, names, how, progress, earlier
         self.rows: list[dict[str, Any]] = []
         self.task = progress.add_task("", total=None)
 
@@ -84,19 +90,25 @@ class Bench:
             self.progress.update(self.task, description=what)
 
     def write(self) -> dict[str, Any]:
-        value = common.result(NAME, METHOD | self.how, self.rows, summarize(self.rows, self.names), ("apache-tvm",))
+        rows, names, how = self.rows, self.names, self.how
+        if self.earlier:
+            done = {"date": common.now(), "models": names, "rows": [f"{r['part']} {r['variant']}" for r in rows]}
+            done["rows"] = list(dict.fromkeys(done["rows"]))
+            rows, names, how = self.earlier.with_rows(rows), list(MODELS), self.earlier.told(how, done)
+        value = common.result(NAME, METHOD | how, rows, summarize(rows, names), ("apache-tvm",))
         common.write_result(value, self.path)
         return value
 
     def code(
-        self, size: tuple[int, int], recording: opencl_counts.Recording, share: float, seed: int, vgg: bool
-    ) -> None:
-        """Rows of machine code and traffic of all networks."""
+        self, size: tuple[int, int], recording: opencl_counts.Recording, share: float, seed: int, vgg: bool,
+        builds_of: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Rows of machine code and traffic of all networks, built in the ways ``builds_of``."""
         mesa = system.mesa_version()
         builds: list[tuple[dict[str, Any], Built, int]] = []
         with tempfile.TemporaryDirectory(prefix="sr-tvm-opencl-") as place:
             for name in self.names:
-                variants = (*CODE_VARIANTS, *(FP16 if name == MAIN else ()))
+                variants = [v for v in (*CODE_VARIANTS, *(FP16 if name == MAIN else ())) if v.how in builds_of]
                 builds += self._built(name, MODELS[name], variants, size, Path(place))
             if vgg:
                 self.note(f"{VGG}: exporting")
@@ -124,7 +136,7 @@ class Bench:
                     row["error"] = str(error)
             self.write()
         if self.how["record"]:
-            recording.save(recording.about, used)
+            recording.save(recording.about, None if self.earlier else used)
 
     def _built(
         self, name: str, model: Path, variants: Sequence[Variant], size: tuple[int, int], place: Path
@@ -150,8 +162,11 @@ class Bench:
                 row["error"] = str(error)
         return found
 
-    def loss(self, data: Path | None, size: tuple[int, int]) -> None:
-        """Note in the rows in float16 what that costs, in dB on Set5, or on photographs where that is not here."""
+    def loss(self, data: Path | None, size: tuple[int, int], run_size: tuple[int, int]) -> None:
+        """Note in the rows in float16 what that costs, in dB on Set5, or on photographs where that is not here.
+
+        And how far they are off on this machine's OpenCL device, where that computes in float16.
+        """
         from sr_tvm.build.options import CompileOptions
         from sr_tvm.evaluation.float16 import compare
         from sr_tvm.targets import registry
@@ -171,6 +186,8 @@ class Bench:
                         found[key]["psnr_set5"] = round(made.psnr_y, 2)
                 except SrTvmError as error:
                     found[key] = {"loss": str(error)}
+                self.note(f"{row['model']}: {row['target']}'s float16 on this machine's OpenCL")
+                found[key] |= opencl_rows.on_driver(MODELS[row["model"]], row["target"], key[2], run_size)
             row |= found[key]
         self.write()
 
@@ -221,11 +238,14 @@ class Bench:
               "kernels are then counted, too.")  # fmt: skip
 @click.option("--vgg", is_flag=True, help="Count VGG-16 as well, as a run of all networks does.")
 @click.option("--record", is_flag=True, help=f"Rewrite {RECORDING.name} with the kernels of this run.")
+@click.option("--update", is_flag=True, help="Replace rows of a file that is there; others stay, with their dates.")
+@click.option("--builds", default=f"{STOCK},{TUNED},{UNTUNED}", show_default=True,
+              callback=options.words((STOCK, TUNED, UNTUNED)), help="Of code; fewer need --update.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Instead of results/opencl.json.")
 def main(
     names: list[str], quick: bool, parts: list[str], size: tuple[int, int], run_size: tuple[int, int], rounds: int,
     budget: float, threads: int, seed: int, again: float, data: Path | None, mnn: Path | None, vgg: bool, record: bool,
-    output: Path | None,
+    update: bool, builds: list[str], output: Path | None,
 ) -> None:  # fmt: skip
     """Count, run and compare kernels for phone GPUs, and rewrite benchmarks/results/opencl.json.
 
@@ -234,14 +254,17 @@ def main(
     """
     names = [MAIN] if quick else names or list(MODELS)
     whole = set(names) == set(MODELS) and set(parts) == {CODE, RUN}
-    if not whole and not output:
+    if len(builds) < 3 and not update:
+        raise click.UsageError("--builds leaves out rows: it is for --update")
+    if not whole and not output and not update:
         raise click.UsageError("the published file is of all networks and parts: name another for the result with -o")
     counted = set(names) == set(MODELS) and CODE in parts and (vgg or whole) and size == SIZE
-    if record and not counted:
+    if record and not counted and not update:
         raise click.UsageError("--record needs the machine code of all networks, VGG-16's too, at 360x640: it drops "
                                "what this run has not counted")  # fmt: skip
     path = output or common.RESULTS / f"{NAME}.json"
     check_writable(path)
+    earlier = Earlier(path, NAME) if update else None
     from sr_tvm.system.tvm_setup import import_tvm
     from sr_tvm.targets.opencl.family import LINUX
 
@@ -250,18 +273,19 @@ def main(
     plan = common.Rounds(min(5, rounds), rounds, budget)
     recording = opencl_counts.Recording(RECORDING)
     if record:
-        recording.about = {"command": f"make bench NAME={NAME} ARGS=--record", "seed": seed, "date": common.now(),
-                           "machine": report_host.machine(), "rows": KEPT}  # fmt: skip
+        command = f"make bench NAME={NAME} ARGS=" + ("'--record --update ...'" if update else "--record")
+        recording.about = {"command": command, "seed": seed, "date": common.now(), "machine": report_host.machine()}
+        recording.about |= {"rows": KEPT}
     how: dict[str, Any] = {"input": f"code {size[0]}x{size[1]}, runs {run_size[0]}x{run_size[1]}, batch 1, float32"}
     how |= {"rounds": f"{plan.least} to {plan.most}, as many as fit {budget:g} s", "threads": threads, "seed": seed}
     how |= {"recording": recording.about, "measured_again": again, "record": record}
     how |= {"load_average_before": os.getloadavg()[0]}
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bench = Bench(path, names, how, progress)
+        bench = Bench(path, names, how, progress, earlier)
         if CODE in parts:
-            bench.code(size, recording, again, seed, vgg or whole)
-            bench.loss(data, size)
+            bench.code(size, recording, again, seed, vgg or (whole and not update), builds)
+            bench.loss(data, size, run_size)
         if mnn:
             bench.mnn(mnn, size)
         if RUN in parts:
@@ -284,6 +308,10 @@ def show(value: dict[str, Any], console: Console) -> None:
         elif r["part"] == RUN:
             runs.add_row(r["model"], r["variant"], _text(r["ms"]), _text(r["max_abs_err"]), r["device"])
     console.print(code, "", runs)
+    for r in value["rows"]:
+        if r.get("loss"):
+            ran = escape(r.get("driver", UNTESTED))
+            console.print(f"{r['model']}, {r['variant']}: {r['loss']}; on a driver: {ran}")
     for r in value["rows"]:
         if r["part"] == PEER and "error" not in r:
             console.print(f"MNN {r['version']} on {r['gpu']}: {r['mac_per_slot']} MAC/slot, convolutions alone")

@@ -18,12 +18,13 @@ from benchmarks.phones import opencl_builds, opencl_counts
 from benchmarks.phones.onnx_facts import Network
 from benchmarks.phones.opencl_builds import GPUS, STOCK, Built, Variant
 from benchmarks.phones.opencl_summary import CODE, RUN
-from sr_tvm.errors import SrTvmError
+from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa.network import NetworkCount
 from sr_tvm.regions.value import FLOAT16
 from sr_tvm.runtimes.opencl.backend import DEVICE_VARIABLE, ClDevice
 
 Row = dict[str, Any]
+UNTESTED = "untested"
 
 
 def code_row(model: str, variant: Variant, size: tuple[int, int]) -> Row:
@@ -34,6 +35,7 @@ def code_row(model: str, variant: Variant, size: tuple[int, int]) -> Row:
         "dtype": variant.dtype,
         "gpu": GPUS[variant.target],
         "input": f"{size[0]}x{size[1]}",
+        "date": common.now(),
     }
     keys = ("useful_macs", "slots", "mac_per_slot", "slots_per_pixel", "worst_kernel", "worst_mac_per_slot", "spills")
     keys += ("min_waves", "registers", "estimated_ms", "estimated_gmac_per_s", "kernels", "calls", "bytes", "floor")
@@ -74,6 +76,30 @@ def fill_counts(row: Row, found: NetworkCount, pixels: int) -> None:
     if found.problems:
         name, said = next(iter(found.problems.items()))
         row["error"] = f"{len(found.problems)} kernels can't be trusted; {name}: {said}"
+
+
+def on_driver(model: Path, target: str, tuned: bool, size: tuple[int, int]) -> Row:
+    """What the phone's kernels in float16 come to on this machine's OpenCL device, against float32 on the CPU.
+
+    ``driver`` says it, or begins with UNTESTED where no device computes in float16; kernels that are wrong there are an
+    error.
+    """
+    from sr_tvm.build.compiler import chosen
+    from sr_tvm.build.options import CompileOptions
+    from sr_tvm.evaluation.verification import verify
+    from sr_tvm.targets import registry
+
+    options = CompileOptions(use_shipped_log=tuned, dtype=FLOAT16)
+    half = chosen(registry.get(target), options)
+    try:
+        half.stand_in()
+    except SrTvmError as error:
+        return {"driver": f"{UNTESTED}: {one_line(error)}"}
+    try:
+        made = verify(model, half, {"x": (1, 3, *size)}, options)
+    except SrTvmError as error:
+        return {"driver": "failed", "error": one_line(error)}
+    return {"driver": str(made), "driver_max_err": made.deviation}
 
 
 # Runs

@@ -35,6 +35,10 @@ METHOD = {
 }
 
 
+# In the error of a candidate that took its session, or its builder, along.
+LOST = ("session lost", "crashed", "did not finish")
+
+
 def search(folder: Path, bench: Any, task: Any, trials: int, seed: int) -> dict[str, Any]:
     """One search on a bench; a row without what was asked."""
     from sr_tvm.records.region_decisions import RegionRecords
@@ -52,7 +56,7 @@ def search(folder: Path, bench: Any, task: Any, trials: int, seed: int) -> dict[
         "wall_s": round(wall, 3),
         "trials": len(result.history),
         "failed": len(errors),
-        "lost": trials - len(result.history) + sum("crashed" in e or "did not finish" in e for e in errors),
+        "lost": trials - len(result.history) + sum(any(word in e for word in LOST) for e in errors),
         "sessions_opened": bench.sessions_opened,
         "default_ms": round(result.before_ms, 4),
         "best_ms": round(result.after_ms, 4),

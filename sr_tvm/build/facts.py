@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 # Of the example: even the row pairs and column blocks of our kernels, and what is left over beside them.
 EXAMPLE_SIZE = (21, 37)
 EXAMPLE_BYTES = 8 << 20  # of a model: a large one would take the reference minutes
-ARCHITECTURE_KEY = "sr_tvm.records.architecture"
+ARCHITECTURE_KEY = "sr_tvm.architecture"
 
 
 def facts_of(model: OnnxModel) -> ModelFacts:
     """Gather what an artifact tells of an ONNX model.
 
+    Args:
+        model: The model, as it was read.
+
+    Returns:
+        Its name, digest, outputs, architecture and halo, and an example of a small one.
+
     Raises:
-        SrTvmError: its metadata of an architecture is damaged.
+        SrTvmError: Its metadata of an architecture is damaged.
     """
     names = tuple(value.name for value in model.proto.graph.output)
     architecture = _architecture(model.proto, model.path)
@@ -32,7 +38,7 @@ def facts_of(model: OnnxModel) -> ModelFacts:
 
 
 def _example(model: OnnxModel) -> Example | None:
-    """Have ONNX's own reference, plain numpy, compute a small network that maps a picture to another."""
+    """Return an example computed by ONNX's own reference, plain numpy; None of a large or another kind of network."""
     inputs, proto = model.inputs(), model.proto
     if len(inputs) != 1 or len(proto.graph.output) != 1 or proto.ByteSize() > EXAMPLE_BYTES:
         return None

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @click.option("--mcpu", metavar="NAME", help="hexagon: the processor, as for 'sr-tvm compile'.")
 @click.option("--isa", metavar="GPU", help="adreno, mali: without a phone, the GPU that times are estimated for.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after that, whatever is missing.")
+@click.option("--hints", metavar="DIR", help="Records of another network, whose decisions are tried early.")
+@click.option("--pin", is_flag=True, help="Of a region whose default nothing beats, record that: builds are pinned.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     model: str,
@@ -54,6 +56,8 @@ def command(
     mcpu: str | None,
     isa: str | None,
     max_minutes: float | None,
+    hints: str | None,
+    pin: bool,
     as_json: bool,
 ) -> None:
     """Search decisions for the streaming regions of the ONNX file MODEL, and schedules for its other kernels.
@@ -87,7 +91,8 @@ def command(
         raise click.UsageError(
             "--parallel counts servers of --tracker; on this machine candidates are measured in turn"
         )
-    options = TuneOptions(trials, seed, population, threads, max_seconds=max_minutes * 60 if max_minutes else None)
+    seconds = max_minutes * 60 if max_minutes else None
+    options = TuneOptions(trials, seed, population, threads, max_seconds=seconds, pin=pin)
     folder = Path(output) if output else Path("tuning") / f"{Path(model).stem}-{target}"
     files.check_writable(folder / "tuning.json")
     preset = registry.get(target)
@@ -102,6 +107,8 @@ def command(
     if read.quantized:
         if tracker is not None or isa is not None:
             raise click.UsageError("a quantised model is tuned in the simulator here: leave out --tracker and --isa")
+        if hints or pin:
+            raise click.UsageError("--hints and --pin are for streaming regions, not for kinds of integer kernels")
         if threads != 1:
             raise click.UsageError("a simulator counts one thread's packets: leave out --threads")
         from sr_tvm.cli import _tune_integer
@@ -113,6 +120,11 @@ def command(
             _tell(model, target if mcpu is None else f"{target} --mcpu {mcpu}", {}, result)
         return
     gpu = _check_tunable(preset, model, tracker, isa)
+    from sr_tvm.records.region_decisions import RegionRecords, file_in
+
+    if hints and file_in(hints) is None:
+        raise SrTvmError(f"{hints}: no decisions of streaming regions there; name a folder of 'sr-tvm tune'")
+    known = RegionRecords.open([hints]) if hints else None
 
     from sr_tvm.frontend.input_shapes import is_open, parse_open_shape
 
@@ -155,7 +167,7 @@ def command(
         # A generation is as large as what can be measured at once, so that no server waits.
         options = replace(options, per_generation=max(options.per_generation, bench.parallel))
         mod = None if is_open(shapes) else fused
-        result = tune(mod, preset, folder, options, bench=bench, regions=regions, progress=tick)
+        result = tune(mod, preset, folder, options, bench=bench, regions=regions, hints=known, progress=tick)
     if as_json:
         click.echo(json.dumps({"model": model, "target": target, "inputs": shapes, **result.to_json()}))
     else:

@@ -20,11 +20,11 @@ class FunctionBuilder:
     """Collects the parameters and the statements of one function, one after another; loops and conditions nest.
 
     Attributes:
-        lanes: elements of a vector; with 1, loads, stores and registers are of scalars.
-        dtype: the type of an element.
-        index: the type of loop variables and of numbers that are plain ints.
-        sums: the type a product is added in (:meth:`Register.fma`), where it is not ``dtype``.
-        alignment: bytes that memory is aligned to, which vector loads may count on.
+        lanes: Elements of a vector; with 1, loads, stores and registers are of scalars.
+        dtype: The type of an element.
+        index: The type of loop variables and of numbers that are plain ints.
+        sums: The type a product is added in (:meth:`Register.fma`), where it is not ``dtype``.
+        alignment: Bytes that memory is aligned to, which vector loads may count on.
     """
 
     def __init__(
@@ -44,43 +44,101 @@ class FunctionBuilder:
     # The function
 
     def parameter(self, name: str, dtype: str = "int32") -> tirx.Var:
-        """Append a number to the parameters."""
+        """Append a number to the function's parameters.
+
+        Args:
+            name: Of the parameter.
+            dtype: TVM's name of the number's type.
+
+        Returns:
+            The variable to use it by.
+        """
         self.params.append(tirx.Var(name, dtype))
         return self.params[-1]
 
     def pointer(self, name: str, dtype: str | None = None) -> tirx.Var:
-        """Append a pointer to the parameters; see :meth:`view`."""
+        """Append a pointer to the function's parameters; :meth:`view` makes memory of it.
+
+        Args:
+            name: Of the parameter.
+            dtype: The type of the elements that it points to; None: the builder's.
+
+        Returns:
+            The variable that holds the pointer.
+        """
         self.params.append(tirx.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype or self.dtype))))
         return self.params[-1]
 
     def private(self, name: str) -> tirx.PrimFunc:
-        """Give the function that others call by ``name``: see :func:`sr_tvm.codegen.functions.private`."""
+        """Finish a function that others of its module call, and that LLVM does not inline.
+
+        See :func:`sr_tvm.codegen.functions.private`.
+
+        Args:
+            name: By which they call it.
+
+        Returns:
+            The function, of the parameters and statements so far.
+        """
         return private(name, self.params, self.body())
 
     def entry(self, tensors: Sequence[tirx.Var]) -> tirx.PrimFunc:
-        """Give the function that the outside calls with ``tensors``."""
+        """Finish the function of a kernel that the outside calls.
+
+        Args:
+            tensors: Buffers, its first parameters; those of :meth:`parameter` and :meth:`pointer` follow.
+
+        Returns:
+            The function, of the parameters and statements so far.
+        """
         return entry([*tensors, *self.params], self.body())
 
     def body(self) -> tirx.Stmt:
-        """Give all statements; no loop or condition is open."""
+        """Join all statements so far, while no loop or condition is open.
+
+        Returns:
+            One statement; it does nothing where there are none.
+
+        Raises:
+            ValueError: A loop or a condition is open.
+        """
         (block,) = self._blocks
         return _sequence(block)
 
     # Statements
 
     def add(self, statement: tirx.Stmt) -> None:
-        """Append any statement."""
+        """Append a statement to the innermost open loop or condition.
+
+        Args:
+            statement: Of TIR.
+        """
         self._blocks[-1].append(statement)
 
     def call(self, function: tvm.ir.GlobalVar, arguments: Sequence[Expr]) -> None:
-        """Call a private function."""
+        """Append the call of a private function.
+
+        Args:
+            function: The variable that the function is found by.
+            arguments: One for each of its parameters.
+        """
         self.add(tirx.Evaluate(tvm.ir.Call(function, list(arguments), ret_ty=STATUS)))
 
     @contextmanager
     def loop(
         self, name: str, extent: Expr, kind: tirx.ForKind = tirx.ForKind.SERIAL, start: Expr | None = None
     ) -> Iterator[Expr]:
-        """Loop ``extent`` times from ``start`` or 0; a loop known to take a single turn is only its body."""
+        """Write what follows as the body of a loop; a loop known to take a single turn is only its body.
+
+        Args:
+            name: Of the loop variable; a number is appended that makes it unique.
+            extent: Turns, a plain int or an expression.
+            kind: Serial, parallel, unrolled or vectorised.
+            start: The first value of the loop variable; None: 0.
+
+        Yields:
+            The loop variable, of the type of ``extent``, or the builder's index type where that is an int.
+        """
         dtype = self.index if isinstance(extent, int) else str(extent.ty.dtype)
         first = tirx.const(0, dtype) if start is None else start
         if isinstance(extent, int) and extent == 1:
@@ -94,7 +152,11 @@ class FunctionBuilder:
 
     @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:
-        """Write what is done only where ``condition`` holds; see :meth:`otherwise`."""
+        """Write what follows so that it is done only where a condition holds; :meth:`otherwise` may come next.
+
+        Args:
+            condition: A boolean expression.
+        """
         with self._block() as block:
             yield
         self.add(tirx.IfThenElse(condition, _sequence(block), None))
@@ -108,7 +170,15 @@ class FunctionBuilder:
         self.add(tirx.IfThenElse(before.condition, before.then_case, _sequence(block)))
 
     def bind(self, name: str, value: Expr) -> tirx.Var:
-        """Name a value, scalar or vector, that does not change."""
+        """Give a name to a value that does not change, so that it is computed once.
+
+        Args:
+            name: A number is appended that makes it unique.
+            value: A scalar or a vector.
+
+        Returns:
+            The variable that holds it.
+        """
         var = tirx.Var(self._name(name), value.ty)
         self.add(tirx.Bind(var, value))
         return var
@@ -116,11 +186,29 @@ class FunctionBuilder:
     # Memory
 
     def tensor(self, name: str, shape: Sequence[Expr]) -> tirx.Var:
-        """Declare a buffer of ``shape``, for an entry's parameter or as the shape of a view."""
+        """Declare a buffer of the builder's element type, for an entry's parameter or as the shape of a view.
+
+        Args:
+            name: Of the buffer.
+            shape: Elements along each axis, plain ints or expressions.
+
+        Returns:
+            The buffer.
+        """
         return tirx.decl_buffer([self.integer(n) if isinstance(n, int) else n for n in shape], self.dtype, name=name)
 
     def view(self, name: str, pointer: tirx.Var, shape: Sequence[Expr] | None = None) -> tirx.Var:
-        """View what a pointer points to as a tensor of ``shape``, or flat, where offsets count from the pointer."""
+        """View what a pointer points to as a buffer.
+
+        Args:
+            name: Of the buffer.
+            pointer: A variable of a pointer type, such as :meth:`pointer` makes.
+            shape: Elements along each axis of a tensor of the builder's element type; None: the buffer is flat, of the
+                pointer's element type, and offsets count from the pointer.
+
+        Returns:
+            The buffer.
+        """
         if shape is None:
             dtype = str(pointer.ty.element_type.dtype)
             buffer = tirx.decl_buffer((1,), dtype, name=name, layout=None, data_alignment=self.alignment)
@@ -130,49 +218,123 @@ class FunctionBuilder:
         return buffer
 
     def scratch(self, name: str, size: int) -> tirx.Var:
-        """Allocate ``size`` elements for the rest of the enclosing loop."""
+        """Allocate memory for the rest of the enclosing loop.
+
+        Args:
+            name: A number is appended that makes it unique.
+            size: Elements of the builder's type.
+
+        Returns:
+            A flat buffer.
+        """
         made = tirx.decl_buffer((size,), self.dtype, name=self._name(name), layout=None, data_alignment=self.alignment)
         self.add(tirx.AllocBuffer(made))
         return made
 
     def register(self, name: str) -> Register:
-        """Reserve a register for the rest of the enclosing loop."""
+        """Reserve a register for the rest of the enclosing loop.
+
+        Args:
+            name: A number is appended that makes it unique.
+
+        Returns:
+            A register of one vector of the builder's lanes and element type, not yet set.
+        """
         return Register(self, self._name(name))
 
     def load(self, buffer: tirx.Var, *at: Expr, lanes: int | None = None) -> Expr:
-        """Read a vector of ``lanes`` neighbours (the builder's, unless told); ``at`` is the first one's index."""
+        """Read a vector of neighbours along the last axis.
+
+        Args:
+            buffer: Memory, flat or a tensor.
+            *at: The index of the first element, one for each axis.
+            lanes: Elements of the vector; None: the builder's.
+
+        Returns:
+            A vector of the buffer's element type, or a scalar where ``lanes`` is 1.
+        """
         return tirx.BufferLoad(buffer, self._span(at, lanes))
 
     def scalar(self, buffer: tirx.Var, *at: Expr) -> Expr:
-        """Read a single element."""
+        """Read a single element.
+
+        Args:
+            buffer: Memory, flat or a tensor.
+            *at: The element's index, one for each axis.
+
+        Returns:
+            A scalar of the buffer's element type.
+        """
         return self.load(buffer, *at, lanes=1)
 
     def store(self, buffer: tirx.Var, value: Expr, *at: Expr, lanes: int | None = None) -> None:
-        """Write what :meth:`load` reads."""
+        """Write a vector to neighbours along the last axis.
+
+        Args:
+            buffer: Memory, flat or a tensor.
+            value: Of the buffer's element type and of as many lanes as are written.
+            *at: The index of the first element, one for each axis.
+            lanes: Elements of the vector; None: the builder's.
+        """
         self.add(tirx.BufferStore(buffer, value, self._span(at, lanes)))
 
     def store_scalar(self, buffer: tirx.Var, value: Expr, *at: Expr) -> None:
-        """Write a single element."""
+        """Write a single element.
+
+        Args:
+            buffer: Memory, flat or a tensor.
+            value: A scalar of the buffer's element type.
+            *at: The element's index, one for each axis.
+        """
         self.store(buffer, value, *at, lanes=1)
 
     # Values
 
     def integer(self, value: int) -> Expr:
-        """Give a plain int as an index."""
+        """Make an index of a plain int.
+
+        Args:
+            value: The number.
+
+        Returns:
+            A constant of the builder's index type.
+        """
         return tirx.const(value, self.index)
 
     def real(self, value: float) -> Expr:
-        """Give a plain number as an element."""
+        """Make an element of a plain number.
+
+        Args:
+            value: The number.
+
+        Returns:
+            A constant scalar of the builder's element type.
+        """
         return tirx.const(float(value), self.dtype)
 
     def splat(self, value: Expr) -> Expr:
-        """Put a scalar, or a plain number, into all lanes."""
+        """Put a number into all lanes of a vector.
+
+        Args:
+            value: A scalar expression, or a plain number.
+
+        Returns:
+            A vector of the builder's lanes; the scalar itself where the builder has one lane.
+        """
         value = self.real(value) if isinstance(value, int | float) else value
         return value if self.lanes == 1 else tirx.Broadcast(value, self.lanes)
 
     @staticmethod
     def cast(value: Expr, dtype: str) -> Expr:
-        """Give ``value``, a vector or a scalar, as ``dtype``."""
+        """Convert the elements of a value to another type.
+
+        Args:
+            value: A vector or a scalar.
+            dtype: TVM's name of the element type.
+
+        Returns:
+            Of as many lanes; ``value`` itself where it is of that type.
+        """
         lanes = value.ty.dtype.lanes
         wanted = f"{dtype}x{lanes}" if lanes > 1 else dtype
         return value if str(value.ty.dtype) == wanted else tirx.Cast(wanted, value)
@@ -202,15 +364,29 @@ class Register:
         builder.add(tirx.AllocBuffer(self.buffer))
 
     def get(self) -> Expr:
+        """Read the register.
+
+        Returns:
+            A vector of the builder's lanes and element type.
+        """
         return self.builder.load(self.buffer, 0)
 
     def set(self, value: Expr) -> None:
+        """Overwrite the register.
+
+        Args:
+            value: A vector of the builder's lanes and element type.
+        """
         self.builder.store(self.buffer, value, 0)
 
     def fma(self, a: Expr, b: Expr) -> None:
-        """Add the product; LLVM contracts it to one instruction.
+        """Add a product to the register; LLVM contracts both to one instruction.
 
         Where the builder's ``sums`` are wider, there is one rounding as well: products of float16 are exact in float32.
+
+        Args:
+            a: A vector of the builder's lanes.
+            b: Another, to multiply it by.
         """
         cast, sums = self.builder.cast, self.builder.sums
         total = cast(self.get(), sums) + cast(a, sums) * cast(b, sums)

@@ -12,16 +12,32 @@ ATTRIBUTES = {"s_tir": True, "tirx.noalias": True, "tirx.is_scheduled": True}
 
 
 def entry(params: Sequence[tirx.Var], body: tirx.Stmt) -> tirx.PrimFunc:
-    """Make the function of a kernel that the outside calls; ``params`` are buffers."""
+    """Make the function of a kernel that the outside calls.
+
+    Args:
+        params: Its parameters: buffers, then numbers and pointers if there are any.
+        body: What it does.
+
+    Returns:
+        The function, marked as scheduled, so that no rule schedules it again.
+    """
     return tirx.PrimFunc(list(params), body).with_attr(ATTRIBUTES)
 
 
 def private(name: str, params: Sequence[tirx.Var], body: tirx.Stmt) -> tirx.PrimFunc:
-    """Make a function that others of its module call by ``name``, and that LLVM must not inline.
+    """Make a function that others of its module call, and that LLVM must not inline.
 
     TVM tells LLVM that buffers of different names never share memory. That holds within a function; inlined into its
     caller, one function's read of a line buffer would seem to have nothing to do with another's write. The attribute is
     what TVM gives to the body of an entry.
+
+    Args:
+        name: By which others call it.
+        params: Its parameters, numbers and pointers.
+        body: What it does.
+
+    Returns:
+        The function, marked as scheduled. It returns 0, an int32.
     """
     scope = tirx.AttrStmt(tirx.const(0, "int32"), "compute_scope", tvm.ir.StringImm(f"{name}_compute_"), body)
     done = tirx.Return(tirx.const(0, "int32"))
@@ -29,7 +45,12 @@ def private(name: str, params: Sequence[tirx.Var], body: tirx.Stmt) -> tirx.Prim
 
 
 class Functions:
-    """The private functions of a kernel, each made once: equal layers share one, which keeps compilation short."""
+    """The private functions of a kernel, each made once: equal layers share one, which keeps compilation short.
+
+    Attributes:
+        prefix: What the functions' names begin with.
+        made: The functions by name.
+    """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -37,7 +58,15 @@ class Functions:
         self._of: dict[Hashable, tvm.ir.GlobalVar] = {}
 
     def of(self, key: Hashable, make: Callable[[str], tirx.PrimFunc]) -> tvm.ir.GlobalVar:
-        """Give the variable to call the function of ``key`` by; ``make`` makes it, of its name, the first time."""
+        """Find the function of a key, or make it the first time that it is asked for.
+
+        Args:
+            key: Equal for calls that the same function serves.
+            make: Makes the function, given its name.
+
+        Returns:
+            The variable to call it by.
+        """
         if key not in self._of:
             name = f"{self.prefix}_row{len(self._of)}"
             self._of[key] = tvm.ir.GlobalVar(name)
@@ -46,5 +75,5 @@ class Functions:
 
     @property
     def variables(self) -> tuple[tvm.ir.GlobalVar, ...]:
-        """By which they are called."""
+        """The variables that the functions are called by, in the order they were made."""
         return tuple(self._of.values())

@@ -25,7 +25,13 @@ Shape = tuple[int | None, int | None, int | None]
 
 @dataclass(frozen=True, eq=False)
 class KernelConstant:
-    """Packed numbers that a kernel reads, as they lie in memory; ``scope`` is the memory's, as of a value."""
+    """Packed numbers that a kernel reads, as they lie in memory; ``scope`` is the memory's, as of a value.
+
+    Attributes:
+        name: Of the kernel's parameter.
+        numbers: In the shape and element type of that parameter.
+        scope: TVM's name of the memory that they lie in.
+    """
 
     name: str
     numbers: np.ndarray
@@ -40,9 +46,9 @@ class Kernel:
     the ``constants``, the ``outputs``. The other functions are private to the entry and carry its name as a prefix.
 
     Attributes:
-        inputs: values of the region: a source, or an output of an earlier kernel of the same region.
-        outputs: values that it makes.
-        called: the global variables by which the functions call one another; TVM finds a function by identity, not by
+        inputs: Values of the region: a source, or an output of an earlier kernel of the same region.
+        outputs: Values that it makes.
+        called: The global variables by which the functions call one another; TVM finds a function by identity, not by
             name.
     """
 
@@ -54,12 +60,23 @@ class Kernel:
     called: tuple[tvm.ir.GlobalVar, ...] = ()
 
     def tuned(self, record: str) -> Kernel:
-        """Mark the entry as made from a tuning record, told in words."""
+        """Mark the entry as made from a tuning record.
+
+        Args:
+            record: Words that tell a person which one, of which file.
+
+        Returns:
+            The kernel with an entry that has the attributes ``SCHEDULE_ATTR`` and ``RECORD_ATTR``.
+        """
         entry = self.functions[self.entry].with_attr({SCHEDULE_ATTR: TUNED, RECORD_ATTR: record})
         return replace(self, functions={**self.functions, self.entry: entry})
 
     def module_functions(self) -> dict[tvm.ir.GlobalVar, tvm.tirx.PrimFunc]:
-        """The functions, keyed as a module needs them; the entry's variable is new."""
+        """Give the functions the variables that a module finds them by.
+
+        Returns:
+            The functions by variable: those of ``called`` for private ones, and a new one for the entry.
+        """
         import tvm
 
         variables = {var.name_hint: var for var in self.called}
@@ -67,11 +84,22 @@ class Kernel:
 
 
 class Lowers(Protocol):
-    """Turns a region into kernels that run one after another; none where it leaves the region alone."""
+    """What turns a region into kernels that run one after another."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the lowering, as reports of the passes tell it."""
+        ...
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
-        """The kernels of ``region``; ``name`` is the prefix of their functions' names."""
+        """Make the kernels of a region.
+
+        Args:
+            region: What they compute together.
+            shape: N, H and W of the region's tensors; None for one known only at run time.
+            name: The prefix of their functions' names.
+
+        Returns:
+            The kernels in the order they run; none where the region is left to the passes that follow.
+        """
         ...

@@ -24,7 +24,17 @@ Matrix = tuple[tuple[Fraction, ...], ...]
 
 @cache
 def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
-    """A^T (m, n), G (n, 3) and B^T (n, n) of F(m, 3), where n = m + 2."""
+    """Compute the matrices of Winograd's F(m, 3), exact, as the module's head says.
+
+    Args:
+        m: Results that are made at a time along an axis: 2, 4 or 6, a key of :data:`POINTS`.
+
+    Returns:
+        A^T (m, n), G (n, 3) and B^T (n, n), where n = m + 2.
+
+    Raises:
+        KeyError: There are no points for ``m``.
+    """
     points = POINTS[m]
     a = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
     norm = [_product(p - q for q in points if q != p) for p in points]
@@ -36,7 +46,15 @@ def matrices(m: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def transform_weight(weight: np.ndarray, m: int) -> np.ndarray:
-    """(O, I, 3, 3) to (n * n, I, O) float32, computed in float64."""
+    """Transform the weights of 3 x 3 convolutions for F(m x m, 3 x 3): G g G^T of each kernel g, computed in float64.
+
+    Args:
+        weight: (O, I, 3, 3), of a float type.
+        m: Results that are made at a time along each axis: 2, 4 or 6.
+
+    Returns:
+        (n * n, I, O) float32, n = m + 2, one (I, O) matrix for each place of the transformed kernel.
+    """
     g = np.array([[float(v) for v in row] for row in matrices(m)[1]])
     o, i = weight.shape[:2]
     taps = weight.transpose(2, 3, 1, 0).reshape(TAPS * TAPS, i * o)
@@ -55,7 +73,7 @@ def _product(values: Iterable[Fraction]) -> Fraction:
 
 
 def _coefficients(roots: list[Fraction]) -> list[Fraction]:
-    """Of the polynomial with these roots, the constant first."""
+    """Return the coefficients of the polynomial with these roots, the constant first."""
     result = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *result]

@@ -1,1 +1,1 @@
-"""How far the outputs of two artifacts are apart, on pictures."""
+"""How far the outputs of two artifacts are apart, on pictures; an ONNX file of anyone's to score."""

@@ -27,13 +27,20 @@ PROBES = ((1, 24, 20), (2, 1, 1), (3, 29, 33), (1, 1021, 766))
 def normalize_any_size(
     model: onnx.ModelProto, shapes: OpenShapes, at: Callable[[Shapes], OnnxGraph] | None = None
 ) -> OnnxGraph:
-    """``model`` with the dimensions that ``shapes`` names of any size, and the others fixed.
+    """Normalise a model for pictures of any size: one graph that holds for all of them.
 
-    ``at`` gives ``model`` normalised at fixed shapes, to which nothing is done; by default it is normalised here.
-    Every dimension of an output is a number, or a whole multiple of a named one.
+    Every dimension of an output is then a number, or a whole multiple of a named one.
+
+    Args:
+        model: Checked, of float32.
+        shapes: Of every input; a dimension that is a name may have any size, the others are fixed.
+        at: Gives ``model`` normalised at fixed shapes, to which nothing is done; None to normalise it here.
+
+    Returns:
+        The graph, its ``inputs`` being ``shapes``.
 
     Raises:
-        SrTvmError: the graph is not supported, or depends on the sizes; the message names the node, and the option
+        SrTvmError: The graph is not supported, or depends on the sizes; the message names the node, and the option
             that fixes the sizes.
     """
     at = at or partial(normalize, model)
@@ -58,7 +65,11 @@ def normalize_any_size(
 
 
 def _at(shapes: OpenShapes, probe: tuple[int, int, int]) -> Shapes:
-    """The names replaced by the sizes of a probe, by where they first stand in a picture."""
+    """Return the shapes at a probe: names replaced by its sizes, by where they first stand in a picture.
+
+    Raises:
+        SrTvmError: A name stands where a picture has no batch, height or width.
+    """
     batch, height, width = probe
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():
@@ -92,7 +103,11 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _factors(graph: OnnxGraph, node: onnx.NodeProto) -> tuple[int, ...]:
-    """By which whole numbers a Resize in the form of ``rewrite_resize`` enlarges each axis."""
+    """Return by which whole numbers a Resize in the form of ``rewrite_resize`` enlarges each axis.
+
+    Raises:
+        SrTvmError: It resizes by a fraction.
+    """
     shape, sizes = graph.shape(node.input[0]), graph.constants[input_name(node, 3)].tolist()
     if any(size % n for size, n in zip(sizes, shape, strict=True)):
         raise SrTvmError(f"{describe(node)} resizes by a fraction")
@@ -109,7 +124,11 @@ def _outputs(graph: OnnxGraph) -> list[tuple[int, ...]]:
 
 
 def _require_multiples(probes: list[Shapes], found: list[list[tuple[int, ...]]]) -> None:
-    """Each dimension of an output must be the same at all probes, or the same multiple of one of the inputs'."""
+    """Insist that each dimension of an output is the same at all probes, or the same multiple of one of the inputs'.
+
+    Raises:
+        SrTvmError: One is not.
+    """
     columns = {column for name in probes[0] for column in zip(*(p[name] for p in probes), strict=True)}
     for shapes in zip(*found, strict=True):
         for sizes in zip(*shapes, strict=True):

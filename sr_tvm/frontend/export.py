@@ -28,7 +28,14 @@ DYNAMIC_AXES = ("height", "width")
 
 
 def fold_parametrizations(module: nn.Module) -> nn.Module:
-    """A copy of ``module``, in eval mode, whose parametrized weights (weight norm) are plain parameters."""
+    """Copy a module with its parametrized weights (weight norm) as plain parameters.
+
+    Args:
+        module: Stays as it is.
+
+    Returns:
+        The copy, in eval mode, without gradients.
+    """
     folded = copy.deepcopy(module).eval().requires_grad_(False)
     for part in folded.modules():
         if parametrize.is_parametrized(part):
@@ -51,15 +58,25 @@ def export_onnx(
     input_name: str = "x",
     output_name: str = "y",
 ) -> Parity:
-    """Write ``module`` to ``path`` as ONNX and say how far its outputs are from PyTorch's.
+    """Write a PyTorch module as one self-contained ONNX file that is compared with it first.
 
     Args:
-        input_shape: (N, C, H, W). With ``dynamic`` H and W become the symbols "height" and "width".
+        module: Takes one float32 tensor (N, C, H, W) and returns one. Where it has an ``architecture``, that goes into
+            the file's metadata.
+        path: The file; it takes this name only when the comparison has passed.
+        input_shape: (N, C, H, W) of the example that is exported and compared.
+        dynamic: Make H and W the symbols "height" and "width", so that the file is for every size.
         exporter: "dynamo" (torch.export) or "torchscript" (tracing, the older one).
-        opset: the exporter's default if None.
+        opset: Version of ONNX's operator set; None for the exporter's default.
+        input_name: Of the input in the file.
+        output_name: Of the output in the file.
+
+    Returns:
+        How far the file's outputs are from PyTorch's, at worst.
 
     Raises:
-        SrTvmError: the exporter fails, the model is over 1.9 GB, or the outputs differ by more than 1e-5 of their peak.
+        SrTvmError: The exporter fails, the model is over 1.9 GB, or the outputs differ by more than 1e-5 of
+            max(1, peak).
     """
     if exporter not in EXPORTERS:
         raise SrTvmError(f"unknown exporter {exporter!r}; {' or '.join(EXPORTERS)} is allowed")
@@ -74,7 +91,7 @@ def export_onnx(
     strip_notes(model)
     architecture = getattr(module, "architecture", None)
     if isinstance(architecture, Architecture):
-        onnx.helper.set_model_props(model, {"sr_tvm.records.architecture": json.dumps(architecture.to_json())})
+        onnx.helper.set_model_props(model, {"sr_tvm.architecture": json.dumps(architecture.to_json())})
     with atomic_file(path) as partial:
         partial.write_bytes(model.SerializeToString())
         del model
@@ -105,7 +122,7 @@ def _run_exporter(
 
 @contextlib.contextmanager
 def _silence() -> Any:
-    """The exporters write progress to stdout and warn about their own insides."""
+    """Yield with progress on stdout and warnings suppressed: the exporters write many about their own insides."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -128,7 +145,11 @@ def _name_axes(model: onnx.ModelProto) -> None:
 
 
 def strip_notes(model: onnx.ModelProto) -> None:
-    """Remove what exporters note beside the network: the source files and lines, by path, that made each node."""
+    """Remove what exporters note beside the network: the source files and lines, by path, that made each node.
+
+    Args:
+        model: Changed in place.
+    """
     graph = model.graph
     function_nodes = (node for function in model.functions for node in function.node)
     noted = (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info, *model.functions)
@@ -153,7 +174,7 @@ def _check(module: nn.Module, path: Path, shape: tuple[int, ...], dynamic: bool,
 
 
 def _pictures(shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Noise, black, white and a checkerboard: flat areas and hard edges at the borders."""
+    """Return noise, black, white and a checkerboard: flat areas and hard edges at the borders."""
     board = np.indices(shape[-2:]).sum(0) % 2
     return [
         np.random.default_rng(1).random(shape, np.float32),

@@ -12,14 +12,26 @@ from sr_tvm.frontend.tensors import check_tensor
 
 
 def is_external(tensor: TensorProto) -> bool:
+    """Tell whether a tensor's data lies in another file.
+
+    Args:
+        tensor: Of an ONNX file.
+
+    Returns:
+        False where the data is in the tensor itself.
+    """
     return tensor.data_location == TensorProto.EXTERNAL
 
 
 def read_into(tensor: TensorProto, model_path: Path) -> None:
     """Replace a tensor's reference to a file by that file's bytes.
 
+    Args:
+        tensor: Changed in place.
+        model_path: Of the ONNX file; the data must lie in its folder or below.
+
     Raises:
-        SrTvmError: the file is missing, too short, or lies outside the folder of the model (by an absolute path, by
+        SrTvmError: The file is missing, too short, or lies outside the folder of the model (by an absolute path, by
             "..", or through a symbolic link); the message names the tensor.
     """
     where = f"{model_path}: external data of tensor {tensor.name!r}"

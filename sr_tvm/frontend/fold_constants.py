@@ -15,7 +15,17 @@ MAX_FOLDED = 2**28  # elements
 
 
 def constant_of(node: onnx.NodeProto) -> np.ndarray:
-    """The value of a Constant node, in any of its attribute forms."""
+    """Read the value of a Constant node, in any of its attribute forms.
+
+    Args:
+        node: Of the operator Constant.
+
+    Returns:
+        Its value.
+
+    Raises:
+        SrTvmError: It holds something else than numbers.
+    """
     attrs = attributes(node)
     if "value" in attrs:
         return onnx.numpy_helper.to_array(attrs["value"])
@@ -27,10 +37,18 @@ def constant_of(node: onnx.NodeProto) -> np.ndarray:
 
 
 def fold(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> dict[str, np.ndarray]:
-    """The outputs of ``node`` by ONNX's reference implementation.
+    """Evaluate a node whose inputs are all constant, by ONNX's reference implementation.
+
+    Args:
+        node: Of any standard operator.
+        graph: Holds its inputs as constants; it stays as it is.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        The values of its outputs, by name.
 
     Raises:
-        SrTvmError: the result would be too large, or the node cannot be evaluated.
+        SrTvmError: The result would be too large, or the node cannot be evaluated.
     """
     from onnx.reference import ReferenceEvaluator
 

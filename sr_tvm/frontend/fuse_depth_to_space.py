@@ -13,7 +13,11 @@ ORDERS = {(0, 1, 4, 2, 5, 3): ("CRD", 1, 2), (0, 3, 4, 1, 5, 2): ("DCR", 3, 1)}
 
 
 def merge_reshapes(graph: OnnxGraph) -> None:
-    """Let a Reshape of a Reshape read what that one reads; who is read no more stays in the graph."""
+    """Let a Reshape of a Reshape read what that one reads; a node that is read no more stays in the graph.
+
+    Args:
+        graph: Normalised; changed in place.
+    """
     sources: dict[str, str] = {}
     for node in graph.nodes:
         if node.op_type == "Reshape":
@@ -21,7 +25,11 @@ def merge_reshapes(graph: OnnxGraph) -> None:
 
 
 def fuse_depth_to_space(graph: OnnxGraph) -> None:
-    """Replace each such chain whose parts nobody else reads."""
+    """Replace each Reshape, Transpose, Reshape that is a pixel shuffle, and whose parts nobody else reads.
+
+    Args:
+        graph: Normalised; changed in place.
+    """
     makers = {n: node for node in graph.nodes for n in node.output}
     uses = Counter(n for node in graph.nodes for n in node.input)
     uses.update(graph.outputs)

@@ -21,10 +21,18 @@ _SMALL = 4096  # elements; type inference looks at the value of constants up to 
 
 @dataclass
 class OnnxGraph:
-    """Nodes in order of execution, in the form of ``CANONICAL_OPSET``, one value per name.
+    """An ONNX graph in the form of ``CANONICAL_OPSET``: each name stands for one value.
 
     A graph for any size (``any_size.py``) has names among the dimensions of its inputs; its ``types`` are then those at
     one size.
+
+    Attributes:
+        inputs: Shape of each input, by name.
+        outputs: Names of the outputs.
+        nodes: In order of execution.
+        constants: Values of weights and folded nodes, by name.
+        types: Types of inputs and of what nodes make, by name; all shapes are fixed.
+        taken: Every name of the file, and those made since.
     """
 
     inputs: OpenShapes
@@ -36,16 +44,30 @@ class OnnxGraph:
     _fresh: int = 0
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The fixed shape of a tensor or constant."""
+        """Look up the fixed shape of a tensor or constant.
+
+        Args:
+            name: Of either.
+
+        Returns:
+            Its dimensions.
+        """
         if name in self.constants:
             return self.constants[name].shape
         return tuple(d.dim_value for d in self.types[name].tensor_type.shape.dim)
 
     def value(self, node: onnx.NodeProto, index: int) -> np.ndarray | None:
-        """Input ``index`` of ``node`` as a constant; None if it is absent.
+        """Read an input of a node that has to be constant.
+
+        Args:
+            node: Of this graph.
+            index: Of the input, from 0.
+
+        Returns:
+            Its value; None where the input is absent.
 
         Raises:
-            SrTvmError: it is there, but is no constant.
+            SrTvmError: It is there, but is no constant.
         """
         name = input_name(node, index)
         if not name:
@@ -55,7 +77,14 @@ class OnnxGraph:
         return self.constants[name]
 
     def fresh(self, hint: str) -> str:
-        """A tensor name nobody has."""
+        """Make a tensor name that nobody has, and take it.
+
+        Args:
+            hint: What the name begins with.
+
+        Returns:
+            The name.
+        """
         while True:
             self._fresh += 1
             name = f"{hint}/{self._fresh}"
@@ -64,16 +93,31 @@ class OnnxGraph:
                 return name
 
     def constant(self, value: np.ndarray, hint: str = "constant") -> str:
-        """Name a new constant."""
+        """Add a constant under a new name.
+
+        Args:
+            value: Of any shape and dtype.
+            hint: What the name begins with.
+
+        Returns:
+            The name.
+        """
         name = self.fresh(hint)
         self.constants[name] = np.asarray(value, order="C")
         return name
 
     def infer(self, node: onnx.NodeProto, opset: int = CANONICAL_OPSET) -> dict[str, TypeProto]:
-        """The types of a node's outputs.
+        """Infer the types of a node's outputs.
+
+        Args:
+            node: Its inputs are constants or have types.
+            opset: Version of the operator set that the node is of.
+
+        Returns:
+            The types, by the names of the outputs.
 
         Raises:
-            SrTvmError: the node is malformed, or a shape is not fixed, or absurdly large.
+            SrTvmError: The node is malformed, or a shape is not fixed, or absurdly large.
         """
         types: dict[str, TypeProto] = {}
         data: dict[str, onnx.TensorProto] = {}
@@ -110,17 +154,39 @@ class OnnxGraph:
 
 
 def describe(node: onnx.NodeProto) -> str:
-    """How messages name a node."""
+    """Name a node for a message.
+
+    Args:
+        node: Of any graph.
+
+    Returns:
+        Its operator, and its name, or its outputs where it has no name.
+    """
     return f"operator {node.op_type} (node {node.name or '->' + ','.join(node.output)!r})"
 
 
 def input_name(node: onnx.NodeProto, index: int) -> str:
-    """The name of an input, "" if it is absent."""
+    """Return the name of a node's input.
+
+    Args:
+        node: Of any graph.
+        index: Of the input, from 0.
+
+    Returns:
+        The name; "" where the input is absent.
+    """
     return node.input[index] if index < len(node.input) else ""
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """A node's attributes as Python values, strings decoded."""
+    """Read a node's attributes as Python values.
+
+    Args:
+        node: Of any graph.
+
+    Returns:
+        The values by name, strings decoded; attributes that the node leaves to their defaults are not there.
+    """
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return {k: v.decode() if isinstance(v, bytes) else v for k, v in values.items()}
 
@@ -128,5 +194,16 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 def make_node(
     like: onnx.NodeProto, op_type: str, inputs: Iterable[str], outputs: Iterable[str], **attrs: Any
 ) -> onnx.NodeProto:
-    """A node that carries on the name of the one it replaces."""
+    """Make a node that carries on the name of the one it replaces.
+
+    Args:
+        like: The node to replace.
+        op_type: Operator of the new one.
+        inputs: Names of its inputs.
+        outputs: Names of its outputs.
+        **attrs: Its attributes.
+
+    Returns:
+        The node, which is in no graph yet.
+    """
     return helper.make_node(op_type, list(inputs), list(outputs), name=like.name, **attrs)

@@ -23,12 +23,16 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def parse_input_shape(text: str) -> Shapes:
-    """``"1x3x360x640"`` to ``{"": (1, 3, 360, 640)}``, ``"x:1x3x360x640"`` to ``{"x": (1, 3, 360, 640)}``.
+    """Read an input shape as it is typed: ``"1x3x360x640"``, or ``"x:1x3x360x640"`` for the input of that name.
 
-    The empty name stands for the only input of a model.
+    Args:
+        text: One shape.
+
+    Returns:
+        The shape by its input's name, ``{"x": (1, 3, 360, 640)}``; the empty name stands for the only input of a model.
 
     Raises:
-        SrTvmError: not of that form, or a dimension that is not from 1 to 65536.
+        SrTvmError: It is not of that form, or a dimension is not from 1 to 65536.
     """
     name, _, dims = text.strip().rpartition(":")
     parts = dims.lower().split("x")
@@ -42,7 +46,17 @@ def parse_input_shape(text: str) -> Shapes:
 
 
 def parse_open_shape(text: str) -> OpenShapes:
-    """As :func:`parse_input_shape`, and ``"1x3xHxW"`` to ``{"": (1, 3, "H", "W")}``: any height, any width."""
+    """Read an input shape that may leave height and width open, as ``"1x3xHxW"``.
+
+    Args:
+        text: One shape, in the form of :func:`parse_input_shape` but for names as the last two of four dimensions.
+
+    Returns:
+        The shape by its input's name, ``{"": (1, 3, "H", "W")}``.
+
+    Raises:
+        SrTvmError: It is not of that form, or a dimension is not from 1 to 65536.
+    """
     name, _, dims = text.strip().rpartition(":")
     parts = re.split("[xX]", dims)
     if len(parts) == 4 and all(NAME.fullmatch(p) for p in parts[2:]):
@@ -51,12 +65,27 @@ def parse_open_shape(text: str) -> OpenShapes:
 
 
 def is_open(shapes: Mapping[str, tuple[Any, ...]] | None) -> bool:
-    """Whether any dimension is a name."""
+    """Tell whether any dimension of some shapes is a name.
+
+    Args:
+        shapes: By the names of inputs; None for no shapes.
+
+    Returns:
+        False where all dimensions are numbers.
+    """
     return any(isinstance(dim, str) for shape in (shapes or {}).values() for dim in shape)
 
 
 def check_shape(shape: tuple[int, ...], where: str) -> None:
-    """Refuse shapes nobody can mean, before anything is allocated for them."""
+    """Refuse a shape that nobody can mean, before anything is allocated for it.
+
+    Args:
+        shape: Its dimensions that are numbers.
+        where: What the message begins with.
+
+    Raises:
+        SrTvmError: A dimension is not from 1 to 65536, or they come to over 2^28 elements.
+    """
     for dim in shape:
         if not 1 <= dim <= MAX_DIM:
             raise SrTvmError(f"{where} has a dimension of {dim}; 1 to {MAX_DIM} is supported")
@@ -65,11 +94,19 @@ def check_shape(shape: tuple[int, ...], where: str) -> None:
 
 
 def resolve_inputs(model: onnx.ModelProto, overrides: Mapping[str, tuple[Dim, ...]] | None = None) -> Shapes:
-    """The fixed shape of every input of ``model``, symbolic dimensions filled from ``overrides``.
+    """Find the fixed shape of every input of a model.
+
+    Args:
+        model: Its inputs say their dimensions; some may be symbolic.
+        overrides: Shapes that the user gives, by the names of inputs ("" for the only one); they fill in symbolic
+            dimensions.
+
+    Returns:
+        The shapes by name, in the model's order.
 
     Raises:
-        SrTvmError: an override of an unknown input, of another rank, or against a fixed dimension of the file; or a
-            dimension that stays unknown.
+        SrTvmError: An override is of an unknown input, of another rank, or against a fixed dimension of the file; or a
+            dimension stays unknown.
     """
     fixed: Shapes = {}
     for name, shape in resolve_open(model, overrides).items():
@@ -80,17 +117,32 @@ def resolve_inputs(model: onnx.ModelProto, overrides: Mapping[str, tuple[Dim, ..
 
 
 def fix_it(shape: tuple[Dim, ...]) -> str:
-    """The option to type: what is fixed stays, the rest as in the example of a picture."""
+    """Suggest the option that fixes a shape: what is fixed stays, the rest is as in the example of a picture.
+
+    Args:
+        shape: With names among its dimensions.
+
+    Returns:
+        The end of a sentence, with an ``--input-shape`` to type.
+    """
     usual = (1, 3, 360, 640) if len(shape) == 4 else (1,) * len(shape)
     shown = tuple(u if isinstance(d, str) else d for d, u in zip(shape, usual, strict=True))
     return f"fix it, for example --input-shape {shape_text(shown)}"
 
 
 def resolve_open(model: onnx.ModelProto, overrides: Mapping[str, tuple[Dim, ...]] | None = None) -> OpenShapes:
-    """As :func:`resolve_inputs`, but a symbolic dimension that nobody fixes keeps its name, or gets one of AXES.
+    """Find the shape of every input of a model, where a symbolic dimension that nobody fixes stays open.
+
+    Args:
+        model: Its inputs say their dimensions; some may be symbolic.
+        overrides: Shapes that the user gives, as for :func:`resolve_inputs`; they may have names as dimensions.
+
+    Returns:
+        The shapes by name. An open dimension keeps its name from the file, or gets one of ``AXES``.
 
     Raises:
-        SrTvmError: as there, but only an input of unknown rank must be fixed.
+        SrTvmError: An override is of an unknown input, of another rank, or against a fixed dimension of the file; or
+            the rank of an input is unknown.
     """
     weights = {t.name for t in model.graph.initializer}
     inputs = [v for v in model.graph.input if v.name not in weights]
@@ -138,7 +190,7 @@ def _resolve(
 
 
 def _name(declared: str, axis: int, where: str, alone: bool) -> str:
-    """A dimension's name as a plain identifier. Dimensions without one are not taken for equal in several inputs."""
+    """Return a dimension's name as a plain identifier, one for each input where the file has none."""
     if NAME.fullmatch(declared):
         return declared
     return AXES[axis] if alone and axis < len(AXES) else re.sub("[^A-Za-z0-9_]", "_", f"dim_{where}_{axis}")[:64]

@@ -26,11 +26,22 @@ class _Cost:
 
 
 def inline(model: onnx.ModelProto, path: Path, max_nodes: int, max_bytes: int) -> onnx.ModelProto:
-    """Put the bodies of local functions in place of their calls; the model itself if it has none.
+    """Put the bodies of local functions in place of their calls.
+
+    What would come out is counted before anything is expanded.
+
+    Args:
+        model: From anyone.
+        path: Of its file, for messages.
+        max_nodes: Most nodes that the expanded model may have.
+        max_bytes: Most bytes that its expanded nodes may take.
+
+    Returns:
+        The expanded model; ``model`` itself where it has no local functions.
 
     Raises:
-        SrTvmError: a function calls itself or is there twice, calls are nested over 100 deep, or what is expanded
-            would be over the limits. This is found out by counting, before anything is expanded.
+        SrTvmError: A function calls itself or is there twice, calls are nested over 100 deep, or what is expanded
+            would be over the limits.
     """
     if not model.functions:
         return model
@@ -64,7 +75,7 @@ def _cost_of_graph(model: onnx.ModelProto, path: Path, max_nodes: int, max_bytes
 
 
 def _cost(body: Iterable[onnx.NodeProto], costs: dict[Key, _Cost], max_nodes: int, max_bytes: int) -> _Cost:
-    """Just above a limit counting stops, as numbers that double with each level become long."""
+    """Return the cost of a body, counted to just above a limit: numbers that double with each level become long."""
     body = list(body)
     nodes, size, depth = 0, sum(node.ByteSize() for node in body), 0
     for node in _all_nodes(body):
@@ -77,7 +88,7 @@ def _cost(body: Iterable[onnx.NodeProto], costs: dict[Key, _Cost], max_nodes: in
 
 
 def _all_nodes(body: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes, and those in the graphs that are attributes of nodes (If, Loop)."""
+    """Yield the nodes, and those in the graphs that are attributes of nodes (If, Loop)."""
     stack = list(body)
     while stack:
         node = stack.pop()

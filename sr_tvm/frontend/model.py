@@ -28,10 +28,10 @@ class OnnxModel:
     graph.
 
     Attributes:
-        path: the file, for messages; it is not read again.
-        proto: what it holds; checked, self-contained, and of float32, unless the model is ``quantized``.
-        sha256: tells the model from every other: see :func:`~sr_tvm.frontend.onnx_file.model_sha256`.
-        quantized: its operators are quantised: ``proto`` is as it was parsed, and the methods refuse it.
+        path: The file, for messages; it is not read again.
+        proto: What it holds; checked, self-contained, and of float32, unless the model is ``quantized``.
+        sha256: Tells the model from every other: see :func:`~sr_tvm.frontend.onnx_file.model_sha256`.
+        quantized: Whether its operators are quantised: ``proto`` is then as it was parsed, and the methods refuse it.
     """
 
     path: Path
@@ -41,23 +41,53 @@ class OnnxModel:
     _graphs: dict[tuple[tuple[str, tuple[Dim, ...]], ...], OnnxGraph] = field(default_factory=dict, repr=False)
 
     def inputs(self) -> list[onnx.ValueInfoProto]:
-        """Its inputs, without weights that are listed as such."""
+        """List the model's inputs, without weights that are listed as such.
+
+        Returns:
+            ONNX's descriptions of them, in order.
+        """
         weights = {t.name for t in self.proto.graph.initializer}
         return [v for v in self.proto.graph.input if v.name not in weights]
 
     def shapes(self, given: Mapping[str, tuple[Dim, ...]] | None = None) -> Shapes:
-        """The fixed shape of every input, as :func:`~sr_tvm.frontend.input_shapes.resolve_inputs`."""
+        """Find the fixed shape of every input, as :func:`~sr_tvm.frontend.input_shapes.resolve_inputs`.
+
+        Args:
+            given: Shapes that the user gives, by the names of inputs ("" for the only one).
+
+        Returns:
+            The shapes by name.
+
+        Raises:
+            SrTvmError: The shapes do not fit the model or stay unknown, or the model is quantised.
+        """
         return input_shapes.resolve_inputs(self.require_float(), given)
 
     def open_shapes(self, given: Mapping[str, tuple[Dim, ...]] | None = None) -> OpenShapes:
-        """The shape of every input, as :func:`~sr_tvm.frontend.input_shapes.resolve_open`."""
+        """Find the shape of every input, as :func:`~sr_tvm.frontend.input_shapes.resolve_open`.
+
+        Args:
+            given: Shapes that the user gives, by the names of inputs ("" for the only one).
+
+        Returns:
+            The shapes by name; dimensions that nobody fixes are names.
+
+        Raises:
+            SrTvmError: The shapes do not fit the model, or the model is quantised.
+        """
         return input_shapes.resolve_open(self.require_float(), given)
 
     def graph(self, shapes: Mapping[str, tuple[Dim, ...]]) -> OnnxGraph:
-        """The normalised graph at input ``shapes``, which are one of :meth:`shapes` or :meth:`open_shapes`.
+        """Normalise the model at shapes of its inputs, once for each.
+
+        Args:
+            shapes: Of all inputs: one of :meth:`shapes` or :meth:`open_shapes`.
+
+        Returns:
+            The graph, which others share and nobody may change.
 
         Raises:
-            SrTvmError: the graph is not supported, or not for any size.
+            SrTvmError: The graph is not supported, or not for any size, or the model is quantised.
         """
         model, key = self.require_float(), tuple(sorted(shapes.items()))
         if key not in self._graphs:
@@ -82,10 +112,13 @@ class OnnxModel:
         return weights_of(self.proto)
 
     def require_float(self) -> onnx.ModelProto:
-        """Its ``proto``.
+        """Return ``proto`` where the model is of float32.
+
+        Returns:
+            The checked model.
 
         Raises:
-            SrTvmError: the model is quantised; an operator is named.
+            SrTvmError: The model is quantised; an operator is named.
         """
         return check(self.proto, self.path) if self.quantized else self.proto
 
@@ -93,8 +126,14 @@ class OnnxModel:
 def read_model(path: str | Path) -> OnnxModel:
     """Read an ONNX file and check it, as :func:`~sr_tvm.frontend.onnx_file.load_onnx`; a quantised one is only parsed.
 
+    Args:
+        path: Of the file, which may come from anyone.
+
+    Returns:
+        The model, which has what is asked of it worked out once.
+
     Raises:
-        SrTvmError: whatever ``load_onnx`` refuses, but quantised operators.
+        SrTvmError: Whatever ``load_onnx`` refuses, but quantised operators.
     """
     path = Path(path)
     proto, digest = parse(path)
@@ -105,5 +144,15 @@ def read_model(path: str | Path) -> OnnxModel:
 
 
 def as_model(model: OnnxModel | str | Path) -> OnnxModel:
-    """``model``, read now if it is a path."""
+    """Read a model unless that was done before.
+
+    Args:
+        model: The model, or the path of its file.
+
+    Returns:
+        ``model`` itself where it is one.
+
+    Raises:
+        SrTvmError: The file cannot be read; see :func:`read_model`.
+    """
     return model if isinstance(model, OnnxModel) else read_model(model)

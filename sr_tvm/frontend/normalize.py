@@ -35,10 +35,19 @@ _MAX_DEPTH = 16  # rewrites of rewrites; the deepest chain known is 3
 
 
 def normalize(model: onnx.ModelProto, shapes: Shapes, weights: Mapping[str, np.ndarray] | None = None) -> OnnxGraph:
-    """``model`` at the input ``shapes``; ``weights`` are :func:`weights_of` it, which several graphs may share.
+    """Bring a model to the plain dialect at fixed shapes of its inputs.
+
+    Args:
+        model: Checked, of float32; it stays as it is.
+        shapes: Of all inputs, by name.
+        weights: What :func:`weights_of` gives for it, which several graphs may share; None to decode them here.
+
+    Returns:
+        The graph, in the form of ``CANONICAL_OPSET``, without what no output needs.
 
     Raises:
-        SrTvmError: a node does not fit its inputs, is not supported on pixels, or has no fixed shape; it is named.
+        SrTvmError: A node does not fit its inputs, is not supported on pixels, or has no fixed shape; it is named.
+        RuntimeError: Rewrites of a node do not end, which is an error of ours.
     """
     graph = OnnxGraph(dict(shapes))
     for name, shape in shapes.items():
@@ -61,7 +70,14 @@ def normalize(model: onnx.ModelProto, shapes: Shapes, weights: Mapping[str, np.n
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Decode the initializers."""
+    """Decode the initializers of a model.
+
+    Args:
+        model: Its tensors hold their own data.
+
+    Returns:
+        The arrays by name.
+    """
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 

@@ -35,19 +35,36 @@ EXTERNAL_SHA256 = "sr_tvm.external_data_sha256"
 
 
 def load_onnx(path: str | Path) -> onnx.ModelProto:
-    """The model in ``path``, checked: well formed, self-contained in memory, of operators and types we compile.
+    """Read an ONNX file and check that it is well formed and of operators and types that we compile.
 
     Local functions are inlined and external data is read in, so the result needs no other file.
 
+    Args:
+        path: Of the file, which may come from anyone.
+
+    Returns:
+        The model, self-contained in memory.
+
     Raises:
-        SrTvmError: no such file, not ONNX, damaged, over 2 GB, external data outside the model's folder, an operator,
+        SrTvmError: No such file, not ONNX, damaged, over 2 GB, external data outside the model's folder, an operator,
             opset or element type that is not supported; the message names the file and the culprit.
     """
     return check(parse(path)[0], Path(path))
 
 
 def check(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """What :func:`load_onnx` makes of a ``model`` that was parsed from ``path``, which may be changed."""
+    """Check a parsed model and make it self-contained, as :func:`load_onnx` does.
+
+    Args:
+        model: What :func:`parse` read; it may be changed.
+        path: Of its file, for messages and to find external data.
+
+    Returns:
+        The checked model.
+
+    Raises:
+        SrTvmError: The model is damaged or not supported; the message names the culprit.
+    """
     _check_header(model, path)
     model = local_functions.inline(model, path, MAX_NODES, MAX_BYTES)
     nodes = model.graph.node
@@ -64,15 +81,28 @@ def check(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def model_sha256(path: str | Path, model: onnx.ModelProto) -> str:
-    """What tells a model from every other: the SHA-256 of the file, and of the external data it refers to, if any.
+    """Compute what tells a model from every other: the SHA-256 of its file, and of the external data it refers to.
 
-    ``model`` is what :func:`load_onnx` gave for ``path``. For a self-contained file it is the file's plain SHA-256.
+    Args:
+        path: Of the file.
+        model: What :func:`load_onnx` gave for it.
+
+    Returns:
+        64 hexadecimal digits; for a self-contained file its plain SHA-256.
     """
     return whole_sha256(sha256(path), model)
 
 
 def whole_sha256(digest: str, model: onnx.ModelProto) -> str:
-    """:func:`model_sha256` of a file whose own SHA-256 is ``digest``."""
+    """Compute the :func:`model_sha256` of a file whose own SHA-256 is known.
+
+    Args:
+        digest: SHA-256 of the file itself, in hexadecimal digits.
+        model: What :func:`load_onnx` gave for it.
+
+    Returns:
+        ``digest`` itself where the file refers to no external data.
+    """
     for entry in model.metadata_props:
         if entry.key == EXTERNAL_SHA256:
             digest = hashlib.sha256(f"{digest} {entry.value}".encode()).hexdigest()
@@ -80,7 +110,14 @@ def whole_sha256(digest: str, model: onnx.ModelProto) -> str:
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor a model holds: initializers, and constants in attributes."""
+    """List every tensor that a model holds: initializers, and constants in attributes.
+
+    Args:
+        model: Of any origin.
+
+    Yields:
+        The tensors themselves, not copies.
+    """
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -90,10 +127,16 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def parse(path: str | Path) -> tuple[onnx.ModelProto, str]:
-    """What a file holds, unchecked, and the file's SHA-256.
+    """Read what an ONNX file holds, unchecked.
+
+    Args:
+        path: Of the file, which may come from anyone.
+
+    Returns:
+        The model, and the file's SHA-256 in hexadecimal digits.
 
     Raises:
-        SrTvmError: no such file, not ONNX, damaged, or over 2 GB.
+        SrTvmError: No such file, not ONNX, damaged, or over 2 GB.
     """
     path = Path(path)
     try:
@@ -135,7 +178,11 @@ def _check_header(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _read_external(model: onnx.ModelProto, path: Path) -> None:
-    """Check every tensor, then read in those that lie in other files, and leave the hash of what was read."""
+    """Check every tensor, then read in those that lie in other files, and leave the hash of what was read.
+
+    Raises:
+        SrTvmError: With its external data the model is too large.
+    """
     own = [entry for entry in model.metadata_props if entry.key != EXTERNAL_SHA256]  # a file's own claim is no hash
     del model.metadata_props[:]
     model.metadata_props.extend(own)
@@ -192,6 +239,14 @@ def _check_types(model: onnx.ModelProto, path: Path) -> None:
 
 
 def one_line(error: BaseException, limit: int = 240) -> str:
-    """The gist of a library's many-line message."""
+    """Shorten a library's many-line message to its gist.
+
+    Args:
+        error: With the message.
+        limit: Most characters to keep.
+
+    Returns:
+        One line.
+    """
     text = " ".join(str(error).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."

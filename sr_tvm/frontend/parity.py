@@ -14,7 +14,15 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest absolute difference, and whether it is within ``tolerance`` x max(1, peak of the reference)."""
+    """How far an output is from its reference, and whether that is near enough.
+
+    Attributes:
+        name: What was compared with what, for messages.
+        max_abs_err: Largest absolute difference, in the units of the output.
+        tolerance: What is allowed, as a share of max(1, peak).
+        ok: Whether the difference is within that.
+        peak: Largest absolute value of the reference.
+    """
 
     name: str
     max_abs_err: float
@@ -23,13 +31,21 @@ class Parity:
     peak: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Give the comparison in its JSON form.
+
+        Returns:
+            A dictionary of the fields.
+        """
         return asdict(self)
 
     def require(self) -> Parity:
-        """Itself, if the outputs agree.
+        """Insist that the outputs agree.
+
+        Returns:
+            The comparison itself.
 
         Raises:
-            SrTvmError: they do not.
+            SrTvmError: They do not; the message has the figures.
         """
         if not self.ok:
             raise SrTvmError(
@@ -40,12 +56,21 @@ class Parity:
 
 
 def compare(name: str, reference: np.ndarray, output: np.ndarray, tolerance: float = TOLERANCE) -> Parity:
-    """Compare ``output`` with ``reference``; ``tolerance`` is relative to max(1, peak of the reference).
+    """Compare an output with its reference.
 
     NaN or infinity where the reference has none, and the other way round, never passes.
 
+    Args:
+        name: What is compared with what, for messages.
+        reference: Of any shape and dtype.
+        output: Of the same shape.
+        tolerance: Of the largest absolute difference, as a share of max(1, peak of the reference).
+
+    Returns:
+        The comparison, passed or not.
+
     Raises:
-        SrTvmError: the shapes differ.
+        SrTvmError: The shapes differ.
     """
     if reference.shape != output.shape:
         raise SrTvmError(f"{name}: the output has shape {output.shape}, the reference {reference.shape}")
@@ -58,7 +83,15 @@ def compare(name: str, reference: np.ndarray, output: np.ndarray, tolerance: flo
 
 
 def run_relax(mod: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Build ``mod`` for this CPU with TVM's default pipeline and run ``main`` once. Slow code; for comparing only."""
+    """Build a module for this CPU with TVM's default pipeline and run ``main`` once. Slow code, for comparing only.
+
+    Args:
+        mod: High-level Relax or TIR.
+        inputs: Of ``main``, in order.
+
+    Returns:
+        Its outputs, in order; one where it returns one tensor.
+    """
     import tvm
     from tvm import relax
 
@@ -70,6 +103,14 @@ def run_relax(mod: Any, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def random_inputs(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
-    """Pictures of noise in 0..1, the same for the same seed."""
+    """Make pictures of noise, the same for the same seed.
+
+    Args:
+        shapes: Of the inputs, by name.
+        seed: Of the noise.
+
+    Returns:
+        Arrays by name, float32, uniform in 0..1.
+    """
     rng = np.random.default_rng(seed)
     return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}

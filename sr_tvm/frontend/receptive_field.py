@@ -26,9 +26,14 @@ _MIDDLE = 16  # an input pixel far enough from the borders for any kernel of a r
 
 @dataclass(frozen=True)
 class Field:
-    """Output pixel (y, x) depends on input pixels within ``halo`` of (y // scale, x // scale), in rows and columns.
+    """What a network's output pixels depend on, where it can work in tiles.
 
-    A tile that keeps ``halo`` extra pixels on each side that is not a border of the picture gives the same output.
+    Output pixel (y, x) depends on input pixels within ``halo`` of (y // scale, x // scale), in rows and columns. A tile
+    that keeps ``halo`` extra pixels on each side that is not a border of the picture gives the same output.
+
+    Attributes:
+        halo: In input pixels.
+        scale: Output pixels for each input pixel, along rows and columns alike.
     """
 
     halo: int
@@ -36,12 +41,17 @@ class Field:
 
 
 def receptive_field(model: onnx.ModelProto, at: Callable[[Shapes], OnnxGraph] | None = None) -> Field:
-    """The receptive field of a network with one picture in and one out, from its graph alone.
+    """Find the receptive field of a network with one picture in and one out, from its graph alone.
 
-    ``at`` gives ``model`` normalised at fixed shapes; by default it is normalised here.
+    Args:
+        model: Checked, of float32.
+        at: Gives ``model`` normalised at fixed shapes; None to normalise it here.
+
+    Returns:
+        The halo that tiles need, and the scale.
 
     Raises:
-        SrTvmError: the network cannot be tiled: an operator sees the whole picture (Gemm, global pooling,
+        SrTvmError: The network cannot be tiled: an operator sees the whole picture (Gemm, global pooling,
             align_corners) or works below the input's resolution, or the output is no whole multiple of the input.
     """
     at = at or partial(normalize, model)
@@ -90,8 +100,14 @@ def _analyse(graph: OnnxGraph) -> Field:
 
 @dataclass(frozen=True)
 class Axis:
-    """Pixel i of a tensor with ``scale`` pixels an input pixel depends on the input pixels from
-    ``i // scale + low[i % scale]`` to ``i // scale + high[i % scale]``. An empty interval has low > high.
+    """The input pixels that each pixel of a tensor depends on, along one axis.
+
+    Pixel i of a tensor of :attr:`scale` depends on the input pixels from ``i // scale + low[i % scale]`` to
+    ``i // scale + high[i % scale]``. An empty interval has low > high.
+
+    Attributes:
+        low: For each phase of the tensor's grid, the first input pixel, relative to the one that the phase lies in.
+        high: For each phase, the last one.
     """
 
     low: tuple[int, ...]
@@ -99,25 +115,45 @@ class Axis:
 
     @classmethod
     def of_input(cls) -> Axis:
-        """A pixel of the input depends on itself."""
+        """Describe the network's input, of which each pixel depends on itself.
+
+        Returns:
+            The axis, of scale 1.
+        """
         return cls((0,), (0,))
 
     @property
     def scale(self) -> int:
+        """Pixels of the tensor for each pixel of the input."""
         return len(self.low)
 
     @property
     def halo(self) -> int:
-        """The largest distance, to either side."""
+        """The largest distance to an input pixel that is read, to either side, in input pixels."""
         return max(0, *(-a for a, b in zip(self.low, self.high, strict=True) if a <= b), *self.high)
 
     def at(self, i: int) -> tuple[int, int]:
-        """The interval of pixel ``i``, in input pixels."""
+        """Give the interval of input pixels that one pixel depends on.
+
+        Args:
+            i: The pixel of the tensor; it may be outside the picture.
+
+        Returns:
+            The first and the last input pixel.
+        """
         block, phase = divmod(i, self.scale)
         return block + self.low[phase], block + self.high[phase]
 
     def gather(self, scale: int, sources: Callable[[int], Iterable[int]]) -> Axis:
-        """The axis of a tensor of that ``scale`` whose pixel i is computed from pixels ``sources(i)`` of this one."""
+        """Describe a tensor whose pixels are computed from pixels of this one.
+
+        Args:
+            scale: Of the new tensor.
+            sources: From a pixel of the new tensor, the pixels of this one that it is computed from.
+
+        Returns:
+            The axis of the new tensor.
+        """
         low, high = [], []
         for i in range(scale):
             spans = [(a, b) for a, b in map(self.at, sources(i)) if a <= b]
@@ -127,7 +163,14 @@ class Axis:
 
 
 def union(axes: list[Axis]) -> Axis:
-    """What a pixel computed from the same pixel of several tensors depends on. All are of one scale."""
+    """Describe a tensor each pixel of which is computed from the same pixel of several tensors.
+
+    Args:
+        axes: Of those tensors, one or more, all of one scale.
+
+    Returns:
+        The axis of the new tensor.
+    """
     low, high = [], []
     for i in range(axes[0].scale):
         spans = [s for s in (a.at(i) for a in axes) if s[0] <= s[1]]
@@ -141,19 +184,25 @@ Rule = Callable[[onnx.NodeProto, OnnxGraph, Reaches, int], Axis]  # the last is 
 
 
 def rule_for(node: onnx.NodeProto) -> Rule:
-    """The rule of a node's operator.
+    """Look up the rule of a node's operator.
+
+    Args:
+        node: Of a normalised graph.
+
+    Returns:
+        The rule: from the node and what its inputs depend on, what its output depends on.
 
     Raises:
-        SrTvmError: it sees the whole picture, or moves pixels about.
+        SrTvmError: The operator sees the whole picture, or moves pixels about.
     """
     rule = RULES.get(node.op_type)
     if rule is None:
-        raise _refuse(node, "sees the whole picture")
+        raise SrTvmError(_refusal(node, "sees the whole picture"))
     return rule
 
 
-def _refuse(node: onnx.NodeProto, why: str) -> SrTvmError:
-    return SrTvmError(f"{describe(node)} {why}: this network cannot work in tiles")
+def _refusal(node: onnx.NodeProto, why: str) -> str:
+    return f"{describe(node)} {why}: this network cannot work in tiles"
 
 
 def _data(node: onnx.NodeProto, reaches: Reaches, axis: int) -> Axis:
@@ -161,22 +210,36 @@ def _data(node: onnx.NodeProto, reaches: Reaches, axis: int) -> Axis:
 
 
 def elementwise(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Same pixel of every input; constants must not vary over the picture."""
+    """Follow an operator that reads the same pixel of every input.
+
+    Args:
+        node: Of an elementwise operator, or a Concat.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: A constant varies over the picture, or the inputs are of different sizes.
+    """
     found = []
     for name in filter(None, node.input):
         if name in graph.constants:
             shape = (1, 1, 1, 1, *graph.shape(name))[-4:]
-            if shape[2] != 1 or shape[3] != 1:
-                raise _refuse(node, "uses a constant that varies over the picture")
+            # The numbers of a BatchNormalization are one a channel, whatever their shape.
+            if node.op_type != "BatchNormalization" and (shape[2] != 1 or shape[3] != 1):
+                raise SrTvmError(_refusal(node, "uses a constant that varies over the picture"))
         else:
             found.append(reaches[name][axis - 2])
     if len({a.scale for a in found}) != 1 or len({graph.shape(n)[2:] for n in node.input if n in graph.types}) != 1:
-        raise _refuse(node, "joins pictures of different sizes")
+        raise SrTvmError(_refusal(node, "joins pictures of different sizes"))
     return union(found)
 
 
 def _window(node: onnx.NodeProto, graph: OnnxGraph, axis: int) -> tuple[int, int, int, int]:
-    """(kernel, stride, dilation, pad before) along an axis."""
+    """Return (kernel, stride, dilation, pad before) along an axis."""
     attrs, i = attributes(node), axis - 2
     kernel = attrs.get("kernel_shape") or graph.shape(node.input[1])[2:]
     get = [attrs.get(key, [default] * 4)[i] for key, default in (("strides", 1), ("dilations", 1), ("pads", 0))]
@@ -184,19 +247,48 @@ def _window(node: onnx.NodeProto, graph: OnnxGraph, axis: int) -> tuple[int, int
 
 
 def convolution(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Conv and pools."""
+    """Follow a convolution or a pool: a window for each output pixel.
+
+    Args:
+        node: Conv, MaxPool or AveragePool.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: Weights are computed from the picture, the output size is rounded up, or its resolution is below the
+            input's.
+    """
     _needs_constant_weights(node, graph)
     if attributes(node).get("ceil_mode", 0):
-        raise _refuse(node, "rounds its output size up")
+        raise SrTvmError(_refusal(node, "rounds its output size up"))
     kernel, stride, dilation, pad = _window(node, graph, axis)
     data = _data(node, reaches, axis)
     if data.scale % stride:
-        raise _refuse(node, "works at less than the input's resolution")
+        raise SrTvmError(_refusal(node, "works at less than the input's resolution"))
     return data.gather(data.scale // stride, lambda i: [i * stride - pad + j * dilation for j in range(kernel)])
 
 
 def transposed(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """ConvTranspose: input pixel p adds to output pixels p x stride - pad + j x dilation."""
+    """Follow a transposed convolution.
+
+    Pixel p of its input adds to output pixels p x stride - pad + j x dilation, for each tap j.
+
+    Args:
+        node: ConvTranspose.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: Weights are computed from the picture.
+    """
     _needs_constant_weights(node, graph)
     kernel, stride, dilation, pad = _window(node, graph, axis)
     data = _data(node, reaches, axis)
@@ -210,25 +302,63 @@ def transposed(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: i
 
 def _needs_constant_weights(node: onnx.NodeProto, graph: OnnxGraph) -> None:
     if any(name not in graph.constants for name in node.input[1:] if name):
-        raise _refuse(node, "has weights computed from the picture")
+        raise SrTvmError(_refusal(node, "has weights computed from the picture"))
 
 
 def depth_to_space(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
+    """Follow a pixel shuffle: a block of output pixels reads one pixel.
+
+    Args:
+        node: DepthToSpace.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+    """
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     return data.gather(data.scale * block, lambda i: [i // block])
 
 
 def space_to_depth(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
+    """Follow the inverse of a pixel shuffle: an output pixel reads a block.
+
+    Args:
+        node: SpaceToDepth.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: The output's resolution is below that of the network's input.
+    """
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     if data.scale % block:
-        raise _refuse(node, "works at less than the input's resolution")
+        raise SrTvmError(_refusal(node, "works at less than the input's resolution"))
     return data.gather(data.scale // block, lambda i: range(i * block, (i + 1) * block))
 
 
 def resize(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """By a whole factor, with coordinates that do not depend on the size."""
+    """Follow a resize by a whole factor, with coordinates that do not depend on the size.
+
+    Args:
+        node: Resize in the form of ``rewrite_resize``.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: The factor is a fraction or depends on the size of the picture.
+    """
     attrs, shape = attributes(node), graph.shape(node.input[0])
     sizes = graph.constants[node.input[3]]
     coordinates = attrs["coordinate_transformation_mode"]
@@ -236,7 +366,7 @@ def resize(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) 
     if sizes[axis] == shape[axis]:
         return data
     if sizes[axis] % shape[axis] or coordinates == "align_corners":
-        raise _refuse(node, "resizes by a factor that depends on the size, or by a fraction")
+        raise SrTvmError(_refusal(node, "resizes by a factor that depends on the size, or by a fraction"))
     size = 2 * _MIDDLE
     if attrs["mode"] == "nearest":
         x = positions(coordinates, size, size * factor, factor)
@@ -256,27 +386,67 @@ def _from_middle(sources: Callable[[int], list[int]], factor: int) -> Callable[[
 
 
 def pad(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
+    """Follow a padding, which moves the pixels by what is added before them.
+
+    Args:
+        node: Pad.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: It wraps around the borders.
+    """
     if attributes(node)["mode"] == "wrap":
-        raise _refuse(node, "wraps around the borders")
+        raise SrTvmError(_refusal(node, "wraps around the borders"))
     before = int(graph.constants[node.input[1]][axis])
     data = _data(node, reaches, axis)
     return data.gather(data.scale, lambda i: [i - before])
 
 
 def crop(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Slice of channels, or of rows and columns without steps."""
+    """Follow a slice of channels, or of rows and columns without steps.
+
+    Args:
+        node: Slice.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: It takes every other pixel, or mirrors the picture.
+    """
     starts, _, axes, steps = (graph.constants[n].tolist() for n in node.input[1:5])
     data = _data(node, reaches, axis)
     if axis not in axes:
         return data
     start, step = next((s, t) for s, a, t in zip(starts, axes, steps, strict=True) if a == axis)
     if step != 1:
-        raise _refuse(node, "takes every other pixel, or mirrors the picture")
+        raise SrTvmError(_refusal(node, "takes every other pixel, or mirrors the picture"))
     return data.gather(data.scale, lambda i: [i + start])
 
 
 def channels_only(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
-    """Concat, Split, Gather, Softmax and reductions, over channels."""
+    """Follow an operator that joins, picks or reduces channels and leaves pixels where they are.
+
+    Args:
+        node: Concat, Split, Gather, Softmax or a reduction.
+        graph: It holds the node's constants and the shapes of its inputs.
+        reaches: The rows and columns of every tensor before it, by name.
+        axis: 2 for rows, 3 for columns.
+
+    Returns:
+        The input pixels that each pixel of the node's first output depends on.
+
+    Raises:
+        SrTvmError: It works along rows or columns, or joins the picture with a constant.
+    """
     if node.op_type.startswith("Reduce"):
         over = [a % 4 for a in graph.constants[node.input[1]].tolist()]
         fine = over == [1] and attributes(node).get("keepdims", 1)
@@ -287,10 +457,10 @@ def channels_only(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis
             and graph.shape(node.output[0])[2:] == graph.shape(next(n for n in node.input if n in graph.types))[2:]
         )
     if not fine or len(graph.shape(node.output[0])) != 4:
-        raise _refuse(node, "joins or reduces pixels, not channels")
+        raise SrTvmError(_refusal(node, "joins or reduces pixels, not channels"))
     if node.op_type == "Concat":
         if any(n in graph.constants for n in node.input):
-            raise _refuse(node, "joins the picture with a constant")
+            raise SrTvmError(_refusal(node, "joins the picture with a constant"))
         return elementwise(node, graph, reaches, axis)
     return _data(node, reaches, axis)
 

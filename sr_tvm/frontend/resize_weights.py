@@ -15,7 +15,16 @@ F = np.float32
 
 @dataclass(frozen=True)
 class Mode:
-    """The attributes of a Resize, with ONNX's defaults."""
+    """The attributes of a Resize, with ONNX's defaults.
+
+    Attributes:
+        mode: ``nearest``, ``linear`` or ``cubic``.
+        coordinates: How output pixels are placed among input pixels, one of ``COORDINATES``.
+        nearest: How a position is rounded to a pixel; ``simple`` is what operator sets 7 to 10 did.
+        cubic_a: The a of Keys' cubic.
+        exclude_outside: Whether pixels outside the picture weigh nothing, in place of its border pixels.
+        antialias: Whether the kernel is widened by as much as the axis shrinks.
+    """
 
     mode: str = "nearest"
     coordinates: str = "half_pixel"
@@ -36,7 +45,17 @@ COORDINATES = (
 
 
 def positions(how: str, size: int, out: int, scale: float) -> np.ndarray:
-    """Where each output pixel lies among the ``size`` input pixels, shape (out,), float32."""
+    """Compute where each output pixel lies among the input pixels.
+
+    Args:
+        how: One of ``COORDINATES``.
+        size: Of the input, in pixels.
+        out: Of the output, in pixels.
+        scale: Of the resize as the file says it, which need not be ``out / size``.
+
+    Returns:
+        (out,), float32, in input pixels; the first has its centre at 0.
+    """
     i, s = np.arange(out, dtype=F), F(scale)
     if how == "asymmetric":
         return i / s
@@ -54,7 +73,18 @@ def positions(how: str, size: int, out: int, scale: float) -> np.ndarray:
 
 
 def nearest_indices(x: np.ndarray, size: int, how: str, shrinks: bool) -> np.ndarray:
-    """The input pixel taken for each position. ``simple`` is what operator sets 7 to 10 did."""
+    """Choose the input pixel that "nearest" takes for each position.
+
+    Args:
+        x: (out,), float32, from :func:`positions`.
+        size: Of the input, in pixels.
+        how: ``floor``, ``ceil``, ``round_prefer_ceil``, ``round_prefer_floor``, or ``simple``, which is what operator
+            sets 7 to 10 did.
+        shrinks: Whether the scale is below 1; only ``simple`` asks.
+
+    Returns:
+        (out,), int64, from 0 to size - 1.
+    """
     if how == "simple":
         index = np.ceil(x) if shrinks else np.floor(x)
     elif how == "floor":
@@ -69,7 +99,15 @@ def nearest_indices(x: np.ndarray, size: int, how: str, shrinks: bool) -> np.nda
 
 
 def kernel(mode: Mode, distance: np.ndarray) -> np.ndarray:
-    """The weight of a pixel at ``distance``: a triangle, or Keys' cubic."""
+    """Compute the weights of pixels by their distance: a triangle, or Keys' cubic.
+
+    Args:
+        mode: ``linear`` or ``cubic``, with its ``cubic_a``.
+        distance: In input pixels, of any shape.
+
+    Returns:
+        The weights, in that shape; not yet normalised.
+    """
     d = np.abs(distance)
     if mode.mode == "linear":
         return np.maximum(0.0, 1.0 - d)
@@ -80,7 +118,17 @@ def kernel(mode: Mode, distance: np.ndarray) -> np.ndarray:
 
 
 def weights(mode: Mode, size: int, out: int, scale: float) -> np.ndarray:
-    """The matrix of a linear or cubic resize of one axis, float32; every row sums to 1."""
+    """Compute the matrix of a linear or cubic resize of one axis.
+
+    Args:
+        mode: ``linear`` or ``cubic``.
+        size: Of the input, in pixels.
+        out: Of the output, in pixels.
+        scale: Of the resize as the file says it, which need not be ``out / size``.
+
+    Returns:
+        (out, size), float32; every row sums to 1.
+    """
     x = positions(mode.coordinates, size, out, scale).astype(np.float64)
     reach = 1 if mode.mode == "linear" else 2
     # Antialiasing widens the kernel by as much as the axis shrinks.

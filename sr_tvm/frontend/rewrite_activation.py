@@ -13,7 +13,18 @@ Nodes = list[onnx.NodeProto] | None
 
 
 def clip(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Before opset 11 the bounds were attributes. An absent or infinite bound is dropped."""
+    """Rewrite Clip so that its bounds are inputs; before opset 11 they were attributes.
+
+    A bound at the extreme floats, the old default, is dropped.
+
+    Args:
+        node: Clip.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+    """
     if opset >= 11:
         return None
     attrs = attributes(node)
@@ -27,7 +38,16 @@ def clip(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def prelu(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """A constant slope of one element is a LeakyRelu."""
+    """Rewrite PRelu of a constant slope of one element as LeakyRelu.
+
+    Args:
+        node: PRelu.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; None for other slopes.
+    """
     slope = graph.constants.get(node.input[1])
     if slope is None or slope.size != 1 or node.input[0] in graph.constants:
         return None
@@ -37,7 +57,14 @@ def prelu(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def pairwise(op_type: str) -> Callable[[onnx.NodeProto, OnnxGraph, int], Nodes]:
-    """Sum, Max and Min of many inputs become a chain of two-input operators."""
+    """Make the rewrite of an operator of many inputs to a chain of two-input operators.
+
+    Args:
+        op_type: Sum, Max or Min; of Sum the chain is of Add.
+
+    Returns:
+        A rewrite as the others of this file. One input alone becomes an Identity.
+    """
     pair = {"Sum": "Add"}.get(op_type, op_type)
 
     def rewrite(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
@@ -57,7 +84,18 @@ def pairwise(op_type: str) -> Callable[[onnx.NodeProto, OnnxGraph, int], Nodes]:
 
 
 def softmax(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Before opset 13 the axes from ``axis`` on were flattened into one (default 1)."""
+    """Rewrite Softmax to the form of opset 13.
+
+    Before that the axes from ``axis`` on (default 1) were flattened into one.
+
+    Args:
+        node: Softmax.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None from opset 13 on.
+    """
     if opset >= 13:
         return None
     shape = graph.shape(node.input[0])

@@ -11,12 +11,32 @@ Nodes = list[onnx.NodeProto] | None
 
 
 def conv(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Conv: explicit pads first, then the bias apart."""
+    """Rewrite Conv with explicit pads first, and then with its bias as an Add.
+
+    Args:
+        node: Conv.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+    """
     return auto_pad(node, graph, opset) or _bias_apart(node, graph)
 
 
 def conv_transpose(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """ConvTranspose: ``output_shape`` and ``auto_pad`` to pads and output padding, then the bias apart."""
+    """Rewrite ConvTranspose with pads and output padding first, and then with its bias as an Add.
+
+    ``output_shape`` and ``auto_pad`` are what the pads are computed from.
+
+    Args:
+        node: ConvTranspose.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+    """
     return _explicit(node, graph) or _bias_apart(node, graph)
 
 

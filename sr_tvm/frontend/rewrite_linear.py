@@ -12,7 +12,18 @@ Nodes = list[onnx.NodeProto] | None
 
 
 def gemm(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """alpha * A' B' + beta * C."""
+    """Rewrite Gemm, alpha * A' B' + beta * C, as MatMul and Add.
+
+    Transposes and factors go into constants where they meet any.
+
+    Args:
+        node: Gemm.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; never None.
+    """
     attrs = attributes(node)
     nodes: list[onnx.NodeProto] = []
     a, b = (_operand(node, graph, i, attrs.get(f"trans{'AB'[i]}", 0), nodes) for i in (0, 1))
@@ -49,14 +60,35 @@ def _scaled(node: onnx.NodeProto, graph: OnnxGraph, name: str, factor: float, no
 
 
 def batch_normalization(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Inference form only: one output."""
+    """Check that BatchNormalization is in inference form: one output.
+
+    Args:
+        node: BatchNormalization.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; always None, as nothing is rewritten.
+
+    Raises:
+        SrTvmError: The node is in training mode.
+    """
     if attributes(node).get("training_mode", 0) or len([o for o in node.output if o]) > 1:
         raise SrTvmError(f"{describe(node)} is in training mode; export the model for inference")
     return None
 
 
 def power(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Squares and cubes as products, square roots as Sqrt; any other constant exponent as float32."""
+    """Rewrite Pow: squares and cubes as products, square roots as Sqrt, another constant exponent as float32.
+
+    Args:
+        node: Pow.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; None where the exponent is not constant, or is float32 and none of those.
+    """
     exponent = graph.constants.get(node.input[1])
     if exponent is None:
         return None

@@ -14,7 +14,18 @@ Nodes = list[onnx.NodeProto] | None
 def same_pads(
     size: tuple[int, ...], kernel: list[int], strides: list[int], dilations: list[int], upper: bool
 ) -> list[int]:
-    """Pads (all begins, then all ends) such that the output size is ceil(size / stride)."""
+    """Compute the pads for which the output size is ceil(size / stride), as ONNX's SAME_UPPER and SAME_LOWER want it.
+
+    Args:
+        size: Of the input along each axis, in pixels.
+        kernel: Along each axis, in taps.
+        strides: Along each axis.
+        dilations: Along each axis.
+        upper: Put the odd pixel at the end; else at the beginning.
+
+    Returns:
+        Pixels to add: at the beginning of each axis, then at the end of each.
+    """
     begins, ends = [], []
     for n, k, s, d in zip(size, kernel, strides, dilations, strict=True):
         total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
@@ -25,7 +36,16 @@ def same_pads(
 
 
 def auto_pad(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Conv, MaxPool and AveragePool: ``auto_pad`` to explicit ``pads``."""
+    """Rewrite a Conv, MaxPool or AveragePool with explicit ``pads`` in place of ``auto_pad``.
+
+    Args:
+        node: Of one of the three operators.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+    """
     attrs = attributes(node)
     mode = attrs.pop("auto_pad", "NOTSET")
     if mode == "NOTSET":
@@ -41,7 +61,22 @@ def auto_pad(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def pad(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Before opset 11 pads and value were attributes; from 18 on a subset of the axes may be named."""
+    """Rewrite Pad so that constant inputs say the pads of every axis, the value and the mode.
+
+    Before opset 11 pads and value were attributes; from 18 on a subset of the axes may be named. A negative pad crops,
+    which a Slice in front says.
+
+    Args:
+        node: Pad.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+
+    Raises:
+        SrTvmError: There are not two pads for each axis, or they are not constant.
+    """
     attrs = attributes(node)
     rank = len(graph.shape(node.input[0]))
     pads: np.ndarray | None

@@ -12,7 +12,19 @@ Nodes = list[onnx.NodeProto] | None
 
 
 def to_reshape(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Flatten, Squeeze, Unsqueeze and Reshape: all a Reshape to the inferred, fixed shape."""
+    """Rewrite Flatten, Squeeze, Unsqueeze and Reshape as a Reshape to the inferred, fixed shape.
+
+    Args:
+        node: Of one of the four operators.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+
+    Raises:
+        SrTvmError: The result is an empty tensor, or the shape is not constant.
+    """
     if node.op_type == "Reshape":
         target = graph.value(node, 1)
         assert target is not None
@@ -28,7 +40,21 @@ def to_reshape(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def slice_(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Slice with explicit, in-range starts, ends, axes and steps (attributes before opset 10)."""
+    """Rewrite Slice with explicit, in-range starts, ends, axes and steps as constant inputs.
+
+    Before opset 10 they were attributes. A Slice of everything is an Identity.
+
+    Args:
+        node: Slice.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+
+    Raises:
+        SrTvmError: A step is 0, the result is an empty tensor, or the span is not constant.
+    """
     shape, attrs = graph.shape(node.input[0]), attributes(node)
     if opset < 10:
         starts, ends, axes, steps = attrs["starts"], attrs["ends"], attrs.get("axes"), None
@@ -62,7 +88,19 @@ def slice_(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def split(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Split with its sizes as a constant input; a part of the whole is an Identity."""
+    """Rewrite Split with its sizes as a constant input; a part that is the whole is an Identity.
+
+    Args:
+        node: Split.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+
+    Raises:
+        SrTvmError: The sizes do not come to the size of the axis, one of them is below 1, or they are not constant.
+    """
     attrs = attributes(node)
     if len(node.output) == 1:
         return [make_node(node, "Identity", node.input[:1], node.output)]
@@ -80,7 +118,21 @@ def split(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def reduce(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Reductions with explicit axes as a constant input (attributes before opset 13 or 18)."""
+    """Rewrite a reduction with explicit axes as a constant input.
+
+    They were attributes before opset 13 (ReduceSum) or 18.
+
+    Args:
+        node: ReduceMean, ReduceSum, ReduceMax or ReduceMin.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+
+    Raises:
+        SrTvmError: The axes are an input that is not constant.
+    """
     attrs = attributes(node)
     axes = attrs.get("axes")
     if axes is None:
@@ -97,7 +149,19 @@ def reduce(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
 
 
 def gather(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> Nodes:
-    """Gather from pixels by constant indices, none of them negative."""
+    """Rewrite Gather from pixels by constant indices so that none of them is negative.
+
+    Args:
+        node: Gather.
+        graph: It gains the constants that the new nodes read.
+        opset: Version of the operator set that the node is of; all versions are treated alike.
+
+    Returns:
+        Nodes to put in place; None where the node has that form already.
+
+    Raises:
+        SrTvmError: An index is out of range, or not constant.
+    """
     index = graph.value(node, 1)
     assert index is not None
     axis = attributes(node).get("axis", 0) % max(len(graph.shape(node.input[0])), 1)

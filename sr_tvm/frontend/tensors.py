@@ -23,7 +23,14 @@ ALLOWED: dict[int, int] = {
 
 
 def type_name(element: int) -> str:
-    """ONNX's element type in words, such as float16."""
+    """Put ONNX's element type in words, such as float16.
+
+    Args:
+        element: Number of the type in ``TensorProto.DataType``.
+
+    Returns:
+        The name; ``of unknown element type ...`` where ONNX has none.
+    """
     try:
         name = TensorProto.DataType.Name(element).lower()
     except ValueError:
@@ -32,10 +39,17 @@ def type_name(element: int) -> str:
 
 
 def check_tensor(tensor: TensorProto, path: Path) -> int:
-    """The bytes of a tensor, after checking its type, its dimensions, and that its data has that many.
+    """Check a tensor's type, its dimensions, and that its data has that many elements.
+
+    Args:
+        tensor: From anyone. Of external data only the claim is checked.
+        path: Of the model's file, for messages.
+
+    Returns:
+        The size of its data in bytes.
 
     Raises:
-        SrTvmError: type not supported, negative or absurd dimensions, or data that disagrees with them.
+        SrTvmError: The type is not supported, dimensions are negative or absurd, or the data disagrees with them.
     """
     where = f"{path}: tensor {tensor.name!r}"
     if tensor.data_type not in ALLOWED:

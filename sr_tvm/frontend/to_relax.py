@@ -46,20 +46,35 @@ class _Importer(ONNXGraphImporter):
 
 
 def import_onnx(model: onnx.ModelProto, shapes: Mapping[str, tuple[Dim, ...]]) -> tvm.IRModule:
-    """``model`` as Relax at input ``shapes``: ``main(x) -> y``, weights as constants, high-level operators.
+    """Import a model into Relax: ``main(x) -> y``, weights as constants, high-level operators.
 
-    ``model`` comes from :func:`sr_tvm.frontend.onnx_file.load_onnx`, ``shapes`` from ``resolve_inputs`` or
-    ``resolve_open``: a dimension that is a name becomes a variable of that name. Several outputs make a tuple.
+    Args:
+        model: From :func:`sr_tvm.frontend.onnx_file.load_onnx`.
+        shapes: From ``resolve_inputs`` or ``resolve_open``: a dimension that is a name becomes a variable of that name.
+
+    Returns:
+        The module; several outputs of the model make one tuple.
 
     Raises:
-        SrTvmError: a node does not fit its inputs, is not supported, or not for any size; the node is named.
+        SrTvmError: A node does not fit its inputs, is not supported, or not for any size; the node is named.
     """
     fixed = {name: tuple(d for d in shape if isinstance(d, int)) for name, shape in shapes.items()}
     return import_graph(normalize_any_size(model, dict(shapes)) if is_open(shapes) else normalize(model, fixed))
 
 
 def import_graph(graph: OnnxGraph) -> tvm.IRModule:
-    """As :func:`import_onnx`, of a graph that is normalised already; it stays as it is."""
+    """Import a graph that is normalised already into Relax, as :func:`import_onnx`.
+
+    Args:
+        graph: It stays as it is.
+
+    Returns:
+        The module; several outputs of the graph make one tuple.
+
+    Raises:
+        SrTvmError: TVM's importer fails; the message has its reason.
+        KeyboardInterrupt: The user interrupted, which TVM had given another name.
+    """
     proto = helper.make_graph(
         graph.nodes,
         "main",

@@ -39,7 +39,15 @@ class _Kernel:
 
 
 def parse(text: str) -> Iterator[tuple[str, list[Instruction], Loops, Statistics]]:
-    """Name, instructions, loops and statistics of each kernel, in the order of compilation."""
+    """Read the machine code that ir3 prints.
+
+    Args:
+        text: All that Mesa's compiler printed; other lines in between are passed over.
+
+    Yields:
+        Of each kernel, in the order of compilation: its name in the OpenCL C, its instructions, its loops as ranges
+        (first, last) of them with outer ones first, and the compiler's statistics.
+    """
     name, kernel = "", None
     for raw in text.splitlines():
         line = raw.removeprefix("MESA: info: ")
@@ -88,7 +96,14 @@ def _finished(kernel: _Kernel) -> tuple[str, list[Instruction], Loops, Statistic
 
 
 def instruction(line: str) -> Instruction:
-    """One line of the disassembly, such as ``(ss)(rpt2)mad.f32 r1.x, (r)r2.x, r3.x, (r)r1.x``."""
+    """Read one line of the disassembly, such as ``(ss)(rpt2)mad.f32 r1.x, (r)r2.x, r3.x, (r)r1.x``.
+
+    Args:
+        line: Without the blanks around it.
+
+    Returns:
+        The instruction, with its kind, issue slots, multiplications and bytes for a work-item.
+    """
     flags = _FLAGS.match(line)
     body = line[flags.end() :].strip() if flags else line
     flag_text = flags[0] if flags else ""

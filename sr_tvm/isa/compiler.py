@@ -22,16 +22,38 @@ LOG_LINES = 6
 
 
 def compile_source(source: str, gpu: str) -> list[MachineKernel]:
-    """The machine code of each kernel of an OpenCL C program, in its order.
+    """Compile an OpenCL C program with Mesa, or find its machine code in the cache.
+
+    Args:
+        source: OpenCL C of one or more kernels.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+
+    Returns:
+        The machine code of each kernel, in the program's order.
 
     Raises:
-        SrTvmError: an unknown GPU, the compilers are not there, or a kernel does not build; the message has the log.
+        SrTvmError: The GPU is unknown, the compilers are not there, or a kernel does not build; the message has the
+            log.
     """
     return compile_sources([source], gpu)[0]
 
 
 def compile_sources(sources: Sequence[str], gpu: str) -> list[list[MachineKernel]]:
-    """As :func:`compile_source`, for many programs: starting the compiler takes several seconds, so ask for many."""
+    """Compile several OpenCL C programs, as :func:`compile_source` does one.
+
+    Starting the compiler takes several seconds, so ask for many at once.
+
+    Args:
+        sources: OpenCL C of one or more kernels each.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+
+    Returns:
+        For each program the machine code of its kernels, in the program's order.
+
+    Raises:
+        SrTvmError: The GPU is unknown, the compilers are not there, or a kernel does not build; the message has the
+            log.
+    """
     chosen = gpus.get(gpu)
     mesa = system.mesa_version()
     texts = {source: _cached(source, gpu, mesa) for source in sources}
@@ -61,7 +83,7 @@ def _failed(text: str, gpu: str) -> None:
 
 
 def _named(text: str) -> str:
-    """The kernel that a log is about: the last that the compiler had begun, else the source's line has to say it."""
+    """Return the kernel that a log is about: the last one begun; where none was, the source's line has to say it."""
     begun = re.findall(r"impl __wrapped_(\w+)", text)
     return f"kernel {begun[-1]}" if begun else "the OpenCL C"
 

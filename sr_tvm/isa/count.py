@@ -23,16 +23,16 @@ class Count:
     """A kernel's static counts by Mesa's compiler: an estimate of what the vendor's would make.
 
     Attributes:
-        slots: issue slots of one work-item, repeats and written waiting included; of a preamble its part of a wave.
-        half_slots: those of them that compute in 16 bits only.
-        macs: multiply-accumulates of one work-item, as the source has them.
-        kinds: issue slots by kind of instruction, "nop" for waiting.
-        loads, stores: by memory, instructions and bytes of one work-item: {"local": {"count": 44, "bytes": 704}}.
-        items: work-items that are launched; ``lanes`` are those with what waves that are not full leave idle.
-        trips: how often each machine loop goes round.
-        problem: why the counts can't be trusted; "" where loops and multiplications came out as the source has them.
-        bytes_moved: bytes of buffers and images that all work-items read and write by the source, each time they do.
-        footprint: bytes of buffers and images touched, each of them once.
+        slots: Issue slots of one work-item, repeats and written waiting included; of a preamble its part of a wave.
+        half_slots: Those of them that compute in 16 bits only.
+        macs: Multiply-accumulates of one work-item, as the source has them.
+        kinds: Issue slots by kind of instruction, "nop" for waiting.
+        loads, stores: By memory, instructions and bytes of one work-item: {"local": {"count": 44, "bytes": 704}}.
+        items: Work-items that are launched; ``lanes`` are those with what waves that are not full leave idle.
+        trips: How often each machine loop goes round.
+        problem: Why the counts can't be trusted; "" where loops and multiplications came out as the source has them.
+        bytes_moved: Bytes of buffers and images that all work-items read and write by the source, each time they do.
+        footprint: Bytes of buffers and images touched, each of them once.
     """
 
     name: str
@@ -90,23 +90,38 @@ class Count:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: no rate is known."""
+        """Milliseconds that a launch takes at least, an estimate for which no phone was asked; None: no rate is known.
+
+        It is the larger of computing and of loading: a kernel computes while it loads.
+        """
         arithmetic, memory = self.arithmetic_ms, self.memory_ms
         return None if arithmetic is None or memory is None else max(arithmetic, memory)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, with what follows from it."""
+        """Write the counts as a JSON object.
+
+        Returns:
+            The fields, and the properties that follow from them, except ``scratch_ms``.
+        """
         derived = ("mac_per_slot", "total_slots", "arithmetic_ms", "memory_ms", "estimated_ms")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
 def count_sources(programs: Sequence[tuple[str, Sequence[Launch]]], gpu: str) -> list[list[Count]]:
-    """Counts for programs of OpenCL C, each with what is known of the kernels that are asked for, in that order.
+    """Count what the kernels of several OpenCL C programs execute.
 
     All programs are compiled in one run: starting the compiler takes several seconds.
 
+    Args:
+        programs: Each as its OpenCL C and what is known of the kernels that are asked for.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+
+    Returns:
+        For each program the counts of the kernels that are asked for, in that order.
+
     Raises:
-        SrTvmError: unknown GPU, no compilers here, a kernel does not build, or the text has none of that name.
+        SrTvmError: The GPU is unknown, the compilers are not here, a kernel does not build, or the text has none of
+            that name.
     """
     made = []
     for (_, launches), kernels in zip(programs, compile_sources([text for text, _ in programs], gpu), strict=True):
@@ -119,7 +134,18 @@ def count_sources(programs: Sequence[tuple[str, Sequence[Launch]]], gpu: str) ->
 
 
 def count(kernel: MachineKernel, launch: Launch) -> Count:
-    """Counts of one kernel as it is launched."""
+    """Count what one kernel executes as it is launched.
+
+    Args:
+        kernel: Its machine code.
+        launch: How many work-items run it, and what one of them does by the source.
+
+    Returns:
+        The counts; ``problem`` tells where they can't be trusted.
+
+    Raises:
+        SrTvmError: The kernel is of an unknown GPU, and its statistics tell no wave.
+    """
     found = match(kernel, launch.body)
     trips = found.trips or (1.0,) * len(kernel.loops)
     wave = kernel.statistics.wave or gpus.get(kernel.gpu).warp

@@ -13,14 +13,15 @@ from sr_tvm.errors import SrTvmError
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU by its name.
+    """What is known of one GPU.
 
     Attributes:
+        name: What people call it by, such as "adreno-660".
         family: "adreno" or "mali".
-        mesa_id: what Mesa's drm-shim takes for it.
-        warp: work-items of a wave where the compiler's statistics don't say.
+        mesa_id: What Mesa's drm-shim takes for it.
+        warp: Work-items of a wave where the compiler's statistics don't say.
         stands_for: "" or why another GPU's code is taken for it.
-        rates: published figures, each with its source (see gpus.json); a figure that nobody published is not there.
+        rates: Published figures, each with its source (see gpus.json); a figure that nobody published is not there.
     """
 
     name: str
@@ -31,7 +32,14 @@ class Gpu:
     rates: dict[str, dict[str, Any]]
 
     def rate(self, key: str) -> float | None:
-        """A published figure, such as "slots_per_second"; None where there is none."""
+        """Find a published figure.
+
+        Args:
+            key: Such as "slots_per_second", "half_slots_per_second" or "bytes_per_second".
+
+        Returns:
+            The figure, in the unit that the key names; None where nobody published it.
+        """
         found = self.rates.get(key)
         return None if found is None else float(found["value"])
 
@@ -48,15 +56,25 @@ def _all() -> dict[str, Gpu]:
 
 
 def names() -> list[str]:
-    """Names of all GPUs, in the file's order."""
+    """List the GPUs that code can be compiled for.
+
+    Returns:
+        Names such as "adreno-660", in the order of ``gpus.json``.
+    """
     return list(_all())
 
 
 def get(name: str) -> Gpu:
-    """The GPU of that name.
+    """Find a GPU.
+
+    Args:
+        name: Such as "adreno-660".
+
+    Returns:
+        What is known of it.
 
     Raises:
-        SrTvmError: there is none; the message lists all.
+        SrTvmError: There is none of that name; the message lists all.
     """
     if name not in _all():
         raise SrTvmError(f"unknown GPU {name!r}; Mesa's compilers know {', '.join(names())}")

@@ -23,7 +23,15 @@ _FLOAT = re.compile(r"^(F[A-Z]|V2F|FREXP|.*\.f(16|32)|.*\.v2f16)")
 
 
 def parse(text: str) -> Iterator[tuple[str, list[Instruction], Loops, Statistics]]:
-    """Name, instructions, loops and statistics of each kernel, in the order of compilation."""
+    """Read the machine code that Mesa's Valhall compiler prints.
+
+    Args:
+        text: All that Mesa's compiler printed; other lines in between are passed over.
+
+    Yields:
+        Of each kernel, in the order of compilation: its name in the OpenCL C, its instructions, its loops as ranges
+        (first, last) of them with outer ones first, and the compiler's statistics.
+    """
     name = ""
     listed: list[Instruction] = []
     loops: Loops = []
@@ -69,9 +77,15 @@ def _follow(line: str, high: set[int]) -> None:
 
 
 def instruction(line: str, high: Container[int] = ()) -> Instruction:
-    """One line of the disassembly, such as ``FMA.v2f16 r1, r2, r3.h00, r1^``.
+    """Read one line of the disassembly, such as ``FMA.v2f16 r1, r2, r3.h00, r1^``.
 
-    ``high`` are the registers with the upper half of an address in local memory, which tells its loads from others.
+    Args:
+        line: Without the blanks around it; "" for an instruction that the disassembler has no name for.
+        high: Numbers of the registers with the upper half of an address in local memory, which tells its loads from
+            others.
+
+    Returns:
+        The instruction, with its kind, multiplications and bytes for a work-item; each takes one issue slot.
     """
     op, _, operands = line.partition(" ")
     if not op:

@@ -22,7 +22,13 @@ TRIALS = 100_000
 
 @dataclass(frozen=True)
 class Match:
-    """Trip counts of the machine's loops, in their order; ``problem`` says why there are none."""
+    """Trip counts of the loops of machine code, in their order.
+
+    Attributes:
+        trips: How often each loop goes round, by itself.
+        multiplies: Multiplications of one work-item by these counts.
+        problem: Why there are none, or why they can't be trusted; "" where the multiplications are the source's.
+    """
 
     trips: tuple[float, ...]
     multiplies: float = 0
@@ -31,8 +37,10 @@ class Match:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A machine loop taken as the source's loop number ``source``: it goes round ``trips`` times, each for ``factor``
-    iterations of the source. The less the penalty, the plainer."""
+    """A machine loop taken as the source's loop number ``source``.
+
+    It goes round ``trips`` times, each for ``factor`` iterations of the source. The less the penalty, the plainer.
+    """
 
     source: int
     trips: float
@@ -41,7 +49,16 @@ class _Choice:
 
 
 def match(kernel: MachineKernel, body: SourceLoop) -> Match:
-    """Trip counts for ``kernel``'s loops, where ``body`` is what one work-item does by the source."""
+    """Find how often a kernel's loops go round.
+
+    Args:
+        kernel: Its machine code.
+        body: All that one work-item does by the source, as a loop of one iteration.
+
+    Returns:
+        Trip counts for the machine's loops, in their order. Where none gives the source's multiplications, ``problem``
+        says so, and the counts are those that come closest, or there are none.
+    """
     wanted = body.total("multiplies")
     least = min(body.total("macs"), wanted)
     parents = _parents(kernel.loops)
@@ -80,7 +97,7 @@ def match(kernel: MachineKernel, body: SourceLoop) -> Match:
 def _strange(
     choice: Sequence[_Choice], parents: Sequence[int], own: Sequence[float], source: Sequence[SourceLoop]
 ) -> Iterator[bool]:
-    """For each machine loop, whether an iteration multiplies not as much as those of the source that it stands for."""
+    """Yield for each machine loop whether an iteration multiplies other amounts than the source's it stands for."""
     each = list(own[:-1])
     for at in reversed(range(len(each))):  # an inner loop comes after the one around it
         if parents[at] >= 0:
@@ -103,7 +120,7 @@ def _verdict(trips: tuple[float, ...], found: float, least: float, wanted: float
 
 
 def _parents(loops: Sequence[tuple[int, int]]) -> list[int]:
-    """For each loop the index of the smallest around it; -1: none."""
+    """Return for each loop the index of the smallest around it; -1: none."""
     made = []
     for at, (first, last) in enumerate(loops):
         around = [(l2 - l1, i) for i, (l1, l2) in enumerate(loops) if l1 <= first and last <= l2 and i != at]
@@ -112,7 +129,7 @@ def _parents(loops: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _own(kernel: MachineKernel, what: str) -> list[float]:
-    """Multiplications, or elements stored, directly in each loop; the last is for what is in none."""
+    """Return multiplications, or words stored, directly in each loop; the last is for what is in none."""
     made = [0.0] * (len(kernel.loops) + 1)
     for at, instruction in enumerate(kernel.instructions):
         if what == "multiplies":
@@ -125,13 +142,29 @@ def _own(kernel: MachineKernel, what: str) -> list[float]:
 
 
 def innermost(loops: Sequence[tuple[int, int]], at: int) -> int:
-    """The index of the smallest loop around an instruction; -1: none."""
+    """Find the smallest loop around an instruction.
+
+    Args:
+        loops: Ranges (first, last) of instructions.
+        at: The instruction's place in the text, from 0.
+
+    Returns:
+        The loop's index; -1: it is in none.
+    """
     around = [(last - first, i) for i, (first, last) in enumerate(loops) if first <= at <= last]
     return min(around)[1] if around else -1
 
 
 def weights(trips: Sequence[float], parents: Sequence[int]) -> list[float]:
-    """How often each loop's body runs for a work-item; the last is for what is in no loop."""
+    """Compute how often each loop's body runs for a work-item, those around it included.
+
+    Args:
+        trips: How often each loop goes round, by itself.
+        parents: For each loop the index of the smallest around it; -1: none.
+
+    Returns:
+        A number for each loop, and 1 for what is in no loop.
+    """
     made = []
     for at, own in enumerate(trips):
         product, up = own, parents[at]
@@ -142,7 +175,15 @@ def weights(trips: Sequence[float], parents: Sequence[int]) -> list[float]:
 
 
 def trip_weights(kernel: MachineKernel, trips: Sequence[float]) -> list[float]:
-    """How often each instruction runs for a work-item."""
+    """Compute how often each instruction runs for a work-item.
+
+    Args:
+        kernel: Its machine code.
+        trips: How often each of its loops goes round, by itself.
+
+    Returns:
+        A number for each instruction, in the order of the text.
+    """
     by_loop = weights(trips, _parents(kernel.loops))
     return [by_loop[innermost(kernel.loops, at)] for at in range(len(kernel.instructions))]
 
@@ -152,7 +193,7 @@ def _weighted(trips: Sequence[float], parents: Sequence[int], own: Sequence[floa
 
 
 def _ancestors(body: SourceLoop) -> list[set[int]]:
-    """For each loop within ``body``, in the order of the text, the numbers of those around it."""
+    """Return for each loop within ``body``, in the order of the text, the numbers of those around it."""
     made: list[set[int]] = []
 
     def visit(loop: SourceLoop, around: set[int]) -> None:
@@ -166,8 +207,11 @@ def _ancestors(body: SourceLoop) -> list[set[int]]:
 
 
 def _variants(extent: int) -> Iterator[tuple[float, int, int]]:
-    """What may be left of a loop, with how many iterations it does at a time and the penalty: all, all but one or two,
-    halves and less by unrolling."""
+    """Yield what may be left of a loop: all, all but one or two, halves and less by unrolling.
+
+    Yields:
+        Turns, how many iterations of the source a turn does, and the penalty.
+    """
     seen = set()
     ways = [(extent, 1, 0), (extent - 1, 1, 2), (extent - 2, 1, 4), (extent + 1, 1, 4)]
     for factor in (2, 4, 8):
@@ -181,7 +225,7 @@ def _variants(extent: int) -> Iterator[tuple[float, int, int]]:
 def _ways(
     count: int, source: Sequence[SourceLoop], parents: Sequence[int], inside: Sequence[set[int]]
 ) -> Iterator[tuple[_Choice, ...]]:
-    """All ways to take the machine's loops for the source's: nested as they are, those in the text's order first."""
+    """Yield all ways to take the machine's loops for the source's, nested as they are, the text's order first."""
     every = [_Choice(i, t, f, p) for i, loop in enumerate(source) for t, f, p in _variants(loop.extent)]
     every.sort(key=lambda c: c.penalty)
     tried = itertools.count()
@@ -209,7 +253,7 @@ def _ways(
 
 
 def _disorder(made: tuple[_Choice, ...], choice: _Choice) -> int:
-    """A loop may be there twice, after one that was taken out of it; that and a changed order are less plain."""
+    """Return a penalty, for another order or a loop that is there twice, after one was taken out of it."""
     if not made or choice.source > made[-1].source:
         return 0
     return 1 if choice.source == made[-1].source else 3

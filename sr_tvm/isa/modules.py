@@ -10,16 +10,34 @@ from sr_tvm.isa.tir import lower
 
 
 def count_module(mod: Any, target: Any, gpu: str) -> list[Count]:
-    """Counts of the kernels of one module; see :func:`count_modules`."""
+    """Count what the kernels of one module execute; see :func:`count_modules`.
+
+    Args:
+        mod: A TVM IRModule of scheduled, thread-bound PrimFuncs.
+        target: TVM's target of kind "opencl" with a host, or a dictionary that describes it.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+
+    Returns:
+        The counts of its kernels.
+
+    Raises:
+        SrTvmError: A kernel does not lower or build, the GPU is unknown, or the compilers are not there.
+    """
     return count_modules([mod], target, gpu)[0]
 
 
 def count_modules(mods: Sequence[Any], target: Any, gpu: str) -> list[list[Count]]:
-    """Counts of the kernels of each TVM IRModule of scheduled, thread-bound PrimFuncs, compiled in one run for ``gpu``.
+    """Count what the kernels of several modules execute, all of them compiled in one run.
 
-    ``target`` is TVM's target of kind "opencl" with a host, or a dictionary that describes it.
+    Args:
+        mods: TVM IRModules of scheduled, thread-bound PrimFuncs.
+        target: TVM's target of kind "opencl" with a host, or a dictionary that describes it.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+
+    Returns:
+        For each module the counts of its kernels.
 
     Raises:
-        SrTvmError: a kernel does not lower or build, unknown GPU, or the compilers are not there.
+        SrTvmError: A kernel does not lower or build, the GPU is unknown, or the compilers are not there.
     """
     return count_sources([lower(mod, target) for mod in mods], gpu)

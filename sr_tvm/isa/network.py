@@ -16,9 +16,9 @@ class NetworkCount:
     """Counts of a network for one GPU.
 
     Attributes:
-        counts: one for each kernel, in the order of the first launch.
-        calls: how often a run of the network launches each, by name.
-        macs: multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
+        counts: One for each kernel, in the order of the first launch.
+        calls: How often a run of the network launches each, by name.
+        macs: Multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
             included.
     """
 
@@ -30,7 +30,7 @@ class NetworkCount:
 
     @property
     def useful_macs(self) -> float:
-        """What the network asks for, where it is known, else what the kernels compute."""
+        """Multiply-accumulates that the network asks for, where they are known; else those that the kernels compute."""
         return self.macs if self.macs is not None else self._sum(lambda c: c.macs * c.items)
 
     @property
@@ -45,7 +45,10 @@ class NetworkCount:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The sum over all launches of the larger of both floors; None where the GPU's rates are not published."""
+        """Milliseconds of all launches, estimated: no phone was asked. None: the GPU's rates are not published.
+
+        Of each launch it is the larger of computing and of loading.
+        """
         if any(c.estimated_ms is None for c in self.counts):
             return None
         return self._sum(lambda c: c.estimated_ms or 0.0)
@@ -64,7 +67,11 @@ class NetworkCount:
         return sum(what(c) * self.calls[c.name] for c in self.counts)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Write the counts as a JSON object.
+
+        Returns:
+            The GPU, the compiler, each kernel's counts and calls, and the properties of the whole.
+        """
         derived = ("useful_macs", "slots", "mac_per_slot", "estimated_ms", "footprint", "problems")
         return {
             "gpu": self.gpu,
@@ -75,10 +82,18 @@ class NetworkCount:
 
 
 def count_network(code: DeviceCode, gpu: str, macs: float | None = None) -> NetworkCount:
-    """Count a compiled network's kernels for the GPU of that name.
+    """Count what the kernels of a compiled network execute in one run of it.
+
+    Args:
+        code: Its OpenCL C, and what is known of its kernels.
+        gpu: A name of ``gpus.json``, such as "adreno-660".
+        macs: Multiply-accumulates of the network as direct convolutions; None: not known.
+
+    Returns:
+        The counts of each kernel, and how often it is launched.
 
     Raises:
-        SrTvmError: as :func:`sr_tvm.isa.count.count_sources`.
+        SrTvmError: The GPU is unknown, the compilers are not there, or a kernel does not build.
     """
     calls = Counter(code.calls)
     by_name = {launch.name: launch for launch in code.launches}

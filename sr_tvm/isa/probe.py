@@ -19,6 +19,8 @@ from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa import system
 from sr_tvm.isa.gpus import Gpu
 from sr_tvm.system import files
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import ChildDied, how_ended
 
 # Starting takes 6 s of CPU, a kernel 1 s on Adreno and 5 s on Mali; machines are busy.
 START_SECONDS, KERNEL_SECONDS = 120.0, 60.0
@@ -28,10 +30,17 @@ _SHIMS = {"adreno": "libfreedreno_noop_drm_shim.so", "mali": "libpanfrost_noop_d
 
 
 def run(sources: Sequence[str], gpu: Gpu) -> str:
-    """What the probe and Mesa print while they build each source for ``gpu``.
+    """Have Mesa build OpenCL C programs for a GPU, in a child process with a deadline.
+
+    Args:
+        sources: OpenCL C, a program each.
+        gpu: What Mesa compiles for.
+
+    Returns:
+        What the probe and Mesa print meanwhile, the machine code among it.
 
     Raises:
-        SrTvmError: the compilers are not there, they know no such GPU, or the deadline passed.
+        SrTvmError: The compilers are not there, they know no such GPU, or the deadline passed.
     """
     why = system.missing()
     if why:
@@ -48,7 +57,7 @@ def run(sources: Sequence[str], gpu: Gpu) -> str:
         text = output.read_text(encoding="utf-8", errors="replace")
     told = [line for line in text.splitlines() if line.startswith(("#! no ", "#! OpenCL error"))]
     if told or code:
-        said = told[0].removeprefix("#! ") if told else one_line(text) or f"exit code {code}"
+        said = told[0].removeprefix("#! ") if told else one_line(text) or how_ended(code)
         raise SrTvmError(f"Mesa's compiler for {gpu.name} failed: {said}")
     return text
 
@@ -85,7 +94,7 @@ def _child(command: list[str], environment: dict[str, str], output: Path, deadli
         try:
             return process.wait(deadline)
         except subprocess.TimeoutExpired:
-            raise SrTvmError(f"Mesa's compiler did not end within {deadline:g} s") from None
+            raise ChildDied("Mesa's compiler", f"it did not finish within {deadline:g} s", verb="was killed") from None
         finally:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -94,7 +103,11 @@ def _child(command: list[str], environment: dict[str, str], output: Path, deadli
 
 
 def _program() -> Path:
-    """The probe, compiled on first use by zig, which has what other architectures need."""
+    """Return the probe, compiled on first use by zig, which has what other architectures need.
+
+    Raises:
+        SrTvmError: It does not compile, within the deadline, or cannot be made executable.
+    """
     source = (resources.files(__package__) / "probe.c").read_text(encoding="utf-8")
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = Path(platformdirs.user_cache_dir("sr-tvm")) / "gpu-isa-probe" / digest
@@ -116,17 +129,20 @@ def _program() -> Path:
             str(text),
             "-ldl",
         ]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=ZIG_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise SrTvmError(f"zig did not compile the probe within {ZIG_SECONDS:g} s") from None
+        done = programs.run(command, "zig, which makes the probe,", ZIG_SECONDS)
         if done.returncode:
             raise SrTvmError(f"zig could not compile the probe: {one_line(done.stderr)}")
     return _executable(path)
 
 
 def _executable(path: Path) -> Path:
-    """An atomic file becomes executable after it has its name: who wrote it may have ended in between."""
+    """Return the path of the probe once it may be executed.
+
+    An atomic file becomes executable after it has its name: who wrote it may have ended in between.
+
+    Raises:
+        SrTvmError: It cannot be made executable.
+    """
     if not os.access(path, os.X_OK):
         try:
             path.chmod(0o755)

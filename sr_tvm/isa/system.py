@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,8 @@ import platformdirs
 
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.system import files
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 VARIABLE = "SR_TVM_GPU_ISA"
 HINT = "run 'make system-deps' (python -m sr_tvm.isa.system), which unpacks it beside the project"
@@ -31,13 +32,22 @@ LIBRARIES = "usr/lib/aarch64-linux-gnu"
 
 
 def folder() -> Path:
-    """Where the compilers are: the folder that the environment variable SR_TVM_GPU_ISA names, else the user's cache."""
+    """Name the folder of the compilers.
+
+    Returns:
+        The folder that the environment variable SR_TVM_GPU_ISA names, else one in the user's cache; it need not be
+        there.
+    """
     named = os.environ.get(VARIABLE)
     return Path(named) if named else Path(platformdirs.user_cache_dir("sr-tvm")) / "gpu-isa"
 
 
 def missing() -> str | None:
-    """Say in one line what is not there; None: all of it is."""
+    """Say what of the compilers is not there.
+
+    Returns:
+        One line with the command that unpacks them; None: all is there.
+    """
     place = folder()
     if all((place / part).exists() for part in ("mesa", "root/lib", "bin/qemu-aarch64")):
         return None
@@ -45,10 +55,13 @@ def missing() -> str | None:
 
 
 def mesa_version() -> str:
-    """The version of the unpacked Mesa, such as "26.1.6".
+    """Read the version of the unpacked Mesa.
+
+    Returns:
+        Such as "26.1.6".
 
     Raises:
-        SrTvmError: it is not there.
+        SrTvmError: The compilers are not there.
     """
     why = missing()
     if why:
@@ -57,10 +70,14 @@ def mesa_version() -> str:
 
 
 def unpack() -> Path:
-    """Unpack what is missing and return its folder; at once where it is there. Whole or not: 390 MB, about a minute.
+    """Unpack the compilers where they are missing: 390 MB, about a minute, whole or not at all.
+
+    Returns:
+        Their folder; at once where they are there.
 
     Raises:
-        SrTvmError: this is no Debian with apt, or a package could not be had; the message has apt's last line.
+        SrTvmError: This is no Debian with apt, a package could not be had, where the message has apt's last line, or
+            the folder cannot be written.
     """
     place = folder()
     if missing() is None:
@@ -136,19 +153,18 @@ def _mirror() -> str:
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=DEADLINE, env=environment, cwd=cwd, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"'{' '.join(command[:3])}' took more than {DEADLINE:g} s; try again") from None
+    what = f"'{' '.join(command[:3])}'"
+    done = programs.run(command, what, DEADLINE, environment=environment, cwd=cwd, hint="try again")
     if done.returncode:
-        raise SrTvmError(f"'{' '.join(command[:3])}' failed: {one_line(done.stderr or done.stdout)}")
+        raise SrTvmError(f"{what} failed: {one_line(done.stderr or done.stdout) or how_ended(done.returncode)}")
     return done.stdout
 
 
 def main() -> None:
-    """Unpack, and say where; the way that ``make system-deps`` calls."""
+    """Unpack the compilers and print where they are, as ``make system-deps`` asks for.
+
+    Where they can't be had, the process exits with the message and code 1.
+    """
     try:
         place = unpack()
         sys.stdout.write(f"Mesa {mesa_version()} for Adreno and Mali: {place}\n")

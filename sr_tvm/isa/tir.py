@@ -24,13 +24,19 @@ _FUSED = ("mad", "fma")  # functions of OpenCL C that are a multiplication and a
 
 
 def lower(mod: tvm.IRModule, target: Any) -> tuple[str, list[Launch]]:
-    """OpenCL C of the scheduled kernels of a module, as TVM's own build makes it, and what is known of each kernel.
+    """Make OpenCL C of the scheduled kernels of a module, and collect what is known of each.
 
-    ``target`` is TVM's, or its description as a dictionary, of kind "opencl" with a host. Functions that are no
-    PrimFuncs are left out. What a ``tvm_callback_opencl_postproc`` does to the text is done.
+    The text is as TVM's own build makes it; what a ``tvm_callback_opencl_postproc`` does to it is done.
+
+    Args:
+        mod: Scheduled PrimFuncs; other functions are left out.
+        target: TVM's, or its description as a dictionary, of kind "opencl" with a host.
+
+    Returns:
+        The text of all kernels, and a record of each.
 
     Raises:
-        SrTvmError: a kernel is not scheduled for a GPU, or does not lower; the message has TVM's last line.
+        SrTvmError: A kernel is not scheduled for a GPU, or does not lower; the message has TVM's last line.
     """
     chosen = tvm.target.Target(target)
     device = device_functions(mod, chosen)
@@ -47,10 +53,17 @@ def lower(mod: tvm.IRModule, target: Any) -> tuple[str, list[Launch]]:
 
 
 def device_functions(mod: tvm.IRModule, target: Any) -> tvm.IRModule:
-    """What runs on the device of the scheduled kernels of a module, lowered as for TVM's generator of OpenCL C.
+    """Lower the scheduled kernels of a module to what runs on the device, as for TVM's generator of OpenCL C.
+
+    Args:
+        mod: Scheduled PrimFuncs; other functions are left out.
+        target: TVM's, or its description as a dictionary, of kind "opencl" with a host.
+
+    Returns:
+        A module of the device's functions alone, one for each kernel.
 
     Raises:
-        SrTvmError: a kernel is not scheduled for a GPU, or does not lower; the message has TVM's last line.
+        SrTvmError: A kernel is not scheduled for a GPU, or does not lower; the message has TVM's last line.
     """
     kernels = {
         gv: f.with_attr("global_symbol", gv.name_hint)
@@ -67,7 +80,10 @@ def device_functions(mod: tvm.IRModule, target: Any) -> tvm.IRModule:
 
 
 def _parameter_sizes(function: tirx.PrimFunc) -> dict[str, float]:
-    """Bytes of a kernel's parameters by the name of their memory. Lowering keeps that; shapes of images get lost."""
+    """Return bytes of a kernel's parameters by the name of their memory.
+
+    Lowering keeps that name; shapes of images get lost.
+    """
     made: dict[str, float] = {}
     for parameter in function.params:
         shape = [_constant(n) for n in getattr(parameter.ty, "shape", None) or ()]
@@ -82,10 +98,17 @@ def _on_device(function: tirx.PrimFunc) -> bool:
 
 
 def launch_facts(function: tirx.PrimFunc, name: str = "", sizes: Mapping[str, float] | None = None) -> Launch:
-    """What is known of a kernel: a device function, or a scheduled PrimFunc with bound threads.
+    """Collect what is known of a kernel from its TIR.
 
-    ``sizes`` are bytes of images by their memory's name, which a device function doesn't tell.
     Loops and sizes that are not constant leave ``problem`` in the record. Branches count as taken, both of them.
+
+    Args:
+        function: A device function, or a scheduled PrimFunc with bound threads.
+        name: What the record calls it; "": its global symbol.
+        sizes: Bytes of images by their memory's name, which a device function doesn't tell; None: not known.
+
+    Returns:
+        How many work-items run it, its loops, and the bytes that it moves.
     """
     walk = _Walk()
     walk.sizes.update(sizes or {})
@@ -133,11 +156,11 @@ class _Walk:
             self.sizes[self.name(buffer)] = max(size, self.sizes.get(self.name(buffer), 0))
 
     def name(self, buffer: tirx.Buffer) -> str:
-        """Of the memory that a buffer is a view of."""
+        """Return the name of the memory that a buffer is a view of."""
         return self.views.get(buffer.name, buffer.name)
 
     def sizes_of(self, axis: str) -> tuple[int, int, int]:
-        """Along x, y, z of "blockIdx" or "threadIdx"."""
+        """Return the sizes along x, y, z of "blockIdx" or "threadIdx"."""
         return self.threads.get(f"{axis}.x", 1), self.threads.get(f"{axis}.y", 1), self.threads.get(f"{axis}.z", 1)
 
     def statement(self, node: Any) -> None:
@@ -148,7 +171,7 @@ class _Walk:
             self._parts(node)
 
     def _parts(self, node: Any) -> None:
-        """What a kind of statement or expression has within that needs no handling of its own."""
+        """Visit what a kind of statement or expression has within that needs no handling of its own."""
         for name in ("value", "condition", "cond", "a", "b", "c", "args", "vectors", "indices", "seq", "body",
                      "then_case", "else_case", "true_value", "false_value", "block", "init"):  # fmt: skip
             part = getattr(node, name, None)

@@ -1,1 +1,1 @@
-"""Tuning records on disk, and how a build finds them. They know no target: what decides is the target's own JSON."""
+"""What travels between the rooms and lies on disk, each with its JSON form. They know no target."""

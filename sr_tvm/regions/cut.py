@@ -10,16 +10,30 @@ from sr_tvm.regions.region import Conv, Node, Pointwise, Region, Result, Source
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of a region: its own region, and which of its results are values of the whole that later pieces read."""
+    """A part of a region that runs by itself, in one kernel or several.
+
+    Attributes:
+        region: The part as a region of its own: its sources are what it reads of memory or of earlier pieces.
+        crossing: Names of its values that later pieces of the whole region read.
+    """
 
     region: Region
     crossing: tuple[str, ...]
 
 
 def part_of(region: Region, own: Collection[str], cheap: Collection[str]) -> Piece:
-    """The nodes named in ``own`` as a region: sources for what it reads of others, results for what others read of it.
+    """Make a region of some nodes of a region.
 
-    What is ``cheap`` is made again wherever it is read.
+    What the part reads of other nodes becomes a source, what other nodes read of it a result without a pixel shuffle,
+    beside the results that are the whole region's.
+
+    Args:
+        region: The whole.
+        own: Names of the nodes that the part computes.
+        cheap: Names of nodes that every part computes for itself rather than reads from memory.
+
+    Returns:
+        The part. It has no results where nobody reads what it makes.
     """
     nodes: dict[str, Node] = {}
 
@@ -65,7 +79,15 @@ class Cutter:
                 self.last_read[name] = max(self.last_read[name], self.order[node.name])
 
     def crossing(self, cut: int) -> tuple[str, ...]:
-        """The values that are made before the cut and read after it, cheap ones left out."""
+        """List the values that are in memory between the two sides of a cut.
+
+        Args:
+            cut: A position in the region's order of nodes; the cut is before the node that stands there.
+
+        Returns:
+            Names of the values that are made before the cut and read after it, in the region's order, without cheap
+            ones.
+        """
         return tuple(
             node.name
             for node in self.region.nodes[:cut]
@@ -73,8 +95,14 @@ class Cutter:
         )
 
     def candidates(self) -> list[int]:
-        """Where a cut is worth a thought: a convolution on both sides, not before an activation, and no narrower place
-        next to it."""
+        """List the positions where a cut may be worth its traffic.
+
+        Such a cut has a convolution on both sides, is not between a node and the activation that follows it, and no
+        position next to it is crossed by fewer channels.
+
+        Returns:
+            Positions in the region's order of nodes, ascending; none where the region has fewer than two convolutions.
+        """
         nodes = self.region.nodes
         convs = [i for i, node in enumerate(nodes) if isinstance(node, Conv)]
         if len(convs) < 2:
@@ -96,11 +124,26 @@ class Cutter:
         return sum(self.region.by_name[name].channels for name in self.crossing(cut))
 
     def piece(self, begin: int, end: int) -> Piece:
-        """The nodes from ``begin`` up to ``end`` as a region."""
+        """Make a region of consecutive nodes.
+
+        Args:
+            begin: Position of the first node in the region's order.
+            end: The position after the last.
+
+        Returns:
+            The part that these nodes are.
+        """
         return part_of(self.region, {node.name for node in self.region.nodes[begin:end]}, self.cheap)
 
     def pieces(self, cuts: Sequence[int]) -> list[Piece]:
-        """The pieces between the cuts, those left out that make nothing."""
+        """Cut the region into the pieces between the given positions.
+
+        Args:
+            cuts: Positions in the region's order of nodes, in any order, repeated ones counting once.
+
+        Returns:
+            The pieces in the order they run, without those that make nothing that anybody reads.
+        """
         edges = [0, *sorted(set(cuts)), len(self.region.nodes)]
         found = [self.piece(a, b) for a, b in zip(edges, edges[1:], strict=False)]
         return [piece for piece in found if piece.region.results]

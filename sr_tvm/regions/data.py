@@ -15,13 +15,28 @@ from sr_tvm.regions.region import Add, Concat, Conv, Node, Pointwise, Region, Re
 
 
 def region_hash(region: Region) -> str:
-    """16 hexadecimal digits, equal for regions of equal structure; weights do not count."""
+    """Hash the structure of a region: its operators, channels, kernel sizes and links, but no weights.
+
+    Args:
+        region: Any region, such as one that a tuning record is looked up for.
+
+    Returns:
+        16 hexadecimal digits, equal for regions of equal structure in every process.
+    """
     text = json.dumps(region.describe(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def to_data(region: Region) -> dict[str, str]:
-    """Structure as JSON text, numbers as a base64 npz archive."""
+    """Write a region as text that can be sent to another process.
+
+    Args:
+        region: With its weights.
+
+    Returns:
+        The key "structure" has the nodes and results as JSON, "arrays" the weights and parameters as a base64 npz
+        archive.
+    """
     arrays: dict[str, np.ndarray] = {}
 
     def keep(*numbers: np.ndarray) -> list[str]:
@@ -45,10 +60,16 @@ def to_data(region: Region) -> dict[str, str]:
 
 
 def from_data(data: dict[str, str]) -> Region:
-    """The region of :func:`to_data`.
+    """Read a region that :func:`to_data` wrote.
+
+    Args:
+        data: The keys "structure" and "arrays". It may come from anyone: nothing in it is executed.
+
+    Returns:
+        An equal region.
 
     Raises:
-        SrTvmError: not such data.
+        SrTvmError: A key or field is missing, of another type or of an unknown kind, or the archive is damaged.
     """
     try:
         structure = json.loads(data["structure"])

@@ -19,8 +19,8 @@ class Delays:
 
     Attributes:
         rows: R, the rows of every value a step produces.
-        delay: of each value, in steps.
-        live: rows of each value that someone may still read at the end of a step, the newest R among them. A line
+        delay: Of each value, in steps.
+        live: Rows of each value that someone may still read at the end of a step, the newest R among them. A line
             buffer of so many rows is enough; one of :meth:`line_buffer` rows also keeps the R rows of a step side by
             side.
     """
@@ -35,28 +35,52 @@ class Delays:
         return max(self.delay.values())
 
     def steps(self, height: int) -> int:
+        """Count the steps that a picture takes.
+
+        Args:
+            height: Rows of the picture.
+
+        Returns:
+            Steps: ceil(height / R) and the largest delay.
+        """
         return -(-height // self.rows) + self.last
 
     def line_buffer(self, value: str) -> int:
-        """``live`` rounded up to a multiple of R."""
+        """Compute the rows of a line buffer that also keeps the R rows of a step side by side.
+
+        Args:
+            value: The name of a value.
+
+        Returns:
+            Rows: ``live`` rounded up to a multiple of R.
+        """
         return -(-self.live[value] // self.rows) * self.rows
 
 
 def halo(node: Node) -> int:
-    """Rows above and below its own that a node reads."""
+    """Tell how many rows above its own, and below, a node reads of its inputs.
+
+    Args:
+        node: Of a region.
+
+    Returns:
+        Rows: half the kernel's height, rounded down, for a convolution; else 0.
+    """
     return int(node.weight.shape[2]) // 2 if isinstance(node, Conv) else 0
 
 
 def timetable(reads: Sequence[Mapping[int, int]], rows: int) -> tuple[list[int], list[int]]:
-    """The earliest timetable of things that run in order, each of which makes ``rows`` rows of its value in a step.
+    """Find the earliest timetable of things that run in order, each of which makes some rows of its value in a step.
 
     A thing with halo h makes rows r ... r + R - 1 of rows r - h ... r + R - 1 + h, so it runs ceil(h / R) steps after
     the latest that it reads. A value is alive from its own step to that of its last reader: a long skip is alive long.
 
     Args:
-        reads: of each, the positions of those before it that it reads, with the halo.
+        reads: For each thing, the positions of those before it that it reads, with the halo of that read in rows.
+        rows: R, the rows that each makes in a step.
+
     Returns:
-        The delay of each in steps, and how many rows of its value are alive at once.
+        Two lists with an item for each thing: its delay in steps, and how many rows of its value are alive at once.
     """
     delay: list[int] = []
     for each in reads:
@@ -69,7 +93,15 @@ def timetable(reads: Sequence[Mapping[int, int]], rows: int) -> tuple[list[int],
 
 
 def delays(region: Region, rows: int = 1) -> Delays:
-    """The earliest timetable of a region, node by node."""
+    """Find the earliest timetable of a region, in which each node is a thing of its own.
+
+    Args:
+        region: That is streamed row by row.
+        rows: R, the rows of every value that a step makes.
+
+    Returns:
+        The delay of each value, and how many rows of it are alive at once.
+    """
     place = {node.name: i for i, node in enumerate(region.nodes)}
     delay, live = timetable([{place[name]: halo(node) for name in node.inputs} for node in region.nodes], rows)
     return Delays(rows, dict(zip(place, delay, strict=True)), dict(zip(place, live, strict=True)))

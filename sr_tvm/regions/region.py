@@ -29,7 +29,7 @@ class _Node:
 
 @dataclass(frozen=True, eq=False)
 class Source(_Node):
-    """A tensor the region reads from memory."""
+    """A tensor the region reads from memory: (N, channels, H, W)."""
 
     name: str
     channels: int
@@ -52,12 +52,13 @@ class Conv(_Node):
 
     @property
     def channels(self) -> int:
+        """The number of output channels."""
         return int(self.weight.shape[0])
 
 
 @dataclass(frozen=True, eq=False)
 class Pointwise(_Node):
-    """One-to-one arithmetic on one tensor.
+    """One-to-one arithmetic on one tensor of ``channels`` channels.
 
     ``parameters``: relu none; prelu (slope,); clip (low, high); shift (addend,); scale (factor,). Each is float32 of
     shape (C,), also where the network has a scalar.
@@ -112,6 +113,7 @@ class Region:
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
+        """The nodes by name, in the region's order."""
         return {node.name: node for node in self.nodes}
 
     @cached_property
@@ -125,22 +127,44 @@ class Region:
 
     @property
     def sources(self) -> tuple[Source, ...]:
+        """The tensors that the region reads from memory, in the region's order."""
         return tuple(node for node in self.nodes if isinstance(node, Source))
 
     def value(self, name: str, shuffle: int = 1) -> Value:
-        """What a node makes as a value in plain memory, after a pixel shuffle by ``shuffle``."""
+        """Describe what a node makes as a value in plain memory, with planes of channels.
+
+        Args:
+            name: Of the node.
+            shuffle: The factor of a pixel shuffle that follows it; 1: none does.
+
+        Returns:
+            Of channels / shuffle^2 channels, enlarged by ``shuffle`` along both axes.
+        """
         node = self.by_name[name]
         return Value(name, node.channels // shuffle**2, shuffle, node.dtype, quantization=node.quantization)
 
     def convolutions(self) -> Iterator[Conv]:
+        """Go through the convolutions in the region's order.
+
+        Returns:
+            An iterator over those of the nodes that are a :class:`Conv`.
+        """
         return (node for node in self.nodes if isinstance(node, Conv))
 
     def macs(self) -> int:
-        """Multiply-accumulates for each pixel of the region, taps left out that are zero for all inputs."""
+        """Count the multiply-accumulates for each pixel of the region.
+
+        Returns:
+            Multiply-accumulates of the convolutions, without taps that are zero for all inputs.
+        """
         return sum(taps(conv.weight).sum() * conv.weight.shape[1] for conv in self.convolutions())
 
     def describe(self) -> list[dict[str, Any]]:
-        """The region without its numbers, as plain JSON: equal for equal structure, so that tuning records find it."""
+        """Describe the region without its numbers, as plain JSON, so that tuning records find it.
+
+        Returns:
+            A row for each node, its inputs by position, and one for the results; equal for regions of equal structure.
+        """
         order = {node.name: i for i, node in enumerate(self.nodes)}
         rows: list[dict[str, Any]] = []
         for node in self.nodes:
@@ -160,8 +184,14 @@ class Region:
 
 
 def taps(weight: np.ndarray) -> np.ndarray:
-    """Which taps of a (O, I, kh, kw) weight are not zero for all inputs, as a bool array (O, kh, kw).
+    """Tell which taps of a convolution's weights are not zero for all inputs.
 
     A transposed convolution written as convolution and shuffle has such zeros; lowerings skip them.
+
+    Args:
+        weight: (O, I, kh, kw), of any element type.
+
+    Returns:
+        Of bool, (O, kh, kw).
     """
     return np.any(weight != 0, axis=1)

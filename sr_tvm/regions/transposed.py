@@ -13,9 +13,17 @@ import numpy as np
 
 
 def as_convolution(weight: np.ndarray, groups: int, stride: int, top: int, left: int) -> np.ndarray:
-    """Rearrange (I, O / groups, kh, kw) to (O s^2, I / groups, kh', kw'), of the same element type; kh', kw' are odd.
+    """Rearrange the weights of a transposed convolution to those of the plain one that a pixel shuffle follows.
 
-    ``top`` and ``left`` are what the transposed convolution pads, or rather cuts off, before its first output pixel.
+    Args:
+        weight: (I, O / groups, kh, kw), of any element type.
+        groups: Of the convolution, both of the given and of the made one.
+        stride: Output pixels for each input pixel along both axes, the factor of the shuffle.
+        top: Rows that the transposed convolution pads, or rather cuts off, before its first output row.
+        left: Columns that it cuts off before its first output column.
+
+    Returns:
+        (O stride^2, I / groups, kh', kw') of the same element type, with odd kh' and kw' and zeros where no tap exists.
     """
     inputs, _, kh, kw = weight.shape
     rows, columns = _taps(kh, stride, top), _taps(kw, stride, left)
@@ -30,6 +38,6 @@ def as_convolution(weight: np.ndarray, groups: int, stride: int, top: int, left:
 
 
 def _taps(kernel: int, stride: int, before: int) -> list[tuple[int, int, int]]:
-    """(place a in the cell, offset d of the input, tap k) along one axis: a + p - s d = k."""
+    """Return (place a in the cell, offset d of the input, tap k) along one axis: a + p - s d = k."""
     cells = ((a, k, a + before - k) for a in range(stride) for k in range(kernel))
     return [(a, far // stride, k) for a, k, far in cells if far % stride == 0]

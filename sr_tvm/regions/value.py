@@ -21,7 +21,7 @@ class Layout:
     four, the last of which is padded.
 
     Raises:
-        ValueError: not each of N, C, H and W once, or an axis that is split otherwise than channels are, once.
+        ValueError: Not each of N, C, H and W once, or an axis that is split otherwise than channels are, once.
     """
 
     axes: str
@@ -43,12 +43,29 @@ class Layout:
         return next((int(size) for _, size, c in _AXIS.findall(self.axes) if c), 1)
 
     def shape(self, n: Any, channels: int, height: Any, width: Any) -> tuple[Any, ...]:
-        """The shape of the buffer that holds (n, channels, height, width); the sizes may be symbols."""
+        """Compute the shape of the buffer that holds an (n, channels, height, width) tensor.
+
+        Args:
+            n: Pictures of a batch, a number or a symbol of TVM.
+            channels: Of the tensor; padded to whole groups where channels are split.
+            height: Rows, a number or a symbol.
+            width: Columns, a number or a symbol.
+
+        Returns:
+            Sizes along the axes of the layout, in its order.
+        """
         size = {"N": n, "C": -(-channels // self.group), "H": height, "W": width, "c": self.group}
         return tuple(size[axis] for axis in self._axes)
 
     def pack(self, array: np.ndarray) -> np.ndarray:
-        """An (N, C, H, W) array as it lies in memory; what pads the last group of channels is zero."""
+        """Rearrange an array to what lies in memory; what pads the last group of channels is zero.
+
+        Args:
+            array: (N, C, H, W), of any element type.
+
+        Returns:
+            Contiguous, of :meth:`shape` and of the same element type.
+        """
         n, c, h, w = array.shape
         groups = -(-c // self.group)
         padded = np.pad(array, ((0, 0), (0, groups * self.group - c), (0, 0), (0, 0)))
@@ -59,7 +76,15 @@ class Layout:
         return np.ascontiguousarray(split.transpose(order))
 
     def unpack(self, array: np.ndarray, channels: int) -> np.ndarray:
-        """The (N, C, H, W) array that lies in memory as ``array``."""
+        """Rearrange what lies in memory to (N, C, H, W).
+
+        Args:
+            array: Of :meth:`shape`, of any element type.
+            channels: C, without what pads the last group.
+
+        Returns:
+            (N, C, H, W), contiguous, of the same element type.
+        """
         if "c" not in self._axes:
             return np.ascontiguousarray(array.transpose([self._axes.index(axis) for axis in "NCHW"]))
         split = array.transpose([self._axes.index(axis) for axis in "NCcHW"])
@@ -87,12 +112,12 @@ class Value:
     """A tensor (N, channels, H, W), N, H and W being its region's, and its form in memory.
 
     Attributes:
-        name: of the region's node that makes it.
-        enlarged: pixels of it for each pixel of the region, along each axis: the factor of a pixel shuffle.
-        dtype: of an element.
-        layout: order of its axes in memory.
-        scope: the memory it lies in: "global", "global.texture" or "global.vtcm".
-        quantization: what its integers mean; None where its numbers are themselves.
+        name: Of the region's node that makes it.
+        enlarged: Pixels of it for each pixel of the region, along each axis: the factor of a pixel shuffle.
+        dtype: Of an element.
+        layout: Order of its axes in memory.
+        scope: The memory it lies in: "global", "global.texture" or "global.vtcm".
+        quantization: What its integers mean; None where its numbers are themselves.
     """
 
     name: str
@@ -105,11 +130,20 @@ class Value:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from the other values of a region: one node's value may be stored plain and shuffled."""
+        """What tells it from a region's other values: a node's value may be stored both plain and shuffled."""
         return self.name, self.enlarged
 
     def shape(self, n: Any, height: Any, width: Any) -> tuple[Any, ...]:
-        """The shape of its buffer where the region's tensors are (n, ., height, width); the sizes may be symbols."""
+        """Compute the shape of its buffer.
+
+        Args:
+            n: N of the region, a number or a symbol of TVM.
+            height: H of the region in pixels, before this value is enlarged; a number or a symbol.
+            width: W of the region in pixels, likewise.
+
+        Returns:
+            Sizes along the axes of its layout, in that order.
+        """
         r = self.enlarged
         tall, wide = (height, width) if r == 1 else (height * r, width * r)
         return self.layout.shape(n, self.channels, tall, wide)

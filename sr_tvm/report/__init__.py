@@ -1,1 +1,1 @@
-"""Figures and the HTML page of a run."""
+"""Figures and the HTML page of a run, and the record that it is made from."""

@@ -15,7 +15,7 @@ Above0 = Annotated[float, Meta(gt=0, le=MOST, description="a finite number above
 Facts = dict[str, str | bool | int | float]
 
 
-class Model(Record, frozen=True):
+class RunModel(Record, frozen=True):
     """The network. ``macs`` are multiply-accumulates at the input that was run; ``sha256`` is of the weights file."""
 
     name: str
@@ -137,7 +137,7 @@ class Summary(Record, frozen=True, omit_defaults=True):
     machine: Facts = {}
     versions: dict[str, str] = {}
     steps: list[Step] = []
-    model: Model | None = None
+    model: RunModel | None = None
     architecture: dict[str, Any] | None = None
     parity: list[ParityRow] = []
     passes: dict[str, Any] | None = None

@@ -15,7 +15,8 @@ from sr_tvm.records.module import Module
 from sr_tvm.runners.base import Runner, Session, SessionLost, default_clock
 from sr_tvm.runtimes.opencl import backend, build
 from sr_tvm.system import machine
-from sr_tvm.system.child import Child, ChildDied
+from sr_tvm.system.child import Child, RequestFailed
+from sr_tvm.system.death import ChildDied
 
 MODULE = "sr_tvm.runners.worker"
 
@@ -23,7 +24,7 @@ MODULE = "sr_tvm.runners.worker"
 class ChildRunner(Runner):
     """Runs modules on this machine's CPU in a child process: one that crashes or hangs ends that process alone."""
 
-    what = "process that runs modules"
+    what = "the process that runs modules"
     leases = False  # whether sessions end by themselves
 
     def __init__(self, threads: int = 1, deadline: float = 30.0) -> None:
@@ -117,19 +118,15 @@ class ChildSession(Session):
         where = f"{self.runner.where}: " if self.runner.where else ""
         request |= {"operation": operation, "deadline": deadline, "seconds": deadline}
         try:
-            answer, results = self.child.ask(request, list(arrays), until=time.monotonic() + deadline)
-        except TimeoutError:
-            said = f"{where}{operation} did not finish within {deadline:g} s"
-            raise SessionLost(f"{said}; it hangs, or needs a longer deadline") from None
+            return self.child.ask(request, arrays, seconds=deadline)
         except ChildDied as error:
-            raise SessionLost(f"{where}the {self.runner.what} crashed: {error}") from None
-        if "error" in answer:
+            raise SessionLost(f"{where}{error}") from None
+        except RequestFailed as error:
             # What TVM raised may have come from a broken connection: no more calls on it.
-            if not answer["told"] and where:
+            if not error.told and where:
                 self.child.kill()
-                raise SessionLost(where + answer["error"])
-            raise SrTvmError(answer["error"])
-        return answer, results
+                raise SessionLost(f"{where}{error}") from None
+            raise
 
     def close(self) -> None:
         if not self.child.alive:

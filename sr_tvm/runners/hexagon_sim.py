@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,8 @@ from sr_tvm.records.measurement import Measurement
 from sr_tvm.records.module import Module
 from sr_tvm.records.timer import PACKETS, Timer
 from sr_tvm.runners.base import Runner, Session, SessionLost, Times, check_inputs, measurement
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import ChildDied, how_ended
 from sr_tvm.system.files import sha256
 from sr_tvm.targets.hexagon import estimate
 from sr_tvm.targets.hexagon.integer import BIASES, FACTS, PROGRAM, WEIGHTS, Facts
@@ -82,9 +82,9 @@ def find() -> Simulator:
     if path is None:
         raise SrTvmError(f"the Hexagon simulator qemu-hexagon is not installed: {HINT}")
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SrTvmError(f"{path} does not start: {error}; install it: {HINT}") from None
+        said = programs.run([path, "--version"], "the Hexagon simulator", 30.0).stdout
+    except ChildDied as error:
+        raise SrTvmError(f"{error}; install it: {HINT}") from None
     version = re.search(r"version (\d+)\.(\d+)", said)
     if version is None:
         raise SrTvmError(f"{path} is no qemu: {one_line(said) or 'it says nothing'}; install it: {HINT}")
@@ -105,6 +105,7 @@ def simulate(
     found = find()
     _, height, width = picture.shape
     shape = facts.channels[1], height * facts.shuffle, width * facts.shuffle
+    where = f"{program} in the simulator"
     with tempfile.TemporaryDirectory(prefix="sr-tvm-hexagon-") as scratch:
         source, result = Path(scratch) / "picture", Path(scratch) / "result"
         np.ascontiguousarray(picture).tofile(source)
@@ -112,27 +113,17 @@ def simulate(
         numbers: tuple[int, ...] = (height, width, int(np.prod(shape)), facts.workspace(width), len(facts.stages), 1)
         numbers += (min(bands, height), int(threads))
         try:
-            done = subprocess.run(
-                [*command, *map(str, numbers)], capture_output=True, text=True, timeout=deadline, errors="replace"
-            )
-        except subprocess.TimeoutExpired:
-            raise SessionLost(
-                f"{program}: not done within {deadline:g} s in the simulator; try a smaller picture"
-            ) from None
+            done = programs.run([*command, *map(str, numbers)], where, deadline, hint="try a smaller picture")
+        except ChildDied as error:
+            raise SessionLost(str(error)) from None
         if done.returncode or not result.is_file():
-            raise SessionLost(f"{program}: {_died(done.returncode)} in the simulator: {_words(done.stderr, facts)}")
+            # Of a program that a signal ended qemu exits with 128 and its number.
+            code = 128 - done.returncode if done.returncode > 128 else done.returncode
+            raise SessionLost(str(ChildDied(where, how_ended(code), _words(done.stderr, facts))))
         made = np.fromfile(result, np.uint8)
     if made.size != np.prod(shape):
         raise SrTvmError(f"{program}: made {made.size} bytes, not {int(np.prod(shape))}")
     return made.reshape(shape), _counts(done.stdout, facts, height * width)
-
-
-def _died(code: int) -> str:
-    number = -code if code < 0 else code - 128
-    try:
-        return f"ended by {signal.Signals(number).name}"
-    except ValueError:
-        return f"exits {code}"
 
 
 def _words(said: str, facts: Facts) -> str:

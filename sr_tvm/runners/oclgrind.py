@@ -39,7 +39,7 @@ class OclgrindRunner(ChildRunner):
         SrTvmError: Oclgrind is not installed.
     """
 
-    what = "process that runs modules on Oclgrind"
+    what = "the process that runs modules on Oclgrind"
 
     def __init__(self, deadline: float = 600.0) -> None:
         super().__init__(threads=1, deadline=deadline)

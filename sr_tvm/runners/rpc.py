@@ -28,7 +28,7 @@ class RpcRunner(ChildRunner):
     """
 
     clock = WALL  # the server's own
-    what = "RPC client"
+    what = "the RPC client"
     leases = True  # a server has no other limit for a session that is frozen
 
     def __init__(self, tracker: str, key: str, deadline: float = 60.0, threads: int = 1) -> None:

@@ -1,15 +1,14 @@
 """The process behind start_tracker and start_server: TVM's own tracker or server, on 127.0.0.1, that can't be orphaned.
 
-Run as ``python -m sr_tvm.runners.serve tracker`` or ``... server HOST:PORT KEY``; writes one JSON line when it is
-ready. TVM's server is used from its listening loop on; a session is served here, because TVM's way ends the whole
-server when one session crashes, lets a frozen one live and accepts any path for an upload.
+Its arguments are ``tracker`` or ``server HOST:PORT KEY``; when it is ready, it says its port. TVM's server is used from
+its listening loop on; a session is served here, because TVM's way ends the whole server when one session crashes, lets
+a frozen one live and accepts any path for an upload.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import multiprocessing
 import os
 import shutil
@@ -20,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sr_tvm.system.lifeline import die_with_parent
+from sr_tvm.system import channel
 
 HOST = "127.0.0.1"
 PORTS = 200
@@ -86,17 +85,9 @@ def _start(role: str, arguments: list[str]) -> int:
 
 
 def main() -> None:
-    parent, role, *arguments = sys.argv[1:]
-    # Blocked before any thread starts: only sigwait below may take it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    die_with_parent(int(parent))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    role, *arguments = sys.argv[3:]
     port = _start(role, arguments)
-    sys.stdout.write(json.dumps({"port": port}) + "\n")
-    sys.stdout.flush()
-    signal.sigwait({signal.SIGTERM})
-    # Sessions are in our process group: nothing of it is left behind.
-    os.killpg(0, signal.SIGKILL)
+    channel.serve(lambda request, arrays: ({}, []), hello={"port": port})
 
 
 if __name__ == "__main__":

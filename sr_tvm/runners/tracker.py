@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sr_tvm.errors import SrTvmError, one_line
+from sr_tvm.errors import SrTvmError
 from sr_tvm.runners.tracker_client import Server, servers
+from sr_tvm.system.child import Child
 
-# TVM takes seconds to import, more when the machine is busy.
-START_SECONDS = 120.0
 REGISTER_SECONDS = 15.0
-STOP_SECONDS = 3.0
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -35,34 +26,9 @@ class Running:
 
 @contextmanager
 def _process(role: str, *arguments: str) -> Iterator[Running]:
-    command = [sys.executable, "-m", "sr_tvm.runners.serve", str(os.getpid()), role, *arguments]
-    with tempfile.TemporaryFile("w+") as complaints:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True
-        )
-        try:
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-            line = process.stdout.readline() if ready else b""
-            if not line:
-                complaints.seek(0)
-                last = one_line(complaints.read()) or f"nothing within {START_SECONDS:g} s"
-                raise SrTvmError(f"the RPC {role} did not start: {last}")
-            yield Running(f"127.0.0.1:{json.loads(line)['port']}", process.pid)
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its sessions, frozen ones too."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdout:
-        process.stdout.close()
+    # Its sessions, frozen ones too, are in its process group and end with it.
+    with Child("sr_tvm.runners.serve", f"the RPC {role}", arguments=(role, *arguments)) as child:
+        yield Running(f"127.0.0.1:{child.hello['port']}", child.pid)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sr_tvm.system import child
+from sr_tvm.system import channel
 
 
 class StationWorker:
@@ -20,7 +20,7 @@ class StationWorker:
     def __init__(self) -> None:
         self.station: Any = None
 
-    def handle(self, request: dict[str, Any], arrays: list[np.ndarray]) -> child.Answer:
+    def handle(self, request: dict[str, Any], arrays: list[np.ndarray]) -> channel.Answer:
         if request["operation"] in ("open", "close"):
             self.station = None
             gc.collect()  # an RPC session ends with its last reference
@@ -49,8 +49,12 @@ def main() -> None:
     from sr_tvm.system.tvm_setup import import_tvm
 
     import_tvm()  # its seconds belong to the start, not to a call's deadline
-    # TVM's errors leave cycles, which would keep what they refer to.
-    child.serve(StationWorker().handle, gc.collect)
+    from sr_tvm.runners import place, station  # noqa: F401  # as do theirs
+
+    # TVM's errors leave cycles, which would keep what they refer to. What was imported is not looked through each time.
+    gc.collect()
+    gc.freeze()
+    channel.serve(StationWorker().handle, gc.collect)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""This machine and its processes: child processes with a deadline, and the channel to them."""
+"""This machine and its processes: atomic files, checks of records, signals, child processes with a deadline."""

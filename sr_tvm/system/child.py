@@ -10,58 +10,85 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Self
 
 import numpy as np
 
-from sr_tvm.errors import SrTvmError, one_line
-from sr_tvm.system import wire
-from sr_tvm.system.lifeline import die_with_parent
+from sr_tvm.errors import SrTvmError
+from sr_tvm.system.channel import Answer, Channel
+from sr_tvm.system.death import ChildDied, how_ended, killed_for_memory, last_words
 
 START_SECONDS = 120.0  # importing TVM on a busy machine
 STARTS = 3  # processes in a row that don't even start
 # How long a child that closed its connection may take to end, and how much of its last words is looked at.
 DYING_SECONDS, TAIL_BYTES = 3.0, 65536
 
-Answer = tuple[dict[str, Any], list[np.ndarray]]
 
+class RequestFailed(SrTvmError):
+    """A child answered with an error and lives; ``told`` says that it raised an SrTvmError there, in our words."""
 
-class ChildDied(Exception):
-    """The process ended, or closed its connection; the message says how, with its last line."""
+    def __init__(self, message: str, told: bool) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class Child:
-    """``python -m MODULE`` in a process group of its own, which calls :func:`serve`. It ends when this process does.
+    """``python -m MODULE`` in a process group of its own, which calls :func:`sr_tvm.system.channel.serve`.
 
+    It ends when this process does, and Ctrl-C is not its business: a call that is interrupted here ends it. What it
+    prints goes nowhere but into the last words of a :class:`ChildDied`. ``hello`` is what it said when it was ready.
+    Use it in a ``with`` block, or :meth:`kill` it.
+
+    Args:
+        what: the process in words, for messages: "the RPC client".
+        environment: set besides ours.
+        arguments: of the module, after those that the channel needs.
+        command: what runs instead of ``python -m MODULE``, such as a file and another environment's Python.
+        seconds: to get ready, in each of so many ``starts``.
     Raises:
-        SrTvmError: it does not start; the message has its last words.
+        ChildDied: it does not start; the message has its last words.
     """
 
-    def __init__(self, module: str, what: str, environment: Mapping[str, str] | None = None) -> None:
-        self.module, self.what, self.environment = module, what, dict(environment or {})
-        for attempt in range(STARTS):
+    def __init__(
+        self, module: str, what: str, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = (), *,
+        command: Sequence[str] = (), seconds: float = START_SECONDS, starts: int = STARTS,
+    ) -> None:  # fmt: skip
+        self.what, self.environment = what, dict(environment or {})
+        self.command, self.arguments = list(command) or [sys.executable, "-m", module], list(arguments)
+        for attempt in range(starts):
             try:
-                self._start()
+                self.hello = self._start(seconds)
                 return
             except ChildDied as error:
-                if attempt + 1 == STARTS:
-                    raise SrTvmError(f"the {self.what} does not start: {error}; see 'sr-tvm doctor'") from None
+                if attempt + 1 == starts:
+                    told = {"verb": "does not start", "hint": "see 'sr-tvm doctor'"}
+                    raise ChildDied(what, error.how, error.words, late=error.late, **told) from None
 
-    def _start(self) -> None:
+    def _start(self, seconds: float) -> dict[str, Any]:
         ours, theirs = socket.socketpair()
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        self._starved = killed_for_memory()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, str(os.getpid()), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, stdout=self._words, stderr=self._words, pass_fds=[theirs.fileno()],
-                env={**os.environ, **self.environment}, start_new_session=True,
-            )  # fmt: skip
-        self._socket = ours
-        try:
-            self._ask(lambda: None, time.monotonic() + START_SECONDS)
-        except TimeoutError:
-            raise ChildDied(f"it was not ready within {START_SECONDS:g} s") from None
+            ends = [str(os.getpid()), str(theirs.fileno())]
+            try:
+                self._process = subprocess.Popen(
+                    [*self.command, *ends, *self.arguments], stdin=subprocess.DEVNULL, stdout=self._words,
+                    stderr=self._words, pass_fds=[theirs.fileno()], env={**os.environ, **self.environment},
+                    start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                ours.close()
+                self._words.close()
+                raise ChildDied(self.what, f"{self.command[0]}: {error.strerror or error}") from None
+        self._channel = Channel(ours)
+        return self._exchange(None, (), "its start", seconds)[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     @property
     def pid(self) -> int:
@@ -71,83 +98,61 @@ class Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Mapping[str, Any], arrays: list[np.ndarray] | None = None, *, until: float) -> Answer:
-        """Send a request and wait for its answer, at most until the time.monotonic() moment ``until``.
-
-        Whatever goes wrong ends the process: a late answer must not be taken for the next one's.
+    def ask(self, request: Mapping[str, Any], arrays: Sequence[np.ndarray] = (), *, seconds: float) -> Answer:
+        """Send a request and wait for its answer, at most so many seconds.
 
         Raises:
-            TimeoutError: nothing came until then.
-            ChildDied: the process is gone.
+            RequestFailed: the answer is an error.
+            ChildDied: the process is gone. Whatever goes wrong, Ctrl-C too, ends it: a late answer must not be taken
+                for the next one's.
         """
+        answer, results = self._exchange(dict(request), arrays, str(request.get("operation", "the call")), seconds)
+        if "error" in answer:
+            raise RequestFailed(answer["error"], bool(answer.get("told")))
+        return answer, results
 
-        def send() -> None:
-            self._socket.settimeout(max(0.001, until - time.monotonic()))
-            wire.send(self._socket, dict(request), arrays)
-
-        return self._ask(send, until)
-
-    def _ask(self, send: Callable[[], None], until: float) -> Answer:
-        whole = False
+    def _exchange(
+        self, request: dict[str, Any] | None, arrays: Sequence[np.ndarray], operation: str, seconds: float
+    ) -> Answer:
+        until, whole = time.monotonic() + seconds, False
         try:
-            send()
-            answer = wire.receive(self._socket, until)
+            if request is not None:
+                self._channel.send(request, arrays, until)
+            answer = self._channel.receive(until)
             whole = True
             return answer
         except TimeoutError:
-            raise
-        except OSError:
-            raise ChildDied(self.last_words()) from None
+            how, hint = f"{operation} did not finish within {seconds:.3g} s", "it hangs, or needs a longer deadline"
+            raise ChildDied(self.what, how, self._last_words(), verb="was killed", late=True, hint=hint) from None
+        except OSError as error:
+            raise ChildDied(self.what, self._ended() or str(error), self._last_words()) from None
         finally:
-            if not whole:  # also on Ctrl-C
+            if not whole:
                 self.kill()
 
     def kill(self) -> None:
-        """End the process and all that it started. Nothing of worth may be in it."""
-        self._socket.close()
+        """End the process and all that it started, from any thread: a call that waits for it fails."""
+        self._channel.shut()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._channel.close()
         self._words.close()
 
-    def last_words(self) -> str:
-        """How the process ended, and the last line that it wrote."""
+    def _ended(self) -> str:
+        """How the process ended; "" where it still runs."""
         try:
             code = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
-            ended = "it closed the connection"
-        else:
-            ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        fd = self._words.fileno()
-        # pread: the child shares the file's position.
-        text = os.pread(fd, TAIL_BYTES, max(0, os.fstat(fd).st_size - TAIL_BYTES)).decode(errors="replace")
-        # After a crash faulthandler lists frames and modules: what was said before that tells more, else where it was.
-        before, _, dump = text.partition("Fatal Python error")
-        frames = (dump.partition("Current thread")[2] or dump).splitlines()
-        last = one_line(before) or next((line.strip() for line in frames if line.startswith("  File ")), "")
-        return f"{ended}: {last}" if last else ended
+            return ""
+        starved = code == -signal.SIGKILL and killed_for_memory() > self._starved
+        return how_ended(code) + (", while memory ran out" if starved else "")
 
-
-def serve(handle: Callable[[dict[str, Any], list[np.ndarray]], Answer], tidy: Callable[[], Any] = lambda: None) -> None:
-    """Answer requests until the parent is gone; the main function of a child, called when it is ready.
-
-    An exception is an answer with the field ``error``, one line; ``told`` says that it is an SrTvmError. ``tidy`` runs
-    before each answer is sent.
-    """
-    parent, fd = int(sys.argv[1]), int(sys.argv[2])
-    die_with_parent(parent)
-    sock = socket.socket(fileno=fd)
-    wire.send(sock, {"ready": True})
-    while True:
+    def _last_words(self) -> str:
         try:
-            request, arrays = wire.receive(sock)
-        except ConnectionError:
-            os._exit(0)
-        try:
-            answer, results = handle(request, arrays)
-        except SrTvmError as error:
-            answer, results = {"error": str(error), "told": True}, []
-        except Exception as error:  # whatever TVM raises becomes one line in the parent
-            answer, results = {"error": f"{type(error).__name__}: {one_line(error)}", "told": False}, []
-        tidy()
-        wire.send(sock, answer, results)
+            fd = self._words.fileno()
+            # pread: the child shares the file's position.
+            text = os.pread(fd, TAIL_BYTES, max(0, os.fstat(fd).st_size - TAIL_BYTES))
+        except (OSError, ValueError):  # another thread has killed it
+            return ""
+        return last_words(text.decode(errors="replace"))

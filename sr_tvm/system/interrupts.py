@@ -1,4 +1,9 @@
-"""Ctrl-C and SIGTERM, remembered: TVM turns a KeyboardInterrupt inside one of its callbacks into a RuntimeError."""
+"""Ctrl-C and SIGTERM: what they do, in one place.
+
+The command line has them raise KeyboardInterrupt and remembers it, since TVM turns one inside its callbacks into a
+RuntimeError. A block that must not be cut short defers them, and a loop that saves its work looks for them between two
+steps. Child processes never see Ctrl-C: who waits for one ends it (see sr_tvm.system.channel).
+"""
 
 from __future__ import annotations
 
@@ -42,6 +47,45 @@ def remembered() -> Iterator[None]:
         if _unhush is not None:
             _unhush()
         _came = False
+
+
+@contextlib.contextmanager
+def noted(*numbers: int, most: int = sys.maxsize) -> Iterator[list[int]]:
+    """Within it, these signals, by default both, are only put into the list; one after so many raises
+    KeyboardInterrupt. In another thread than the main one they don't come at all."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if len(came) >= most:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in numbers or _NUMBERS}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block: inside TVM it would be taken for a failed callback, or lost."""
+    with noted(signal.SIGINT) as came:
+        yield
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def between_steps() -> Iterator[Callable[[], bool]]:
+    """Within it, both set a flag that is looked at between steps, so no half-done step is saved; twice is at once."""
+    with noted(most=1) as came:
+        yield lambda: bool(came)
 
 
 def _stop(number: int, frame: Any) -> None:

@@ -30,30 +30,67 @@ def _installed() -> dict[str, str]:
 
 
 def names() -> tuple[str, ...]:
-    """List the names there are: ours, then those of other installed packages."""
+    """List the targets there are.
+
+    Returns:
+        Their names: this package's, then those of other installed packages.
+    """
     return (*_TARGETS, *(name for name in _installed() if name not in _TARGETS))
 
 
 def check(name: str) -> None:
-    """Raises SrTvmError listing the names there are unless ``name`` is one of them."""
+    """Check that there is a target of this name.
+
+    Args:
+        name: As people type it.
+
+    Raises:
+        SrTvmError: There is none; the message lists the names there are.
+    """
     if name not in names():
         raise SrTvmError(f"unknown target {name!r}; known are {', '.join(names())}")
 
 
 def get(name: str) -> Target:
-    """Make the target called ``name``; raises SrTvmError listing the names there are."""
+    """Make the target of this name, with its options as they are by default.
+
+    Args:
+        name: As people type it.
+
+    Returns:
+        The target.
+
+    Raises:
+        SrTvmError: There is none; the message lists the names there are.
+    """
     check(name)
     return _class(_TARGETS.get(name) or _installed()[name])()
 
 
 def spec(target: Target) -> dict[str, Any]:
-    """Describe a target as JSON, from which :func:`from_spec` makes it in a child process of ours."""
+    """Describe a target as JSON, from which :func:`from_spec` makes it in a child process.
+
+    Args:
+        target: The target.
+
+    Returns:
+        Its class, as module and name, and its options.
+    """
     kind = type(target)
     return {"class": f"{kind.__module__}:{kind.__qualname__}", "options": target.options()}
 
 
 def from_spec(value: dict[str, Any]) -> Target:
-    """Make the target of :func:`spec`. Not for what comes from outside: it imports the class that it is told."""
+    """Make the target that :func:`spec` describes.
+
+    It is not for what comes from outside: it imports the class that it is told.
+
+    Args:
+        value: The description.
+
+    Returns:
+        A target that is equal to the described one.
+    """
     return _class(value["class"])(**value["options"])
 
 

@@ -54,7 +54,13 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class IntegerBuild:
-    """What :meth:`Target.build_integer` wrote: the library's file name, a row of each kernel, notes for people."""
+    """What :meth:`Target.build_integer` wrote.
+
+    Attributes:
+        library: the library's file name.
+        kernels: a row of each kernel, as the artifact lists it.
+        notes: what people should know.
+    """
 
     library: str
     kernels: tuple[dict[str, Any], ...]
@@ -66,7 +72,15 @@ class Target(ABC):
     """A place that models are compiled for: its capabilities, its hooks into the pipeline, its lowering, its linker.
 
     Fields of a subclass are plain values that choose a variant, say of another element type; they and the class make
-    the target anew in another process (:meth:`options`). ``name`` is what people type, ``notes`` what they should know.
+    the target anew in another process (:meth:`options`).
+
+    Attributes:
+        name: what people type.
+        description: what the target is, in a few words.
+        notes: what people should know of its artifacts.
+        library: file name of the library in an artifact.
+        link_options: of ld.lld.
+        row_step: a band of rows that begins at a multiple of it is computed as in the whole picture.
     """
 
     name: ClassVar[str]
@@ -79,38 +93,66 @@ class Target(ABC):
 
     @property
     @abstractmethod
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What the target can do."""
 
     @abstractmethod
-    def tvm_target(self) -> tvm.target.Target: ...
+    def tvm_target(self) -> tvm.target.Target:
+        """Give the target that TVM compiles for.
+
+        Returns:
+            TVM's target, with the host for code beside a device.
+        """
 
     def options(self) -> dict[str, Any]:
-        """The fields, as keywords of JSON values."""
+        """Give the fields, from which the target can be made anew.
+
+        Returns:
+            Keywords of the class, with JSON values.
+        """
         return dataclasses.asdict(self)
 
     def computing_in(self, dtype: str) -> Target:
-        """The same target with kernels that compute in ``dtype``.
+        """Give the same target with kernels that compute in another element type.
+
+        Args:
+            dtype: One of those in its :attr:`capabilities`.
+
+        Returns:
+            The target.
 
         Raises:
-            SrTvmError: it has no such kernels; the message says what is missing.
+            SrTvmError: It has no such kernels; the message says what is missing.
         """
         if dtype == self.capabilities.dtypes[0]:
             return self
         raise SrTvmError(f"target {self.name} has no kernels in {dtype}; it computes in {self.capabilities.dtypes[0]}")
 
     def hosted_by(self, host: str) -> Target:
-        """The same target with its host code for ``host``, where kernels run on a device beside the CPU.
+        """Give the same target with its host code for another machine, where kernels run on a device beside the CPU.
+
+        Args:
+            host: Name of the machine, as the target has it.
+
+        Returns:
+            The target.
 
         Raises:
-            SrTvmError: it has none, or another choice; the message says which.
+            SrTvmError: It has no choice, or another one; the message says which.
         """
         raise SrTvmError(f"target {self.name} has no --host: all of its code runs on the CPU that it is made for")
 
     def for_processor(self, mcpu: str) -> Target:
-        """The same target for a processor, by LLVM's name of it.
+        """Give the same target for another processor of its kind.
+
+        Args:
+            mcpu: LLVM's name of the processor.
+
+        Returns:
+            The target.
 
         Raises:
-            SrTvmError: it has no choice, or not this one; the message says which there are.
+            SrTvmError: It has no choice, or not this one; the message says which there are.
         """
         raise SrTvmError(f"target {self.name} has no --mcpu: hexagon has a choice of processors")
 
@@ -120,14 +162,21 @@ class Target(ABC):
         return str(self.options().get("dtype", self.capabilities.dtypes[0]))
 
     def instruction_sets(self) -> tuple[str, ...]:
-        """Instructions that its code may have and a processor of its kind may lack, by LLVM's names of the sets."""
+        """List the instructions that its code may have and a processor of its kind may lack.
+
+        Returns:
+            LLVM's names of the sets, such as "avx2" or "fullfp16".
+        """
         return ()
 
     def stand_in(self) -> Target:
-        """The same target, with the same decisions and schedules, such that its artifacts run on this machine.
+        """Give the same target, with the same decisions and schedules, such that its artifacts run on this machine.
+
+        Returns:
+            The target, itself where its artifacts run here anyway.
 
         Raises:
-            SrTvmError: there is none; the message says what is missing.
+            SrTvmError: There is none; the message says what is missing.
         """
         if self.capabilities.runs_here:
             return self
@@ -137,41 +186,81 @@ class Target(ABC):
         )
 
     def device_here(self) -> str:
-        """Name the device of this machine that artifacts of the target run on."""
+        """Name the device of this machine that artifacts of the target run on.
+
+        Returns:
+            The name, for people.
+        """
         return machine.cpu_name()
 
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
-        """Say what keeps code for ``tvm_target``, as an artifact has it, from running on this machine; None: nothing.
+        """Say what keeps code from running on this machine.
 
         That the library's architecture is this machine's is checked before.
+
+        Args:
+            tvm_target: The TVM target that an artifact's code was made for, as a mapping with "kind" and perhaps
+                "mcpu".
+
+        Returns:
+            The reason, in words for people; None where there is none.
         """
         return f"made for target {self.name} ({tvm_target.get('kind', 'llvm')}), which this CPU can't run"
 
     def lowering(self) -> Lowering[Any] | None:
-        """How regions of operators become streaming kernels; None where the target streams none."""
+        """Give what turns regions of operators into streaming kernels.
+
+        Returns:
+            The lowering; None where the target streams nothing.
+        """
         return None
 
     def schedule_rules(self) -> Sequence[dlight.ScheduleRule]:
-        """Rules for kernels that no tuning record covers, tried in order; each gives None where it does not apply."""
+        """List the rules for kernels that no tuning record covers.
+
+        Returns:
+            Rules in the order that they are tried; each gives None where it does not apply.
+        """
         return ()
 
     def default_schedule(self, mod: tvm.IRModule) -> tvm.IRModule:
-        """Schedule by :meth:`schedule_rules` what has no attribute ``tirx.is_scheduled`` yet."""
+        """Schedule by :meth:`schedule_rules` what has no attribute ``tirx.is_scheduled`` yet.
+
+        Args:
+            mod: A module of TIR kernels, and perhaps Relax functions.
+
+        Returns:
+            The module with every kernel scheduled that a rule applies to.
+        """
         with self.tvm_target():
             return dlight.ApplyDefaultSchedule(*self.schedule_rules())(mod)
 
     # Hooks into the pipeline, by TVM's names for them: lists of passes.
 
     def library_dispatch(self) -> Sequence[tvm.ir.transform.Pass]:
-        """On high-level Relax, after regions are formed: operators that a library or an intrinsic computes."""
+        """List the passes that give operators to a library or an intrinsic.
+
+        They see high-level Relax, after regions are formed.
+
+        Returns:
+            TVM's passes, in order.
+        """
         return ()
 
     def legalize(self) -> Sequence[tvm.ir.transform.Pass]:
-        """Make one TIR kernel of each operator that is left."""
+        """List the passes that make one TIR kernel of each operator that is left.
+
+        Returns:
+            TVM's passes, in order.
+        """
         return (relax.transform.LegalizeOps(),)
 
     def dataflow_lower(self) -> Sequence[tvm.ir.transform.Pass]:
-        """From a scheduled dataflow graph to calls that write into memory given to them."""
+        """List the passes from a scheduled dataflow graph to calls that write into memory given to them.
+
+        Returns:
+            TVM's passes, in order.
+        """
         return (
             ReshapeViews(),
             relax.transform.ToNonDataflow(),
@@ -180,7 +269,11 @@ class Target(ABC):
         )
 
     def finalize(self) -> Sequence[tvm.ir.transform.Pass]:
-        """Plan memory, and lower what is left to calls of the virtual machine."""
+        """List the passes that plan memory, and lower what is left to calls of the virtual machine.
+
+        Returns:
+            TVM's passes, in order.
+        """
         return (
             relax.transform.StaticPlanBlockMemory(),
             relax.transform.LowerAllocTensor(),
@@ -195,15 +288,32 @@ class Target(ABC):
     # From a scheduled module to files.
 
     def compile(self, mod: tvm.IRModule) -> Any:
-        """Lower a scheduled module to a Relax VM executable, in memory."""
+        """Lower a scheduled module to a Relax VM executable, in memory.
+
+        Args:
+            mod: Relax and the TIR kernels that it calls, each with its schedule.
+
+        Returns:
+            What :func:`tvm.relax.build` makes.
+        """
         # The generic pipeline: "adreno", which TVM would pick by itself, is for textures and does not load.
         lower = tvm.transform.Sequential([*self.dataflow_lower(), *self.finalize()])
         return relax.build(mod, self.tvm_target(), relax_pipeline=lower, tir_pipeline="s_tir")
 
     def build(self, mod: tvm.IRModule, folder: Path, kernels: Path | None = None) -> str:
-        """Lower a scheduled module to machine code and write the library into ``folder``; returns its file name.
+        """Lower a scheduled module to machine code and write the library into a folder.
 
-        The object file with the kernels' code is copied to ``kernels``, for those who do without TVM.
+        Args:
+            mod: Relax and the TIR kernels that it calls, each with its schedule.
+            folder: Where the library is written.
+            kernels: Where the object file with the kernels' code is copied, for those who do without TVM; None for
+                nowhere.
+
+        Returns:
+            The library's file name.
+
+        Raises:
+            SrTvmError: The linker is missing or refuses.
         """
         executable = self.compile(mod)
 
@@ -216,26 +326,43 @@ class Target(ABC):
         return self.library
 
     def integer_lowering(self) -> IntegerLowering[Any] | None:
-        """What decides about the kernels of quantised networks; None where there is nothing to decide."""
+        """Give what decides about the kernels of quantised networks.
+
+        Returns:
+            The lowering; None where there is nothing to decide.
+        """
         return None
 
     def integer_kinds(self, network: IntegerNetwork) -> dict[str, tuple[Any, int]]:
-        """By name, the kinds of kernels that are decided about: one as the lowering takes it, and how many there are.
+        """Find the kinds of kernels of a quantised network that are decided about.
+
+        Args:
+            network: The network.
+
+        Returns:
+            By name, one kernel of the kind as the lowering takes it, and how many of the kind there are.
 
         Raises:
-            SrTvmError: as :meth:`build_integer`.
+            SrTvmError: The target has no kernels for something of the network.
         """
         return {}
 
     def build_integer(
         self, network: IntegerNetwork, folder: Path, decided: Mapping[str, tuple[Any, str]] | None = None
     ) -> IntegerBuild:
-        """Lower a quantised network to machine code and write it into ``folder``.
+        """Lower a quantised network to machine code and write it into a folder.
 
-        ``decided`` are decisions by the kind of a kernel, each with what is told of the record that has them.
+        Args:
+            network: The network.
+            folder: Where the library is written.
+            decided: By the kind of a kernel, decisions and what is told of the record that has them; None, and kinds
+                that are not in it, for the default.
+
+        Returns:
+            What was written.
 
         Raises:
-            SrTvmError: the target has no integer kernels, or none for something of the network.
+            SrTvmError: The target has no integer kernels, or none for something of the network.
         """
         raise SrTvmError(
             f"target {self.name} has no kernels for quantised models: hexagon has; give {self.name} the float32 model"
@@ -246,6 +373,14 @@ class Target(ABC):
 
         All have a ``global_symbol``. The callers are compiled apart: LLVM takes the declaration of a function beside
         its definition for another function.
+
+        Args:
+            kernels: The kernels.
+            caller: The functions that call them.
+            path: The library that is written.
+
+        Raises:
+            SrTvmError: The linker is missing or refuses.
         """
         target = self.tvm_target()
         with tempfile.TemporaryDirectory(prefix="sr-tvm-caller-") as scratch:
@@ -260,16 +395,30 @@ class Target(ABC):
             built.export_library(str(path), fcompile=fcompile)
 
     def object(self, mod: tvm.IRModule, path: Path) -> None:
-        """Compile TIR functions, the public ones with a ``global_symbol``, to an object file for :meth:`link`."""
+        """Compile TIR functions to an object file for :meth:`link`.
+
+        Args:
+            mod: Scheduled functions, the public ones with a ``global_symbol``.
+            path: The object file that is written.
+        """
         with tvm.transform.PassContext(opt_level=3):
             tvm.tirx.build(mod, target=self.tvm_target(), pipeline="s_tir").write_to_file(str(path))
 
     def link(self, output: Path, objects: Sequence[Path], aliases: Mapping[str, str] | None = None) -> None:
-        """Link object files to the library ``output``; ``aliases`` are further names of symbols, by name."""
+        """Link object files to a library.
+
+        Args:
+            output: The library that is written.
+            objects: Object files of the target's machine.
+            aliases: Further names of symbols: new name to the one that there is.
+
+        Raises:
+            SrTvmError: The linker is missing or refuses.
+        """
         link.shared(output, objects, *self.link_options, *link.aliases(aliases or {}))
 
 
 def _with_code(objects: Sequence[str]) -> str:
-    """The object file of TVM's that holds the code: the others hold the virtual machine's bytecode and constants."""
+    """Return TVM's object file that holds the code: the others hold the virtual machine's bytecode and constants."""
     (found,) = (path for path in objects if Path(path).name.startswith("lib"))
     return found

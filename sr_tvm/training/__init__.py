@@ -1,1 +1,1 @@
-"""Data, metrics and the training loop. Needs torch, not TVM."""
+"""Data, the training loop, and the protocol that networks are scored by. Needs torch, not TVM."""

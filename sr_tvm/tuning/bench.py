@@ -193,7 +193,7 @@ class _Seat:
             times = self.session.time(module, timer, reference=against, cutoff=cutoff)
         except SessionLost as error:
             self.session = None
-            return Timing(error=f"crashed: {error}")
+            return Timing(error=f"session lost: {error}")
         except SrTvmError as error:
             return Timing(error=str(error))
         seconds = timer.typical(times.samples)

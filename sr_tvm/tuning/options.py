@@ -22,6 +22,7 @@ class TuneOptions:
         settings: all options of the genetic search, which ``seed`` and ``population`` do not touch then.
         per_generation: children of one generation.
         max_seconds: stop after that, whatever is missing.
+        pin: of a region whose default nothing beats, record that default.
 
     Raises:
         SrTvmError: a field is out of range; the message names it.
@@ -34,6 +35,7 @@ class TuneOptions:
     settings: GeneticSettings | None = None
     per_generation: int = GENERATION
     max_seconds: float | None = None
+    pin: bool = False
 
     def __post_init__(self) -> None:
         for name in ("trials", "threads", "per_generation"):

@@ -29,23 +29,31 @@ class RegionRun(Run):
         records: RegionRecords,
         folder: Path,
         history: History,
+        hints: RegionRecords | None = None,
+        pin: bool = False,
     ) -> None:
         super().__init__(task, history)
-        self.per_generation, self.records, self.folder = per_generation, records, folder
+        self.per_generation, self.records, self.folder, self.pin = per_generation, records, folder, pin
         self.lowering, rows = task.lowering, in_order(history.of(task.key))
         self.key = key_of(task.region, task.shape, self.lowering)
         # A record of an earlier search, which began with other defaults, is a candidate here.
         self.stranger = records.records.get(self.key)
-        known = []
+        known = self._hinted(hints)
         if self.stranger:
             decisions = self.lowering.from_json(self.stranger.decisions, str(self.stranger))
             if self.lowering.space(task.region, task.shape).key(decisions) in {row["key"] for row in rows}:
                 self.stranger = None
             else:
-                known = [decisions]
+                known = [decisions, *known]
         self.space = self.lowering.space(task.region, task.shape, known)
         self.search = GeneticSearch(self.space, settings, task.key)
         self.search.restore(self._measured(row, place) for place, row in enumerate(rows))
+
+    def _hinted(self, hints: RegionRecords | None) -> list[Any]:
+        """The decisions that were found for other regions by the same lowering for the same hardware."""
+        apart = (r for r in (hints.records.values() if hints else ()) if r.key != self.key)
+        same = [r for r in apart if r.lowering == self.lowering.name and r.hardware == self.lowering.hardware]
+        return [self.lowering.from_json(record.decisions, str(record)) for record in same]
 
     def _measured(self, row: dict[str, Any], place: int) -> Individual[Any]:
         where = f"{self.history.path}, trial {row.get('trial')}"
@@ -73,18 +81,22 @@ class RegionRun(Run):
         self._settle()
 
     def _settle(self) -> None:
-        """Write the record of the fastest decisions, where they are faster than the default's; else there is none."""
+        """Write the record of the fastest decisions, where they are faster than the default's.
+
+        Else there is none; or, to pin what is built, the default's own, with the default's time.
+        """
         best, before, now = self.search.best, self.records.records.get(self.key), None
         if self.stranger:
-            if not any(i.genome in self.space.known and i.cost is not None for i in self.search.individuals.values()):
+            old = self.space.known[0]
+            if not any(i.genome == old and i.cost is not None for i in self.search.individuals.values()):
                 return  # it stays until it has been measured
             self.stranger = None
         if best is not None and best.genome is not None and best.key != self.space.key(self.space.default):
             cost = math.inf if best.cost is None else best.cost
             if cost < self.before:
-                region, shape, name, _ = self.key
-                times, decisions = (cost * 1e3, self.before * 1e3), self.lowering.to_json(best.genome)
-                now = RegionRecord(region, shape, name, self.lowering.hardware, *times, decisions, self.history.clock)
+                now = self._record(cost, best.genome)
+        if now is None and self.pin and self.before:
+            now = self._record(self.before, self.space.default)
         if now == before:
             return
         if now is None:
@@ -92,6 +104,11 @@ class RegionRun(Run):
         else:
             self.records.put(now)
         self.records.save(self.folder)
+
+    def _record(self, seconds: float, decisions: Any) -> RegionRecord:
+        region, shape, name, _ = self.key
+        times, form = (seconds * 1e3, self.before * 1e3), self.lowering.to_json(decisions)
+        return RegionRecord(region, shape, name, self.lowering.hardware, *times, form, self.history.clock)
 
     def close(self) -> None:
         pass

@@ -9,10 +9,11 @@ from tvm.s_tir.meta_schedule.runner import RunnerResult
 
 from sr_tvm.build.replay import structural_key
 from sr_tvm.records.schedules import Tables
+from sr_tvm.system import interrupts
 from sr_tvm.tuning.bench import Timing
 from sr_tvm.tuning.genetic import GeneticSettings
 from sr_tvm.tuning.history import History
-from sr_tvm.tuning.run import AskedCandidate, Run, in_order, interrupts_deferred
+from sr_tvm.tuning.run import AskedCandidate, Run, in_order
 from sr_tvm.tuning.strategy import GeneticStrategy, make_context
 from sr_tvm.tuning.tasks import Task
 
@@ -47,7 +48,7 @@ class TaskRun(Run):
                 self.note(asked, 0, Timing(individual.cost))
 
     def ask(self) -> tuple[list[AskedCandidate], int]:
-        with interrupts_deferred():
+        with interrupts.deferred():
             self.candidates = list(self.context.generate_measure_candidates() or ())
         self.results = {}
         search = self.strategy.search
@@ -63,7 +64,7 @@ class TaskRun(Run):
 
     def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
         i, seconds = self.places[asked.place], timing.seconds
-        with interrupts_deferred():
+        with interrupts.deferred():
             if seconds is not None:
                 self._record(self.tables.population, self.candidates[i], seconds)
                 if seconds < self.before:
@@ -71,7 +72,7 @@ class TaskRun(Run):
             self.results[i] = RunnerResult(None if seconds is None else [seconds], timing.error)
 
     def told_all(self) -> None:
-        with interrupts_deferred():
+        with interrupts.deferred():
             results = [self.results[i] for i in range(len(self.candidates))]
             self.context.notify_runner_results(self.candidates, results)
 

@@ -85,6 +85,7 @@ def tune(
     *,
     bench: Bench | None = None,
     regions: Sequence[RegionTask] = (),
+    hints: RegionRecords | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> TuningResult:
     """Search decisions for streaming ``regions``, and schedules for the unscheduled kernels of a fused Relax module.
@@ -93,7 +94,8 @@ def tune(
     to save most of the model's time, be it a region or a kernel. ``options.trials`` counts what earlier runs in
     ``database_dir`` did: the same call resumes. Every candidate that is finished, failed or not, is on disk at once, so
     Ctrl-C or a crash loses only those under way. Candidates are measured on ``bench``, by default in a child process on
-    this machine: by thread CPU time for one thread, by wall time for more.
+    this machine: by thread CPU time for one thread, by wall time for more. The decisions in ``hints``, found for other
+    regions, are among the first candidates of each region.
 
     Raises:
         SrTvmError: nothing to tune, a setting out of range, a folder that is not writable, belongs to another target,
@@ -120,7 +122,8 @@ def tune(
         adopted = 0
         try:
             for region in regions:
-                runs.append(RegionRun(region, settings, options.per_generation, rows, folder, history))
+                how = (rows, folder, history, hints, options.pin)
+                runs.append(RegionRun(region, settings, options.per_generation, *how))
                 _baseline(runs[-1], bench, history)
             for task in tasks:
                 runs.append(TaskRun(task, settings, options.per_generation, tables, history))

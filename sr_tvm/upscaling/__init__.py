@@ -1,1 +1,1 @@
-"""Pictures in, larger pictures out: files, exact tiles, the compiled network."""
+"""A picture file to a larger one: the compiled network, its cache, and exact tiles through it."""

@@ -36,7 +36,7 @@ def test_a_named_network_has_random_weights_and_says_so(tmp_path: Path) -> None:
     model = onnx.load(path)
     assert (model.graph.input[0].name, model.graph.output[0].name) == ("x", "y")
     props = {p.key: p.value for p in model.metadata_props}
-    assert json.loads(props["sr_tvm.records.architecture"])["channels"] == 4
+    assert json.loads(props["sr_tvm.architecture"])["channels"] == 4
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
@@ -48,7 +48,7 @@ def test_nothing_of_this_machine_is_in_the_file(exporter: str, tmp_path: Path) -
     for place in (sr_tvm.__file__, torch.__file__, sys.executable, path):
         assert str(Path(place).parent).encode() not in content
     assert b".py" not in content
-    assert [p.key for p in onnx.load(path).metadata_props] == ["sr_tvm.records.architecture"]
+    assert [p.key for p in onnx.load(path).metadata_props] == ["sr_tvm.architecture"]
 
 
 def test_weights_file_with_a_fixed_shape_as_json(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_failure_stops_what_depends_on_it_alone(tmp_path):
     told = runner(tmp_path, broken, job(tmp_path, "b", "a"), job(tmp_path, "c", "b"), job(tmp_path, "d"), silent)
     run(told)
     assert told.state == {"a": FAILED, "b": LEFT_OUT, "c": LEFT_OUT, "d": DONE, "silent": FAILED}
-    assert "error: no such picture" in told.why["a"] and "exit status 1" in told.why["a"]
+    assert "error: no such picture" in told.why["a"] and "exit code 1" in told.why["a"]
     assert told.why["c"] == "needs b" and "is not there" in told.why["silent"]
 
 

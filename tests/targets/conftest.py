@@ -36,7 +36,7 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory, tiny_architecture: Archi
     model = onnx.load(path)
     del model.metadata_props[:]
     entry = model.metadata_props.add()
-    entry.key, entry.value = "sr_tvm.records.architecture", json.dumps(tiny_architecture.to_json())
+    entry.key, entry.value = "sr_tvm.architecture", json.dumps(tiny_architecture.to_json())
     onnx.save(model, path)
     return path
 

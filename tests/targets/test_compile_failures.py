@@ -28,7 +28,7 @@ def test_interrupt_while_linking_leaves_nothing(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(link.subprocess, "run", interrupted)
+    monkeypatch.setattr(link.programs.subprocess, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compile_model(tiny_onnx, "cpu", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == []
@@ -59,7 +59,7 @@ def test_linker_that_refuses_is_quoted(tiny_onnx: Path, tmp_path: Path, monkeypa
     def with_bad_option(command: list[str], **kwargs: Any) -> Any:
         return real([*command, "--no-such-option"], **kwargs)
 
-    monkeypatch.setattr(link.subprocess, "run", with_bad_option)
+    monkeypatch.setattr(link.programs.subprocess, "run", with_bad_option)
     with pytest.raises(SrTvmError, match="cannot link model.so: .*no-such-option"):
         compile_model(tiny_onnx, "hexagon", tmp_path / "out", options=CompileOptions(use_shipped_log=False))
     assert tree(tmp_path) == []

@@ -112,6 +112,29 @@ def test_sigterm_waits_where_ctrl_c_is_deferred(monkeypatch):
         assert came == [signal.SIGTERM] and not interrupts.came()
 
 
+def test_ctrl_c_waits_for_the_end_of_a_block_and_for_the_end_of_a_step():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = []
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            done.append("block")
+        with interrupts.between_steps() as asked:
+            assert not asked()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            done.append("step")
+            assert asked()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["block", "step"]
+
+
 def test_debug_shows_the_traceback(monkeypatch):
     @click.command()
     def command():

@@ -1,5 +1,6 @@
 """The shipped records fit the shipped model, as `upscale` compiles it."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -50,6 +51,30 @@ def test_shipped_records_are_used(shape, caplog):
 def test_other_vectors_have_the_cost_models_choice():
     records, _ = streamed(SHAPES[0], AVX2)
     assert records == []
+
+
+def gpu_logs():
+    root = shipped.tuning_logs()
+    return [path for target in ("adreno", "mali") for path in sorted((root / target).glob("*/"))]
+
+
+@pytest.mark.parametrize("folder", gpu_logs(), ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_shipped_records_for_phone_gpus_are_used(folder, caplog):
+    """Where nothing beat the cost model's choice, it is pinned and the log says so."""
+    about = json.loads((folder / "meta.json").read_text())
+    model = load_onnx(shipped.models() / about["model"])
+    target = get(about["target"])
+    recorded = Recorded(target.lowering(), open_sources(about["target"], None, True))
+    with caplog.at_level(logging.WARNING):
+        mod = import_onnx(model, {"x": tuple(about["input_shape"])})
+        optimize(mod, target.tvm_target(), lowering=recorded, hooks=target)
+    (record,) = recorded.used.values()
+    assert Path(record.where).parent == folder and caplog.text == "" and record.clock == "estimate"
+    assert record.ms == record.default_ms if "nothing beat" in about.get("note", "") else record.ms < record.default_ms
+
+
+def test_both_phone_gpus_have_a_log():
+    assert {path.parent.name for path in gpu_logs()} == {"adreno", "mali"}
 
 
 def test_shipped_records_fit_the_kernels_of_quantised_models(caplog):

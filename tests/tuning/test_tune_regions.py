@@ -53,11 +53,11 @@ def task(shape=SHAPE, machine=None, **how):
     return RegionTask("stream0", region(**how), shape, size, Fixed(known=machine))
 
 
-def search(folder, trials=24, stop_after=None, tasks=None, mod=None, bench=None, **options):
+def search(folder, trials=24, stop_after=None, tasks=None, mod=None, bench=None, hints=None, **options):
     bench = bench or FakeBench(stop_after)
     options = TuneOptions(trials, **{"population": 8, "per_generation": 4, **options})
     try:
-        result = tune(mod, TARGET, folder, options, bench=bench, regions=tasks or [task()])
+        result = tune(mod, TARGET, folder, options, bench=bench, regions=tasks or [task()], hints=hints)
     except KeyboardInterrupt:
         result = None
     return bench.keys, result
@@ -144,6 +144,39 @@ def test_nothing_beats_the_default(tmp_path):
 
     _, result = search(tmp_path, bench=Fast())
     assert not (tmp_path / NAME).exists() and result.after_ms == result.before_ms
+
+
+def test_pinned_where_nothing_beats_the_default(tmp_path):
+    class Fast(FakeBench):
+        default = 1e-6
+
+    search(tmp_path, bench=Fast(), pin=True)
+    (record,) = RegionRecords.open([tmp_path]).records.values()
+    assert record.ms == record.default_ms == pytest.approx(1e-3) and found(tmp_path) == space().default
+    search(tmp_path, trials=26, bench=Fast(), pin=True)  # goes on from its own pin
+    assert found(tmp_path) == space().default
+    search(tmp_path, trials=26, bench=Fast())
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_pin_gives_way_to_what_is_faster(tmp_path):
+    search(tmp_path, trials=1, pin=True)
+    assert found(tmp_path) == space().default
+    _, result = search(tmp_path, pin=True)
+    assert result.after_ms < result.before_ms and found(tmp_path) != space().default
+
+
+def test_hints_of_another_region_are_tried_early(tmp_path):
+    other = task(channels=5)
+    search(tmp_path / "other", tasks=[other])
+    hints = RegionRecords.open([tmp_path / "other"])
+    hinted = space().repair(found(tmp_path / "other", other))
+    plain, _ = search(tmp_path / "plain", trials=4)
+    keys, _ = search(tmp_path / "hinted", trials=4, hints=hints)
+    assert key_of(hinted) not in plain and keys == [plain[0], key_of(hinted), *plain[1:3]]
+    # A record of the region itself is no hint: a folder is searched on, or not at all.
+    itself, _ = search(tmp_path / "itself", trials=4, hints=RegionRecords.open([tmp_path / "hinted"]))
+    assert itself == plain
 
 
 def test_times_are_relative_to_the_default_beside_them(tmp_path):
@@ -252,7 +285,7 @@ def test_builder_and_session_die_alone():
         assert bench.measure(of, decided(of, {"registers": 4})).error is None  # it was seen to be dead
         bench.builder.deadline = 1e-3
         other = decided(of, {"registers": 8})
-        assert bench.measure(of, other).error == "too slow: not built within 0.001 s"
+        assert "builds candidates was killed: build did not finish within 0.001 s" in bench.measure(of, other).error
         bench.builder.deadline = 60.0
         assert bench.measure(of, other).error is None
 

@@ -47,14 +47,17 @@ class PacketInstruction:
 
     @property
     def is_vector(self) -> bool:
+        """Whether it is an instruction of HVX."""
         return bool(_VECTOR.search(self.text)) or "vmem" in self.text
 
     @property
     def loads(self) -> bool:
+        """Whether it loads a whole vector from memory."""
         return "vmem" in self._sides[1] and bool(self._sides[0])
 
     @property
     def stores(self) -> bool:
+        """Whether it stores a whole vector to memory."""
         return "vmem" in self.text and not self._sides[0]
 
     @property
@@ -69,7 +72,7 @@ class PacketInstruction:
 
     @cached_property
     def adds_to(self) -> frozenset[int]:
-        """Those of them that it reads as well."""
+        """Numbers of the vector registers that it adds to, or combines in place: it writes and reads them."""
         return self.writes if self._sides[0].rstrip().endswith(("+", "-", "|", "&", "^")) else frozenset()
 
     @cached_property
@@ -79,7 +82,7 @@ class PacketInstruction:
 
     @cached_property
     def early(self) -> frozenset[int]:
-        """Those that must have been there for more than a packet, see STALL."""
+        """Numbers of the vector registers that must have been written more than a packet before, see STALL."""
         if self.stores:
             return frozenset(_numbers(self.text)) if "vmemu" in self.text else frozenset()
         return frozenset(_numbers(self._sides[1])) if _EARLY.search(self._sides[1]) else frozenset()
@@ -94,25 +97,40 @@ def _numbers(text: str) -> Iterator[int]:
 
 @dataclass
 class Packet:
-    """Instructions that are issued together; ``ends`` are the hardware loops, 0 and 1, that end with it."""
+    """Instructions that run together.
+
+    Attributes:
+        instructions: In the order of the text.
+        ends: The hardware loops, 0 or 1, that end with the packet.
+    """
 
     instructions: list[PacketInstruction] = field(default_factory=list)
     ends: tuple[int, ...] = ()
 
     @cached_property
     def writes(self) -> frozenset[int]:
+        """Numbers of the vector registers that its instructions write."""
         return frozenset().union(*(i.writes for i in self.instructions))
 
     @cached_property
     def is_vector(self) -> bool:
+        """Whether one of its instructions is of HVX."""
         return any(i.is_vector for i in self.instructions)
 
     @property
     def multiplications(self) -> int:
+        """How many ``vrmpy`` it has, 2 at most."""
         return sum(i.multiplies for i in self.instructions)
 
     def stalls_after(self, before: Packet) -> bool:
-        """Whether it waits for what ``before``, the vector packet before it, makes."""
+        """Tell whether it waits for what the vector packet before it makes; see :data:`STALL`.
+
+        Args:
+            before: The last packet before it that has a vector instruction.
+
+        Returns:
+            Whether an early source of an instruction was written by ``before``.
+        """
         return any(i.early & before.writes for i in self.instructions)
 
 
@@ -126,10 +144,16 @@ class AssemblyFunction:
 
 
 def functions(text: str) -> dict[str, AssemblyFunction]:
-    """Read the functions of an assembly file, by name.
+    """Read the functions of an assembly file.
+
+    Args:
+        text: As LLVM writes it for Hexagon.
+
+    Returns:
+        The functions by name, in the order of the text.
 
     Raises:
-        SrTvmError: it is not LLVM's text for Hexagon.
+        SrTvmError: It is not LLVM's text for Hexagon.
     """
     found: dict[str, AssemblyFunction] = {}
     named: set[str] = set()
@@ -174,7 +198,14 @@ class PacketLoop:
 
 
 def loops(function: AssemblyFunction) -> list[PacketLoop]:
-    """Find a function's loops, inner ones first: hardware loops, and jumps backwards."""
+    """Find a function's loops: hardware loops, and jumps backwards.
+
+    Args:
+        function: Of the assembly.
+
+    Returns:
+        The loops, inner ones first.
+    """
     found: dict[tuple[int, int], PacketLoop] = {}
     begun: dict[int, tuple[int, int | None]] = {}
     for place, packet in enumerate(function.packets):

@@ -6,19 +6,19 @@ Imports nothing heavy: the place of what is built is asked on every import of TV
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files, machine
+from sr_tvm.system import program as programs
+from sr_tvm.system.death import how_ended
 
 NATIVE = Path(__file__).with_name("native")
 SOURCE = "runtime.cc"
@@ -104,15 +104,10 @@ def _compile(compiler: str, output: Path) -> None:
 
 
 def _run(command: Sequence[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise SrTvmError(f"building the OpenCL runtime took over {DEADLINE_SECONDS:g} s; {command[0]} hangs") from None
-    except OSError as error:
-        raise SrTvmError(f"building the OpenCL runtime: {command[0]}: {error.strerror or error}") from None
+    done = programs.run(command, f"{command[0]}, which builds the OpenCL runtime,", DEADLINE_SECONDS)
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        reason = said[0] if said else f"exit code {done.returncode}"
+        reason = said[0] if said else how_ended(done.returncode)
         raise SrTvmError(f"building the OpenCL runtime with {command[0]} fails: {reason}")
 
 
@@ -123,23 +118,19 @@ def _locked(path: Path) -> Iterator[None]:
     Raises:
         SrTvmError: the lock's file cannot be made, or another process holds it for too long.
     """
-    until = time.monotonic() + DEADLINE_SECONDS
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=DEADLINE_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock.acquire()
+    except Timeout:
+        raise SrTvmError(f"{path}: another process has been building for {DEADLINE_SECONDS:g} s") from None
     except OSError as error:
-        raise SrTvmError(f"cannot write {path}: {error.strerror or error}") from error
+        # A file system without locks: both build, and each takes its name whole.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise SrTvmError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise SrTvmError(f"{path}: another process has been building for {DEADLINE_SECONDS:g} s") from None
-                time.sleep(0.1)
-            except OSError:  # a file system without locks: both build, and each takes its name whole
-                break
         yield
     finally:
-        os.close(handle)
+        lock.release()

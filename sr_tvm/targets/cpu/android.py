@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
+from typing_extensions import override
 
 from sr_tvm.targets.cpu.family import FLOAT16, CpuFamily
 from sr_tvm.targets.target import Capabilities
@@ -30,14 +31,18 @@ class AndroidCpu(CpuFamily):
     link_options = PAGES
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
         return replace(super().capabilities, needs="a phone with a TVM RPC server")
 
+    @override
     def tvm_target(self) -> tvm.target.Target:
         return tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": MCPU, "num-cores": BIG_CORES})
 
+    @override
     def instruction_sets(self) -> tuple[str, ...]:
         return ("fullfp16",) if self.dtype == FLOAT16 else ()  # float32 kernels need what every such processor has
 
+    @override
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         return None  # on an Arm machine it runs: its architecture is all that is asked

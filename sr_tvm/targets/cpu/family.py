@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm.target import codegen
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import FLOAT32
@@ -25,9 +26,9 @@ class CpuFamily(Target):
     """A processor that LLVM compiles for.
 
     Attributes:
-        dtype: what streaming kernels compute in.
+        dtype: element type that streaming kernels compute in, "float32" or "float16". Between kernels every tensor is
+            float32.
         emulated: kernels in float16 run on processors without it: every step is done in float32 and rounded, slowly.
-            Between kernels every tensor is float32.
     """
 
     row_step = 2  # streaming kernels by Winograd make pairs of rows
@@ -37,14 +38,16 @@ class CpuFamily(Target):
 
     @property
     def l2_bytes(self) -> int:
-        """The second-level cache of a core."""
+        """Size in bytes of a core's second-level cache; every subclass says which."""
         raise NotImplementedError
 
     @property
     def vector_bytes(self) -> int:
+        """Bytes of the widest vector that LLVM uses; every subclass says how many."""
         raise NotImplementedError
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
         half = self.emulated or self._has_float16()
         dtypes = (FLOAT32, FLOAT16) if half else (FLOAT32,)
@@ -56,6 +59,7 @@ class CpuFamily(Target):
     def _has_float16(self) -> bool:
         return bool(self._features() & set(FLOAT16_FEATURES.values()))
 
+    @override
     def computing_in(self, dtype: str) -> Target:
         if dtype == FLOAT16 and dtype not in self.capabilities.dtypes:
             tvm_target = self.tvm_target()
@@ -68,17 +72,25 @@ class CpuFamily(Target):
 
     @property
     def element(self) -> Element:
+        """The type of numbers that streaming kernels compute with: :attr:`dtype`, emulated or not."""
         return (EMULATED if self.emulated else ELEMENTS)[self.dtype]
 
     def processor(self) -> CpuCore:
-        """What the lowering and its cost model know of it."""
+        """Describe the processor's core as the lowering and its cost model need it.
+
+        Returns:
+            The vectors, registers and caches of one core, as LLVM knows the target's processor.
+        """
         return processor_of(self.tvm_target(), self.l2_bytes)
 
+    @override
     def lowering(self) -> RowLowering:
         return RowLowering(self.processor(), element=self.element)
 
+    @override
     def schedule_rules(self) -> tuple[CpuRules]:
         return (CpuRules(self.vector_bytes),)
 
+    @override
     def options(self) -> dict[str, Any]:
         return {"dtype": self.dtype, "emulated": self.emulated}

@@ -8,6 +8,7 @@ from typing import Any
 
 import tvm
 from tvm.target import codegen
+from typing_extensions import override
 
 from sr_tvm.system import machine
 from sr_tvm.targets.cpu.family import CpuFamily
@@ -23,23 +24,39 @@ class Cpu(CpuFamily):
     name = "cpu"
     description = "this machine's processor"
 
+    @override
     def tvm_target(self) -> tvm.target.Target:
         options = {"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": machine.cores()}
         return tvm.target.Target(options)
 
     @property
+    @override
     def l2_bytes(self) -> int:
         return machine.l2_bytes()
 
     @property
+    @override
     def vector_bytes(self) -> int:
         return codegen.llvm_get_vector_width(self.tvm_target()) // 8
 
+    @override
     def instruction_sets(self) -> tuple[str, ...]:
         return tuple(sorted(f for f in self._features() if f.startswith((*UNITS, "gfni", "lzcnt", "movbe", "popcnt"))))
 
+    @override
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
-        """Refuse code that would end the process with an illegal instruction."""
+        """Refuse code that would end the process with an illegal instruction.
+
+        Only vector and matrix instructions are compared. A processor that this LLVM doesn't know is let through, for
+        there is nothing to compare.
+
+        Args:
+            tvm_target: The TVM target that an artifact's code was made for, as a mapping with "kind" and perhaps
+                "mcpu".
+
+        Returns:
+            What keeps the code from running here, in words for people; None where nothing does.
+        """
         kind = tvm_target.get("kind", "llvm")
         if kind not in ("llvm", "c"):
             return f"made for a target of kind {kind}, which this CPU can't run"

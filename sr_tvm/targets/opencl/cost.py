@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.opencl.decisions import GROUPS, StageDecisions
@@ -25,7 +27,14 @@ LAUNCH = 40  # work-groups that a kernel has at least, where the picture lets it
 
 
 def groups(channels: int) -> int:
-    """Count the vectors of so many channels."""
+    """Count the vectors of four that hold the channels of a pixel.
+
+    Args:
+        channels: Of a value.
+
+    Returns:
+        Vectors, the last of which may be padded.
+    """
     return -(-channels // LANES)
 
 
@@ -34,10 +43,10 @@ class Costs:
     """What a stage costs by its decisions.
 
     Attributes:
-        region: the stage.
-        narrow: as in the decisions of the whole region.
-        size: the picture's height and width.
-        number: bytes of a number in memory.
+        region: The stage.
+        narrow: As in the decisions of the whole region.
+        size: The picture's height and width.
+        number: Bytes of a number in memory.
     """
 
     region: Region
@@ -47,14 +56,29 @@ class Costs:
 
     @cached_property
     def steps(self) -> list[Step]:
+        """What a work-item of the stage does, in order."""
         return plan_steps(self.region, self.narrow)
 
     @cached_property
     def products(self) -> list[AddedConvolution]:
+        """The convolutions of the stage, in the order they are added to sums."""
         return [product for step in self.steps if isinstance(step, ConvolutionSum) for product in step.convs]
 
     def best(self, limit: int, candidates: Iterable[StageDecisions]) -> StageDecisions:
-        """Choose the cheapest that needs at most ``limit`` vectors of registers; where none does, one of the fewest."""
+        """Choose the decisions that are estimated to take least, among those that don't spill.
+
+        Where a picture is too small to occupy all cores with several tiles a work-group, fewer tiles come first.
+
+        Args:
+            limit: Vectors of registers of four numbers that a work-item has.
+            candidates: At least one.
+
+        Returns:
+            The cheapest candidate that needs at most ``limit`` vectors; where none does, one of those that need fewest.
+
+        Raises:
+            ValueError: There are no candidates.
+        """
         computed: dict[StageDecisions, tuple[int, float]] = {}
 
         def rank(decided: StageDecisions) -> tuple[int, bool, float]:
@@ -67,14 +91,28 @@ class Costs:
         return min(candidates, key=rank)
 
     def cost(self, decided: StageDecisions) -> float:
-        """Estimate the issue slots of a pixel, what its bytes are worth included."""
+        """Estimate what a pixel takes: issue slots, and what its bytes are worth in them.
+
+        Args:
+            decided: Of the stage.
+
+        Returns:
+            Issue slots for each pixel of the picture.
+        """
         return self._with_bytes(self.slots(decided), decided)
 
     def _with_bytes(self, slots: float, decided: StageDecisions) -> float:
         return slots * self._idle(decided) + BYTE * self.moved(decided)
 
     def registers(self, decided: StageDecisions) -> int:
-        """Estimate the vectors that a work-item holds at the same time, at most."""
+        """Estimate the vectors of four numbers that a work-item holds at the same time, at most.
+
+        Args:
+            decided: Of the stage.
+
+        Returns:
+            Vectors.
+        """
         pixels, splits = decided.pixels, splits_of(self.region, decided.outputs, self.narrow)
         last = {step.value: i for i, step in enumerate(self.steps)}
         for i, step in enumerate(self.steps):
@@ -102,7 +140,14 @@ class Costs:
         return math.ceil(most)
 
     def slots(self, decided: StageDecisions) -> float:
-        """Estimate the issue slots of a pixel."""
+        """Estimate the issue slots of computing, without what bytes are worth.
+
+        Args:
+            decided: Of the stage.
+
+        Returns:
+            Issue slots for each pixel that a work-item makes.
+        """
         splits = splits_of(self.region, decided.outputs, self.narrow)
         pixels, total, spared = decided.pixels, OVERHEAD * splits, 0.0
         loaded = [step.value for step in self.steps if isinstance(step, Load)]
@@ -128,7 +173,14 @@ class Costs:
         return float(self.region.macs()) - spared + total / pixels
 
     def moved(self, decided: StageDecisions) -> float:
-        """Estimate the bytes that a work-group reads and writes for a pixel, each once."""
+        """Estimate the bytes that a work-group reads and writes, each of them once.
+
+        Args:
+            decided: Of the stage.
+
+        Returns:
+            Bytes for each pixel that the work-group makes.
+        """
         again = splits_of(self.region, decided.outputs, self.narrow) if decided.tiles == 1 else 1
         wide, tall = _tile(decided)
         total = self._weights / (wide * tall) + sum(self.region.by_name[r.value].channels for r in self.region.results)
@@ -154,18 +206,18 @@ class Costs:
         return found
 
     def _idle(self, decided: StageDecisions) -> float:
-        """Work-items that are launched for one that has pixels of its own."""
+        """Return how many work-items are launched for one that has pixels of its own."""
         (height, width), (wide, tall) = self.size, _tile(decided)
         return (-(-width // wide) * wide / width) * (-(-height // tall) * tall / height)
 
     def _few(self, decided: StageDecisions) -> bool:
-        """Whether cores go idle because work-groups are larger than they need to be."""
+        """Return whether cores go idle because work-groups are larger than they need to be."""
         wide, tall = _tile(decided)
         return decided.tiles > 1 and -(-self.size[0] // tall) * -(-self.size[1] // wide) < LAUNCH
 
 
 def _tile(decided: StageDecisions) -> tuple[int, int]:
-    """Pixels of a work-group, along a row and down."""
+    """Return the pixels of a work-group, along a row and down."""
     return decided.pixels * decided.group[0], decided.group[1] * decided.tiles
 
 
@@ -179,7 +231,7 @@ def _reads(step: Step) -> set[str]:
 
 
 def _factors(step: ConvolutionSum) -> set[str]:
-    """The values in registers that a sum's convolutions multiply."""
+    """Return the values in registers that a sum's convolutions multiply."""
     found: set[str] = set()
     for product in step.convs:
         if product.registers:

@@ -18,9 +18,18 @@ from sr_tvm.targets.opencl.source import Mended
 
 
 def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.transform.Pass], folder: Path) -> None:
-    """Write ``kernels.cl`` and ``kernels.json`` of a scheduled module into ``folder``.
+    """Write the OpenCL C of a compiled network, and what is known of its kernels.
 
-    ``passes`` are the target's that make calls of its Relax function, so that views are none here either.
+    The files are ``kernels.cl`` and ``kernels.json``.
+
+    Args:
+        mod: The scheduled module, of a Relax function "main" and TIR functions.
+        target: Of kind "opencl", with a host.
+        passes: The target's that make calls of the Relax function, so that views are no kernels here either.
+        folder: Of the artifact; it is there.
+
+    Raises:
+        SrTvmError: A kernel does not lower, or the files cannot be written.
     """
     kernels, called = called_kernels(mod, passes)
     text, launches = lower(kernels, target)
@@ -33,9 +42,15 @@ def save(mod: tvm.IRModule, target: tvm.target.Target, passes: Sequence[tvm.ir.t
 
 
 def called_kernels(mod: tvm.IRModule, passes: Sequence[tvm.ir.transform.Pass]) -> tuple[tvm.IRModule, list[str]]:
-    """The scheduled functions that a run of a network calls, and their names in the order of the calls.
+    """Find the kernels that a run of a network launches.
 
-    ``passes`` are the target's that make calls of the Relax function.
+    Args:
+        mod: A scheduled module, of a Relax function "main" and TIR functions.
+        passes: The target's that make calls of the Relax function.
+
+    Returns:
+        A module of the TIR functions that "main" calls, and their names in the order of the calls, a name for each
+        call.
     """
     lowered = tvm.transform.Sequential(list(passes))(mod)
     called: list[str] = []
@@ -52,7 +67,17 @@ def called_kernels(mod: tvm.IRModule, passes: Sequence[tvm.ir.transform.Pass]) -
 def save_each(mod: tvm.IRModule, target: tvm.target.Target, path: Path) -> None:
     """Write the kernels of a module of TIR functions, each as a program of its own, in their order.
 
-    Functions of equal code give equal programs, whatever their names: most stages of a candidate were compiled before.
+    Functions of equal code give equal programs, whatever their names: most stages of a tuner's candidate were compiled
+    before.
+
+    Args:
+        mod: Scheduled TIR functions, each of which is one kernel.
+        target: Of kind "opencl", with a host.
+        path: The JSON file to write.
+
+    Raises:
+        SrTvmError: A kernel does not lower, or the files cannot be written.
+        ValueError: A function is several kernels, or none.
     """
     programs = []
     for _, function in mod.functions_items():

@@ -18,13 +18,16 @@ Arrays = dict[str, np.ndarray]
 
 
 def emulate(region: Region, decisions: OpenClDecisions, inputs: Mapping[str, np.ndarray]) -> Arrays:
-    """Compute the results of ``region`` as its kernels do with float16 in memory, and in float16 where sums are.
+    """Compute the results of a region as its kernels do with float16 in memory, and in float16 where sums are.
 
     Numbers are added in the kernels' order. Each product with its addition is rounded once, as a fused multiply-add
     does; a GPU that rounds the product, too, is a little worse.
 
     Args:
-        inputs: by source, (C, H, W) float32.
+        region: What the kernels compute.
+        decisions: How it is cut into kernels, and what each adds in; an item of ``stages`` for each of them.
+        inputs: By source, (C, H, W) float32.
+
     Returns:
         By value, (C, H, W) float32, before a pixel shuffle.
     """
@@ -119,7 +122,7 @@ class _Stage:
                 total[:] = self.keep(total + project[:, first + lane, None, None] * plane)
 
     def _seen(self, name: str) -> np.ndarray:
-        """A value in memory as a convolution reads it, with the arithmetic on the way."""
+        """Return a value in memory as a convolution reads it, with the arithmetic on the way."""
         node = self.region.by_name[name]
         if isinstance(node, Pointwise):
             return self._arithmetic(node, self._seen(node.inputs[0]))

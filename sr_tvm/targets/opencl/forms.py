@@ -15,12 +15,26 @@ GROUPED = Layout("NCHW4c")  # the channels of a pixel in groups of four, each gr
 
 
 def stored(value: Value, image: bool, dtype: str) -> Value:
-    """``value`` as it lies between two kernels, its numbers as ``dtype``."""
+    """Describe a value as it lies between two kernels: its channels in groups of four.
+
+    Args:
+        value: Of a region.
+        image: Whether it is an image, whose texels are groups of four channels; else a buffer.
+        dtype: The element type that it is kept in.
+
+    Returns:
+        The same value in that type, layout and memory.
+    """
     return replace(value, dtype=dtype, layout=GROUPED, scope=TEXTURE if image else value.scope)
 
 
 class ValueMemory:
-    """A value in memory, of pictures of ``height`` x ``width``."""
+    """A value in memory, of pictures of ``height`` x ``width`` pixels.
+
+    Attributes:
+        groups: Groups of four channels, the last of which may be padded.
+        buffer: The kernel's parameter.
+    """
 
     def __init__(self, b: GpuBuilder, value: Value, n: int, height: int, width: int) -> None:
         self.b, self.value, self.height, self.width = b, value, height, width
@@ -35,6 +49,7 @@ class ValueMemory:
 
     @property
     def image(self) -> bool:
+        """Whether it is an image rather than a buffer."""
         return self.value.scope == TEXTURE
 
     @property
@@ -43,7 +58,18 @@ class ValueMemory:
         return self.image
 
     def read(self, n: Expr, group: Expr, y: Expr, x: Expr, channels: int = LANES) -> list[Expr]:
-        """Read the numbers of one pixel: those of the first ``channels`` of a group of four."""
+        """Read the numbers of one pixel.
+
+        Args:
+            n: Which picture of the batch.
+            group: Which four channels.
+            y: Row of the pixel.
+            x: Column of the pixel.
+            channels: How many of the four to read, from the first on.
+
+        Returns:
+            So many scalars of the builder's element type.
+        """
         if self.planar:
             first = group * LANES
             return [self.b.read_scalar(self.buffer, n, first + i, y, x) for i in range(channels)]
@@ -51,7 +77,18 @@ class ValueMemory:
         return [self.b.lane(vector, i) for i in range(channels)]
 
     def read_vector(self, n: Expr, group: Expr, y: Expr, x: Expr, channels: int = LANES) -> Expr:
-        """Read a group of channels of one pixel, zeros for those over ``channels`` where each is a plane."""
+        """Read a group of channels of one pixel.
+
+        Args:
+            n: Which picture of the batch.
+            group: Which four channels.
+            y: Row of the pixel.
+            x: Column of the pixel.
+            channels: How many of the four there are, where each channel is a plane; the others are zeros.
+
+        Returns:
+            A vector of four of the builder's element type.
+        """
         if self.image:
             return self.b.read_image(self.buffer, x, y, self._layer(n, group))
         if not self.planar:
@@ -60,7 +97,15 @@ class ValueMemory:
         return self.b.gather(scalars + [self.b.real(0)] * (LANES - channels))
 
     def write(self, n: Expr, group: Expr, y: Expr, x: Expr, vector: Expr) -> None:
-        """Write a group of channels of one pixel; not for planes."""
+        """Write a group of channels of one pixel; not for planes.
+
+        Args:
+            n: Which picture of the batch.
+            group: Which four channels.
+            y: Row of the pixel.
+            x: Column of the pixel.
+            vector: Four numbers, converted to the element type in memory.
+        """
         if self.image:
             self.b.write_image(self.buffer, vector, x, y, self._layer(n, group))
         else:

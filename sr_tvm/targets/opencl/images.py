@@ -20,6 +20,14 @@ class AllocateImages:
     """
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """Replace the allocations of images in a module's Relax functions.
+
+        Args:
+            mod: After CallTIRRewrite: kernels write into memory given to them.
+
+        Returns:
+            The module, changed in place.
+        """
         for var, function in mod.functions_items():
             if isinstance(function, relax.Function):
                 images = _images(mod, function)
@@ -29,7 +37,7 @@ class AllocateImages:
 
 
 def _images(mod: tvm.IRModule, function: relax.Function) -> set[relax.Var]:
-    """The variables that some kernel takes as an image."""
+    """Return the variables that some kernel takes as an image."""
     found: set[relax.Var] = set()
 
     def visit(node: Any) -> None:

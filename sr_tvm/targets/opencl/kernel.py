@@ -31,11 +31,13 @@ class StageKernel:
     """Writes the kernel of one stage.
 
     Args:
-        region: the stage; its sources are in memory.
+        region: The stage; its sources are in memory.
         size: N, H and W.
-        values: how sources and results lie in memory.
-        narrow: as in the decisions of the region.
-        dtype: of what lies between kernels, and of weights.
+        values: How sources and results lie in memory, by name and factor of the pixel shuffle.
+        decided: The choices for this kernel.
+        narrow: As in the decisions of the region.
+        limits: What a work-group may take of the GPU.
+        dtype: Of what lies between kernels, and of weights.
     """
 
     def __init__(
@@ -74,11 +76,18 @@ class StageKernel:
         return self.limits.local_bytes // (LANES * np.dtype(self.b.dtype).itemsize)
 
     def groups(self, channels: int) -> int:
-        """Vectors of a value that a work-item has of each pixel."""
+        """Count the vectors that a work-item has of each pixel of a value.
+
+        Args:
+            channels: Of the value, those of all shares together.
+
+        Returns:
+            Vectors of four channels.
+        """
         return -(-channels // LANES) // self.splits
 
     def _by_group(self, conv: Conv) -> bool:
-        """Whether a work-item's share of a grouped convolution lies within one group of it."""
+        """Return whether a work-item's share of a grouped convolution lies within one group of it."""
         return conv.groups > 1 and self.splits > 1
 
     def _winograd(self, conv: Conv) -> bool:
@@ -117,12 +126,12 @@ class StageKernel:
             self.blocks[conv.name, i] = self._block(numbers, groups)
 
     def _block(self, numbers: np.ndarray, groups: int = 0) -> WeightBlock:
-        """A block whose turns are whole loads."""
+        """Return a block whose turns are whole loads."""
         extra = -numbers.shape[2] % self.decided.load
         return WeightBlock(np.pad(numbers, ((0, 0), (0, 0), (0, extra), (0, 0))), groups)
 
     def _parameters(self) -> tuple[dict[tuple[str, int], int], np.ndarray | None]:
-        """Numbers of which there is one a channel: where each begins, in vectors, and all of them."""
+        """Return numbers of which there is one a channel: where each row begins, in vectors, and all of them."""
         arrays: dict[tuple[str, int], np.ndarray] = {}
         for step in self.steps:
             if isinstance(step, ConvolutionSum) and np.any(step.bias):
@@ -135,12 +144,21 @@ class StageKernel:
         return dict(zip(arrays, map(int, starts), strict=False)), np.concatenate(rows) if rows else None
 
     def _parameter(self, name: str, which: int, group: Expr) -> Expr:
-        """Read the vector of a group of channels, counted from the first of all."""
+        """Return the vector of a group of channels, counted from the first of all, of the table of parameters."""
         return self.b.read(self.numbers, (group + self.parameters[name, which]) * LANES)
 
     # The kernel
 
     def build(self, name: str) -> Kernel:
+        """Write the kernel, once.
+
+        Args:
+            name: Of its function.
+
+        Returns:
+            The kernel: its inputs are the stage's sources, its constants the weights and the parameters as far as there
+            are any.
+        """
         b, (wide, tall) = self.b, self.decided.group
         buffers, constants = [self.memory[s.name].buffer for s in self.region.sources], []
         array = self.numbers = None
@@ -214,7 +232,7 @@ class StageKernel:
         self.registers[name] = made
 
     def _whole(self, group: int, channels: int) -> Expr:
-        """The number of a group among all groups of the value."""
+        """Return the number of a group among all groups of the value."""
         return self.split * self.groups(channels) + group
 
     def _center(self, memory: ValueMemory, group: int, pixel: int) -> Expr:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.region import Region
@@ -14,7 +15,17 @@ from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.cpu.rows.element import ELEMENTS, check_range
 from sr_tvm.targets.lowering import Lowering
 from sr_tvm.targets.opencl.cost import Costs
-from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, TILES, OpenClDecisions, StageDecisions
+from sr_tvm.targets.opencl.decisions import (
+    BUFFER,
+    GROUPS,
+    IMAGE,
+    LOCAL,
+    PIXELS,
+    TILES,
+    Loads,
+    OpenClDecisions,
+    StageDecisions,
+)
 from sr_tvm.targets.opencl.forms import stored
 from sr_tvm.targets.opencl.kernel import StageKernel
 from sr_tvm.targets.opencl.limits import Limits
@@ -22,15 +33,16 @@ from sr_tvm.targets.opencl.shares import outputs_of
 from sr_tvm.targets.opencl.space import StageSpace
 from sr_tvm.targets.opencl.stages import cut_stages
 
-NARROW_ENOUGH = 32  # channels that go from convolution to convolution in registers where nobody tuned
+NARROW_ENOUGH: Final = 32  # channels that go from convolution to convolution in registers where nobody tuned
 
 
 class OpenClLowering(Lowering[OpenClDecisions]):
-    """See the package.
+    """Makes a kernel of each stage of a region, as the package's head says.
 
     ``storage``, ``weights`` and ``sums``, with sums in float16 ``load`` too, are what is decided where nobody tuned.
 
-    ``dtype`` is what values between kernels, and weights, are kept as; at a region's borders they are float32.
+    ``dtype`` is what values between kernels, and weights, are kept as; at a region's borders they are float32. A weight
+    beyond what ``dtype`` holds is refused. A region of which N, H or W is not known is left alone.
     """
 
     name = "opencl"
@@ -42,17 +54,18 @@ class OpenClLowering(Lowering[OpenClDecisions]):
         weights: str = LOCAL,
         dtype: str = FLOAT32,
         sums: str = FLOAT32,
-        load: int = 1,
+        load: Loads = 1,
     ) -> None:
         self.limits, self.storage, self.weights = limits or Limits(), storage, weights
         self.dtype, self.sums, self.load = dtype, sums, load
 
     @property
+    @override
     def hardware(self) -> dict[str, int]:
-        """The limits; of another element than float32, its size too."""
         facts = asdict(self.limits)
         return facts if self.dtype == FLOAT32 else {**facts, "element_bytes": np.dtype(self.dtype).itemsize}
 
+    @override
     def decide(self, region: Region, shape: Shape) -> OpenClDecisions:
         size = shape[1] or 1, shape[2] or 1
         half = self.dtype == self.sums == FLOAT16
@@ -79,12 +92,8 @@ class OpenClLowering(Lowering[OpenClDecisions]):
             found.append((total, OpenClDecisions(NARROW_ENOUGH, self.storage, True, remade, tuple(stages))))
         return min(found, key=lambda way: way[0])[1]
 
+    @override
     def lower(self, region: Region, shape: Shape, name: str, decisions: OpenClDecisions | None = None) -> list[Kernel]:
-        """Make the kernels, one a stage; none where a size is not known.
-
-        Raises:
-            SrTvmError: a weight is beyond what ``dtype`` holds.
-        """
         n, height, width = shape
         if n is None or height is None or width is None:
             return []
@@ -108,14 +117,18 @@ class OpenClLowering(Lowering[OpenClDecisions]):
             kernels.append(stage_kernel.build(kernel_name))
         return kernels
 
+    @override
     def space(self, region: Region, shape: Shape, known: Iterable[OpenClDecisions] = ()) -> StageSpace:
         return StageSpace(self.decide(region, shape), region, shape, self.dtype, known)
 
+    @override
     def fits(self, decisions: OpenClDecisions, region: Region, shape: Shape) -> bool:
         return len(decisions.stages) == len(cut_stages(region, *decisions.way))
 
+    @override
     def to_json(self, decisions: OpenClDecisions) -> dict[str, Any]:
         return decisions.to_json()
 
+    @override
     def from_json(self, data: Any, where: str) -> OpenClDecisions:
         return OpenClDecisions.from_json(data, where)

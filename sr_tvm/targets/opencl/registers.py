@@ -15,6 +15,10 @@ class Held:
     """A value of a work-item's pixels in registers: vectors by group of channels and pixel.
 
     The last group is as narrow as its channels: what would pad it is not computed.
+
+    Attributes:
+        groups: Groups of four channels, the last of which may have fewer.
+        full: Those of four.
     """
 
     def __init__(self, b: GpuBuilder, name: str, channels: int, pixels: int) -> None:
@@ -24,17 +28,48 @@ class Held:
         self.rest = b.vectors(name, pixels, lanes=channels % LANES) if channels % LANES else None
 
     def lanes(self, group: int) -> int:
+        """Count the channels of a group.
+
+        Args:
+            group: From 0.
+
+        Returns:
+            4, or fewer for the last group.
+        """
         return min(LANES, self.channels - group * LANES)
 
     def get(self, group: int, pixel: int) -> Expr:
+        """Read a vector.
+
+        Args:
+            group: Which channels.
+            pixel: Which of the work-item's pixels, from 0.
+
+        Returns:
+            A vector of :meth:`lanes` numbers of the builder's element type.
+        """
         return self.b.get(*self._place(group, pixel))
 
     def put(self, group: int, pixel: int, value: Expr) -> None:
-        """Write a vector, of which the first numbers are kept."""
+        """Write a vector, of which the first numbers are kept.
+
+        Args:
+            group: Which channels.
+            pixel: Which of the work-item's pixels, from 0.
+            value: A vector of at least :meth:`lanes` numbers of the builder's element type.
+        """
         self.b.put(*self._place(group, pixel), self.b.narrowed(value, self.lanes(group)))
 
     def add(self, group: int, weight: Expr, factors: Sequence[Expr], first: int = 0, step: int = 1) -> None:
-        """Add a weight times a number of each pixel, of every ``step``-th from ``first`` on."""
+        """Add a vector of weights times a number of each pixel.
+
+        Args:
+            group: Which channels the weights are for.
+            weight: A vector of at least :meth:`lanes` numbers.
+            factors: A scalar for each pixel that is added to.
+            first: The pixel of the first factor.
+            step: Pixels from the one of a factor to that of the next.
+        """
         lanes = self.lanes(group)
         weight = self.b.bind("w", self.b.narrowed(weight, lanes))
         for i, factor in enumerate(factors):
@@ -42,6 +77,15 @@ class Held:
             self.put(group, pixel, weight * self.b.spread(factor, lanes) + self.get(group, pixel))
 
     def scalar(self, channel: int, pixel: int) -> Expr:
+        """Read a number.
+
+        Args:
+            channel: Of the value, from 0.
+            pixel: Which of the work-item's pixels, from 0.
+
+        Returns:
+            A scalar of the builder's element type.
+        """
         group, lane = divmod(channel, LANES)
         vector = self.get(group, pixel)
         return vector if self.lanes(group) == 1 else self.b.lane(vector, lane)
@@ -61,6 +105,14 @@ class Fetch:
         self.held: dict[int, Expr] = {}
 
     def __call__(self, index: int) -> Expr:
+        """Give a vector of weights, reading it if no load before has.
+
+        Args:
+            index: Vectors from ``base`` on, known while the kernel is written.
+
+        Returns:
+            A vector of four of the builder's element type.
+        """
         b, several = self.b, self.several
         if several == 1:
             return self.read(self.base + index)
@@ -70,16 +122,40 @@ class Fetch:
         return b.slice(self.held[first], index % several)
 
     def afresh(self) -> Fetch:
-        """The same with nothing read yet, for the body of a condition."""
+        """Make the same with nothing read yet, for the body of a condition, which is not always done.
+
+        Returns:
+            Weights from the same ``base`` on.
+        """
         return Fetch(self.b, self.several, self.read, self.base)
 
     def moved(self, vectors: Expr) -> Fetch:
-        """The same from so many vectors on, for the body of another loop."""
+        """Make the same from a later vector on, with nothing read yet, for the body of another loop.
+
+        Args:
+            vectors: How many vectors later, a whole number of loads.
+
+        Returns:
+            Weights from ``base`` and so many on.
+        """
         return Fetch(self.b, self.several, self.read, self.base + vectors)
 
 
 def arithmetic(b: GpuBuilder, function: str, x: Expr, parameters: Sequence[Expr]) -> Expr:
-    """Do the arithmetic of a :class:`~sr_tvm.regions.region.Pointwise`, on a vector or on a number."""
+    """Write the arithmetic of a :class:`~sr_tvm.regions.region.Pointwise`.
+
+    Args:
+        b: Gives the zeros, and takes parameters to as many lanes.
+        function: "relu", "prelu", "clip", "shift" or "scale".
+        x: A vector, or a number.
+        parameters: Those of the function, each of at least as many lanes as ``x``.
+
+    Returns:
+        The result, of the lanes of ``x``.
+
+    Raises:
+        ValueError: There is no such function.
+    """
     lanes = x.ty.dtype.lanes
     zero = b.spread(b.real(0), lanes)
     parameters = [b.narrowed(p, lanes) for p in parameters]

@@ -20,10 +20,12 @@ class SharedWeights:
     """Fills local memory phase by phase while a kernel is written, and loops over the turns of its blocks.
 
     Args:
-        phases: when each block's weights are in local memory.
-        array: where all of them lie.
-        several: vectors that are read at a time.
-        item: the work-item's number in its work-group of ``items``.
+        b: Writes the kernel.
+        phases: When each block's weights are in local memory.
+        array: Where all of them lie; None where there are none.
+        several: Vectors that are read at a time.
+        item: The work-item's number in its work-group.
+        items: Work-items of the group.
     """
 
     def __init__(
@@ -37,7 +39,11 @@ class SharedWeights:
         self.loaded: WeightPhase | None = None
 
     def begin_share(self, split: Expr) -> None:
-        """Copy the weights of a share of the channels, if local memory holds all of them."""
+        """Begin a share of the channels: copy its weights, if local memory holds all of them.
+
+        Args:
+            split: Which share, from 0.
+        """
         self.split = split
         if self.whole:
             self._fill(self.phases[0], split * self.phases[0].whole)
@@ -47,7 +53,12 @@ class SharedWeights:
         self.loaded = self.phases[0] if self.whole else None
 
     def turns(self, block: WeightBlock, turn: Turn) -> None:
-        """Loop over the turns of a block."""
+        """Write the loop over the turns of a block, and the copying of their weights to local memory before.
+
+        Args:
+            block: Of one of the phases.
+            turn: Writes the body, given the number of the turn and a way to fetch its weights.
+        """
         b = self.b
         phase = next(phase for phase in self.phases if block in phase.blocks)
         offset = self.split * phase.whole + phase.offset

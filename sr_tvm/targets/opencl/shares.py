@@ -8,10 +8,18 @@ LANES = 4  # of a vector: what a texel has, and what buffers are read and writte
 
 
 def splits_of(region: Region, outputs: int, narrow: int) -> int:
-    """Tell into how many shares of ``outputs`` groups of four the channels of a stage can be divided; 1: they can't.
+    """Tell into how many shares the channels of a stage can be divided, each computed by a work-item of its own.
 
-    That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels.
-    A 1x1 convolution reads memory where an input has more channels than the ``narrow`` that a work-item keeps.
+    That takes convolutions which read memory, and otherwise arithmetic channel by channel, all of the same channels. A
+    1x1 convolution reads memory where an input has more channels than a work-item keeps.
+
+    Args:
+        region: The stage; its sources are in memory.
+        outputs: Groups of four channels of a share; 0: all there are.
+        narrow: Channels that a work-item keeps in registers from a convolution to a 1x1 convolution after it.
+
+    Returns:
+        Shares; 1 where the channels can't be divided so.
     """
     made = [node for node in region.nodes if not isinstance(node, Source)]
     channels = {node.channels for node in made}
@@ -38,12 +46,19 @@ def _read_by_conv(region: Region, name: str) -> bool:
 
 
 def depthwise(conv: Conv) -> bool:
-    """Tell whether each channel is convolved by itself."""
+    """Tell whether each channel is convolved by itself.
+
+    Args:
+        conv: Any convolution.
+
+    Returns:
+        Whether it has as many groups as outputs, more than one, and one input each.
+    """
     return bool(conv.groups > 1 and conv.groups == conv.channels and conv.weight.shape[1] == 1)
 
 
 def _by_group(conv: Conv, outputs: int) -> bool:
-    """Whether a share of ``outputs`` groups of four lies within a group of the convolution, or is convolved alone."""
+    """Return whether a share of ``outputs`` groups of four lies in one group of the convolution, or is depthwise."""
     if depthwise(conv):
         return True
     each = conv.channels // conv.groups
@@ -51,6 +66,14 @@ def _by_group(conv: Conv, outputs: int) -> bool:
 
 
 def outputs_of(region: Region, narrow: int) -> list[int]:
-    """List the numbers of groups of four channels that a share may have, all of them (0) first."""
+    """List the numbers of groups of four channels that a share may have.
+
+    Args:
+        region: The stage; its sources are in memory.
+        narrow: Channels that a work-item keeps in registers from a convolution to a 1x1 convolution after it.
+
+    Returns:
+        0 (all of them) first, then those that divide the channels, ascending.
+    """
     most = max((-(-node.channels // LANES) for node in region.nodes if not isinstance(node, Source)), default=1)
     return [0, *(n for n in range(1, most) if splits_of(region, n, narrow) > 1)]

@@ -28,10 +28,16 @@ Groups = Mapping[str, tuple[int, int, int]]
 
 
 def mend(code: str, groups: Groups) -> str:
-    """Correct a program.
+    """Correct the OpenCL C of a program: its reads of images, its vectors and the sizes of its work-groups.
 
-    ``groups`` are the sizes of work-groups, which compilers like to know beforehand, by kernel: of those of our
-    lowering, whose vectors lie at multiples of their size. What other schedules read may begin anywhere.
+    Args:
+        code: As TVM's generator makes it.
+        groups: By kernel the work-items of a group along x, y and z, which compilers like to know beforehand: of the
+            kernels of our lowering, whose vectors lie at multiples of their size. What other schedules read may begin
+            anywhere.
+
+    Returns:
+        The program that a driver is given.
     """
     code = _aligned(_VECTOR.sub(r"(\1\2)(", _IMAGES.sub(_READS, code)), groups)
 
@@ -45,7 +51,7 @@ def mend(code: str, groups: Groups) -> str:
 
 
 def _aligned(code: str, groups: Groups) -> str:
-    """Read and write vectors as such: vload4 asks for no alignment, so that compilers make it four loads."""
+    """Return code that reads and writes vectors as such: compilers make vload4, which may be unaligned, four loads."""
 
     def kernel(text: str) -> str:
         found = _KERNEL.match(text)
@@ -74,7 +80,7 @@ def _aligned_kernel(code: str) -> str:
 
 
 def _closing(code: str, begin: int) -> int:
-    """Where the parenthesis closes that is open at ``begin``."""
+    """Return where the parenthesis closes that is open at ``begin``."""
     depth = 1
     for at in range(begin, len(code)):
         depth += {"(": 1, ")": -1}.get(code[at], 0)
@@ -84,9 +90,15 @@ def _closing(code: str, begin: int) -> int:
 
 
 def work_groups(mod: tvm.IRModule) -> dict[str, tuple[int, int, int]]:
-    """The sizes of the work-groups of our lowering's functions, which are one kernel each, by the kernel's name.
+    """Find the sizes of the work-groups of our lowering's functions, which are one kernel each.
 
-    What dlight schedules is no plain nest of loops, but has blocks.
+    What dlight schedules is no plain nest of loops, but has blocks, and is left out.
+
+    Args:
+        mod: TIR functions; others are left out.
+
+    Returns:
+        Work-items of a group along x, y and z, by the kernel's name in the OpenCL C.
     """
     found = {}
     for var, function in mod.functions_items():
@@ -97,7 +109,7 @@ def work_groups(mod: tvm.IRModule) -> dict[str, tuple[int, int, int]]:
 
 
 def _size(body: tirx.Stmt) -> tuple[int, int, int] | None:
-    """The threads of the loops that are bound to them, one within the other from the outermost on."""
+    """Return the threads of the loops that are bound to them, one within the other from the outermost on."""
     size = {"threadIdx.x": 1, "threadIdx.y": 1, "threadIdx.z": 1}
     while isinstance(body, tirx.For) and body.thread_binding is not None:
         size[str(body.thread_binding.thread_tag)] = int(body.extent)
@@ -108,7 +120,11 @@ def _size(body: tirx.Stmt) -> tuple[int, int, int] | None:
 
 
 class Mended:
-    """While it is entered, TVM's generator of OpenCL C gives mended programs."""
+    """While it is entered, TVM's generator of OpenCL C gives mended programs.
+
+    Attributes:
+        groups: The sizes of the work-groups, by kernel.
+    """
 
     def __init__(self, mod: tvm.IRModule) -> None:
         self.groups = work_groups(mod)

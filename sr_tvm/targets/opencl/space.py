@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
+from typing_extensions import override
 
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
@@ -41,7 +43,13 @@ MOST_REGISTERS = 48  # vectors a work-item may be estimated to need: over that i
 
 
 class StageSpace(DecisionSpace[OpenClDecisions]):
-    """The :class:`OpenClDecisions` of one region."""
+    """The :class:`OpenClDecisions` of one region.
+
+    A crossover has the cuts of one parent, and each stage from either. A mutation changes what holds for the region, or
+    one decision of a stage or of all. Seeds are the lowering's choice, the known good ones, and the lowering's choice
+    with one decision changed everywhere. What is repaired has as many stages as there are, each with what the nearest
+    had, as far as that can be done.
+    """
 
     def __init__(
         self, default: OpenClDecisions, region: Region, shape: Shape, dtype: str, known: Iterable[OpenClDecisions] = ()
@@ -57,21 +65,29 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         self._same = {way: first.setdefault(self._cut(way), way) for way in ways}
         self.ways = list(first.values())
         self.default = self.repair(default)
-        self.known = [self.repair(decisions) for decisions in known]
+        self.known = [self.repair(self._aligned(decisions)) for decisions in known]
 
     def _cut(self, way: Way) -> tuple[Any, ...]:
         return tuple(tuple(node.name for node in p.region.nodes) for p in cut_stages(self.region, *way))
 
     def _stages(self, way: Way) -> list[tuple[Region, list[int]]]:
-        """The stages, each with the choices there are for ``outputs``."""
+        """Return the stages, each with the choices there are for ``outputs``."""
         return [(piece.region, outputs_of(piece.region, way[0])) for piece in cut_stages(self.region, *way)]
 
+    def _aligned(self, decisions: OpenClDecisions) -> OpenClDecisions:
+        """Return those of a deeper or shallower network fitted to this: ends are alike, and the middle repeats."""
+        given, there = decisions.stages, len(self.stages(self._same[decisions.way]))
+        front = -(-min(len(given), there) // 2)
+        back = min(len(given), there) - front
+        between = given[front - 1 : front] * (there - front - back)
+        return replace(decisions, stages=(*given[:front], *between, *given[len(given) - back :]))
+
     def _another(self, genome: OpenClDecisions, way: Way) -> OpenClDecisions:
-        """The same with other cuts."""
+        """Return the same with other cuts."""
         return self.repair(replace(genome, narrow=way[0], packed=way[1], remade=way[2]))
 
+    @override
     def repair(self, decisions: OpenClDecisions) -> OpenClDecisions:
-        """As many stages as there are, each with what the nearest had, as far as it can be done."""
         narrow, packed, remade = way = self._same[decisions.way]
         there, given = self.stages(way), decisions.stages or (StageDecisions(),)
         nearest = [given[min(i * len(given) // len(there), len(given) - 1)] for i in range(len(there))]
@@ -79,7 +95,7 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         return OpenClDecisions(narrow, decisions.storage, packed, remade, made)
 
     def _fit(self, stage: StageDecisions, narrow: int, region: Region, outputs: list[int]) -> StageDecisions:
-        """The nearest that can be done, and has not far more pixels than registers."""
+        """Return the nearest that can be done, and has not far more pixels than registers."""
         share = stage.outputs if stage.outputs in outputs else 0
         stage = replace(
             stage,
@@ -92,8 +108,8 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         kept = [way for way in fewer if costs.registers(way) <= MOST_REGISTERS]
         return (kept or fewer[:1])[-1]
 
+    @override
     def seeds(self) -> list[OpenClDecisions]:
-        """The lowering's choice, and the same with one decision changed everywhere."""
         found = [self.default, *self.known]
         for storage in (IMAGE, BUFFER):
             found.append(replace(self.default, storage=storage))
@@ -113,6 +129,7 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         found += [self._another(self.default, way) for way in self.ways]
         return list(dict.fromkeys(found))
 
+    @override
     def random(self, rng: Random) -> OpenClDecisions:
         way = rng.choice(self.ways)
         weights = rng.choice((LOCAL, LOCAL, GLOBAL))
@@ -132,15 +149,15 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         )
         return self.repair(OpenClDecisions(way[0], rng.choice((IMAGE, BUFFER)), *way[1:], stages))
 
+    @override
     def crossover(self, a: OpenClDecisions, b: OpenClDecisions, rng: Random) -> OpenClDecisions | None:
-        """The cuts of one parent; each stage from either, at its place."""
         first, second = (a, b) if rng.random() < 0.5 else (b, a)
         other = self._another(second, first.way)
         stages = tuple(rng.choice(pair) for pair in zip(first.stages, other.stages, strict=True))
         return self.repair(replace(first, storage=rng.choice((a, b)).storage, stages=stages))
 
+    @override
     def mutate(self, genome: OpenClDecisions, rng: Random) -> OpenClDecisions | None:
-        """What holds for the region, or one decision of a stage or of all; None if nothing changed."""
         if rng.random() < P_REGION:
             changed = (
                 replace(genome, storage=BUFFER if genome.storage == IMAGE else IMAGE)
@@ -168,6 +185,7 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         changed = self.repair(replace(genome, stages=stages))
         return None if changed == genome else changed
 
+    @override
     def key(self, genome: OpenClDecisions) -> str:
         text = json.dumps(genome.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

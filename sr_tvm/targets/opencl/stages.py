@@ -20,7 +20,9 @@ from sr_tvm.regions.value import FLOAT32
 class Hidden:
     """Channels that a 1x1 convolution widens to and the next one narrows from, four at a time.
 
-    ``arithmetic`` lies between the two, channel by channel.
+    Attributes:
+        expand: The convolution that makes them.
+        arithmetic: What lies between the two, channel by channel, in order.
     """
 
     expand: Conv
@@ -28,14 +30,30 @@ class Hidden:
 
 
 def spatial(conv: Conv) -> bool:
-    """Whether it looks beside its pixel."""
+    """Tell whether a convolution looks beside its pixel.
+
+    Args:
+        conv: Any convolution.
+
+    Returns:
+        False for 1x1 kernels alone.
+    """
     return conv.weight.shape[2:] != (1, 1)
 
 
 def hidden_of(region: Region, conv: Conv, narrow: int) -> Hidden | None:
-    """The hidden channels that ``conv`` projects, if they can be made and used up four at a time.
+    """Find the hidden channels that a 1x1 convolution projects, if they can be made and used up four at a time.
 
-    ``narrow`` is the number of channels that a work-item keeps in registers: what is widened, and what is projected to.
+    Nothing else may read them, they are no result, and they are more than half of ``narrow``.
+
+    Args:
+        region: That has the convolution.
+        conv: The one that projects.
+        narrow: Channels that a work-item keeps in registers: the most that are widened, and the most that are projected
+            to.
+
+    Returns:
+        The hidden channels; None where ``conv`` reads values of its own.
     """
     if spatial(conv) or conv.groups > 1 or len(conv.inputs) != 1 or conv.channels > narrow:
         return None
@@ -56,16 +74,21 @@ def hidden_of(region: Region, conv: Conv, narrow: int) -> Hidden | None:
 
 
 def cut_stages(region: Region, narrow: int, packed: bool = False, remade: bool = False) -> list[Piece]:
-    """The stages of ``region`` in the order they run.
+    """Cut a region into stages.
 
     Values of up to ``narrow`` channels go from one convolution to a 1x1 convolution in registers; what is wider goes
     through memory. Of a stage, parts that have nothing to do with each other are stages of their own.
 
-    With ``packed``, the first stage leaves a copy of the sources that later convolutions look around in, in the form
-    of what lies between kernels: a picture's planes are slow to read, and its long skip reads 5x5 pixels.
+    Args:
+        region: What the stages compute together.
+        narrow: Channels that a work-item keeps in registers.
+        packed: Whether the first stage leaves a copy of the sources that later convolutions look around in, in the form
+            of what lies between kernels: a picture's planes are slow to read, and its long skip reads 5x5 pixels.
+        remade: Whether convolutions of sources are made again by every stage that reads their pixels, rather than
+            written and read: the first convolution of a picture has few inputs, and many channels.
 
-    With ``remade``, convolutions of sources are made again by every stage that reads their pixels, rather than written
-    and read: the first convolution of a picture has few inputs, and many channels.
+    Returns:
+        The stages in the order they run, each with at least one result.
     """
     kept: set[str] = set()
     if remade:
@@ -89,7 +112,7 @@ def cut_stages(region: Region, narrow: int, packed: bool = False, remade: bool =
 
 
 def _with_remade(region: Region, narrow: int) -> Region:
-    """The region where convolutions of sources have a copy for each later stage that reads their pixels alone."""
+    """Return the region where convolutions of sources have a copy for each later stage that reads only their pixels."""
     cheap, from_memory = Cutter(region).cheap, _from_memory(region, narrow)
     level = _levels(region, narrow, cheap, set())
     results = {result.value for result in region.results}
@@ -120,7 +143,10 @@ def _again(name: str, level: int) -> str:
 
 
 def _with_copies(region: Region, narrow: int) -> tuple[Region, set[str]]:
-    """The region with copies of what lies in memory beforehand and is looked around in after the first stage."""
+    """Return the region with copies of what lies in memory beforehand and is looked around in after the first stage.
+
+    The names of the copies come with it.
+    """
     cheap = Cutter(region).cheap
     level = _levels(region, narrow, cheap, set())
     late = {
@@ -143,7 +169,7 @@ def _with_copies(region: Region, narrow: int) -> tuple[Region, set[str]]:
 
 
 def _from_memory(region: Region, narrow: int) -> dict[str, bool]:
-    """Whether a convolution, by its name, reads what an earlier stage has left in memory."""
+    """Return whether a convolution, by its name, reads what an earlier stage has left in memory."""
     inside: set[str] = set()  # hidden channels, which are never a value of their own
     for conv in region.convolutions():
         if (hidden := hidden_of(region, conv, narrow)) is not None:
@@ -156,7 +182,7 @@ def _from_memory(region: Region, narrow: int) -> dict[str, bool]:
 
 
 def _levels(region: Region, narrow: int, cheap: set[str], kept: set[str]) -> dict[str, int]:
-    """The stage of each node; -1 for what lies in memory beforehand, or is made anew wherever it is read.
+    """Return the stage of each node; -1 for what lies in memory beforehand, or is made anew wherever it is read.
 
     What is ``kept`` is in the first stage although it would be no trouble to make it later.
     """
@@ -179,7 +205,7 @@ def _levels(region: Region, narrow: int, cheap: set[str], kept: set[str]) -> dic
 
 
 def _connected(region: Region, own: list[str]) -> list[set[str]]:
-    """``own`` in parts such that no node of one reads a node of another.
+    """Return ``own`` in parts such that no node of one reads a node of another.
 
     A part without a convolution joins one that reads the same.
     """

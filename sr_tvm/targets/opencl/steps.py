@@ -13,7 +13,17 @@ from sr_tvm.targets.opencl.stages import Hidden, hidden_of, spatial
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionSum:
-    """A value as a bias, plus the pixels of other values, plus convolutions, which begin with what is there."""
+    """A step that makes a value of a bias, plus the pixels of other values, plus convolutions.
+
+    The convolutions begin with what is there.
+
+    Attributes:
+        value: The name of what is made.
+        channels: Of it.
+        bias: (channels,) float64, the sum of the convolutions' biases.
+        centers: Names of the values whose pixels are added.
+        convs: The convolutions that are added.
+    """
 
     value: str
     channels: int
@@ -27,8 +37,9 @@ class AddedConvolution:
     """A convolution that is added to a sum.
 
     Attributes:
-        hidden: the channels that it projects, which are made on the way; None where its input is a value.
-        registers: whether its inputs are the work-item's own pixels; else it reads them, and their neighbours, from
+        conv: The convolution; its bias is in the sum's.
+        hidden: The channels that it projects, which are made on the way; None where its input is a value.
+        registers: Whether its inputs are the work-item's own pixels; else it reads them, and their neighbours, from
             memory.
     """
 
@@ -39,29 +50,35 @@ class AddedConvolution:
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """Arithmetic on a value, channel by channel."""
+    """A step that does arithmetic on a value in registers, channel by channel."""
 
     node: Pointwise
 
     @property
     def value(self) -> str:
+        """The name of the value that is made."""
         return self.node.name
 
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """Values one after another along the channels."""
+    """A step that puts values in registers one after another along the channels."""
 
     node: Concat
 
     @property
     def value(self) -> str:
+        """The name of the value that is made."""
         return self.node.name
 
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """A value of which the work-item's own pixels are read from memory."""
+    """A step that reads the work-item's own pixels of a value from memory into registers.
+
+    Attributes:
+        value: The name of a source of the stage.
+    """
 
     value: str
 
@@ -70,9 +87,16 @@ Step = ConvolutionSum | Apply | Join | Load
 
 
 def plan_steps(region: Region, narrow: int) -> list[Step]:
-    """List the steps of a stage, a region whose sources lie in memory.
+    """List the steps of a stage.
 
     A convolution that only an addition reads is a part of that sum, so that it needs no registers of its own.
+
+    Args:
+        region: The stage; its sources lie in memory.
+        narrow: Channels that a work-item keeps in registers from a convolution to a 1x1 convolution after it.
+
+    Returns:
+        The steps in the order that a work-item does them; each makes a value of the stage's pixels.
     """
     return list(_Plan(region, narrow).steps())
 
@@ -140,7 +164,7 @@ class _Plan:
             yield name
 
     def _wanted(self) -> set[str]:
-        """The values that have registers: results, and what is read pixel by pixel."""
+        """Return the values that have registers: results, and what is read pixel by pixel."""
         wanted: set[str] = set()
         stack = [name for name in self.results]
         while stack:

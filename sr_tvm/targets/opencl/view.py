@@ -19,7 +19,13 @@ Parameter = Callable[[str, int, Expr], Expr]  # of a node by its name, which one
 
 @dataclass(frozen=True)
 class Pixels:
-    """A work-item's own: ``count`` neighbours in a row, the first in column ``x`` of a picture of the batch."""
+    """The pixels of a work-item: neighbours in a row of a picture.
+
+    Attributes:
+        image: Which picture of the batch, an expression.
+        x: Column of the first, an expression.
+        count: How many.
+    """
 
     image: Expr
     x: Expr
@@ -29,7 +35,13 @@ class Pixels:
 class View:
     """A value in memory as a convolution sees it: zeros outside the picture, arithmetic done on the way.
 
-    ``reach`` is how far beside its pixels a work-item looks.
+    Args:
+        b: Writes the kernel.
+        at: The work-item's own pixels.
+        memory: The value.
+        chain: Arithmetic on the way, the first done first.
+        parameter: Reads the numbers of that arithmetic.
+        reach: How many pixels beside its own a work-item looks, to the left and to the right.
     """
 
     def __init__(
@@ -64,7 +76,12 @@ class View:
 
     @contextmanager
     def inside(self, row: Expr, reach: int) -> Iterator[None]:
-        """Do it only for rows of the picture, if it reaches beyond."""
+        """Write what follows so that it is done for rows of the picture only, where the kernel reaches beyond.
+
+        Args:
+            row: The row that is read, an expression; it may lie outside the picture.
+            reach: Rows above and below its own that the convolution looks at; 0: never outside.
+        """
         if reach == 0 or self._zeros:
             yield
             return
@@ -72,7 +89,17 @@ class View:
             yield
 
     def read(self, group: Expr, row: Expr, offset: int, count: int) -> list[Expr]:
-        """Read ``count`` channels of a group, of the pixel ``offset`` beside the work-item's first."""
+        """Read the numbers of one pixel, zeros outside the picture.
+
+        Args:
+            group: Which four channels.
+            row: Row of the pixel, in the picture unless the memory reads as zero outside.
+            offset: Columns from the work-item's first pixel, negative to the left.
+            count: Channels to read, from the first of the group on, at most 4.
+
+        Returns:
+            So many scalars of the builder's element type.
+        """
         b = self.b
         x, mask = self.columns.get(offset, (self.at.x + offset, None))
         scalars = self.memory.read(self.at.image, group, row, x, count)

@@ -17,17 +17,30 @@ COLUMNS = 4  # of a row's weights for Winograd's F(2, 3)
 
 
 def vectors(array: np.ndarray) -> np.ndarray:
-    """Cut (..., C) into (..., ceil(C / 4), 4), padded with zeros."""
+    """Cut the last axis into vectors of four, padded with zeros.
+
+    Args:
+        array: (..., C), of any element type.
+
+    Returns:
+        (..., ceil(C / 4), 4) of the same type.
+    """
     padding = [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % LANES)]
     padded = np.pad(array, padding)
     return padded.reshape(*array.shape[:-1], -1, LANES)
 
 
 def by_rows(weight: np.ndarray) -> np.ndarray:
-    """Pack (O, I, kh, kw) as (kh, vectors of a row, 4).
+    """Pack the weights of a convolution row by row of its kernel.
 
     A row has its groups of four inputs one after another, of each its columns, of these its inputs, of these the
     outputs. The last group has as many inputs as there are.
+
+    Args:
+        weight: (O, I, kh, kw), of a float type.
+
+    Returns:
+        (kh, vectors of a row, 4) of the same type.
     """
     _, inputs, tall, _ = weight.shape
     rows = []
@@ -41,40 +54,85 @@ def by_rows(weight: np.ndarray) -> np.ndarray:
 
 
 def uses_winograd(conv: Conv, wanted: bool, pixels: int) -> bool:
-    """Tell whether F(2, 3) computes a convolution, where it is ``wanted``: of three columns, for pairs of pixels."""
+    """Tell whether Winograd's F(2, 3) computes a convolution: one of three columns, for pairs of pixels.
+
+    Args:
+        conv: A convolution that reads memory, or any other.
+        wanted: Whether it is decided where it can be done.
+        pixels: Neighbours in a row that a work-item computes.
+
+    Returns:
+        False where it can't be done, or is not wanted.
+    """
     return wanted and conv.weight.shape[3] == 3 and pixels % 2 == 0 and not depthwise(conv)
 
 
 def transformed(weight: np.ndarray) -> np.ndarray:
-    """Transform (O, I, kh, 3) to (O, I, kh, 4), a row's weights for F(2, 3) (Lavin and Gray, arXiv 1509.09308)."""
+    """Transform the rows of weights for F(2, 3) (Lavin and Gray, arXiv 1509.09308).
+
+    Args:
+        weight: (O, I, kh, 3), of a float type.
+
+    Returns:
+        (O, I, kh, 4) of the same type: of g0 g1 g2 those of the transformed row: g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2)
+        / 2, g2.
+    """
     first, middle, last = np.moveaxis(weight, 3, 0)
     return np.stack([first, (first + middle + last) / 2, (first - middle + last) / 2, last], axis=3)
 
 
 def by_groups(weight: np.ndarray) -> np.ndarray:
-    """Pack (O, I, kh, kw) as (kh * ceil(I / 4), vectors of a group, 4): :func:`by_rows` with the last group padded."""
+    """Pack the weights of a convolution group by group of four inputs: :func:`by_rows` with the last group padded.
+
+    Args:
+        weight: (O, I, kh, kw), of a float type.
+
+    Returns:
+        (kh * ceil(I / 4), vectors of a group, 4) of the same type.
+    """
     padded = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES), (0, 0), (0, 0)))
     rows = by_rows(padded)
     return rows.reshape(rows.shape[0] * (padded.shape[1] // LANES), -1, LANES)
 
 
 def by_channels(weight: np.ndarray) -> np.ndarray:
-    """Pack a depthwise convolution's (C, 1, kh, kw) as (kh, ceil(C / 4) * kw, 4): of each row its groups of four
-    channels, of these the columns."""
+    """Pack the weights of a depthwise convolution: of each row its groups of four channels, of these the columns.
+
+    Args:
+        weight: (C, 1, kh, kw), of a float type.
+
+    Returns:
+        (kh, ceil(C / 4) * kw, 4) of the same type.
+    """
     rows = vectors(weight[:, 0].transpose(1, 2, 0))  # kh, kw, groups, 4
     return rows.transpose(0, 2, 1, 3).reshape(weight.shape[2], -1, LANES)
 
 
 def by_inputs(weight: np.ndarray) -> np.ndarray:
-    """Pack (O, I, 1, 1) as (I, ceil(O / 4), 4)."""
+    """Pack the weights of a 1x1 convolution input by input.
+
+    Args:
+        weight: (O, I, 1, 1), of a float type.
+
+    Returns:
+        (I, ceil(O / 4), 4) of the same type.
+    """
     return vectors(weight[:, :, 0, 0].T)
 
 
 def by_hidden(expand: Conv, parameters: Sequence[np.ndarray], project: np.ndarray) -> np.ndarray:
-    """Pack the numbers for four hidden channels, group by group: (ceil(E / 4), vectors, 4).
+    """Pack the numbers for hidden channels, four at a time.
 
-    Of each group: the bias, the parameters of what lies between, the expanding weights input by input, then for each
-    of the four channels the projecting weights to all outputs.
+    Of each group: the bias, the parameters of what lies between, the expanding weights input by input, then for each of
+    the four channels the projecting weights to all outputs.
+
+    Args:
+        expand: The 1x1 convolution to E hidden channels.
+        parameters: Of the arithmetic between, in order, each (E,).
+        project: Weights of the 1x1 convolution from them, (O, E, 1, 1).
+
+    Returns:
+        (ceil(E / 4), vectors of a group, 4) float64.
     """
     widen = vectors(expand.weight[:, :, 0, 0].T)  # inputs, groups, 4
     rows = np.stack([vectors(np.asarray(row, np.float64)) for row in (expand.bias, *parameters)])  # n, groups, 4
@@ -85,7 +143,15 @@ def by_hidden(expand: Conv, parameters: Sequence[np.ndarray], project: np.ndarra
 
 
 def ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Widen a grouped convolution's weights (O, I / groups, kh, kw) to (O, I, kh, kw), with zeros between groups."""
+    """Widen a grouped convolution's weights with zeros between groups.
+
+    Args:
+        weight: (O, I / groups, kh, kw), of any element type.
+        groups: Of the convolution.
+
+    Returns:
+        (O, I, kh, kw) of the same type.
+    """
     outputs, each = weight.shape[0] // groups, weight.shape[1]
     dense = np.zeros((weight.shape[0], each * groups, *weight.shape[2:]), weight.dtype)
     for i in range(groups):
@@ -99,7 +165,7 @@ class WeightBlock:
 
     Attributes:
         numbers: (splits, turns, vectors of a turn, 4); a split is what one work-item's share of the channels needs.
-        groups: where a turn is a group of four inputs of a row, the groups of a row; else 0. How many turns are taken
+        groups: Where a turn is a group of four inputs of a row, the groups of a row; else 0. How many turns are taken
             at a time divides it, or is a multiple of it.
     """
 
@@ -108,6 +174,7 @@ class WeightBlock:
 
     @property
     def turns(self) -> int:
+        """Turns of the loop."""
         return int(self.numbers.shape[1])
 
     @property
@@ -121,9 +188,9 @@ class WeightPhase:
     """Blocks whose weights are in local memory at the same time.
 
     Attributes:
-        turns: of a single block, as many turns' weights as there are at a time; 0: those of all.
-        offset: in vectors, of the first split's numbers among those of all phases.
-        size: vectors that are in local memory at a time; 0: none, they are read where they lie.
+        turns: Of a single block, as many turns' weights as there are at a time; 0: those of all.
+        offset: In vectors, of the first split's numbers among those of all phases.
+        size: Vectors that are in local memory at a time; 0: none, they are read where they lie.
     """
 
     blocks: tuple[WeightBlock, ...]
@@ -137,6 +204,11 @@ class WeightPhase:
         return sum(block.turns * block.size for block in self.blocks)
 
     def numbers(self) -> np.ndarray:
+        """Join the numbers of all blocks, as they lie in memory: share after share, of each the blocks in order.
+
+        Returns:
+            (vectors of all shares, 4), of the blocks' element type.
+        """
         flat = [block.numbers.reshape(block.numbers.shape[0], -1, LANES) for block in self.blocks]
         return np.concatenate(flat, axis=1).reshape(-1, LANES)
 
@@ -144,8 +216,15 @@ class WeightPhase:
 def phases(blocks: Sequence[WeightBlock], budget: int) -> list[WeightPhase]:
     """Give the blocks to phases such that none has more than ``budget`` vectors in local memory.
 
-    A block whose single turn is larger than that has a phase of ``size`` 0: its weights are read where they lie.
-    Blocks share a phase while their turns are within ``NEAR`` vectors of its start.
+    A block whose single turn is larger than that has a phase of ``size`` 0: its weights are read where they lie. Blocks
+    share a phase while their turns are within ``NEAR`` vectors of its start.
+
+    Args:
+        blocks: In the order that a kernel uses them.
+        budget: Vectors that local memory holds; 0: weights are read where they lie.
+
+    Returns:
+        The phases, in the order of the blocks.
     """
     found: list[WeightPhase] = []
     offset = 0

@@ -25,7 +25,14 @@ class Winograd:
                 self.between.put(group, pixel, b.spread(b.real(0), made.lanes(group)))
 
     def add(self, pixels: Sequence[Sequence[Expr]], of: int, fetch: Fetch) -> None:
-        """Add the products of a row's pixels, each the numbers of some inputs, with the weights of ``of`` inputs."""
+        """Add the products of a row's pixels with its transformed weights.
+
+        Args:
+            pixels: The numbers of some inputs, at most four, of each pixel that the row's results see, from left to
+                right: two more than the work-item computes.
+            of: Inputs that the weights are packed for; it may be more than there are numbers.
+            fetch: Gives the transformed weights, by column, input and group of outputs.
+        """
         made = self.made
         for column in range(COLUMNS):
             sums, which = (made, column // 3) if column in (0, 3) else (self.between, column - 1)
@@ -38,12 +45,12 @@ class Winograd:
                     sums.add(group, fetch((column * of + c) * made.groups + group), factors, which, 2)
 
     def _factor(self, column: int, row: Sequence[Expr]) -> Expr:
-        """What a column of the transformed weights is multiplied by, of four numbers of a row."""
+        """Return what a column of the transformed weights is multiplied by, of four numbers of a row."""
         a, b, c, d = row
         return self.b.bind("t", (a - c, b + c, c - b, d - b)[column])
 
     def finish(self) -> None:
-        """Add what both pixels of a pair take."""
+        """Add what both pixels of a pair take to the sums, once all rows are added."""
         made, between = self.made, self.between
         for group in range(made.groups):
             for pixel in range(0, made.pixels, 2):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from random import Random
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec.structs import replace
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system.validation import Record, one_of, plain, read_whole, without
 from sr_tvm.targets.lowering import DecisionSpace
 
 SCHEMA, VERSION = "sr-tvm plain decisions", 1
 ORDERS = tuple("".join(order) for order in itertools.permutations("oik"))
-ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
+Rows = Literal[1, 2, 3, 4, 6, 8, 12, 16]
+ROWS: tuple[Rows, ...] = get_args(Rows)
 
 
-@dataclass(frozen=True)
-class PlainDecisions:
+class PlainDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """Choices for a whole region.
 
     Attributes:
@@ -27,41 +30,59 @@ class PlainDecisions:
             from the cache.
     """
 
-    order: str = ORDERS[0]
-    rows: int = 1
+    order: Annotated[str, one_of(ORDERS)] = ORDERS[0]
+    rows: Rows = 1
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+        """Describe the decisions as JSON, from which :meth:`from_json` reads them.
+
+        Returns:
+            The schema's name and version, the order and the rows.
+        """
+        return {"schema": SCHEMA, "version": VERSION, **plain(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> PlainDecisions:
-        """Raises SrTvmError where it is no such thing."""
+        """Read the decisions that :meth:`to_json` describes.
+
+        Args:
+            data: What was read, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The decisions.
+
+        Raises:
+            SrTvmError: It is of another schema or version, or not one of :data:`ORDERS` and :data:`ROWS`.
+        """
         if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
             raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
-        order, rows = data.get("order"), data.get("rows")
-        if order not in ORDERS or rows not in ROWS or isinstance(rows, bool):
-            raise SrTvmError(f"{where}: order is one of {', '.join(ORDERS)}, rows one of {', '.join(map(str, ROWS))}")
-        return cls(order, rows)
+        return read_whole(cls, without(data, "schema", "version"), where)
 
 
 class PlainSpace(DecisionSpace[PlainDecisions]):
-    """All of them, for whatever region."""
+    """All :class:`PlainDecisions` there are, which any region can be lowered by."""
 
     def __init__(self, known: Iterable[PlainDecisions] = ()) -> None:
         self.default, self.known = PlainDecisions(), list(known)
 
+    @override
     def repair(self, decisions: PlainDecisions) -> PlainDecisions:
         return decisions
 
+    @override
     def seeds(self) -> list[PlainDecisions]:
         return list(dict.fromkeys([self.default, *self.known]))
 
+    @override
     def random(self, rng: Random) -> PlainDecisions:
         return PlainDecisions(rng.choice(ORDERS), rng.choice(ROWS))
 
+    @override
     def crossover(self, a: PlainDecisions, b: PlainDecisions, rng: Random) -> PlainDecisions:
         return PlainDecisions(rng.choice((a, b)).order, rng.choice((a, b)).rows)
 
+    @override
     def mutate(self, genome: PlainDecisions, rng: Random) -> PlainDecisions | None:
         if rng.random() < 0.5:
             changed = replace(genome, order=rng.choice(ORDERS))
@@ -69,6 +90,7 @@ class PlainSpace(DecisionSpace[PlainDecisions]):
             changed = replace(genome, rows=rng.choice(ROWS))
         return None if changed == genome else changed
 
+    @override
     def key(self, genome: PlainDecisions) -> str:
         # Hexadecimal digits, as all keys are.
         return f"{ORDERS.index(genome.order):02x}{genome.rows:02x}"

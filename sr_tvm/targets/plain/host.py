@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm
+from typing_extensions import override
 
 from sr_tvm.targets.cpu.host import Cpu
 from sr_tvm.targets.plain.lowering import PlainLowering
@@ -22,14 +23,18 @@ class Plain(Target):
     notes = ("plain loops: a reference, not for speed",)
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
         return Capabilities("cpu", any_size=True)
 
+    @override
     def tvm_target(self) -> tvm.target.Target:
         return Cpu().tvm_target()
 
+    @override
     def why_not_here(self, tvm_target: Mapping[str, Any]) -> str | None:
         return Cpu().why_not_here(tvm_target)
 
+    @override
     def lowering(self) -> PlainLowering:
         return PlainLowering()

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from tvm import tirx
+from typing_extensions import override
 
 from sr_tvm.codegen.builder import FunctionBuilder
 from sr_tvm.codegen.functions import Functions
@@ -32,31 +33,46 @@ from sr_tvm.targets.plain.rows import constants_of, node_function, node_key, sto
 
 
 class PlainLowering(Lowering[PlainDecisions]):
-    """One kernel for the whole region, whatever the hardware."""
+    """Makes one kernel of a whole region, whatever the hardware."""
 
     name = "plain"
     hardware: dict[str, int] = {}  # scalar loops suit all alike
 
+    @override
     def decide(self, region: Region, shape: Shape) -> PlainDecisions:
         return PlainDecisions()
 
+    @override
     def space(self, region: Region, shape: Shape, known: Iterable[PlainDecisions] = ()) -> PlainSpace:
         return PlainSpace(known)
 
+    @override
     def fits(self, decisions: PlainDecisions, region: Region, shape: Shape) -> bool:
         return True
 
+    @override
     def to_json(self, decisions: PlainDecisions) -> dict[str, Any]:
         return decisions.to_json()
 
+    @override
     def from_json(self, data: Any, where: str) -> PlainDecisions:
         return PlainDecisions.from_json(data, where)
 
+    @override
     def lower(self, region: Region, shape: Shape, name: str, decisions: PlainDecisions | None = None) -> list[Kernel]:
-        """Make one kernel; any of N, H and W may be None.
+        """Make one kernel of the whole region.
+
+        Args:
+            region: What is to be computed.
+            shape: N, H and W of the region; None for what is known only at run time.
+            name: Of the kernel's function, and the prefix of the names of those that it calls.
+            decisions: None for those of :meth:`decide`.
+
+        Returns:
+            A list of that kernel.
 
         Raises:
-            SrTvmError: the region has no result, or a pixel shuffle does not divide the channels.
+            SrTvmError: The region has no result, or a pixel shuffle does not divide the channels.
         """
         check(region)
         decided = decisions or self.decide(region, shape)
@@ -124,6 +140,14 @@ class PlainLowering(Lowering[PlainDecisions]):
 
 
 def check(region: Region) -> None:
+    """Refuse a region that has no kernel.
+
+    Args:
+        region: What is to be computed.
+
+    Raises:
+        SrTvmError: The region has no result, or a pixel shuffle does not divide the channels.
+    """
     if not region.results:
         raise SrTvmError("a region without a result has nothing to compute")
     for result in region.results:

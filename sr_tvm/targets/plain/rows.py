@@ -16,7 +16,15 @@ from sr_tvm.targets.plain.places import RowFunction, RowPlace, Rows
 
 
 def constants_of(node: Node) -> list[np.ndarray]:
-    """The weights of a node as its function reads them."""
+    """Give the numbers of a node as its function reads them.
+
+    Args:
+        node: An operator of a region.
+
+    Returns:
+        Contiguous float32 arrays: weight (O, I / groups, kh, kw) and bias (O,) of a convolution, the parameters (C,) of
+        a pointwise operator, else none.
+    """
     if isinstance(node, Conv):
         arrays: Sequence[np.ndarray] = (node.weight, node.bias)
     else:
@@ -25,7 +33,14 @@ def constants_of(node: Node) -> list[np.ndarray]:
 
 
 def node_key(node: Node) -> Hashable:
-    """Nodes of equal keys, with equal places of inputs and output, do the same with other weights."""
+    """Name what a node does, whatever its numbers are.
+
+    Args:
+        node: An operator of a region.
+
+    Returns:
+        Equal for nodes that can share one function where their inputs and outputs have equal places, too.
+    """
     if isinstance(node, Conv):
         return ("conv", node.weight.shape, node.groups)
     return node.function if isinstance(node, Pointwise) else type(node).__name__
@@ -34,9 +49,20 @@ def node_key(node: Node) -> Hashable:
 def node_function(
     node: Node, place: RowPlace, inputs: Sequence[RowPlace], shape: Shape, order: str, name: str
 ) -> tirx.PrimFunc:
-    """Compute a row of ``node``: pointers are its output, its inputs, its :func:`constants_of`.
+    """Make the function that computes a row of a node.
 
-    ``order`` is that of a convolution's loops, as :class:`PlainDecisions` has it.
+    Its pointers are the node's output, its inputs and its :func:`constants_of`.
+
+    Args:
+        node: An operator of a region; no source.
+        place: Where the rows of its output lie.
+        inputs: Where those of its inputs lie.
+        shape: N, H and W of the region; None for what is known only at run time.
+        order: Of a convolution's loops, as :class:`~sr_tvm.targets.plain.decisions.PlainDecisions` has it.
+        name: That others call the function by.
+
+    Returns:
+        A private function.
     """
     f = RowFunction(shape)
     out = f.rows("out", place)
@@ -60,13 +86,34 @@ def node_function(
 
 
 def each_pixel(out: Rows, inputs: Sequence[Rows], value: Callable[..., Expr], first: int = 0) -> None:
-    """Channel c + ``first`` of the row becomes ``value``(channel c of each input ..., c)."""
+    """Write the loops over the pixels of a row, all channels of it: an output's pixel from those of the inputs.
+
+    Args:
+        out: The output; its channel c + ``first`` is made of the inputs' channel c.
+        inputs: All of the same channels.
+        value: Takes the pixel of each input and the channel c; gives the output's pixel.
+        first: The first channel that is written.
+    """
     f = out.of
     with f.loop("c", inputs[0].place.channels) as c, f.loop("x", f.width) as x:
         out.store(value(*[source.load(c, f.row, x) for source in inputs], c), c + first, f.row, x)
 
 
 def pointwise(f: RowFunction, function: str, x: Expr, p: Sequence[Expr]) -> Expr:
+    """Apply a pointwise operator to a pixel.
+
+    Args:
+        f: The function that is being written.
+        function: One of "relu", "prelu", "clip", "shift" and "scale".
+        x: The pixel, float32.
+        p: The operator's parameters for the pixel's channel, as :class:`~sr_tvm.regions.region.Pointwise` lists them.
+
+    Returns:
+        The resulting pixel.
+
+    Raises:
+        ValueError: There is no such operator.
+    """
     match function:
         case "relu":
             return tirx.max(x, f.real(0))
@@ -82,9 +129,18 @@ def pointwise(f: RowFunction, function: str, x: Expr, p: Sequence[Expr]) -> Expr
 
 
 def conv_row(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, bias: tirx.Var, order: str) -> None:
-    """The row of each output channel is the accumulator: one pass over it for each tap of each input channel.
+    """Write the loops of one row of a convolution.
 
-    A tap's pass covers the pixels whose neighbour lies in the picture, so padding needs no test inside the loop.
+    The row of each output channel is the accumulator: one pass over it for each tap of each input channel. A tap's pass
+    covers the pixels whose neighbour lies in the picture, so padding needs no test inside the loop.
+
+    Args:
+        conv: The convolution.
+        out: Its output.
+        inputs: Its inputs, which are concatenated along the channels.
+        weight: (O, I / groups, kh, kw), float32.
+        bias: (O,), float32.
+        order: Of the loops around a row, as :class:`~sr_tvm.targets.plain.decisions.PlainDecisions` has it.
     """
     f = out.of
     if order[0] == "o":
@@ -137,7 +193,19 @@ def _sums(conv: Conv, out: Rows, inputs: Sequence[Rows], weight: tirx.Var, order
 
 
 def store_function(place: RowPlace, shuffle: int, shape: Shape, name: str) -> tirx.PrimFunc:
-    """Write a row of a result to a tensor (N, C / r^2, H * r, W * r), at the address its pixel shuffle says."""
+    """Make the function that writes a row of a result to memory, each pixel at the address that its pixel shuffle says.
+
+    Its pointers are a tensor (N, C / r^2, H * r, W * r), float32, and the rows of the value.
+
+    Args:
+        place: Where the rows of the value lie.
+        shuffle: r, the factor of the pixel shuffle; 1 for none.
+        shape: N, H and W of the region; None for what is known only at run time.
+        name: That others call the function by.
+
+    Returns:
+        A private function.
+    """
     f, r, channels = RowFunction(shape), shuffle, place.channels // shuffle**2
     out = f.array("out", (f.batch, channels, f.height * r, f.width * r))
     value = f.rows("value", place)

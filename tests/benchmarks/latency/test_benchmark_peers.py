@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -104,18 +106,16 @@ def test_an_engine_that_dies_says_its_last_words(prepared: tuple[Path, About]) -
     with process.EngineProcess("onnxruntime", prepared[0], 1) as engine:
         engine.ready()
         assert engine.time() > 0
-        engine._process.kill()
-        engine._process.wait()
-        with pytest.raises(SrTvmError, match="onnxruntime died"):
+        os.kill(engine.child.pid, signal.SIGKILL)
+        with pytest.raises(SrTvmError, match="onnxruntime crashed: signal SIGKILL"):
             engine.time()
 
 
 def test_an_engine_that_hangs_is_given_up(prepared: tuple[Path, About], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "READY_SECONDS", 0.01)
     with process.EngineProcess("onnxruntime", prepared[0], 1) as engine:
-        with pytest.raises(SrTvmError, match=r"no answer within 0\.01 s"):
+        with pytest.raises(SrTvmError, match=r"did not finish within 0\.01 s"):
             engine.ready()
-    assert engine._process.returncode is not None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from benchmarks.phones import opencl, opencl_counts, opencl_mnn, opencl_rows, op
 from benchmarks.phones.onnx_facts import network
 from benchmarks.phones.opencl_builds import STOCK, TUNED, UNTUNED, Variant
 from benchmarks.phones.opencl_summary import INFINITE, MAIN, summarize
+from benchmarks.phones.opencl_update import Earlier
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.count import Count
 from sr_tvm.isa.device_code import DeviceCode
@@ -101,13 +102,71 @@ def test_what_float16_costs_is_noted_in_every_row(tmp_path: Path, monkeypatch: p
 
     made = float16.Comparison(62.456, 61.8, 5, "Set5", True)
     monkeypatch.setattr(float16, "compare", lambda *_: made)
+    monkeypatch.setattr(opencl_rows, "on_driver", lambda *_: {"driver": "verified"})
     (tmp_path / "data" / opencl.SET5).mkdir(parents=True)
     bench = opencl.Bench(tmp_path / "out.json", [MAIN], {}, Progress(disable=True))
     bench.rows = [code(MAIN, how, "mali", 50, dtype="float16") for how in (TUNED, UNTUNED)]
-    bench.loss(tmp_path / "data", (360, 640))
+    bench.loss(tmp_path / "data", (360, 640), (90, 160))
     assert [row["psnr_set5"] for row in bench.rows] == [62.46, 62.46]
+    assert [row["driver"] for row in bench.rows] == ["verified"] * 2
     assert summarize(bench.rows, [MAIN])["mali"]["fp16_psnr_set5"] == 62.46
     assert (tmp_path / "out.json").is_file()
+
+
+def test_float16_that_no_driver_runs_is_untested_and_wrong_kernels_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sr_tvm.evaluation import verification
+    from sr_tvm.targets.opencl.family import OpenCl
+
+    def refuse(*_: Any) -> None:
+        raise SrTvmError("the device has no float16")
+
+    monkeypatch.setattr(OpenCl, "stand_in", refuse)
+    model = opencl.MODELS[MAIN]
+    assert opencl_rows.on_driver(model, "mali", False, (9, 16)) == {"driver": "untested: the device has no float16"}
+    monkeypatch.setattr(OpenCl, "stand_in", lambda target: target)
+    monkeypatch.setattr(verification, "verify", refuse)
+    assert opencl_rows.on_driver(model, "mali", False, (9, 16))["error"] == "the device has no float16"
+    made = verification.Verification("cl", "cpu", (1, 3, 9, 16), 1e-3, 2e-2)
+    monkeypatch.setattr(verification, "verify", lambda *_: made)
+    found = opencl_rows.on_driver(model, "mali", False, (9, 16))
+    assert found["driver_max_err"] == 1e-3 and "verified at 1x3x9x16 on cl" in found["driver"]
+
+
+def test_an_update_replaces_rows_and_keeps_others_with_their_dates(tmp_path: Path) -> None:
+    from rich.progress import Progress
+
+    path, rows = tmp_path / "opencl.json", everything()
+    for row in rows:
+        row.pop("date", None)
+    method = {"rounds": "5 to 20", "load_average_before": 4.0}
+    path.write_text(json.dumps({"name": "opencl", "date": "2026-01-01", "rows": rows, "method": method}))
+    how = {"rounds": "none", "load_average_before": 1.0, "recording": {"date": "new"}}
+    bench = opencl.Bench(path, [MAIN], how, Progress(disable=True), Earlier(path, "opencl"))
+    bench.rows = [code(MAIN, how, "adreno", 75, tuned_kernels=1, date="2026-02-02") for how in (UNTUNED, TUNED)]
+    value = bench.write()
+    again = {(r["part"], r["model"], r["variant"]): r for r in value["rows"]}
+    assert len(value["rows"]) == len(again) == len(rows) + 1
+    assert again["code", MAIN, "untuned-adreno"]["slots"] == 75
+    dates = {r["date"] for r in value["rows"] if r["model"] != MAIN or "adreno" not in r["variant"]}
+    assert dates == {"2026-01-01"} and again["code", MAIN, "tuned-adreno"]["date"] == "2026-02-02"
+    told = value["method"]
+    assert told["rounds"] == "5 to 20" and told["load_average_before"] == 4.0 and told["recording"] == {"date": "new"}
+    (line,) = told["updates"]
+    assert line["models"] == [MAIN] and line["rows"] == ["code untuned-adreno", "code tuned-adreno"]
+    assert line["load_average_before"] == 1.0 and value["summary"]["adreno"]["mac_per_slot"] == 0.8
+    assert [line["date"] for line in Earlier(path, "opencl").told(how, {"date": "x"})["updates"]][1:] == ["x"]
+
+
+def test_an_update_needs_a_file_of_this_benchmark(tmp_path: Path) -> None:
+    for text in (None, "{", '{"name": "peers"}'):
+        path = tmp_path / "other.json"
+        path.unlink(missing_ok=True) if text is None else path.write_text(text)
+        with pytest.raises(SrTvmError, match="other.json: no result of the benchmark opencl"):
+            Earlier(path, "opencl")
+    found = CliRunner().invoke(opencl.main, ["--quick", "--builds", "tuned", "-o", str(tmp_path / "o.json")])
+    assert found.exit_code == 2 and "it is for --update" in found.output
 
 
 def test_mnn_is_compared_where_it_was_counted() -> None:

@@ -1,4 +1,7 @@
-"""Kernels in float16, as numpy does their steps, against PyTorch: no driver here computes in float16."""
+"""Kernels in float16: as numpy does their steps, against PyTorch, and on a driver that computes in float16.
+
+PoCL 3.1 does not on x86; Intel's OpenCL for the CPU does, from pip, on any x86 (docs/opencl.md): run this file with it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,14 @@ from gpu_harness import decided, examples
 from harness import module_of, random_inputs
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from region_nets import regions, wdsr
 from region_reference import evaluate, result_name
 
+from sr_tvm import shipped
+from sr_tvm.build.options import CompileOptions
+from sr_tvm.errors import SrTvmError
+from sr_tvm.evaluation.verification import verify
 from sr_tvm.isa import system
 from sr_tvm.isa.modules import count_module
 from sr_tvm.regions.region import Result
@@ -28,7 +36,7 @@ SIZE = (1, 9, 11)
 
 
 def summed_in(decisions: OpenClDecisions, sums: str) -> OpenClDecisions:
-    return dataclasses.replace(decisions, stages=tuple(dataclasses.replace(s, sums=sums) for s in decisions.stages))
+    return structs.replace(decisions, stages=tuple(structs.replace(s, sums=sums) for s in decisions.stages))
 
 
 def error(region, decisions) -> float:
@@ -67,6 +75,21 @@ def test_kernels_hold_float16_and_pictures_float32(name: str) -> None:
     assert {value.dtype for value in first.inputs} == {value.dtype for value in last.outputs} == {FLOAT32}
     assert {value.dtype for kernel in kernels[:-1] for value in kernel.outputs} == {FLOAT16}
     assert {str(c.numbers.dtype) for kernel in kernels for c in kernel.constants} == {FLOAT16}
+
+
+def test_the_phones_kernels_on_a_driver(opencl) -> None:
+    """Of a shipped network: sums in float32 stay within 2e-3 of float32, sums in float16 within 2e-2."""
+    from sr_tvm.runtimes.opencl import backend
+
+    model = shipped.models() / "wdsr_x2_37k.onnx"
+    for name, most in (("adreno", 2e-3), ("mali", 2e-2)):
+        target = registry.get(name).computing_in(FLOAT16)
+        if not backend.find().devices[0].float16:
+            with pytest.raises(SrTvmError, match="has no float16; .*intel-opencl-rt"):
+                target.stand_in()
+            continue
+        made = verify(model, target, {"x": (1, 3, 12, 32)}, CompileOptions(dtype=FLOAT16))
+        assert 0 < made.deviation <= most
 
 
 @pytest.mark.parametrize(("name", "gpu"), [("adreno", "adreno-660"), ("mali", "mali-g57")])

@@ -1,5 +1,7 @@
-"""A wide 3x3 convolution, one layer at a time, as Winograd's products: for channels whose weights leave no room in L2
-for streaming rows."""
+"""Wide 3x3 convolutions, one layer at a time, as Winograd's products.
+
+They are for channels whose weights leave no room in L2 for streaming rows.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,21 @@ def winograd_gemm(
     l2_bytes: int = 1 << 20,
     plan: GemmPlan | None = None,
 ) -> Kernel | None:
-    """The kernel of a region that is one 3x3 convolution and at most one of :data:`ACTIVATIONS`, at a known ``shape``.
+    """Make the kernel of a region that is one 3x3 convolution and at most one activation, one layer at a time.
 
-    None for any other region. The function depends on the layer's sizes alone: layers of equal size may share it. A
-    vector has ``lanes`` float32, a power of two; ``plan`` replaces what :func:`choose` takes.
+    The function depends on the layer's sizes alone: layers of equal size may share it.
+
+    Args:
+        region: A source, one ungrouped 3x3 convolution and at most one of :data:`ACTIVATIONS`, with one plain result.
+        shape: N, H and W of the region.
+        name: Of the kernel's function.
+        lanes: float32 in a vector, a power of two.
+        registers: Vector registers of the processor.
+        l2_bytes: Size of a core's second-level cache.
+        plan: What is chosen for the layer; None for what :func:`choose` takes.
+
+    Returns:
+        The kernel; None for any other region, or where N, H or W is known only at run time.
     """
     found = _match(region)
     batch, height, width = shape
@@ -63,7 +76,7 @@ def winograd_gemm(
 
 
 def _last(function: str | None, buffers: list[tirx.Var], w: FunctionBuilder, value: Expr, channel: Expr) -> Expr:
-    """What a vector of sums becomes: bias and activation."""
+    """Return a vector of sums after the bias and the activation; ``channel`` is that of its first lane."""
     bias, *parameters = [w.load(buffer, channel) for buffer in buffers]
     value = w.bind("x", value + bias)
     match function:
@@ -77,7 +90,7 @@ def _last(function: str | None, buffers: list[tirx.Var], w: FunctionBuilder, val
 
 
 def _packed(weight: np.ndarray, plan: GemmPlan) -> np.ndarray:
-    """(O, I, 3, 3) to (blocks of output channels, positions, I, channels of a block), as the products read them."""
+    """Return (O, I, 3, 3) weights as (blocks of output channels, positions, I, channels of a block)."""
     u = transform_weight(weight, plan.m)
     u = np.pad(u, ((0, 0), (0, 0), (0, -u.shape[2] % plan.block)))
     return np.ascontiguousarray(u.reshape(*u.shape[:2], -1, plan.block).transpose(2, 0, 1, 3))
@@ -88,9 +101,18 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def worth(region: Region, shape: Shape, l2_bytes: int) -> bool:
-    """Whether one layer at a time is faster than streaming rows: where the weights alone would push the rows out of L2.
+    """Tell whether one layer at a time is faster than streaming rows.
 
-    Below 32 channels the transforms cost more than the products they save.
+    It is where the weights alone would push the rows out of L2. Below 32 channels the transforms cost more than the
+    products they save.
+
+    Args:
+        region: Any region; only one that :func:`winograd_gemm` has a kernel for can be worth it.
+        shape: N, H and W of the region; None for what is known only at run time.
+        l2_bytes: Size of a core's second-level cache.
+
+    Returns:
+        True where the region is to be made by :func:`winograd_gemm`.
     """
     found = _match(region)
     batch, height, width = shape
@@ -101,10 +123,19 @@ def worth(region: Region, shape: Shape, l2_bytes: int) -> bool:
 
 
 def choose(layer: GemmLayer, lanes: int, registers: int, l2_bytes: int) -> GemmPlan:
-    """The fastest plan of those measured for layers of this kind (VGG-16's, with AVX-512).
+    """Choose the plan that was fastest among those measured for layers of this kind (VGG-16's, with AVX-512).
 
     Best is a band whose V stays in L2 while all output channels are made of it, with tiles enough to pay for reading
     the weights once per band. Where both cannot be had, a band is a row of tiles or the whole picture, by what is read.
+
+    Args:
+        layer: The sizes of the layer.
+        lanes: float32 in a vector.
+        registers: Vector registers of the processor.
+        l2_bytes: Size of a core's second-level cache.
+
+    Returns:
+        The plan, with tiles of 4 x 4 results.
     """
     m, inputs = RESULTS, layer.inputs
     down, across = math.ceil(layer.height / m), math.ceil(layer.width / m)
@@ -124,7 +155,7 @@ def choose(layer: GemmLayer, lanes: int, registers: int, l2_bytes: int) -> GemmP
 
 
 def _match(region: Region) -> tuple[Conv, Pointwise | None] | None:
-    """The convolution and what follows it, of a region of nothing else."""
+    """Return the convolution and the activation, if any, of a region of nothing else; None for any other region."""
     if len(region.nodes) not in (2, 3) or len(region.results) != 1:
         return None
     source, conv, *rest = region.nodes

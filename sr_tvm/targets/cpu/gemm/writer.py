@@ -23,7 +23,7 @@ Activation = Callable[[FunctionBuilder, Expr, Expr], Expr]
 
 @dataclass(frozen=True)
 class GemmPlan:
-    """What is chosen for a layer, all of it free.
+    """What is chosen for a layer; any choice gives the same results.
 
     Attributes:
         m: results of a tile, along each axis.
@@ -44,11 +44,14 @@ class GemmPlan:
 
     @property
     def block(self) -> int:
+        """Output channels that a register tile covers."""
         return self.vectors * self.lanes
 
 
 @dataclass(frozen=True)
 class GemmLayer:
+    """The sizes of a 3x3 convolution with stride 1 and zero padding: pictures, channels of input and output, pixels."""
+
     batch: int
     inputs: int
     outputs: int
@@ -57,6 +60,12 @@ class GemmLayer:
 
 
 class WinogradWriter(FunctionBuilder):
+    """Writes the function of one layer: the input's transform, the products and the result's transform, band by band.
+
+    It keeps the sizes that follow from layer and plan, such as ``n`` inputs along an axis of a tile, ``down`` x
+    ``across`` tiles of a picture and ``count`` tiles of a band. Strides are in float32.
+    """
+
     def __init__(self, layer: GemmLayer, plan: GemmPlan, activation: Activation) -> None:
         super().__init__(plan.lanes)
         self.layer, self.plan, self.activation = layer, plan, activation
@@ -73,6 +82,16 @@ class WinogradWriter(FunctionBuilder):
         self.padded = max(self.across * m + 2, lanes + 1)
 
     def function(self, activation_buffers: list[tirx.Var]) -> tirx.PrimFunc:
+        """Write the whole function; a writer does so once.
+
+        Args:
+            activation_buffers: Buffers that the activation reads, such as the bias; the function takes them after its
+                weights.
+
+        Returns:
+            A function of x (batch, inputs, height, width), u (blocks, n * n, inputs, channels of a block), which are
+            the transformed weights, ``activation_buffers`` and y (batch, outputs, height, width), all float32.
+        """
         layer, plan = self.layer, self.plan
         size = (layer.height, layer.width)
         self.x = self.tensor("x", (layer.batch, layer.inputs, *size))
@@ -116,7 +135,7 @@ class WinogradWriter(FunctionBuilder):
             self._results(image, row, block, products, result, edge)
 
     def _input_scratch(self) -> tirx.Var:
-        """n rows of the picture with its zero border, (row, pixel, channel); the border's columns are written here."""
+        """Return scratch for n rows of the picture with a zero border, (row, pixel, channel); its columns are set."""
         pixels = self.scratch("p", self.n * self.padded * self.lanes)
         zero = self.splat(0)
         with self.loop("r", self.n) as r:
@@ -137,7 +156,7 @@ class WinogradWriter(FunctionBuilder):
     def _input(
         self, image: Expr, row: Expr, group: Expr, valid: int, v: tirx.Var, pixels: tirx.Var, edge: tirx.Var | None
     ) -> None:
-        """V of one vector of channels, of which ``valid`` exist."""
+        """Transform the input of one vector of channels of a band into ``v``; only ``valid`` of the channels exist."""
         m, n, lanes = self.plan.m, self.n, self.lanes
         channel = group * lanes
         with self.loop("tr", self.plan.rows) as down:
@@ -281,7 +300,7 @@ def _odd(count: int) -> int:
 
 
 def _pieces(width: int) -> list[tuple[int, int]]:
-    """A row shorter than a vector, as starts and sizes that are powers of two."""
+    """Return a row shorter than a vector as pieces of (start, size), where every size is a power of two."""
     found, at = [], 0
     while at < width:
         size = 1 << ((width - at).bit_length() - 1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
@@ -23,9 +25,11 @@ STEP = 4  # registers: a channel of one row is two vectors, of two rows four
 
 @dataclass(frozen=True)
 class Choices:
-    """Of one piece, for each of :data:`FIELDS` the values to choose from; one value where there is nothing to choose.
+    """The values to choose from for one piece of a region.
 
-    ``layer``: the piece is one layer for Winograd's products, which none of this touches.
+    Attributes:
+        values: by the name of a decision, one of :data:`FIELDS`; a single value where there is nothing to choose.
+        layer: the piece is one layer for Winograd's products, which none of these decisions touches.
     """
 
     values: dict[str, tuple[Any, ...]]
@@ -33,6 +37,20 @@ class Choices:
 
     @classmethod
     def of(cls, piece: Region, shape: Shape, lanes: int, registers: int, winograd: bool, layer: bool) -> Choices:
+        """Find the values worth trying for one piece.
+
+        Args:
+            piece: The piece, a region of its own.
+            shape: N, H and W of the whole region; where W is None, strips are cut as of a row of :data:`NOMINAL_WIDTH`
+                pixels.
+            lanes: Elements in a vector.
+            registers: Vector registers of the processor.
+            winograd: Whether Winograd's products may be used at all.
+            layer: Whether the piece is made one layer at a time, outside of the row kernels: then nothing is open.
+
+        Returns:
+            The choices of the piece.
+        """
         pairs = RowLayout(lanes, 2, 2, 2 * lanes)
         stages = build_stages(piece)
         halo = plan_stages(stages, pairs).halo
@@ -51,7 +69,7 @@ class Choices:
             "winograd": tuple(range(0, registers // 4 + 1)) if winograd and pays else (0,),
             "lines": (1, 2) if winograd and pays else (1,),
             "pairs": (True, False),
-            "chunk": (*(c for c in CHUNKS if c < wide), wide) if wide else (Tiles.chunk,),
+            "chunk": (*(c for c in CHUNKS if c < wide), wide) if wide else (Tiles().chunk,),
             "unroll": (1, 2, 4),
         }
         if layer:
@@ -59,11 +77,24 @@ class Choices:
         return cls(values, layer)
 
     def open_fields(self) -> list[str]:
+        """List the decisions that there is something to choose for.
+
+        Returns:
+            Names out of :data:`FIELDS`.
+        """
         return [name for name, values in self.values.items() if len(values) > 1]
 
     def fit(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The nearest allowed values; what has no effect beside the others gets one value, so that equal programs are
-        equal decisions."""
+        """Replace the value of every decision by the nearest one that is allowed.
+
+        A decision without effect beside the others gets one fixed value, so that equal programs have equal decisions.
+
+        Args:
+            fields: A value for each of :data:`FIELDS`, allowed or not.
+
+        Returns:
+            The allowed values, by name.
+        """
         fitted = {name: _nearest(self.values[name], fields[name]) for name in FIELDS}
         if fitted["phases"] == 1:
             fitted |= {"winograd": 0, "pairs": False}
@@ -72,6 +103,15 @@ class Choices:
         return fitted
 
     def draw(self, name: str, rng: Random) -> Any:
+        """Draw one of the values of a decision, all alike likely.
+
+        Args:
+            name: One of :data:`FIELDS`.
+            rng: Where the randomness comes from.
+
+        Returns:
+            The value, a number or, for "pairs", a bool.
+        """
         return rng.choice(self.values[name])
 
 
@@ -80,12 +120,27 @@ def _nearest(values: tuple[Any, ...], wanted: Any) -> Any:
 
 
 def narrowest(halo: int, block: int) -> int:
-    """The least width of a strip that gets anywhere."""
+    """Compute the least width of a strip whose middle part, without the halos, is not empty.
+
+    Args:
+        halo: Pixels that a result depends on to the left and to the right.
+        block: Pixels of a column block.
+
+    Returns:
+        Pixels, a multiple of ``block`` over twice the halo.
+    """
     return (2 * halo // block + 1) * block
 
 
 def fields_of(piece: PieceDecisions) -> dict[str, Any]:
-    """A piece's decisions by name."""
+    """Spread a piece's decisions into values by name; :func:`piece_of` puts them together again.
+
+    Args:
+        piece: The decisions of one piece.
+
+    Returns:
+        A value for each of :data:`FIELDS`.
+    """
     return dict(_named(piece))
 
 
@@ -95,6 +150,13 @@ def _named(piece: PieceDecisions) -> Iterator[tuple[str, Any]]:
 
 
 def piece_of(fields: dict[str, Any]) -> PieceDecisions:
-    """The other way round."""
+    """Make a piece's decisions of values by name, the inverse of :func:`fields_of`.
+
+    Args:
+        fields: A value for each of :data:`FIELDS`.
+
+    Returns:
+        The decisions of one piece.
+    """
     tiles = replace(Tiles(), **{name: fields[name] for name in FIELDS[2:]})
     return PieceDecisions(fields["width"], fields["phases"], tiles)

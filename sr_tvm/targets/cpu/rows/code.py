@@ -17,20 +17,39 @@ from sr_tvm.targets.cpu.rows.stages import Addend, RowStage, Step
 
 
 def builder(layout: RowLayout) -> FunctionBuilder:
-    """Make what a function of a kernel with this layout is written with."""
+    """Make what a function of a kernel with this layout is written with.
+
+    Args:
+        layout: Says the lanes and the element type; sums of an emulated type are kept in float32.
+
+    Returns:
+        An empty function.
+    """
     element = layout.element
     return FunctionBuilder(layout.lanes, element.dtype, sums=FLOAT32 if element.emulated else None)
 
 
 @dataclass
 class StageNumbers:
-    """A stage's numbers in the order its code reads them."""
+    """A stage's numbers in the order its code reads them.
+
+    Attributes:
+        arrays: what was added, flat, float32.
+        size: how many numbers they are.
+    """
 
     arrays: list[np.ndarray] = field(default_factory=list)
     size: int = 0
 
     def add(self, numbers: np.ndarray) -> int:
-        """Append, and give the offset from the stage's first number."""
+        """Append numbers.
+
+        Args:
+            numbers: Of any shape; they are taken in C order, as float32.
+
+        Returns:
+            Their offset from the stage's first number.
+        """
         flat = np.ascontiguousarray(numbers, dtype=FLOAT32).ravel()
         offset = self.size
         self.arrays.append(flat)
@@ -41,7 +60,18 @@ class StageNumbers:
 class StageCode:
     """The arguments of one stage's function, and access to what they point to.
 
-    A call handles ``rows`` rows: 2 where a Winograd transform needs pairs, else 1.
+    A call handles ``rows`` rows: 2 where Winograd or register tiles take pairs, else 1. The argument of an input is the
+    offset of each row that it reads in the workspace, that of an output the offset of each row that it makes.
+
+    Attributes:
+        e: the function that is being written.
+        ws: the workspace with line buffers and scratch.
+        p: the packed numbers of all stages; those of this one begin at ``weights``.
+        memory: the tensor that the stage reads or writes; None where it does neither.
+        blocks: column blocks of the strip.
+        inputs: by value and row relative to the first of the call, the offset of that row.
+        outputs: offsets of the rows that are made; empty where they go to memory.
+        column: elements to the column block at hand; to be set before an address is asked for.
     """
 
     def __init__(self, stage: RowStage, layout: RowLayout, rows: int, scratch: int, widths: dict[str, int]) -> None:
@@ -61,15 +91,44 @@ class StageCode:
         self.column: Any = None  # of the column block at hand
 
     def number(self, offset: Any) -> Any:
-        """A packed number, in all lanes."""
+        """Read a packed number into all lanes.
+
+        Args:
+            offset: From the stage's first number.
+
+        Returns:
+            A vector.
+        """
         return self.e.splat(self.e.scalar(self.p, self.weights + offset))
 
     def address(self, row: Any, channel: Any, slot: int, dx: int = 0) -> Any:
-        """Offset in the workspace of a vector of a line buffer's row."""
+        """Find a vector of a line buffer's row, in the column block at hand.
+
+        Args:
+            row: Offset of the row in the workspace, as :attr:`inputs` and :attr:`outputs` have it.
+            channel: Of the value.
+            slot: Which of the column block's vectors, 0 or 1.
+            dx: Pixels by which it is shifted to the right, negative to the left.
+
+        Returns:
+            Its offset in the workspace, in elements.
+        """
         return row + (channel * self.layout.channel + self.layout.line(slot, dx)) + self.column
 
     def apply(self, steps: Sequence[tuple[Step, int]], value: Any, channel: Any, row: int, slot: int) -> Any:
-        """``value`` after the steps, each with the offset of its packed parameters (C numbers each)."""
+        """Take a vector through the steps that follow a sum.
+
+        Args:
+            steps: Each with the offset of its packed parameters from the stage's first number; of a parameter there is
+                a number for each channel.
+            value: The vector.
+            channel: That the vector is of.
+            row: Of the call's rows.
+            slot: Of the column block, 0 or 1.
+
+        Returns:
+            The vector after all steps.
+        """
         for step, offset in steps:
             if isinstance(step, Addend):
                 value = value + self.e.load(self.ws, self.address(self.inputs[step.value][row], channel, slot))
@@ -80,7 +139,17 @@ class StageCode:
 
 
 def pointwise(step: Pointwise, value: Any, numbers: list[Any], zero: Any) -> Any:
-    """One step on a vector, its parameters in vectors alike."""
+    """Apply one elementwise operator to a vector.
+
+    Args:
+        step: The operator.
+        value: The vector.
+        numbers: The operator's parameters for the vector's channel, each in all lanes.
+        zero: A vector of zeros.
+
+    Returns:
+        The resulting vector.
+    """
     if step.function == "relu":
         return tirx.Max(value, zero)
     if step.function == "prelu":
@@ -91,7 +160,15 @@ def pointwise(step: Pointwise, value: Any, numbers: list[Any], zero: Any) -> Any
 
 
 def pack_steps(packed: StageNumbers, steps: tuple[Step, ...]) -> list[tuple[Step, int]]:
-    """Pack the parameters of a layer's steps; each step with their offset."""
+    """Pack the parameters of a layer's steps.
+
+    Args:
+        packed: The stage's numbers, which they are appended to.
+        steps: What follows the layer's sum.
+
+    Returns:
+        Each step with the offset of its parameters from the stage's first number.
+    """
     found = []
     for step in steps:
         offset = packed.size

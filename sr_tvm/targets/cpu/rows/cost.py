@@ -19,14 +19,29 @@ OVERHEAD = 2.0  # FMAs a vector costs that is loaded, transformed or stored once
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost in vector FMAs for each pixel of a row, and the strip width it is for (pixels)."""
+    """What a piece is estimated to cost, at its best strip width.
+
+    Attributes:
+        cost: vector FMAs for each pixel of a row.
+        width: pixels of the strip that it is for.
+    """
 
     cost: float
     width: int
 
 
 def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]:
-    """Widths that cut a row of ``width`` pixels evenly into 1, 2, ... overlapping strips; there is always that of 1."""
+    """List the widths that cut a row of pixels evenly into 1, 2, ... overlapping strips.
+
+    Args:
+        width: Pixels of the row.
+        halo: Pixels by which neighbouring strips overlap, on each side.
+        block: Pixels of a column block, which widths are rounded up to.
+        most: The largest number of strips that is tried.
+
+    Returns:
+        Different widths in pixels, the widest first; that of a single strip is always there.
+    """
     found: list[int] = []
     for count in range(1, most + 1):
         strip = ceil(ceil((width + 2 * halo * (count - 1)) / count) / block) * block
@@ -38,7 +53,7 @@ def strip_widths(width: int, halo: int, block: int, most: int = 64) -> list[int]
 
 
 def _compute(stages: tuple[RowStage, ...], layout: RowLayout, winograd: bool) -> float:
-    """Vector FMAs for each pixel, epilogues and transforms counted roughly."""
+    """Return vector FMAs for each pixel, epilogues and transforms counted roughly."""
     total = 0.0
     for stage in stages:
         total += OVERHEAD * stage.channels
@@ -56,9 +71,21 @@ def _compute(stages: tuple[RowStage, ...], layout: RowLayout, winograd: bool) ->
 def estimate(
     region: Region, width: int | None, processor: CpuCore, layout: RowLayout, winograd: bool = True
 ) -> Estimate:
-    """The best strip width of ``region`` as one kernel and its cost; ``width`` is the picture's, None if unknown.
+    """Estimate what a region costs as one kernel, at the strip width where that is least.
 
-    ``layout`` gives phases and rows of a step; its width is not used.
+    The model adds computing with its repeated halos, reading and writing of memory, and the line buffers' traffic as
+    far as they don't fit the second-level cache.
+
+    Args:
+        region: What the kernel computes.
+        width: Pixels of the picture's rows; None where known only at run time, for which :data:`NOMINAL_WIDTH` stands
+            in.
+        processor: The core that it runs on.
+        layout: Gives lanes, element, phases and rows of a step; its width is not used.
+        winograd: Whether convolutions go by Winograd's products where these have fewer operations.
+
+    Returns:
+        The least cost and its strip width.
     """
     stages = build_stages(region)
     halo = plan_stages(stages, replace(layout, width=layout.block)).halo
@@ -90,7 +117,7 @@ def estimate(
 
 
 def _ramp(value: float, low: float, high: float) -> float:
-    """0 up to ``low``, 1 from ``high`` on, straight between."""
+    """Return 0 up to ``low``, 1 from ``high`` on, and what lies on a straight line between."""
     return max(0.0, min(1.0, (value - low) / (high - low)))
 
 

@@ -20,26 +20,55 @@ MOST_SPAN = 20  # candidates a piece may reach over: longer ones are never faste
 
 @dataclass(frozen=True)
 class Decider:
-    """Decides for one processor. ``element`` is what the kernels compute with."""
+    """Decides about regions for one processor.
+
+    Attributes:
+        processor: its core, as the cost model knows it.
+        winograd: whether Winograd's products may be used.
+        element: what the kernels compute with.
+    """
 
     processor: CpuCore
     winograd: bool = True
     element: Element = FLOAT32
 
     def layout(self, width: int, phases: int | None = None) -> RowLayout:
+        """Lay out the rows of a strip for this processor and element.
+
+        Args:
+            width: Pixels of the strip, a multiple of the column block; 0 where only the block is asked for.
+            phases: 1 or 2, also the rows of a step; None for 2 with Winograd's products and 1 without.
+
+        Returns:
+            The layout, whose vectors are as many bytes as the processor's.
+        """
         phases = phases or (2 if self.winograd else 1)
         lanes = self.processor.lanes * FLOAT32.bytes // self.element.bytes
         return RowLayout(lanes, phases, phases, width, self.element)
 
     def tiles(self) -> Tiles:
-        """Tiles of 16 accumulators where there are 32 registers, which searches found 4 to 5 % faster than fuller ones;
-        of 12 where there are 16. Winograd's products, three channels to a tile, take 24 and 12."""
+        """Choose the register tiles that every piece gets.
+
+        They have 16 accumulators where there are 32 registers, which searches found 4 to 5 % faster than fuller ones,
+        and 12 where there are 16. Winograd's products, three channels to a tile, take 24 and 12.
+
+        Returns:
+            The same tiles for all regions.
+        """
         many = self.processor.registers > 16
         winograd = 3 if self.winograd else 0
         return Tiles(16 if many else 12, winograd, lines=2 if many else 1, pairs=many, chunk=96, unroll=2)
 
     def decide(self, region: Region, shape: Shape) -> RowDecisions:
-        """The cost model's choice, by dynamic programming over the cuts."""
+        """Choose the cuts and strips that the cost model finds fastest, by dynamic programming over the cuts.
+
+        Args:
+            region: What is to be lowered.
+            shape: N, H and W of the region, None for what is known only at run time; only W matters to the model.
+
+        Returns:
+            The cuts, and of every piece its strip and tiles.
+        """
         cutter = Cutter(region)
         edges = [0, *cutter.candidates(), len(region.nodes)]
         width = shape[2]

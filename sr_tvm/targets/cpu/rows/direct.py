@@ -17,12 +17,28 @@ from sr_tvm.targets.cpu.rows.code import StageCode, StageNumbers
 
 
 def skips(conv: Conv) -> bool:
-    """Whether the code leaves out taps that are zero, for which its tiles must be unrolled."""
+    """Tell whether the code of a convolution leaves out taps that are zero, for which its tiles must be unrolled.
+
+    Args:
+        conv: The convolution.
+
+    Returns:
+        True where it has no groups and one of its taps is zero for all inputs.
+    """
     return conv.groups == 1 and not bool(taps(conv.weight).all())
 
 
 def pack_direct(packed: StageNumbers, conv: Conv, cuts: list[tuple[int, int]]) -> int:
-    """Weights as [group][tile][ky][channel][kx][output]; ``cuts`` are first output and size of the tiles."""
+    """Pack the weights of a convolution by its definition as [group][tile][ky][channel][kx][output].
+
+    Args:
+        packed: The stage's numbers, which they are appended to.
+        conv: The convolution.
+        cuts: First output of each register tile in its group, and its size in channels.
+
+    Returns:
+        Their offset from the stage's first number.
+    """
     outputs, channels, kh, kw = conv.weight.shape
     grouped = conv.weight.reshape(conv.groups, outputs // conv.groups, channels, kh, kw)
     parts = [
@@ -35,9 +51,13 @@ def pack_direct(packed: StageNumbers, conv: Conv, cuts: list[tuple[int, int]]) -
 
 @dataclass(frozen=True)
 class TileInput:
-    """The input of a 1x1 convolution where it is a tile of the stage: channels ``first`` up to ``first + count`` of it.
+    """The input of a 1x1 convolution where it is a tile of the stage, in scratch, instead of a line buffer.
 
-    ``address(channel, row, slot)`` is where channel ``first + channel`` lies.
+    Attributes:
+        first: the first channel of the input that the tile holds.
+        count: how many channels it holds.
+        address: takes a channel of the tile, a row of the call and a slot; gives the offset of the vector in the
+            workspace.
     """
 
     first: Any
@@ -55,8 +75,18 @@ def emit_direct(
     source: TileInput | None = None,
     unroll: int = 1,
 ) -> None:
-    """Add the convolution to the registers ``tile[output][row, slot]``; ``first`` is the tile's first channel in its
-    group."""
+    """Write the code that adds a convolution, by its definition, to a register tile.
+
+    Args:
+        code: The stage's function.
+        conv: The convolution, with float32 weights (O, I / groups, kh, kw).
+        offset: Of its weights, from the stage's first number.
+        group: The group at hand, an int or an expression.
+        first: The tile's first output channel in its group; an int where taps are left out.
+        tile: The registers that are added to, by output channel of the tile, and by row of the call and slot.
+        source: The tile in scratch that is its input; None where it reads line buffers.
+        unroll: Input channels that one turn of the loop takes, as far as that divides them.
+    """
     e = code.e
     outputs, channels, kh, kw = conv.weight.shape
     size, places = len(tile), list(tile[0])
@@ -92,14 +122,18 @@ def emit_direct(
 
 @contextmanager
 def _channels(e: FunctionBuilder, count: int, unroll: int) -> Iterator[Any]:
-    """A loop over channels, some of them an iteration."""
+    """Loop over channels, some of them a turn.
+
+    Yields:
+        The channel, an expression.
+    """
     some = gcd(count, unroll)
     with e.loop("c", count // some) as c, e.loop("u", some, tirx.ForKind.UNROLLED) as u:
         yield c * some + u
 
 
 def _parts(code: StageCode, conv: Conv, channels: int) -> list[tuple[str | None, int]]:
-    """The line buffers it reads and how many channels of a group each gives."""
+    """Return the line buffers that a convolution reads, and how many channels of a group each gives."""
     if len(conv.inputs) == 1:
         return [(conv.inputs[0], channels)]
     return [(name, code.widths[name]) for name in conv.inputs]

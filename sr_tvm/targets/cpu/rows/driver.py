@@ -56,7 +56,15 @@ class DriverOptions:
 
 
 class RowDriver:
-    """Builds the entry, and the function of one strip that it calls."""
+    """Builds the entry of a kernel that streams rows, and the function of one strip that it calls.
+
+    The entry takes the inputs in (N, C, H, W) or as their layout says, the packed weights and the outputs. Each
+    parallel task is a band of rows of one image, which has a workspace of its own.
+
+    Attributes:
+        names: the variables of the stages' functions, which the strip's calls.
+        strip, clear: the variables of the function of one strip, and of that of :func:`clear_function`.
+    """
 
     def __init__(self, shape: Shape, options: DriverOptions) -> None:
         self.options = options
@@ -79,7 +87,14 @@ class RowDriver:
         self.tensors = (*self.sources.values(), *self.results.values())
 
     def build(self) -> tuple[tirx.PrimFunc, tirx.PrimFunc]:
-        """The entry, and the function of one strip that it calls."""
+        """Write both functions; a driver does so once.
+
+        Returns:
+            The entry, and the function of one strip that it calls.
+
+        Raises:
+            SrTvmError: The strip is too narrow for the halo, and the picture is wider than it or of unknown width.
+        """
         e, layout = self.e, self.layout
         halo, blocks = self.plan.halo, layout.block
         h, w = (tirx.Cast("int32", d) if not isinstance(d, int) else tirx.const(d, "int32") for d in self.dims[1:])
@@ -117,7 +132,7 @@ class RowDriver:
         return e.entry(buffers), self._strip()
 
     def _strip(self) -> tirx.PrimFunc:
-        """One strip of one band. A function of its own: TVM's simplifier is slow where it sees all sizes."""
+        """Return the function of one strip of one band: apart, for TVM's simplifier is slow where it sees all sizes."""
         self.e = e = builder(self.layout)
         self.ws, self.p = e.pointer("ws"), e.pointer("p")
         values = (*self.options.inputs, *self.options.outputs)
@@ -148,7 +163,7 @@ class RowDriver:
         return tirx.Select(inside, self._row(value, y), tirx.const(self.plan.zero, "int32"))
 
     def _stage(self, i: int, at: Any) -> None:
-        """The calls of one stage in one step: one for a pair of rows, or one for each row inside the picture."""
+        """Write the calls of one stage in one step: one for a pair of rows, or one for each row inside the picture."""
         e, function, rows = self.e, self.stages[i].function, self.layout.rows
         if function.rows == rows:
             self._call(i, at * rows if rows > 1 else at)
@@ -162,7 +177,7 @@ class RowDriver:
                     self._call(i, y)
 
     def _strides(self, value: str, channels: int, r: int, y: Any) -> tuple[Any, Any, Any]:
-        """Where row ``y`` of the strip begins in memory, and the steps from channel to channel and line to line."""
+        """Return where row ``y`` of the strip begins in memory, and how far channels and lines are apart."""
         w, height = self.w64 * r, self.h64 * r
         if self.layouts[value, r] == NHCW:
             plane, line = w, w * channels
@@ -208,7 +223,18 @@ class RowDriver:
 
 
 def clear_function(name: str, layout: RowLayout) -> tirx.PrimFunc:
-    """Zero the pixels of a line buffer's row that lie right of the picture: the padding of what reads them."""
+    """Make the function that zeroes what lies right of the picture in a line buffer's row: the padding of its readers.
+
+    Its parameters are the workspace, the row's offset there, the channels, the pixels of the strip that lie in the
+    picture, and the strip's column blocks.
+
+    Args:
+        name: That others call it by.
+        layout: Of the rows of the strip.
+
+    Returns:
+        A private function.
+    """
     e = builder(layout)
     buffer = e.view("W", e.pointer("ws"))
     row, channels, valid, blocks = map(e.parameter, ("row", "channels", "valid", "blocks"))

@@ -13,9 +13,13 @@ from sr_tvm.regions.region import Conv, Pointwise, Region
 
 @dataclass(frozen=True)
 class Element:
-    """``emulated``: for a processor that has no arithmetic of this type; every step is done in float32 and rounded.
+    """A type of numbers that kernels compute with.
 
-    That gives what the processor that has it gives, but for rounding twice in a few sums, and is slow.
+    Attributes:
+        dtype: its name, as TVM has it.
+        bytes: of one number.
+        emulated: for a processor that has no arithmetic of this type: every step is done in float32 and rounded. That
+            gives what a processor with such arithmetic gives, but for rounding twice in a few sums, and is slow.
     """
 
     dtype: str
@@ -31,10 +35,16 @@ EMULATED = {element.dtype: element for element in (FLOAT32, EMULATED_FLOAT16)}
 
 
 def check_range(region: Region, element: Element) -> None:
-    """Refuse weights that ``element`` cannot hold; the bounds of a clip may be beyond it, for so is nothing else then.
+    """Refuse weights that an element type cannot hold.
+
+    The bounds of a clip may be out of its range: they become infinite, and no value reaches beyond them.
+
+    Args:
+        region: Whose weights, biases and parameters are looked at.
+        element: The type that they will be rounded to.
 
     Raises:
-        SrTvmError: a weight, bias or parameter is too large, or no number.
+        SrTvmError: A weight, bias or parameter is too large, or not a number.
     """
     most = float(np.finfo(element.dtype).max)
     for node in region.nodes:

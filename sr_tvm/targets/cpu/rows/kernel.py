@@ -28,11 +28,24 @@ def stream_kernel(
     chain: bool = True,
     by_rows: frozenset[str] = frozenset(),
 ) -> Kernel:
-    """Stream the whole of ``region`` in one kernel.
+    """Stream the whole of a region in one kernel.
 
-    ``bands`` fixes how many bands of rows there are, which otherwise is the number of TVM's threads. The sources and
-    plain results in ``by_rows`` lie in memory as NHCW, all channels of a row together, for kernels that read them row
-    by row.
+    Args:
+        region: What the kernel computes.
+        shape: N, H and W of the region; None for what is known only at run time.
+        name: Of the entry function, and the prefix of all others' names.
+        layout: Of the rows of a strip.
+        tiles: The decisions on the stages' code.
+        bands: How many bands of rows run in parallel; None for as many as TVM has threads.
+        chain: Whether 1x1 convolutions join the stage that makes their input.
+        by_rows: Names of sources and plain results that lie in memory as NHCW, all channels of a row together, for
+            kernels that read them row by row; all others are NCHW.
+
+    Returns:
+        The kernel, with its packed weights as its one constant.
+
+    Raises:
+        SrTvmError: The strip is too narrow for the halo, and the picture is wider than it or of unknown width.
     """
 
     def value(name: str, shuffle: int = 1) -> Value:

@@ -35,10 +35,12 @@ class RowLayout:
 
     @property
     def block(self) -> int:
+        """Pixels of a column block."""
         return SLOTS * self.lanes
 
     @property
     def pitch(self) -> int:
+        """Elements of one phase of a channel's line, with the padding at both ends."""
         return self.width // self.phases + 2 * self.lanes
 
     @property
@@ -48,17 +50,39 @@ class RowLayout:
         return (-(-self.phases * self.pitch // line) | 1) * line
 
     def line(self, slot: int, dx: int = 0) -> int:
-        """Offset from a channel's begin to the vector of ``slot`` in column block 0, shifted by ``dx`` pixels."""
+        """Find a vector of a channel's line in column block 0.
+
+        Args:
+            slot: Which of the column block's vectors, 0 or 1.
+            dx: Pixels by which it is shifted to the right, negative to the left.
+
+        Returns:
+            Elements from the begin of the channel.
+        """
         if self.phases == 1:
             return self.lanes + slot * self.lanes + dx
         return ((slot + dx) % 2) * self.pitch + self.lanes + (slot + dx) // 2
 
     def column(self, block: Any) -> Any:
-        """Elements from the first column block to that of number ``block``."""
+        """Find a column block.
+
+        Args:
+            block: Its number, an int or an expression.
+
+        Returns:
+            Elements from column block 0 of the same line, of the type of ``block``.
+        """
         return block * (self.lanes if self.phases == 2 else self.block)
 
     def pixel(self, x: Any) -> Any:
-        """Offset from a channel's begin to pixel ``x`` of the strip."""
+        """Find a pixel of a channel's line.
+
+        Args:
+            x: Its number in the strip, an int or an expression.
+
+        Returns:
+            Elements from the begin of the channel.
+        """
         import tvm.tirx as tirx
 
         if self.phases == 1:
@@ -66,7 +90,14 @@ class RowLayout:
         return tirx.floormod(x, 2) * self.pitch + self.lanes + tirx.floordiv(x, 2)
 
     def tile_pixel(self, x: Any) -> tuple[Any, Any]:
-        """Slot and lane of pixel ``x`` of a column block."""
+        """Find a pixel in the vectors of a tile.
+
+        Args:
+            x: Its number in the column block, an int or an expression.
+
+        Returns:
+            The slot of its vector, and its lane there.
+        """
         import tvm.tirx as tirx
 
         if self.phases == 1:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from typing_extensions import override
+
 from sr_tvm.codegen.kernel import Kernel, Shape
 from sr_tvm.regions.cut import Cutter, Piece
 from sr_tvm.regions.region import Region
@@ -23,7 +25,12 @@ from sr_tvm.targets.lowering import Lowering
 
 
 class RowLowering(Lowering[RowDecisions]):
-    """Rows of pixels in vectors (see the package). ``element`` is what the kernels compute with."""
+    """Streams rows of pixels in vectors, as the package's other modules say.
+
+    Attributes:
+        processor: the core that kernels are made for.
+        element: what the kernels compute with.
+    """
 
     name = "rows"
 
@@ -32,17 +39,32 @@ class RowLowering(Lowering[RowDecisions]):
         self.decider = Decider(processor, winograd, element)
 
     @property
+    @override
     def hardware(self) -> dict[str, int]:
-        """The float32 of a vector and the vector registers; of another element, its size too."""
+        """The float32 of a vector and the vector registers; for an element other than float32, its bytes too."""
         facts = {"lanes": self.processor.lanes, "registers": self.processor.registers}
         return facts if self.element == FLOAT32 else {**facts, "element_bytes": self.element.bytes}
 
+    @override
     def decide(self, region: Region, shape: Shape) -> RowDecisions:
-        """The cost model's choice, see :class:`~sr_tvm.targets.cpu.rows.decide.Decider`."""
         return self.decider.decide(region, shape)
 
+    @override
     def lower(self, region: Region, shape: Shape, name: str, decisions: RowDecisions | None = None) -> list[Kernel]:
-        """Make the kernels as decided, one a piece."""
+        """Make the kernels as decided, one of each piece.
+
+        Args:
+            region: What is to be computed.
+            shape: N, H and W of the region; None for what is known only at run time.
+            name: Of the kernel's function, followed by the number of the piece where there are several.
+            decisions: None for those of :meth:`decide`.
+
+        Returns:
+            The kernels, in the order that they run.
+
+        Raises:
+            SrTvmError: A weight does not fit the element, or strips are too narrow for the halo.
+        """
         decisions = decisions or self.decide(region, shape)
         check_range(region, self.element)
         kernels = []
@@ -62,18 +84,20 @@ class RowLowering(Lowering[RowDecisions]):
         return kernels
 
     def _by_rows(self, region: Region, pieces: list[Piece], products: list[bool]) -> frozenset[str]:
-        """The values that only row kernels hand to one another: these may lie in memory as suits them."""
+        """Return the values that only row kernels hand to one another: these may lie in memory as suits them."""
         found = {name for piece in pieces for name in piece.crossing} - {result.value for result in region.results}
         for piece, product in zip(pieces, products, strict=True):
             if product:
                 found -= {*piece.crossing, *(source.name for source in piece.region.sources)}
         return frozenset(found)
 
+    @override
     def space(self, region: Region, shape: Shape, known: Iterable[RowDecisions] = ()) -> RowSpace:
         return RowSpace(self.decider, region, shape, known)
 
+    @override
     def fits(self, decisions: RowDecisions, region: Region, shape: Shape) -> bool:
-        """Whether there is a piece for each cut, and strips of whole column blocks are wider than the halo."""
+        """Return whether there is a piece for each cut, and strips of whole column blocks are wider than the halo."""
         block = 2 * self.processor.lanes
         pieces = Cutter(region).pieces(decisions.cuts)
         if len(pieces) != len(decisions.pieces) or any(cut >= len(region.nodes) for cut in decisions.cuts):
@@ -85,8 +109,10 @@ class RowLowering(Lowering[RowDecisions]):
                 return False
         return True
 
+    @override
     def to_json(self, decisions: RowDecisions) -> dict[str, Any]:
         return decisions.to_json()
 
+    @override
     def from_json(self, data: Any, where: str) -> RowDecisions:
         return RowDecisions.from_json(data, where)

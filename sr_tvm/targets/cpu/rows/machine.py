@@ -32,7 +32,15 @@ class CpuCore:
 
 
 def processor_of(target: tvm.target.Target, l2_bytes: int = 1 << 20) -> CpuCore:
-    """The vectors that LLVM may use for ``target``."""
+    """Find out what vectors LLVM may use for a target.
+
+    Args:
+        target: An LLVM target; its features decide.
+        l2_bytes: Size of a core's second-level cache.
+
+    Returns:
+        The core, its third-level cache and the speeds of its memory as they are by default.
+    """
     features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
     lanes, registers = next(vectors for name, vectors in VECTORS.items() if name in features or not name)
     return CpuCore(lanes, registers, l2_bytes)

@@ -13,7 +13,16 @@ from sr_tvm.targets.cpu.rows.layout import SLOTS
 
 
 def emit_source(code: StageCode, packed: StageNumbers) -> None:
-    """Read one row of every channel. Pixels from ``valid`` on are zero: the padding of what reads the line buffer."""
+    """Write the code that reads one row of every channel from memory into a line buffer.
+
+    Pixels from the function's parameter ``valid`` on become zero: they are the padding of what reads the line buffer.
+    The function's last parameters are ``valid`` (pixels), ``origin`` and ``plane``: where the row begins in memory and
+    how far it is from channel to channel, in elements.
+
+    Args:
+        code: The stage's function; its stage has a source.
+        packed: The stage's numbers; those of its steps are appended.
+    """
     e, layout, stage = code.e, code.layout, code.stage
     assert stage.source is not None
     valid, origin, plane = e.parameter("valid"), e.parameter("origin", "int64"), e.parameter("plane", "int64")
@@ -49,7 +58,9 @@ def emit_source(code: StageCode, packed: StageNumbers) -> None:
 class ResultStore:
     """Writes a tile of the last layer to memory: pixels ``low`` up to ``high`` of the strip.
 
-    The tile has [channel][row][slot] vectors at ``base`` of the workspace.
+    The tile has [channel][row][slot] vectors at ``base`` of the workspace. Making it appends the function's parameters:
+    ``low``, ``high``, ``count`` (rows inside the picture), and in elements ``origin``, ``plane`` and ``line``: where
+    the row begins in memory, and how far it is from channel to channel and from line to line.
     """
 
     def __init__(self, code: StageCode, base: int) -> None:
@@ -59,10 +70,24 @@ class ResultStore:
         self.origin, self.plane, self.line = (code.e.parameter(name, "int64") for name in ("origin", "plane", "line"))
 
     def at(self, channel: Any, row: int, slot: Any) -> Any:
+        """Find a vector of the tile.
+
+        Args:
+            channel: Before the pixel shuffle.
+            row: Of the function's rows.
+            slot: Of the column block, 0 or 1.
+
+        Returns:
+            Its offset in the workspace, in elements.
+        """
         return self.base + ((channel * self.code.rows + row) * SLOTS + slot) * self.code.layout.lanes
 
     def emit(self, block: Any) -> None:
-        """Store one column block, all channels and rows."""
+        """Write the code that stores one column block, all channels and rows, shuffled.
+
+        Args:
+            block: The number of the column block in the strip.
+        """
         code, e, layout = self.code, self.code.e, self.code.layout
         r = self.shuffle
         left = block * layout.block

@@ -11,7 +11,13 @@ from sr_tvm.targets.cpu.rows.stages import RowStage
 
 @dataclass(frozen=True)
 class LineBuffer:
-    """``rows`` rows of one value at ``base`` of the workspace; row y is in slot y modulo ``rows``."""
+    """The last rows of one value in the workspace; row y of the picture is in slot y modulo ``rows``.
+
+    Attributes:
+        base: offset of the first slot, in elements.
+        rows: slots.
+        floats: elements of one row, all channels of it.
+    """
 
     base: int
     rows: int
@@ -20,13 +26,15 @@ class LineBuffer:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """Attributes:
-    delay: steps each stage runs behind the first load.
-    reach: steps a stage makes above and below the rows of the results that are asked for.
-    line_buffers: by value.
-    halo: pixels a result depends on to the left and right; even with two phases.
-    zero: offset of a row of zeros, for what lies above and below the picture.
-    scratch: offset of the tiles.
+    """When the stages of a kernel run and where its line buffers lie; offsets are in elements of the workspace.
+
+    Attributes:
+        delay: steps each stage runs behind the first load.
+        reach: steps a stage makes above and below the rows of the results that are asked for.
+        line_buffers: by value.
+        halo: pixels a result depends on to the left and right; even with two phases.
+        zero: offset of a row of zeros, for what lies above and below the picture.
+        scratch: offset of the tiles.
     """
 
     delay: tuple[int, ...]
@@ -38,7 +46,18 @@ class RowPlan:
 
 
 def plan_stages(stages: tuple[RowStage, ...], layout: RowLayout) -> RowPlan:
-    """Delays forwards, halos backwards, line buffers between."""
+    """Plan when each stage runs and how many rows its line buffer keeps.
+
+    Delays follow from producers to readers, the rows and pixels that are needed around a result from readers to
+    producers. A line buffer keeps the rows that are alive at once.
+
+    Args:
+        stages: Producers first.
+        layout: Of the rows: those of a step, phases, and the elements of a channel of a strip.
+
+    Returns:
+        The timetable, and the places of line buffers, zeros and scratch.
+    """
     step = layout.rows
     maker = {stage.value: i for i, stage in enumerate(stages) if stage.result is None}
     delay, live = timetable([{maker[v]: halo for v, halo in stage.reads.items()} for stage in stages], step)

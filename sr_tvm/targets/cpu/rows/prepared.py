@@ -23,17 +23,33 @@ class Scratch:
         self.base = self.top = base
 
     def reserve(self, count: int) -> int:
+        """Reserve some elements.
+
+        Args:
+            count: How many.
+
+        Returns:
+            The offset of the first of them in the workspace.
+        """
         first, self.top = self.top, self.top + count
         return first
 
     def tile(self, code: StageCode, channels: int) -> int:
-        """A column block of all rows of a call."""
+        """Reserve a tile: one column block of all rows of a call.
+
+        Args:
+            code: The stage's function, which says rows and lanes.
+            channels: Of the tile.
+
+        Returns:
+            The offset of its first element in the workspace.
+        """
         return self.reserve(channels * code.rows * SLOTS * code.layout.lanes)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One layer.
+    """One layer before its code is written; offsets are in numbers, from the first of its stage.
 
     Attributes:
         groups: of its convolutions.
@@ -42,6 +58,7 @@ class Prepared:
         bias: offset of the sum of all biases.
         direct: the convolutions by definition, each with the offset of its weights.
         steps: what is done with the sum, each with the offset of its parameters.
+        products: the convolution by Winograd's products, None where there is none.
     """
 
     groups: int
@@ -62,8 +79,20 @@ def prepare(
     chosen: str | None,
     chunked: bool,
 ) -> Prepared:
-    """Pack and reserve. ``chosen`` names the convolution that goes by products, if any; ``chunked`` layers are cut into
-    chunks of ``tiles.chunk`` channels."""
+    """Pack the numbers of a layer, cut its channels into tiles, and reserve its scratch.
+
+    Args:
+        layer: What is to be written.
+        code: The function of its stage.
+        tiles: The decisions on the stage's code.
+        packed: The stage's numbers, which the layer's are appended to.
+        scratch: The stage's scratch.
+        chosen: Name of the convolution that goes by Winograd's products; None where none does.
+        chunked: Whether the channels are cut into chunks of ``tiles.chunk``.
+
+    Returns:
+        The layer with the places of its numbers and of its scratch.
+    """
     groups = layer.terms[0].groups if layer.terms else 1
     most = max(tiles.registers // (SLOTS * code.rows), 1)
     channels = layer.channels // groups

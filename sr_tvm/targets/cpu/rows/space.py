@@ -10,6 +10,8 @@ from functools import cache, partial
 from random import Random
 from typing import Any
 
+from typing_extensions import override
+
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.cut import Cutter
 from sr_tvm.regions.region import Region
@@ -27,7 +29,14 @@ Fields = dict[str, Any]
 
 
 def key_of(decisions: RowDecisions) -> str:
-    """16 hexadecimal digits, equal for equal decisions."""
+    """Name decisions by what they are.
+
+    Args:
+        decisions: Of one region.
+
+    Returns:
+        16 hexadecimal digits, equal for equal decisions in every process.
+    """
     text = json.dumps(decisions.to_json(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -44,7 +53,7 @@ class RowSpace(DecisionSpace[RowDecisions]):
         self.known = [self.repair(decisions) for decisions in known]
 
     def _choices(self, begin: int, end: int) -> Choices | None:
-        """None for a span that makes nothing."""
+        """Return what may be decided about the nodes from ``begin`` to ``end``; None where they make no result."""
         piece, machine = self.cutter.piece(begin, end).region, self.decider.processor
         if not piece.results:
             return None
@@ -52,7 +61,14 @@ class RowSpace(DecisionSpace[RowDecisions]):
         return Choices.of(piece, self.shape, machine.lanes, machine.registers, self.decider.winograd, layer)
 
     def spans(self, cuts: Iterable[int]) -> list[Span]:
-        """The pieces between cuts; where a cut would leave a piece that makes nothing, it is left out."""
+        """Find the pieces between cuts; a cut that would leave a piece without a result is left out.
+
+        Args:
+            cuts: Positions in the region's order of nodes, in any order; those that are no candidates are left out.
+
+        Returns:
+            Begin and end of each piece, which together cover all nodes.
+        """
         edges = [0]
         for cut in (*sorted(set(cuts) & set(self.candidates)), len(self.region.nodes)):
             if self.choices(edges[-1], cut) is not None:
@@ -61,7 +77,15 @@ class RowSpace(DecisionSpace[RowDecisions]):
         return list(zip(edges, edges[1:], strict=False))
 
     def build(self, cuts: Iterable[int], decide: Callable[[Span], Fields]) -> RowDecisions:
-        """Valid decisions from any cuts and any values."""
+        """Make valid decisions of any cuts and any values.
+
+        Args:
+            cuts: As :meth:`spans` takes them.
+            decide: Gives the values, by name, that are wanted for a piece; the nearest allowed ones are taken.
+
+        Returns:
+            Decisions that the lowering can carry out.
+        """
         spans = self.spans(cuts)
         pieces = []
         for span in spans:
@@ -70,17 +94,27 @@ class RowSpace(DecisionSpace[RowDecisions]):
             pieces.append(piece_of(choices.fit(decide(span))))
         return RowDecisions(tuple(end for _, end in spans[:-1]), tuple(pieces))
 
+    @override
     def repair(self, decisions: RowDecisions) -> RowDecisions:
         return self.build(decisions.cuts, partial(self.nearest, decisions))
 
     def nearest(self, decisions: RowDecisions, span: Span) -> Fields:
-        """The decisions of the piece whose middle is next to that of ``span``."""
+        """Look up what decisions with other cuts say about a piece.
+
+        Args:
+            decisions: Of the same region.
+            span: Begin and end of the piece.
+
+        Returns:
+            The values, by name, of the piece of ``decisions`` whose middle is next to that of ``span``.
+        """
         spans = self.spans(decisions.cuts)
         distance = [abs(a + b - sum(span)) for a, b in spans]
         return fields_of(decisions.pieces[distance.index(min(distance))])
 
+    @override
     def seeds(self) -> list[RowDecisions]:
-        """The cost model's choice, and the same with one decision changed everywhere where that often pays."""
+        """Return the cost model's choice, the known ones, and the first with one decision changed that often pays."""
         small = {"winograd": 3, "lines": 1, "unroll": 4, "chunk": 1 << 16}  # few sums at a time, and no chain in parts
         changes: list[Fields] = [{}, {"unroll": 4}, small, {"registers": 16, "unroll": 2}]
         first, *others = (self.build(self.default.cuts, self._changed(change)) for change in changes)
@@ -89,8 +123,9 @@ class RowSpace(DecisionSpace[RowDecisions]):
     def _changed(self, change: Fields) -> Callable[[Span], Fields]:
         return lambda span: self.nearest(self.default, span) | change
 
+    @override
     def random(self, rng: Random) -> RowDecisions:
-        """What the cost model would choose for another machine, with cuts moved and other tiles."""
+        """Return what the cost model would choose for another machine, with cuts moved and other tiles."""
         machine = self.decider.processor
         scales = [MOST_CHANGE ** rng.uniform(-1, 1) for _ in range(3)]
         other = replace(
@@ -109,8 +144,12 @@ class RowSpace(DecisionSpace[RowDecisions]):
             drawn["phases"] = 2
         return self.build(decided.cuts, lambda span: self.nearest(decided, span) | drawn)
 
+    @override
     def crossover(self, a: RowDecisions, b: RowDecisions, rng: Random) -> RowDecisions | None:
-        """The cuts of one parent, or of each to a side of a point; a piece's strip and tiles of either's nearest."""
+        """Return a child with the cuts of one parent, or of each to a side of a point.
+
+        Of each of its pieces, the strip and the tiles are those of the nearest piece of either parent.
+        """
         point = rng.choice([0, *self.candidates, len(self.region.nodes)])
         cuts = [c for c in a.cuts if c <= point] + [c for c in b.cuts if c > point]
 
@@ -120,8 +159,9 @@ class RowSpace(DecisionSpace[RowDecisions]):
 
         return self.build(cuts, decide)
 
+    @override
     def mutate(self, genome: RowDecisions, rng: Random) -> RowDecisions | None:
-        """A cut that moves, comes or goes; or one decision anew, for one piece or for all. None if nothing changed."""
+        """Return decisions with a cut that moves, comes or goes, or with one value anew, for one piece or for all."""
         if self.candidates and rng.random() < P_CUTS:
             changed = self.build(self._other_cuts(genome, rng), partial(self.nearest, genome))
             return None if changed == genome else changed
@@ -151,5 +191,6 @@ class RowSpace(DecisionSpace[RowDecisions]):
             cuts.append(rng.choice(free))
         return cuts
 
+    @override
     def key(self, genome: RowDecisions) -> str:
         return key_of(genome)

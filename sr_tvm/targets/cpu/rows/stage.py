@@ -24,7 +24,16 @@ Init = Callable[[Any, int, int], Any]
 
 @dataclass
 class StageFunction:
-    """A stage's code: how a call is made, its numbers, and what makes two stages share one function."""
+    """A stage's code: how a call is made, its numbers, and what makes two stages share one function.
+
+    Attributes:
+        stage: what it makes.
+        rows: rows that a call handles.
+        code: the written function.
+        packed: the numbers that it reads.
+        scratch: elements of the workspace that it needs behind the line buffers.
+        key: equal for stages whose functions are equal, but for the numbers.
+    """
 
     stage: RowStage
     rows: int
@@ -34,11 +43,27 @@ class StageFunction:
     key: Any
 
     def prim_func(self, name: str) -> tirx.PrimFunc:
+        """Give the code as a function of a module.
+
+        Args:
+            name: That others call it by.
+
+        Returns:
+            A private function.
+        """
         return self.code.e.private(name)
 
 
 def winograd_pays(conv: Conv, layout: RowLayout) -> bool:
-    """Whether F(2x2, 3x3) has fewer operations than the definition, transforms included, for four pixels of a group."""
+    """Tell whether F(2x2, 3x3) has fewer operations than the definition, transforms included.
+
+    Args:
+        conv: The convolution.
+        layout: Of the rows; the products need two phases and two rows a step.
+
+    Returns:
+        True where it has; never for a kernel other than 3x3.
+    """
     outputs, channels, kh, kw = conv.weight.shape
     outputs //= conv.groups
     if (layout.phases, layout.rows, kh, kw) != (2, 2, 3, 3):
@@ -113,7 +138,7 @@ class _Emitter:
             first += count
 
     def _finish(self, plan: Prepared, target: int | None, shift: Any = 0) -> Finish:
-        """What is done with a finished sum: its steps, the store to line buffer or tile (from channel ``shift``)."""
+        """Return what ends a sum: its steps, and the store to line buffer or tile (from channel ``shift``)."""
         code, e = self.code, self.code.e
 
         def finish(channel: Any, row: int, slot: int, value: Any) -> None:
@@ -139,7 +164,7 @@ class _Emitter:
             self._direct(layer, plan, group, 0, layer.channels // plan.groups, source, init, finish)
 
     def _kept(self, base: int) -> tuple[Init, Finish]:
-        """Sums that wait in a tile: how they are taken up again, and how they are put there."""
+        """Return how sums that wait in a tile are taken up again, and how they are put there."""
         e, ws = self.code.e, self.code.ws
         return (
             lambda channel, row, slot: e.load(ws, self.address(base, channel, row, slot)),
@@ -178,7 +203,7 @@ class _Emitter:
     def _chunks(
         self, layers: tuple[RowLayer, ...], plans: list[Prepared], base: int, partial: int, target: int | None
     ) -> None:
-        """A chain a chunk of its middle channels at a time, so that they and the weights stay in L1."""
+        """Write a chain, a chunk of its middle channels at a time, so that they and the weights stay in L1."""
         code, e = self.code, self.code.e
         (wide, last), places = layers, [(row, slot) for row in range(code.rows) for slot in range(SLOTS)]
         init, keep = self._kept(partial)
@@ -220,5 +245,16 @@ def _mask(conv: Conv) -> bytes:
 
 
 def emit_stage(stage: RowStage, layout: RowLayout, tiles: Tiles, scratch: int, widths: dict[str, int]) -> StageFunction:
-    """The code of ``stage``; its scratch begins at ``scratch`` there. ``widths``: channels of line buffers."""
+    """Write the function of a stage.
+
+    Args:
+        stage: What is to be made.
+        layout: Of the rows of a strip.
+        tiles: The decisions on its code.
+        scratch: Offset in the workspace where its scratch begins.
+        widths: Channels of every value that lies in a line buffer, by name.
+
+    Returns:
+        The code with its numbers and the scratch that it needs.
+    """
     return _Emitter(stage, layout, tiles, scratch, widths).run()

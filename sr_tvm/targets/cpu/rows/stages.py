@@ -46,7 +46,7 @@ class RowStage:
 
     @property
     def reads(self) -> dict[str, int]:
-        """The line buffers it reads, each with the rows of halo above and below."""
+        """The line buffers that the stage reads, by value, each with the rows of halo above and below."""
         found: dict[str, int] = dict.fromkeys(self.parts, 0)
         for index, layer in enumerate(self.layers):
             for term in layer.terms if index == 0 else ():
@@ -67,13 +67,13 @@ class _Builder:
         self.parts: dict[str, tuple[str, ...]] = {}
 
     def line_buffer(self, name: str) -> str:
-        """Make sure that a value is in a line buffer."""
+        """Return the value's name, after making sure that it is in a line buffer."""
         if name in self.pending:
             self.stages.append(self.pending.pop(name))
         return name
 
     def take(self, name: str) -> RowStage | None:
-        """The stage that makes a value, if nobody else needs the value: it then goes on into its reader's stage."""
+        """Return the stage that makes a value, if nobody else needs the value: it goes on into its reader's stage."""
         if name in self.pending and len(self.region.readers[name]) == 1 and name not in self.results:
             return self.pending.pop(name)
         return None
@@ -101,7 +101,7 @@ class _Builder:
         return RowStage(node.name, node.channels, layers=(replace(layer, terms=(term,)),))
 
     def _chains(self, node: Conv) -> bool:
-        """Whether a convolution goes on in its producer's stage: a 1x1 needs no neighbour of what it reads."""
+        """Return whether a convolution goes on in its producer's stage: a 1x1 needs no neighbour of what it reads."""
         if not self.chain or node.groups != 1 or node.weight.shape[2:] != (1, 1) or len(node.inputs) != 1:
             return False
         before = self.pending.get(node.inputs[0])
@@ -127,7 +127,7 @@ class _Builder:
         return RowStage(node.name, node.channels, layers=(RowLayer((), steps, node.channels),))
 
     def _sum(self, node: Add, first: str, second: str) -> RowStage | None:
-        """The stage of ``first`` that goes on to add ``second``: by its convolutions where it is nothing else."""
+        """Return the stage of ``first`` that goes on to add ``second``: by its convolutions if it is nothing else."""
         pending = self.pending.get(first)
         if pending is None or pending.source or not pending.layers or (stage := self.take(first)) is None:
             return None
@@ -147,7 +147,7 @@ class _Builder:
 
 
 def _plain_sum(stage: RowStage | None) -> bool:
-    """Whether a stage is nothing but a sum of ungrouped convolutions."""
+    """Return whether a stage is nothing but a sum of ungrouped convolutions."""
     if stage is None or len(stage.layers) != 1 or stage.layers[0].steps:
         return False
     terms = stage.layers[0].terms
@@ -155,7 +155,7 @@ def _plain_sum(stage: RowStage | None) -> bool:
 
 
 def _then(stage: RowStage, step: Step) -> RowStage:
-    """``stage`` with one more step at its end."""
+    """Return ``stage`` with one more step at its end."""
     value = step.name if isinstance(step, Pointwise) else stage.value
     if stage.source is not None and not stage.layers:
         return replace(stage, value=value, layers=(RowLayer((), (step,), stage.channels),))
@@ -164,7 +164,16 @@ def _then(stage: RowStage, step: Step) -> RowStage:
 
 
 def build_stages(region: Region, chain: bool = True) -> tuple[RowStage, ...]:
-    """The stages of a region, producers first. ``chain`` false keeps every convolution a stage of its own."""
+    """Group a region's operators into stages.
+
+    Args:
+        region: What is to be computed.
+        chain: Whether a 1x1 convolution joins the stage that makes its input; if not, every convolution is a stage of
+            its own.
+
+    Returns:
+        The stages, producers first, with one that writes to memory for each result.
+    """
     builder = _Builder(region, chain)
     for node in region.nodes:
         builder.visit(node)

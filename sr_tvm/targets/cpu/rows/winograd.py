@@ -30,8 +30,11 @@ class Products:
     """A convolution by Winograd's products.
 
     Attributes:
+        term: the convolution.
+        tiles: cuts the output channels of a group into register tiles.
+        lines: lines of products that are summed at a time, 1 or 2.
         offset: of its weights, from the stage's first number.
-        input: where its transformed input lies.
+        input: where its transformed input lies, an offset in the workspace.
         kept: where sums of products wait, as :func:`emit_products` has it.
         total: the tile where its outputs wait for the layer's other convolutions, None where there are none.
     """
@@ -46,17 +49,46 @@ class Products:
 
 
 def tile_floats(conv: Conv, lanes: int) -> int:
-    """Scratch for the transformed input of one group."""
+    """Count the scratch for the transformed input of one group.
+
+    Args:
+        conv: A 3x3 convolution.
+        lanes: Elements in a vector.
+
+    Returns:
+        Elements of the workspace.
+    """
     return POINTS * POINTS * conv.weight.shape[1] * lanes
 
 
 def kept_floats(blocks: Blocks, lines: int, lanes: int) -> int:
-    """Scratch for the sums that wait while others take the registers: see :func:`emit_products`."""
+    """Count the scratch for the sums that wait while others take the registers: see :func:`emit_products`.
+
+    Args:
+        blocks: The cut of a group's output channels into register tiles.
+        lines: Lines of products that are summed at a time, 1 or 2.
+        lanes: Elements in a vector.
+
+    Returns:
+        Elements of the workspace; 0 where two lines are summed at a time, for then nothing waits.
+    """
     return blocks.size * POINTS * lanes if lines == 1 else 0
 
 
 def pack_winograd(packed: StageNumbers, conv: Conv, blocks: Blocks, lines: int) -> int:
-    """Transformed weights as [group][tile][turn][channel][output of the tile][line of the turn][column]."""
+    """Pack transformed weights as [group][tile][turn][channel][output of the tile][line of the turn][column].
+
+    They are G g G^T, of which the last row has the other sign (Lavin and Gray, CVPR 2016, section 4.1).
+
+    Args:
+        packed: The stage's numbers, which they are appended to.
+        conv: A 3x3 convolution.
+        blocks: The cut of a group's output channels into register tiles.
+        lines: Lines of products that are summed at a time, 1 or 2.
+
+    Returns:
+        Their offset from the stage's first number.
+    """
     outputs, channels = conv.weight.shape[:2]
     transformed = np.einsum("ia,ocab,kb->ocik", G_ROWS, conv.weight.astype("float64"), G)
     grouped = transformed.reshape(conv.groups, outputs // conv.groups, channels, POINTS, POINTS)
@@ -70,7 +102,17 @@ def pack_winograd(packed: StageNumbers, conv: Conv, blocks: Blocks, lines: int) 
 
 
 def emit_input(code: StageCode, conv: Conv, group: Any, base: int) -> None:
-    """Transform the inputs of one group: B^T d B of the 4x4 pixels around 2x2 outputs, into [point][channel]."""
+    """Write the code that transforms the inputs of one group of a convolution.
+
+    It makes B^T d B of the 4x4 pixels around 2x2 outputs (Lavin and Gray, CVPR 2016, section 4.1), in vectors
+    [channel][point] of the column block at hand.
+
+    Args:
+        code: The function of a stage whose calls handle two rows.
+        conv: A 3x3 convolution.
+        group: The group at hand, an int or an expression.
+        base: Offset in the workspace of the :func:`tile_floats` elements that are written.
+    """
     e, lanes = code.e, code.layout.lanes
     channels = conv.weight.shape[1]
     done = 0
@@ -103,11 +145,20 @@ def emit_products(
     size: int,
     done: Callable[[int, int, int, Any], None],
 ) -> None:
-    """One tile of outputs: products, inverse transform A^T m A, ``done(output, row, slot, value)`` for each vector.
+    """Write the code of one tile of outputs: products, and their inverse transform A^T m A.
 
     The upper row of outputs is m0 + m1 + m2, the lower m1 - m2 - m3, of the lines m0 .. m3 of products. So m1 and m2
     are summed first, and the sums of m0 and m3 go on from their sum and difference, which costs no addition of its own.
     With two lines at a time nothing leaves the registers; with one, m1 and then the difference wait in scratch.
+
+    Args:
+        code: The function of a stage whose calls handle two rows.
+        products: The convolution; its input is transformed already.
+        bias: Offset of the biases, one an output channel, from the stage's first number.
+        group: The group at hand, an int or an expression.
+        first: The tile's first output channel in its group.
+        size: Output channels of the tile.
+        done: Takes each finished vector: its output channel in the tile, row and slot (each 0 or 1), and the vector.
     """
     e, lanes, lines = code.e, code.layout.lanes, products.lines
     outputs, channels = products.term.weight.shape[:2]

@@ -21,7 +21,20 @@ MIN_WEIGHTS = 1 << 18  # below that they stay in the cache and a register tile i
 
 
 def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...] | None:
-    """Schedule a large product of a small batch; the block that writes its result becomes the runs of columns."""
+    """Schedule a large product of a small batch; the block that writes its result becomes the runs of columns.
+
+    Args:
+        sch: The schedule of a kernel, which is changed.
+        block: One of its blocks.
+        vector_bytes: Bytes of a vector.
+
+    Returns:
+        The names of the product and of the block that writes its result; None, and nothing is changed, where the rule
+        does not apply.
+
+    Raises:
+        TypeError: The length of a loop is not known before the kernel runs.
+    """
     lanes = lanes_of(sch, block, vector_of(sch, block, vector_bytes))
     if lanes is None:
         return None
@@ -46,7 +59,23 @@ def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...]
 
 
 def lanes_of(sch: s_tir.Schedule, block: Any, vector: int) -> int | None:
-    """Choose the lanes of a step along the columns of a product that this rule is for; None for any other block."""
+    """Choose the lanes of a step along the columns of a product that this rule is for.
+
+    It is for a batch of at most :data:`MAX_BATCH` and at least :data:`MIN_WEIGHTS` weights, read in the order they lie
+    in memory.
+
+    Args:
+        sch: The schedule of a kernel.
+        block: One of its blocks.
+        vector: Elements of a vector.
+
+    Returns:
+        Elements of a step, a divisor of the columns; None for any other block, and where that is less than a quarter of
+        a vector.
+
+    Raises:
+        TypeError: The length of a loop is not known before the kernel runs.
+    """
     kinds = [v.iter_type == tirx.IterVar.CommReduce for v in sch.get(block).iter_vars]
     if len(kinds) < 2 or kinds != [False] * (len(kinds) - 1) + [True]:
         return None
@@ -60,11 +89,11 @@ def lanes_of(sch: s_tir.Schedule, block: Any, vector: int) -> int | None:
 
 
 def _run(columns: int, lanes: int) -> int:
-    """Choose the columns of a task: a multiple of the lanes, the longest that divides all."""
+    """Return the columns of a task: a multiple of the lanes, the longest that divides all."""
     return max(run for run in range(lanes, max(RUN, lanes) + 1, lanes) if columns % run == 0)
 
 
 def _is_point(region: Any, axes: list[Any]) -> bool:
-    """Tell whether a read is of the element that the axes name, in their order."""
+    """Return whether a read is of the element that the axes name, in their order."""
     points = [axis.min for axis in region.region]
     return len(points) == len(axes) and all(p.same_as(a) for p, a in zip(points, axes, strict=True))

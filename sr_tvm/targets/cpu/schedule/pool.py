@@ -24,7 +24,19 @@ from sr_tvm.targets.cpu.schedule.blocks import (
 
 
 def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...] | None:
-    """Schedule a reduction of one input over a small window, the kernel's last block."""
+    """Schedule a reduction of one input over a small window, the kernel's last block.
+
+    Args:
+        sch: The schedule of a kernel, which is changed.
+        block: One of its blocks.
+        vector_bytes: Bytes of a vector; a row has at least two vectors.
+
+    Returns:
+        The name of the block; None, and nothing is changed, where the rule does not apply.
+
+    Raises:
+        TypeError: The length of a loop is not known before the kernel runs.
+    """
     stmt = sch.get(block)
     if not reduces(sch, block) or len(stmt.reads) != 1 or sch.get_consumers(block) or branches(sch, block):
         return None

@@ -24,7 +24,20 @@ STACK_BYTES = 1024  # TVM puts local buffers below this on the stack, and LLVM t
 
 
 def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...] | None:
-    """Tile the block that reads a reduction's result by channels and pixels, and reduce in registers inside it."""
+    """Tile the block that reads a reduction's result by channels and pixels, and reduce in registers inside it.
+
+    Args:
+        sch: The schedule of a kernel, which is changed.
+        block: One of its blocks.
+        vector_bytes: Bytes of a vector.
+
+    Returns:
+        The names of the reduction and of the block that writes its result; None, and nothing is changed, for a block
+        that reduces nothing.
+
+    Raises:
+        TypeError: The length of a loop is not known before the kernel runs.
+    """
     if not reduces(sch, block):
         return None
     spatial = [v for v in sch.get(block).iter_vars if v.iter_type == SPATIAL]
@@ -60,7 +73,11 @@ def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...]
 
 
 def _reduce_in(sch: s_tir.Schedule, block: Any, loop: Any, rows: int, vectors: bool) -> Any:
-    """Compute the block inside a tile's loop, products outside and pixels inside; returns the first of those."""
+    """Compute the block inside a tile's loop, products outside and pixels inside.
+
+    Returns:
+        The first loop over products; None where there is none.
+    """
     sch.compute_at(block, loop, preserve_unit_loops=True)
     kinds = [v.iter_type for v in sch.get(block).iter_vars]
     loops = sch.get_loops(block)[-len(kinds) :]
@@ -83,7 +100,7 @@ def _reduce_in(sch: s_tir.Schedule, block: Any, loop: Any, rows: int, vectors: b
 
 
 def _rows_of(extent: int, most: int) -> int:
-    """Choose the rows of a register tile: fewest tiles, then the least waste."""
+    """Return the rows of a register tile: fewest tiles, then the least waste."""
     if extent <= most:
         return extent
     exact = [d for d in range(max(1, most // 2), most + 1) if extent % d == 0]

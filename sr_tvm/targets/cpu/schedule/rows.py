@@ -10,7 +10,19 @@ from sr_tvm.targets.cpu.schedule.blocks import branches, lanes_of, make_tasks, n
 
 
 def apply(sch: s_tir.Schedule, block: Any, vector_bytes: int) -> tuple[str, ...] | None:
-    """Run a block's outer loops in parallel and the innermost in vectors."""
+    """Run a block's outer loops in parallel and the innermost in vectors.
+
+    Args:
+        sch: The schedule of a kernel, which is changed.
+        block: One of its blocks.
+        vector_bytes: Bytes of a vector.
+
+    Returns:
+        The name of the block; None, and nothing is changed, for a block that reduces.
+
+    Raises:
+        TypeError: The length of a loop is not known before the kernel runs.
+    """
     if reduces(sch, block):
         return None
     *outer, last = sch.get_loops(block)

@@ -29,13 +29,22 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
 
 
 class CpuRules(ScheduleRule):
-    """The rules for a processor with vectors of ``vector_bytes``, as dlight knows a rule."""
+    """The rules as one of dlight's, for a processor with vectors of ``vector_bytes`` bytes."""
 
     def __init__(self, vector_bytes: int) -> None:
         self.vector_bytes = vector_bytes
 
     def apply(self, func: tirx.PrimFunc, target: tvm.target.Target, tunable: bool) -> s_tir.Schedule | None:
-        """Schedule one kernel; None where the rules do not apply. There is nothing in it to be tuned."""
+        """Schedule one kernel by the first of the rules that applies to each of its blocks.
+
+        Args:
+            func: The kernel, in plain loops.
+            target: What it is compiled for; the rules ask for nothing but the width of a vector.
+            tunable: Whether decisions may be left open; without effect, for the rules have none.
+
+        Returns:
+            The schedule; None where no rule applies, as to loops whose length is known only at run time.
+        """
         try:
             sch = s_tir.Schedule(tvm.IRModule({"main": func}))
             return sch if _apply_stages(sch, self.vector_bytes) else None
@@ -44,7 +53,11 @@ class CpuRules(ScheduleRule):
 
 
 def _apply_stages(sch: s_tir.Schedule, vector_bytes: int) -> bool:
-    """Apply the rules to the blocks of a kernel; returns whether one of them did anything."""
+    """Apply the rules to the blocks of a kernel.
+
+    Returns:
+        Whether one of them did anything.
+    """
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     left = {str(sch.get(block).name_hint): block for block in blocks}
     for rules in STAGES:

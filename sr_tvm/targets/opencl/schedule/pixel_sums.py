@@ -13,6 +13,7 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir import dlight
+from typing_extensions import override
 
 from sr_tvm.targets.cpu.schedule.blocks import (
     SPATIAL,
@@ -29,10 +30,13 @@ UNROLLED = 32  # products written out
 
 
 class PixelSums(dlight.ScheduleRule):
-    """Give each work-item a pixel, in several channels, and the whole sum of each."""
+    """Give each work-item a pixel, in several channels, and the whole sum of each.
 
+    The rule is for kernels of one reduction and what is done to its result point by point, of sizes known beforehand.
+    """
+
+    @override
     def apply(self, func: tirx.PrimFunc, target: tvm.target.Target, tunable: bool) -> s_tir.Schedule | None:
-        """Schedule a kernel of one reduction and what is done to its result point by point; None for others."""
         if not isinstance(func, tirx.PrimFunc):
             return None
         try:
@@ -44,7 +48,7 @@ class PixelSums(dlight.ScheduleRule):
 
 
 def _only_reduction(sch: s_tir.Schedule) -> Any:
-    """Inline all that is no reduction but what the kernel gives; the one reduction, or None."""
+    """Return the only reduction, all else but the kernel's result inlined; None where there are others."""
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     found = [block for block in blocks if reduces(sch, block)]
     if len(found) != 1:
@@ -56,7 +60,7 @@ def _only_reduction(sch: s_tir.Schedule) -> Any:
 
 
 def _schedule(sch: s_tir.Schedule, block: Any) -> bool:
-    """Schedule the reduction together with what reads it; whether this rule is for it."""
+    """Return whether this rule is for the reduction; if so, it is scheduled together with what reads it."""
     spatial = [v for v in sch.get(block).iter_vars if v.iter_type == SPATIAL]
     extents = [int(v.dom.extent) for v in spatial]
     reads = [axes_of(region, spatial) for region in sch.get(block).reads]
