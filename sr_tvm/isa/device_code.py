@@ -28,8 +28,8 @@ class DeviceCode:
 
     Attributes:
         text: OpenCL C of all of them.
-        launches: what is known of each, in the text's order.
-        calls: names of the kernels that a run of the network launches, in that order.
+        launches: What is known of each, in the text's order.
+        calls: Names of the kernels that a run of the network launches, in that order.
     """
 
     text: str

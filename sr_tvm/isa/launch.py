@@ -14,10 +14,10 @@ class SourceLoop(Record, frozen=True, forbid_unknown_fields=False):
     """A loop of the source, and how much one iteration does outside of its inner loops.
 
     Attributes:
-        extent: iterations.
-        multiplies: floating-point multiplications of an iteration, an element of a vector each.
-        macs: those of them whose product is added to something.
-        stores: words of 32 bits written to global or local memory in an iteration.
+        extent: Iterations.
+        multiplies: Floating-point multiplications of an iteration, an element of a vector each.
+        macs: Those of them whose product is added to something.
+        stores: Words of 32 bits written to global or local memory in an iteration.
     """
 
     extent: Count
@@ -52,13 +52,13 @@ class Launch(Record, frozen=True, forbid_unknown_fields=False):
     """One kernel as it is launched.
 
     Attributes:
-        name: the kernel's in the OpenCL C.
-        groups: work-groups along x, y, z.
-        local_size: work-items of a group along x, y, z.
-        body: all that one work-item does, as a loop of one iteration.
-        read, written: bytes that one work-item reads and writes, by memory ("global", "local", "constant", "image").
-        footprint: bytes of buffers and images that all work-items together touch at least: each of them once.
-        problem: why loops or sizes are not known; "" where they are.
+        name: The kernel's in the OpenCL C.
+        groups: Work-groups along x, y, z.
+        local_size: Work-items of a group along x, y, z.
+        body: All that one work-item does, as a loop of one iteration.
+        read, written: Bytes that one work-item reads and writes, by memory ("global", "local", "constant", "image").
+        footprint: Bytes of buffers and images that all work-items together touch at least: each of them once.
+        problem: Why loops or sizes are not known; "" where they are.
     """
 
     name: str

@@ -65,8 +65,18 @@ def measure(package: Package, height: int, width: int, threads: int, seconds: fl
 
     Of one for Hexagon the packets are counted, in the simulator.
 
+    Args:
+        package: The package.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+        threads: Of the run; of Hexagon, bands of rows.
+        seconds: Of measuring, at most.
+
+    Returns:
+        Times in ms, or packets.
+
     Raises:
-        SrTvmError: there is no program, it is for another machine and nothing is in ``bench.json`` yet, it failed, took
+        SrTvmError: There is no program, it is for another machine and nothing is in ``bench.json`` yet, it failed, took
             too long, or printed something else.
     """
     if package.target == hexagon.TARGET:
@@ -98,10 +108,19 @@ def _run(program: Path, height: int, width: int, threads: int, seconds: float) -
 
 
 def read(package: Package, text: str, where: str, device: str) -> Measurement:
-    """Read what the program of ``package`` printed.
+    """Read what the benchmark program of a package printed.
+
+    Args:
+        package: The package.
+        text: What was printed.
+        where: It comes from, for messages.
+        device: What the measurement calls the machine; an OpenCL device that is told of goes before.
+
+    Returns:
+        Times in ms.
 
     Raises:
-        SrTvmError: it is something else, of another network, or says that a check failed; the message begins with
+        SrTvmError: It is something else, of another network, or says that a check failed; the message begins with
             ``where``.
     """
     try:

@@ -33,7 +33,11 @@ class Counted(Record, frozen=True, forbid_unknown_fields=False):
 
 
 def missing() -> str | None:
-    """Say in one line what is not there to run such a program; None: the simulator is."""
+    """Find out what is not there to run such a program.
+
+    Returns:
+        One line that says it; None: the simulator is there.
+    """
     from sr_tvm.runners import hexagon_sim
 
     return hexagon_sim.missing()
@@ -42,8 +46,17 @@ def missing() -> str | None:
 def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, Any]:
     """Run a benchmark program in the simulator: it checks the network, then counts what a picture takes.
 
+    Args:
+        program: The benchmark program.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+        bands: Parts that the rows are made in, one after another.
+
+    Returns:
+        What the program printed, a JSON object, and which ``simulator`` it was.
+
     Raises:
-        SrTvmError: no simulator; the program is not done in time, crashes, says that a check failed, or prints
+        SrTvmError: No simulator; the program is not done in time, crashes, says that a check failed, or prints
             something else.
     """
     from sr_tvm.runners import hexagon_sim
@@ -70,10 +83,19 @@ def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, A
 
 
 def measure(package: Package, height: int, width: int, bands: int) -> Measurement:
-    """Count the packets of a package's network for a picture, whose rows are made in ``bands``, one after another.
+    """Count the packets of a package's network for a picture.
+
+    Args:
+        package: Of target hexagon.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+        bands: Parts that the rows are made in, one after another.
+
+    Returns:
+        One sample, in packets, with an estimate of time among its conditions.
 
     Raises:
-        SrTvmError: as :func:`count`; or there is no program, or one of another model.
+        SrTvmError: As :func:`count`; or there is no program, or one of another model.
     """
     if not package.bench.is_file():
         raise SrTvmError(f"{package.folder}: has no benchmark program; compile and package the model again")

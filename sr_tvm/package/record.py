@@ -38,11 +38,11 @@ class Package(PackageFile, frozen=True, kw_only=True):
 
     @property
     def bench(self) -> Path:
-        """The benchmark program, which there may be."""
+        """The path of the benchmark program, which need not be there."""
         return self.folder / "bin" / f"{self.name}-bench"
 
     def save(self) -> None:
-        """Write the record into its folder."""
+        """Write the record into its folder, atomically."""
         value = plain(structs.replace(self, folder=None))
         del value["folder"]
         files.write_json(self.folder / FILE, {"schema": SCHEMA, "version": VERSION, **value})
@@ -51,8 +51,14 @@ class Package(PackageFile, frozen=True, kw_only=True):
     def load(cls, folder: str | Path) -> Package:
         """Read the record of a folder.
 
+        Args:
+            folder: Of the package.
+
+        Returns:
+            The record, with every field checked.
+
         Raises:
-            SrTvmError: there is none, or a field is missing or wrong.
+            SrTvmError: There is none, or a field is missing or wrong.
         """
         folder = Path(folder)
         told = read_file(PackageFile, files.read_json(folder / FILE, SCHEMA, VERSION), str(folder / FILE))

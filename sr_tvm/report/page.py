@@ -30,13 +30,19 @@ SECTIONS = (
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``folder``/report.html from ``folder``/summary.json and the files that it names; give its path.
+    """Write report.html from a run folder's summary.json and the files that it names.
 
-    The page stands alone: pictures are data URIs, drawings inline SVG, and its content policy forbids loading
-    anything. A part that the run has not made is left out.
+    The page stands alone: pictures are data URIs, drawings inline SVG, and its content policy forbids loading anything.
+    A part that the run has not made is left out.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        The path of the page, in ``folder``.
 
     Raises:
-        SrTvmError: no summary there, it is not ours, or a field of it is missing or of a wrong kind.
+        SrTvmError: No summary there, it is not ours, or a field of it is missing or of a wrong kind.
     """
     folder = Path(folder)
     summary = run_folder.load(folder)

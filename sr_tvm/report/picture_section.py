@@ -51,6 +51,18 @@ def _compare(c: Compare, folder: Path) -> list[str]:
 
 
 def pictures(summary: Summary, folder: Path) -> str:
+    """Build the section that shows a photograph before and after.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run, with the pictures that the summary names.
+
+    Returns:
+        HTML; "" if the run has no pictures.
+
+    Raises:
+        SrTvmError: A picture is missing, outside the folder or no picture, or their sizes differ.
+    """
     p = summary.pictures
     if not p:
         return ""

@@ -15,6 +15,18 @@ from sr_tvm.report.summary import Summary
 
 
 def architecture(summary: Summary, folder: Path) -> str:
+    """Build the section that draws the network.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run, for messages.
+
+    Returns:
+        HTML; "" if the run has no architecture.
+
+    Raises:
+        SrTvmError: The architecture is not one.
+    """
     if not summary.architecture:
         return ""
     a = Architecture.from_json(summary.architecture, f"{folder}: field architecture")
@@ -28,6 +40,15 @@ def architecture(summary: Summary, folder: Path) -> str:
 
 
 def parity(summary: Summary, folder: Path) -> str:
+    """Build the section that compares the outputs of each step with PyTorch's.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if nothing was compared.
+    """
     if not summary.parity:
         return ""
     ok, off = Markup("equal"), Markup('<span class="bad">off</span>')
@@ -40,6 +61,15 @@ def parity(summary: Summary, folder: Path) -> str:
 
 
 def passes(summary: Summary, folder: Path) -> str:
+    """Build the section on what the passes did: kernels, traffic and fusions before and after.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if the run has no report of the passes.
+    """
     p = summary.passes
     if not p:
         return ""
@@ -63,6 +93,15 @@ def passes(summary: Summary, folder: Path) -> str:
 
 
 def operators(summary: Summary, folder: Path) -> str:
+    """Build the section that shows the time of each operator.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if operators were not measured.
+    """
     if not summary.per_operator:
         return ""
     note = para(summary.per_operator_note, note=True) if summary.per_operator_note else ""
@@ -70,6 +109,15 @@ def operators(summary: Summary, folder: Path) -> str:
 
 
 def tuning(summary: Summary, folder: Path) -> str:
+    """Build the section on what the tuner found.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if nothing was tuned.
+    """
     t = summary.tuning
     if not t:
         return ""
@@ -85,6 +133,15 @@ def tuning(summary: Summary, folder: Path) -> str:
 
 
 def speed(summary: Summary, folder: Path) -> str:
+    """Build the section that compares the speed model with what was measured.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if no networks were compared.
+    """
     s = summary.speed
     if not s or not s.rows:
         return ""
@@ -100,6 +157,15 @@ def speed(summary: Summary, folder: Path) -> str:
 
 
 def every_target(summary: Summary, folder: Path) -> str:
+    """Build the section with a row for each target: its time, and how that was found.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if only one target was built.
+    """
     t = summary.every_target
     if not t:
         return ""
@@ -112,6 +178,15 @@ def every_target(summary: Summary, folder: Path) -> str:
 
 
 def how(summary: Summary, folder: Path) -> str:
+    """Build the section on how it was measured: conditions, machine, versions, and the time of each step.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if the summary tells nothing of it.
+    """
     parts = [para(line) for line in summary.method]
     if summary.measurement:
         m = Measurement.from_json(summary.measurement)
@@ -130,7 +205,14 @@ def how(summary: Summary, folder: Path) -> str:
 
 
 def headline(summary: Summary) -> list[tuple[str, str, str]]:
-    """The figures at the top of the page, as far as the run has them."""
+    """Collect the figures at the top of the page, as far as the run has them.
+
+    Args:
+        summary: Of the run.
+
+    Returns:
+        (name, value, what it means) of each.
+    """
     items = []
     if summary.measurement:
         m = Measurement.from_json(summary.measurement)

@@ -42,7 +42,14 @@ class SearchCounters(Record, frozen=True, forbid_unknown_fields=False):
 
 
 def asked(searcher: Searcher) -> dict[str, Any]:
-    """What a resumed search must agree on, besides its settings: pictures, and the speed model by two latencies."""
+    """Describe what a resumed search must agree on: settings, pictures, and the speed model by two latencies.
+
+    Args:
+        searcher: The search.
+
+    Returns:
+        A JSON object.
+    """
     speed = f"{searcher.least:.6g}-{searcher.most:.6g}"
     return searcher.settings.to_json() | {"data": searcher.pairs.digest, "speed": speed}
 
@@ -50,8 +57,13 @@ def asked(searcher: Searcher) -> dict[str, Any]:
 def check(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Refuse to resume a search under other settings than it began with.
 
+    Args:
+        found: What the checkpoint says that it was asked; see :func:`asked`.
+        wanted: The same of now; without ``speed`` where the speed model is not known yet.
+        path: Of the checkpoint, for the message.
+
     Raises:
-        SrTvmError: naming the setting.
+        SrTvmError: A setting differs; the message names it.
     """
     if found.get("supernet") != wanted["supernet"]:
         raise SrTvmError(f"{path}: began with another supernet; resume with the same, or name another output")
@@ -78,7 +90,15 @@ def _tensors(searcher: Searcher) -> dict[str, Tensor]:
 
 
 def save(searcher: Searcher, path: Path) -> None:
-    """Write the checkpoint, atomically."""
+    """Write the checkpoint of a search, atomically.
+
+    Args:
+        searcher: The search, between two steps.
+        path: Of the file; an older checkpoint is replaced.
+
+    Raises:
+        SrTvmError: The file cannot be written.
+    """
     state = {
         "loss_sum": searcher.loss_sum,
         "loss_count": searcher.loss_count,
@@ -92,8 +112,12 @@ def save(searcher: Searcher, path: Path) -> None:
 def restore(searcher: Searcher, path: Path) -> None:
     """Take up a checkpoint, in a searcher that has not taken a step.
 
+    Args:
+        searcher: Made with the same settings, pictures and speed model.
+        path: Of the checkpoint.
+
     Raises:
-        SrTvmError: it is damaged, or of a search with other settings, pictures or speed model.
+        SrTvmError: It is damaged, or of a search with other settings, pictures or speed model.
     """
     told = peek(path)
     check(told["run"], asked(searcher), path)
@@ -131,7 +155,11 @@ def restore(searcher: Searcher, path: Path) -> None:
 
 
 def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architecture:
-    """The architecture that a checkpoint was found to have: one of the supernet's."""
+    """Return the architecture that a checkpoint was found to have: one of the supernet's.
+
+    Raises:
+        SrTvmError: It is no architecture, or not one of the supernet's.
+    """
     found = Architecture.from_json(state.get("architecture"), f"{path}: field architecture")  # type: ignore[arg-type]
     big = searcher.settings.supernet
     widest = [max(x) for x in zip(*((b.expand, b.linear) for b in big.blocks), strict=True)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from msgspec import Meta, structs
+from typing_extensions import override
 
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import Bounds
@@ -34,7 +35,7 @@ AboveZero = Annotated[float, Meta(gt=0, le=MOST, description="a number above 0")
 
 @dataclass(frozen=True)
 class SearchPhase:
-    """``steps`` steps from step ``begin`` on."""
+    """A phase of a search: ``steps`` steps from step ``begin`` on."""
 
     name: str
     begin: int
@@ -42,6 +43,7 @@ class SearchPhase:
 
     @property
     def searches(self) -> bool:
+        """Whether masks move, or networks compete, in this phase."""
         return self.name in (WIDTH, HALVING, DEPTH)
 
 
@@ -84,6 +86,7 @@ class SearchSettings(CheckedRecord, frozen=True):
     least: Least = Least()
     supernet_weights: WeightsFile | None = None
 
+    @override
     def check(self) -> None:
         if not self.supernet.blocks:
             raise RecordError("the supernet has no blocks; there is nothing to search")
@@ -92,7 +95,7 @@ class SearchSettings(CheckedRecord, frozen=True):
 
     @property
     def phases(self) -> tuple[SearchPhase, ...]:
-        """In order; fine-tuning is always the last, if only of 0 steps."""
+        """The phases in order; fine-tuning is always the last, if only of 0 steps."""
         found, begin = [], 0
         for name in (SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE):
             steps = getattr(self, f"{name}_steps")
@@ -105,22 +108,36 @@ class SearchSettings(CheckedRecord, frozen=True):
 
     @property
     def steps(self) -> int:
-        """Of all phases."""
+        """The steps of all phases together."""
         last = self.phases[-1]
         return last.begin + last.steps
 
     def searched(self, step: int) -> int:
-        """How many steps of masks, in width and depth, come before ``step``."""
+        """Count the steps of masks, in width and depth, that come before a step.
+
+        Args:
+            step: Counted from 0, of the whole search.
+
+        Returns:
+            Steps of the width and the depth phase together.
+        """
         phases = [p for p in self.phases if p.name in (WIDTH, DEPTH)]
         return sum(min(p.steps, max(0, step - p.begin)) for p in phases)
 
     def phase(self, step: int) -> SearchPhase:
-        """Of step 0, 1, ...; beyond the last step it is the last phase."""
+        """Find the phase that a step is in.
+
+        Args:
+            step: Counted from 0, of the whole search.
+
+        Returns:
+            The phase; beyond the last step it is the last one.
+        """
         return next((p for p in self.phases if step < p.begin + p.steps), self.phases[-1])
 
     @property
     def mask_lr(self) -> float:
-        """Adam's for the indicators, whose steps are of about its size."""
+        """Adam's rate for the indicators, whose steps are of about its size."""
         return self.travel / (self.width_steps + self.depth_steps)
 
     @property
@@ -131,17 +148,29 @@ class SearchSettings(CheckedRecord, frozen=True):
 
     @property
     def bounds(self) -> Bounds:
-        """Where the search must end."""
+        """The latencies and depths that the search must end within."""
         return Bounds.under(self.budget, self.smallest.blocks)
 
     def learning_rate(self, step: int) -> float:
-        """For weights: a cosine from ``lr`` towards zero in a phase of training, constant in one of searching."""
+        """Compute the rate of the weights: a cosine from ``lr`` towards zero while training, constant while searching.
+
+        Args:
+            step: Counted from 0, of the whole search.
+
+        Returns:
+            The rate; each phase of training has a cosine of its own.
+        """
         phase = self.phase(step)
         if phase.searches:
             return self.search_lr
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - phase.begin) / max(1, phase.steps)))
 
     def to_json(self) -> dict[str, Any]:
+        """Write the settings as a checkpoint and the history hold them.
+
+        Returns:
+            A JSON object.
+        """
         plain = structs.asdict(self)
         weights = self.supernet_weights and str(self.supernet_weights)
         return plain | {"supernet": self.supernet.to_json(), "least": vars(self.least), "supernet_weights": weights}

@@ -38,16 +38,28 @@ Precision = Annotated[str, one_of(PRECISIONS)]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A weights file that a run begins with or learns from; ``digest`` tells whether it is still the same."""
+    """A weights file that a run begins with or learns from.
+
+    Attributes:
+        path: Of the file.
+        digest: The first 16 hexadecimal digits of its SHA-256: whether it is still the same.
+    """
 
     path: Path
     digest: str
 
     @classmethod
     def of(cls, path: str | Path) -> WeightsFile:
-        """
+        """Name a weights file by its path and its content.
+
+        Args:
+            path: Of the file, which is not read as weights yet.
+
+        Returns:
+            The file with its digest.
+
         Raises:
-            SrTvmError: the file cannot be read.
+            SrTvmError: The file cannot be read.
         """
         try:
             return cls(Path(path), sha256(path)[:16])
@@ -60,7 +72,13 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class IntegerFile:
-    """An int8 ONNX file whose network is trained in integers; ``digest`` tells whether it is still the same."""
+    """An int8 ONNX file whose network is trained in integers.
+
+    Attributes:
+        path: Of the file.
+        digest: The first 16 hexadecimal digits of its SHA-256: whether it is still the same.
+        scale: By how much the network enlarges.
+    """
 
     path: Path
     digest: str
@@ -68,10 +86,16 @@ class IntegerFile:
 
     @classmethod
     def of(cls, path: str | Path) -> IntegerFile:
-        """Read what must be known of it.
+        """Read what must be known of an int8 ONNX file.
+
+        Args:
+            path: Of the file.
+
+        Returns:
+            The file with its digest and scale.
 
         Raises:
-            SrTvmError: the file cannot be read, is not quantised, or does not enlarge RGB by 2, 3 or 4.
+            SrTvmError: The file cannot be read, is not quantised, or does not enlarge RGB by 2, 3 or 4.
         """
         digest = WeightsFile.of(path).digest
         network = cls(Path(path), digest, 1).network()
@@ -82,8 +106,11 @@ class IntegerFile:
     def network(self) -> IntegerNetwork:
         """Read the network.
 
+        Returns:
+            The network in integers.
+
         Raises:
-            SrTvmError: as :meth:`of`.
+            SrTvmError: The file cannot be read, or is not quantised.
         """
         from sr_tvm.quantize.qdq_read import from_onnx, is_quantized
 
@@ -92,29 +119,45 @@ class IntegerFile:
         return from_onnx(self.path)
 
     def to_json(self) -> dict[str, Any]:
+        """Give the file in the JSON form that a checkpoint remembers.
+
+        Returns:
+            Its name, its digest and the scale; no folder, so that the file may move.
+        """
         return {"integers": self.path.name, "sha256": self.digest, "scale": self.scale}
 
 
 class TrainingSettings(CheckedRecord, frozen=True):
     """One run.
 
-    ``architecture`` is that of a float network, or the file of one in integers: its weights are then trained as they
-    are rounded (quantisation-aware training, Jacob et al. 2018, section 3).
-
-    ``patch`` is in low-resolution pixels. ``lr`` is Adam's at the start of the cosine, which it reaches in ``warmup``
-    steps; ``clip`` is the largest norm of the gradients, 0 for none. ``init`` is what the network begins as, sliced if
-    it is larger. ``teacher`` is a network whose output, or with ``teacher_ensemble`` the mean of its output over all
-    turns and mirrors of a picture, is aimed at beside the truth: ``teacher_share`` of the loss. ``precision`` is that
-    of the blocks' convolutions, ``optimizer`` that of their filters.
-
-    Patches are drawn (drawing.py) by their gradient's energy to the power of ``detail``, 0 for all places alike, times
-    the weight of the picture's folder by its name in ``weights``, 1 if it is not there; ``shuffle`` puts the colours in
-    any order. In the last ``late_share`` of the steps they are of ``late_patch`` pixels, unless it is 0, and so many
-    fewer that a step takes as long. ``branches`` are of the blocks' 3x3 filters (nets/branches.py).
-    ``loss`` is between pixels of 0..1.
+    Attributes:
+        architecture: That of a float network; or the file of one in integers, whose weights are then trained as they
+            are rounded (quantisation-aware training, Jacob et al. 2018, section 3).
+        steps: In all.
+        batch: Patches in a step.
+        patch: Side of a patch, in low-resolution pixels.
+        lr: Adam's learning rate at the start of the cosine.
+        seed: Of weights and patches.
+        ema: Decay, for each step, of the averaged weights, which are the result.
+        validate_every: So many steps.
+        warmup: Steps in which the rate rises to the cosine; 0 for none.
+        clip: The largest norm of the gradients together; 0 for none.
+        init: What the network begins as, sliced if it is larger; None for random weights.
+        teacher: A network whose output is aimed at beside the truth (distillation); None for none.
+        teacher_share: The share of the loss that is to the teacher's output.
+        teacher_ensemble: Aim at the mean of the teacher's output over all turns and mirrors of a picture.
+        precision: Of the blocks' convolutions.
+        optimizer: Of the blocks' filters.
+        detail: Patches are drawn (drawing.py) by their gradient's energy to this power; 0 for all places alike.
+        shuffle: Put the colours of patches in any order.
+        weights: (name of a folder, weight): how often its pictures are drawn; 1 for a folder that is not named.
+        late_patch: Side of patches in the last steps, which are so many fewer that a step takes as long; 0 for none.
+        late_share: Which share of the steps these last ones are.
+        branches: Of the blocks' 3x3 filters (nets/branches.py).
+        loss: Between pixels of 0..1.
 
     Raises:
-        SrTvmError: a number is out of range.
+        SrTvmError: A number is out of range.
     """
 
     architecture: Architecture | IntegerFile
@@ -150,6 +193,11 @@ class TrainingSettings(CheckedRecord, frozen=True):
                     raise RecordError(f"{name} is {getattr(self, name)}; a network in integers allows only {only}")
 
     def to_json(self) -> dict[str, Any]:
+        """Give the settings in the JSON form that a checkpoint remembers.
+
+        Returns:
+            All fields; files by their names and digests.
+        """
         plain = structs.asdict(self)
         files = {name: plain[name] and str(plain[name]) for name in ("init", "teacher")}
         files["weights"] = dict(self.weights)
@@ -157,11 +205,18 @@ class TrainingSettings(CheckedRecord, frozen=True):
 
     @property
     def patches(self) -> set[int]:
-        """The sizes of patches that the run comes to."""
+        """The sides of patches, in low-resolution pixels, that the run comes to."""
         return {self.shape(step)[1] for step in (0, self.steps - 1)}
 
     def shape(self, step: int) -> tuple[int, int]:
-        """How many patches of which size a step learns from."""
+        """Give the size of a step's batch.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            How many patches it has, and their side in low-resolution pixels.
+        """
         if not self.late_patch or step < self.steps * (1 - self.late_share):
             return self.batch, self.patch
         return max(1, self.batch * self.patch**2 // self.late_patch**2), self.late_patch
@@ -174,6 +229,13 @@ class TrainingSettings(CheckedRecord, frozen=True):
         return (self.steps - late) * self.batch * self.patch**2 + late * size * patch**2
 
     def learning_rate(self, step: int) -> float:
-        """Of step 0, 1, ...: a cosine from ``lr`` towards zero at ``steps``, times a straight rise in the warmup."""
+        """Give Adam's rate: a cosine from ``lr`` towards zero at ``steps``, times a straight rise in the warmup.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            The rate, above 0.
+        """
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         return self.lr * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))

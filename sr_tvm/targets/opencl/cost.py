@@ -43,10 +43,10 @@ class Costs:
     """What a stage costs by its decisions.
 
     Attributes:
-        region: the stage.
-        narrow: as in the decisions of the whole region.
-        size: the picture's height and width.
-        number: bytes of a number in memory.
+        region: The stage.
+        narrow: As in the decisions of the whole region.
+        size: The picture's height and width.
+        number: Bytes of a number in memory.
     """
 
     region: Region

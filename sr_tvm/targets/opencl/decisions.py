@@ -46,17 +46,17 @@ class StageDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """Choices for one kernel.
 
     Attributes:
-        pixels: neighbours in a row that a work-item computes: each weight that it reads serves them all.
-        group: work-items of a work-group, along a row and down.
-        tiles: tiles of pixels that a work-group computes, one below another; a tile is ``group`` times ``pixels``. What
+        pixels: Neighbours in a row that a work-item computes: each weight that it reads serves them all.
+        group: Work-items of a work-group, along a row and down.
+        tiles: Tiles of pixels that a work-group computes, one below another; a tile is ``group`` times ``pixels``. What
             borders on them, and their weights, are fewer bytes for more tiles. With more than 1 a work-group computes
             all shares of the channels, too.
         weights: "local" copies a stage's weights to local memory, part after part, for a work-group to share; "global"
             reads them where they lie.
-        outputs: groups of four channels that a work-item computes, where channels are shared out; 0: all of them.
-        load: vectors of weights that are read at a time.
-        winograd: whether convolutions of three columns, of float32, are computed by F(2, 3) where pixels are even.
-        sums: what products are added in where memory holds float16: "float32", or "float16" at twice the rate.
+        outputs: Groups of four channels that a work-item computes, where channels are shared out; 0: all of them.
+        load: Vectors of weights that are read at a time.
+        winograd: Whether convolutions of three columns, of float32, are computed by F(2, 3) where pixels are even.
+        sums: What products are added in where memory holds float16: "float32", or "float16" at twice the rate.
     """
 
     pixels: Pixels = 2
@@ -78,13 +78,13 @@ class OpenClDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """Choices for a whole region.
 
     Attributes:
-        narrow: channels that a work-item keeps in registers from a convolution to the 1x1 convolutions after it; more
+        narrow: Channels that a work-item keeps in registers from a convolution to the 1x1 convolutions after it; more
             of them go through memory, by a kernel of their own.
         storage: "buffer" or "image", for what lies between kernels.
-        packed: whether the first kernel copies sources that later ones look around in to the form between kernels.
-        remade: whether convolutions of the picture are made again by each kernel that adds their pixels, rather than
+        packed: Whether the first kernel copies sources that later ones look around in to the form between kernels.
+        remade: Whether convolutions of the picture are made again by each kernel that adds their pixels, rather than
             written to memory and read.
-        stages: of each kernel, in order.
+        stages: Of each kernel, in order.
     """
 
     narrow: Narrow
