@@ -25,7 +25,17 @@ MEASURED = "measured"
 
 
 class Predictor(Protocol):
-    def predict(self, samples: list[Sample]) -> list[float]: ...
+    """What predicts latencies: a fitted :class:`~sr_tvm.speed.physical.Physical` or :class:`~sr_tvm.speed.mlp.Mlp`."""
+
+    def predict(self, samples: list[Sample]) -> list[float]:
+        """Predict the latency of each sample.
+
+        Args:
+            samples: Networks or blocks with their input sizes; their own latencies are not looked at.
+
+        Returns:
+            One latency a sample, in the unit of those that the predictor was fitted to.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,30 @@ class SpeedModel:
     ends: bool = True
 
     def predict(self, samples: list[Sample]) -> list[float]:
-        """Latencies in ``unit``, one a sample; the samples' own are not looked at."""
+        """Predict the latency of each sample.
+
+        Args:
+            samples: Networks or blocks with their input sizes; their own latencies are not looked at.
+
+        Returns:
+            One latency a sample, in ``unit``; without ``ends`` that of the blocks alone.
+
+        Raises:
+            SrTvmError: An MLP was fitted to another input size.
+        """
         if not self.ends:
             samples = [replace(sample, whole=False) for sample in samples]
         return self.predictor.predict(samples)
 
     def save(self, path: str | Path) -> None:
+        """Write the model to disk; an MLP's weights go beside it, under the same name with .safetensors.
+
+        Args:
+            path: The file, which ends in .json; it is replaced.
+
+        Raises:
+            SrTvmError: The name is that of the weights, or the file can't be written.
+        """
         path = Path(path)
         value: dict[str, Any] = {
             "schema": SCHEMA,
@@ -81,10 +109,16 @@ class SpeedModel:
 
     @classmethod
     def load(cls, path: str | Path) -> SpeedModel:
-        """Read a model.
+        """Read a model that :meth:`save` wrote.
+
+        Args:
+            path: The .json file; an MLP's weights lie beside it.
+
+        Returns:
+            The model.
 
         Raises:
-            SrTvmError: no such file, another schema, a wrong field, or weights other than those it was saved with.
+            SrTvmError: No such file, another schema, a wrong field, or weights other than those it was saved with.
         """
         path = Path(path)
         value = files.read_json(path, SCHEMA, VERSION)
@@ -111,7 +145,11 @@ class SpeedModel:
 
 
 def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any], int, float | None, bool]:
-    """The fields that every kind has, checked: source, unit, fitted_to, samples, error, ends (true if not there)."""
+    """Return the fields that every kind has: source, unit, fitted_to, samples, error, ends (true if not there).
+
+    Raises:
+        SrTvmError: A field has another type or is out of range; the message names it.
+    """
     for name, choices in (("source", (MEASURED, SURROGATE)), ("unit", UNITS)):
         if value[name] not in choices:
             raise SrTvmError(f"{path}: field {name} is {reprlib.repr(value[name])}; {' or '.join(choices)} is allowed")
@@ -127,10 +165,16 @@ def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any]
 
 
 def fitter(kind: str) -> Any:
-    """The ``fit`` function of a kind of model.
+    """Find what fits models of a kind.
+
+    Args:
+        kind: One of KINDS.
+
+    Returns:
+        A function that takes samples and returns a predictor, :func:`sr_tvm.speed.physical.fit` or that of mlp.py.
 
     Raises:
-        SrTvmError: unknown kind.
+        SrTvmError: The kind is unknown.
     """
     if kind == "physical":
         return physical.fit
