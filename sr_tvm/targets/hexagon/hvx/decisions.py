@@ -53,14 +53,26 @@ class HvxDecisions:
         return machine_code.options(self.direction, self.rotation)
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the decisions as JSON, from which :meth:`from_json` reads them.
+
+        Returns:
+            Their values by name.
+        """
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> HvxDecisions:
-        """Read decisions.
+        """Read decisions that :meth:`to_json` describes.
+
+        Args:
+            data: What was read, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The decisions.
 
         Raises:
-            SrTvmError: a field is missing, unknown, of another type or out of range; the message begins with ``where``.
+            SrTvmError: A field is missing, unknown, of another type or out of range; the message begins with ``where``.
         """
         if not isinstance(data, Mapping) or set(data) != {field.name for field in fields(cls)}:
             raise SrTvmError(f"{where}: not the decisions of a kernel of hexagon")
