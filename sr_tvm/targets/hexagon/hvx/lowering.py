@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from sr_tvm.codegen.kernel import Kernel, Shape
