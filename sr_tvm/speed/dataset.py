@@ -20,7 +20,7 @@ from sr_tvm.system.validation import Positive, Record, plain, read
 
 
 def _lock(path: Path) -> FileLock:
-    """The lock of a file, in a file of its own beside it, by whatever name it is opened."""
+    """Return the lock of a file, in a file of its own beside it, by whatever name it is opened."""
     real = Path(os.path.realpath(path))
     return FileLock(real.with_name(f".{real.name}.lock"))
 
