@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
@@ -49,7 +50,21 @@ class Architecture(CheckedRecord, frozen=True):
 
     @classmethod
     def uniform(cls, scale: int, depth: int, channels: int, expand: int = 6, linear: float = 0.84) -> Architecture:
-        """The plain WDSR-B: ``depth`` equal blocks, widths given as multiples of ``channels``."""
+        """Make a plain WDSR-B network of equal blocks, whose widths are multiples of the channels.
+
+        Args:
+            scale: Times as many pixels along each side, 2, 3 or 4.
+            depth: How many blocks there are, 0 to 256.
+            channels: Between the blocks.
+            expand: Times as many behind a block's first 1x1 convolution.
+            linear: Times as many behind its second, rounded down, at least 1.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            SrTvmError: A number is out of range; the message names it and says what is needed.
+        """
         return cls(scale, channels, (Block(channels * expand, max(1, int(channels * linear))),) * depth)
 
     @property
@@ -77,38 +92,78 @@ class Architecture(CheckedRecord, frozen=True):
         return max(deep, SKIP_KERNEL // 2)
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of one image of ``height`` x ``width`` low-resolution pixels, biases not counted."""
+        """Count the multiply-accumulates of one image, biases not counted.
+
+        Args:
+            height: Low-resolution pixels.
+            width: Low-resolution pixels.
+
+        Returns:
+            How many there are.
+        """
         return height * width * sum(cin * cout * k * k for _, cin, cout, k in self.convolutions)
 
+    @override
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "version": VERSION, "family": FAMILY, **plain(self)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str = "architecture") -> Architecture:
-        """Read what :meth:`to_json` gave; ``where`` begins the message of an error.
+        """Read what :meth:`to_json` gave.
+
+        Args:
+            value: A JSON object, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The architecture.
 
         Raises:
-            SrTvmError: not an object, or a field is unknown, missing or out of range; the message names it.
+            SrTvmError: Not an object, or a field is unknown, missing or out of range; the message names it.
         """
         architecture = read(cls, without(value, "schema", "version", "family"), where)
         read(Family, value, where)
         return architecture
 
     def save(self, path: str | Path) -> None:
+        """Write the architecture as a JSON file.
+
+        Args:
+            path: The file; it is replaced.
+
+        Raises:
+            SrTvmError: It can't be written.
+        """
         files.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Architecture:
+        """Read an architecture that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            SrTvmError: No such file, another schema, or a field is unknown, missing or out of range.
+        """
         return cls.from_json(files.read_json(path, SCHEMA, VERSION), str(path))
 
 
 def by_name(text: str, scale: int | None = None) -> Architecture:
-    """Give the network that a command names: ``wdsr-3x24`` (blocks x channels), or the JSON file of one.
+    """Give the network that a command names.
 
     Args:
-        scale: of a named one, 2 if None; of a file's, what it has to be.
+        text: A name as ``wdsr-3x24`` (blocks x channels), or the path of an architecture's JSON file.
+        scale: Of a named one, 2 if None; of a file's, what it has to be, anything if None.
+
+    Returns:
+        The architecture.
+
     Raises:
-        SrTvmError: neither a name nor a file of an architecture, or the file's scale is another.
+        SrTvmError: Neither a name nor a file of an architecture, or the file's scale is another.
     """
     named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
     if named:

@@ -71,10 +71,17 @@ class Artifact(Manifest, frozen=True, kw_only=True):
     any_size: bool = False
 
     def at(self, shapes: Mapping[str, Sequence[int]]) -> Artifact:
-        """This artifact at one size: for each input its shape by name, where "" stands for an only input's.
+        """Fix an artifact to one size.
+
+        Args:
+            shapes: For each input its shape by name, where "" stands for an only input's; one of fixed shape may be
+                left out.
+
+        Returns:
+            The artifact with numbers in place of the names among its dimensions.
 
         Raises:
-            SrTvmError: an unknown input, or a shape that it does not take.
+            SrTvmError: An unknown input, a shape that an input does not take, or one of any size without a shape.
         """
         given = dict(shapes)
         if "" in given and len(self.inputs) == 1:
@@ -97,6 +104,7 @@ class Artifact(Manifest, frozen=True, kw_only=True):
 
     @property
     def library_path(self) -> Path:
+        """The path of the library, inside of ``folder``."""
         return self.folder / self.library
 
     def save(self) -> None:
@@ -112,8 +120,14 @@ class Artifact(Manifest, frozen=True, kw_only=True):
     def load(cls, folder: str | Path) -> Artifact:
         """Read an artifact and check that its library is the one that was built.
 
+        Args:
+            folder: Where it lies.
+
+        Returns:
+            The artifact, of any size where it was compiled so.
+
         Raises:
-            SrTvmError: no artifact there, a field is missing, or the library is absent, changed or outside the folder.
+            SrTvmError: No artifact there, a field is wrong, or the library is absent, changed or outside of the folder.
         """
         folder = Path(folder)
         value = files.read_json(folder / MANIFEST, SCHEMA, *VERSIONS)

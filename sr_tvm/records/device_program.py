@@ -83,11 +83,20 @@ class DeviceProgram:
     digests: Mapping[str, str] | None = None
 
     def save(self, folder: Path) -> None:
-        """Write the record into ``folder``, with the digests of the files that lie there."""
+        """Write the record, with the digests of the files that lie beside it.
+
+        Args:
+            folder: Where those files lie already.
+        """
         digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         files.write_json(folder / FILE, replace(self, digests=digests).to_json())
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the program as JSON, from which :meth:`from_json` reads it.
+
+        Returns:
+            A JSON object with schema and version.
+        """
         written = DeviceProgramFile(
             inputs=self.inputs,
             outputs=self.outputs,
@@ -103,10 +112,17 @@ class DeviceProgram:
 
     @classmethod
     def load(cls, folder: str | Path, source: Path) -> DeviceProgram:
-        """Read the record in ``folder``; check the files beside it, and the OpenCL C ``source``, by their digests.
+        """Read a record, and check the weights beside it and the OpenCL C by their digests.
+
+        Args:
+            folder: Where the record and the weights lie.
+            source: The file with the artifact's OpenCL C.
+
+        Returns:
+            The program.
 
         Raises:
-            SrTvmError: no such record, a field is wrong, or a file is missing or changed.
+            SrTvmError: No such record, a field is wrong, or a file is missing or changed.
         """
         folder = Path(folder)
         program = cls.from_json(files.read_json(folder / FILE, SCHEMA, VERSION), str(folder / FILE))
@@ -118,7 +134,18 @@ class DeviceProgram:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> DeviceProgram:
-        """Read one, and check that its launches, tensors and memories fit together."""
+        """Read a program, and check that its launches, tensors and memories fit together.
+
+        Args:
+            value: A JSON object, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The program.
+
+        Raises:
+            SrTvmError: A field is wrong, or names a tensor or memory that there is not.
+        """
         told = read_file(DeviceProgramFile, value, where)
         made = cls(
             inputs=told.inputs,
@@ -135,7 +162,11 @@ class DeviceProgram:
         return made
 
     def numbers(self) -> dict[str, tuple[str, int]]:
-        """Where each tensor lies, by name: one of :data:`KINDS`, and its number there."""
+        """Find where each tensor lies.
+
+        Returns:
+            By name, one of :data:`KINDS`, and its number there; memories are shared.
+        """
         found = {t.name: (INPUT, i) for i, t in enumerate(self.inputs)}
         found |= {t.name: (OUTPUT, i) for i, t in enumerate(self.outputs)}
         found |= {s.tensor.name: (WEIGHT, i) for i, s in enumerate(self.constants)}

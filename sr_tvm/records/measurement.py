@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system.validation import Amount, CheckedRecord, one_of, plain, read, without
@@ -34,6 +35,14 @@ class Measurement(CheckedRecord, frozen=True):
     architecture: dict[str, Any] | None = None
 
     def quantile(self, q: float) -> float:
+        """Find a quantile of the samples, between two of them by linear interpolation.
+
+        Args:
+            q: 0 for the least, 0.5 for the median, 1 for the largest.
+
+        Returns:
+            The quantile, in ``unit``.
+        """
         ordered = sorted(self.samples)
         position = q * (len(ordered) - 1)
         low = int(position)
@@ -42,6 +51,7 @@ class Measurement(CheckedRecord, frozen=True):
 
     @property
     def median(self) -> float:
+        """The middle of the samples, in ``unit``."""
         return self.quantile(0.5)
 
     @property
@@ -49,6 +59,7 @@ class Measurement(CheckedRecord, frozen=True):
         """The middle half of the samples: first and third quartile."""
         return self.quantile(0.25), self.quantile(0.75)
 
+    @override
     def to_json(self) -> dict[str, Any]:
         low, high = self.interval
         return {"schema": SCHEMA, "version": VERSION, **plain(self), "median": self.median, "low": low, "high": high}
@@ -57,8 +68,14 @@ class Measurement(CheckedRecord, frozen=True):
     def from_json(cls, value: dict[str, Any]) -> Measurement:
         """Read what :meth:`to_json` gave.
 
+        Args:
+            value: A JSON object, not yet checked; its median and quartiles are not looked at.
+
+        Returns:
+            The measurement.
+
         Raises:
-            SrTvmError: not an object, another schema or version, or a field is missing, unknown or of the wrong kind.
+            SrTvmError: Not an object, another schema or version, or a field is missing, unknown or of the wrong kind.
         """
         where = f"a {SCHEMA} record"
         told: dict[str, Any] = read(dict[str, Any], value, where)

@@ -51,7 +51,17 @@ class Module(Record, frozen=True):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Module:
-        """Read what :meth:`to_json` gave. Raises SrTvmError where it is no such thing."""
+        """Read what :meth:`to_json` gave.
+
+        Args:
+            value: A JSON object, not yet checked.
+
+        Returns:
+            The module.
+
+        Raises:
+            SrTvmError: It is no such thing; the message names the field.
+        """
         return read(cls, value, "the description of a module")
 
     @property

@@ -42,11 +42,20 @@ class StoredRow(Tensor, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, stored: Stored) -> StoredRow:
+        """Make the row of a tensor and its place.
+
+        Args:
+            stored: The tensor and its place.
+
+        Returns:
+            The row, as it is written.
+        """
         t = stored.tensor
         return cls(t.name, t.shape, t.dtype, place=stored.place)
 
     @property
     def stored(self) -> Stored:
+        """The tensor and its place."""
         return Stored(Tensor(self.name, self.shape, self.dtype), self.place)
 
 
@@ -137,11 +146,25 @@ class Program:
         return _most(code.per_task for code in self.kernels.values())
 
     def peak(self, threads: int = 1) -> Size:
-        """The memory that the network takes at most, but for its inputs, outputs and constants."""
+        """Compute the memory that the network takes at most, but for its inputs, outputs and constants.
+
+        Args:
+            threads: Tasks that run side by side at most.
+
+        Returns:
+            Bytes, by the sizes of the picture.
+        """
         return total([self.between, self.once, *[self.per_task] * threads])
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor of a name."""
+        """Find a tensor.
+
+        Args:
+            name: Of an input, an output, a constant or one of ``scratch``.
+
+        Returns:
+            The tensor.
+        """
         return self._tensors()[name]
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -149,11 +172,20 @@ class Program:
         return {t.name: t for t in (*self.inputs, *self.outputs, *stored)}
 
     def save(self, folder: Path) -> None:
-        """Write the record into ``folder``, with the digests of the files that lie there."""
+        """Write the record, with the digests of the files that lie beside it.
+
+        Args:
+            folder: Where those files lie already.
+        """
         digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         files.write_json(folder / FILE, replace(self, digests=digests).to_json())
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the program as JSON, from which :meth:`from_json` reads it.
+
+        Returns:
+            A JSON object with schema and version.
+        """
         kernels = {n: CodeRow(c.symbol, str(c.once), str(c.per_task)) for n, c in self.kernels.items()}
         written = ProgramFile(
             device=self.device,
@@ -173,10 +205,16 @@ class Program:
 
     @classmethod
     def load(cls, folder: str | Path) -> Program:
-        """Read the record in ``folder``, and check the files beside it against their digests.
+        """Read a record, and check the files beside it against their digests.
+
+        Args:
+            folder: Where they lie.
+
+        Returns:
+            The program.
 
         Raises:
-            SrTvmError: no such record, a field is wrong, or a file is missing or changed.
+            SrTvmError: No such record, a field is wrong, or a file is missing or changed.
         """
         folder = Path(folder)
         where = str(folder / FILE)
@@ -192,7 +230,18 @@ class Program:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Program:
-        """Read one, and check that its calls, tensors and buffers fit together."""
+        """Read a program, and check that its calls, tensors and buffers fit together.
+
+        Args:
+            value: A JSON object, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The program.
+
+        Raises:
+            SrTvmError: A field is wrong, or names a kernel, tensor or buffer that there is not.
+        """
         told = read_file(ProgramFile, value, where)
         made = cls(
             device=told.device,
@@ -236,10 +285,17 @@ def _most(sizes: Any) -> Size:
 
 
 def plan_memory(tensors: Mapping[str, Tensor], calls: Sequence[Call]) -> tuple[tuple[Stored, ...], tuple[Size, ...]]:
-    """Give each of ``tensors``, which lie between ``calls``, a buffer: one that nothing still needed lies in.
+    """Give each tensor that lies between calls a buffer: one that nothing still needed lies in.
 
     Of the free buffers it takes the one that grows least; ends are known before, so that the plan is as small as its
     order of calls allows for tensors of one size.
+
+    Args:
+        tensors: Those between the calls, by name.
+        calls: In the order in which they run; other names among their arguments are not looked at.
+
+    Returns:
+        The tensors that a call takes, each with the number of its buffer; and the sizes of the buffers.
     """
     last = {name: i for i, call in enumerate(calls) for name in call.arguments if name in tensors}
     buffers: list[Size] = []

@@ -27,19 +27,40 @@ class Size:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Size:
-        """The bytes of a tensor."""
+        """Compute the bytes of a tensor.
+
+        Args:
+            tensor: Of one size or of any.
+
+        Returns:
+            The size, by the names among the tensor's dimensions.
+        """
         parts = [term(d) if isinstance(d, str) else (d, "") for d in tensor.shape]
         names = tuple(sorted(name for _, name in parts if name))
         return cls._made({names: prod(factor for factor, _ in parts) * np.dtype(tensor.dtype).itemsize})
 
     @classmethod
     def fixed(cls, count: int) -> Size:
-        """So many bytes, whatever the picture."""
+        """Make a size of so many bytes, whatever the picture.
+
+        Args:
+            count: Bytes.
+
+        Returns:
+            The size, which has no names.
+        """
         return cls._made({(): count})
 
     @classmethod
     def parse(cls, text: SizeText) -> Size:
-        """Read what :meth:`__str__` gives."""
+        """Read what ``str`` gives of a size.
+
+        Args:
+            text: A sum of products, as ``64 + 96*height*width``, that was checked before.
+
+        Returns:
+            The size.
+        """
         found: dict[tuple[str, ...], int] = {}
         for part in text.split(" + "):
             factor, *names = part.split("*")
@@ -51,16 +72,31 @@ class Size:
         return self._made({k: mine.get(k, 0) + theirs.get(k, 0) for k in mine | theirs})
 
     def cover(self, other: Size) -> Size:
-        """The least sum that is at least both, whatever the names stand for."""
+        """Find the least sum that is at least both, whatever the names stand for.
+
+        Args:
+            other: The other size.
+
+        Returns:
+            The size, with the larger factor of each product of names.
+        """
         mine, theirs = dict(self.terms), dict(other.terms)
         return self._made({k: max(mine.get(k, 0), theirs.get(k, 0)) for k in mine | theirs})
 
     def at(self, sizes: Mapping[str, int]) -> int:
-        """The number of bytes where the names stand for ``sizes``."""
+        """Compute the number of bytes for given sizes of a picture.
+
+        Args:
+            sizes: What each name stands for, all of :attr:`names` among them.
+
+        Returns:
+            Bytes.
+        """
         return sum(factor * prod(sizes[name] for name in names) for names, factor in self.terms)
 
     @property
     def names(self) -> set[str]:
+        """The names that it depends on."""
         return {name for names, _ in self.terms for name in names}
 
     @property
@@ -77,7 +113,14 @@ class Size:
 
 
 def total(sizes: Iterable[Size]) -> Size:
-    """The sum of sizes."""
+    """Add up sizes.
+
+    Args:
+        sizes: Any number of them.
+
+    Returns:
+        The sum; nothing without sizes.
+    """
     result = Size()
     for size in sizes:
         result += size

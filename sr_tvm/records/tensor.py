@@ -31,17 +31,37 @@ class Tensor(Record, frozen=True):
         return {term(d)[1] for d in self.shape if isinstance(d, str)}
 
     def example(self) -> str:
-        """A shape it takes, as people type it."""
+        """Give a shape that the tensor takes, for messages.
+
+        Returns:
+            The shape as people type it, such as 1x3x360x640.
+        """
         usual = (1, 3, 360, 640) if len(self.shape) == 4 else (1,) * len(self.shape)
         return shape_text(tuple(u if isinstance(d, str) else d for u, d in zip(usual, self.shape, strict=True)))
 
     def at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with its names replaced."""
+        """Replace the names in the shape.
+
+        Args:
+            sizes: What each name stands for, all of :attr:`names` among them.
+
+        Returns:
+            The shape in numbers.
+        """
         terms = (term(d) if isinstance(d, str) else (d, "") for d in self.shape)
         return tuple(factor * sizes[name] if name else factor for factor, name in terms)
 
     def bind(self, shape: Sequence[int], sizes: dict[str, int]) -> bool:
-        """Whether ``shape`` is one of this input's; ``sizes`` gets what the names stand for."""
+        """Tell whether a shape is one of this input's, and what its names stand for then.
+
+        Args:
+            shape: In numbers.
+            sizes: What names stand for already, which the shape must agree with; it gets those that were not known,
+                even where the shape does not fit.
+
+        Returns:
+            True where it fits.
+        """
         if len(shape) != len(self.shape):
             return False
         return all(
@@ -51,11 +71,25 @@ class Tensor(Record, frozen=True):
 
 
 def shape_text(shape: Sequence[Dim]) -> str:
-    """As people type it: 1x3x360x640."""
+    """Write a shape as people type it.
+
+    Args:
+        shape: Numbers and names.
+
+    Returns:
+        The text, as 1x3x360x640.
+    """
     return "x".join(map(str, shape))
 
 
 def term(dim: str) -> tuple[int, str]:
-    """The factor and the name: 2 and "height" of "2*height"."""
+    """Split a dimension of any size into its factor and its name.
+
+    Args:
+        dim: As "2*height", or "height".
+
+    Returns:
+        2 and "height" of the first, 1 and "height" of the second.
+    """
     factor, _, name = dim.rpartition("*")
     return int(factor or 1), name

@@ -20,7 +20,7 @@ from sr_tvm.system.validation import Positive, Record, plain, read
 
 
 def _lock(path: Path) -> FileLock:
-    """The lock of a file, in a file of its own beside it, by whatever name it is opened."""
+    """Return the lock of a file, in a file of its own beside it, by whatever name it is opened."""
     real = Path(os.path.realpath(path))
     return FileLock(real.with_name(f".{real.name}.lock"))
 
@@ -42,7 +42,7 @@ def _opened(path: Path, mode: str) -> Iterator[IO[bytes]]:
 
 
 def _whole(line: bytes) -> bool:
-    """Whether a last line without its newline is a record all the same."""
+    """Return whether a last line without its newline is a record all the same."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:
@@ -58,10 +58,10 @@ class GroupConditions(Record, frozen=True, forbid_unknown_fields=False):
 
 
 def _checked(m: Measurement) -> Measurement:
-    """The measurement, if its conditions and architecture are what a group and a sample are made of.
+    """Return the measurement, if its conditions and architecture are what a group and a sample are made of.
 
     Raises:
-        SrTvmError: one is not; the message names it.
+        SrTvmError: One is not; the message names it.
     """
     read(GroupConditions, plain(m.conditions), "a measurement", "conditions")
     if m.architecture is not None:
@@ -70,12 +70,16 @@ def _checked(m: Measurement) -> Measurement:
 
 
 def append(path: str | Path, measurement: Measurement) -> None:
-    """Add one measurement; when this returns it is on the disk. Several processes may append at once.
+    """Add one measurement; when this returns it is on the disk.
 
-    A half line at the end, left by a crash, is cut off first, with a warning.
+    Several processes may append at once. A half line at the end, left by a crash, is cut off first, with a warning.
+
+    Args:
+        path: The dataset, which is made with its folders if it is not there.
+        measurement: What is added.
 
     Raises:
-        SrTvmError: the file cannot be written, or a field has a wrong type: no line that :func:`load` would refuse.
+        SrTvmError: The file can't be written, or a field has a wrong type: no line that :func:`load` would refuse.
     """
     path = Path(path)
     record = json.dumps(_checked(measurement).to_json(), allow_nan=False).encode() + b"\n"
@@ -102,8 +106,11 @@ def append(path: str | Path, measurement: Measurement) -> None:
 def check_writable(path: str | Path) -> None:
     """Refuse, before the work, a file that :func:`append` could not write. Changes nothing.
 
+    Args:
+        path: The dataset, which need not be there yet.
+
     Raises:
-        SrTvmError: what is in the way.
+        SrTvmError: The file can't be written; the message says what is in the way.
     """
     path = Path(path)
     if not path.exists():
@@ -114,7 +121,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def _last_line(handle: IO[bytes], step: int = 1 << 16) -> bytes:
-    """What follows the last newline."""
+    """Return what follows the last newline."""
     end = handle.seek(0, os.SEEK_END)
     tail = b""
     while end > 0 and b"\n" not in tail:
@@ -126,12 +133,18 @@ def _last_line(handle: IO[bytes], step: int = 1 << 16) -> bytes:
 
 
 def load(path: str | Path) -> list[Measurement]:
-    """All measurements, in the order they were added.
+    """Read all measurements, in the order in which they were added.
 
     Half a line at the end, left by a crash, is dropped with a warning. Nothing else is passed over.
 
+    Args:
+        path: The dataset.
+
+    Returns:
+        The measurements; none of an empty file.
+
     Raises:
-        SrTvmError: no such file, or a line is not a measurement; the message names the line.
+        SrTvmError: No such file, or a line is not a measurement; the message names the line.
     """
     path = Path(path)
     with _opened(path, "rb") as handle, contextlib.ExitStack() as stack:

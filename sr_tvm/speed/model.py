@@ -45,7 +45,17 @@ class Weights(Record, frozen=True, forbid_unknown_fields=False):
 
 
 class Predictor(Protocol):
-    def predict(self, samples: list[Sample]) -> list[float]: ...
+    """What predicts latencies: a fitted :class:`~sr_tvm.speed.physical.Physical` or :class:`~sr_tvm.speed.mlp.Mlp`."""
+
+    def predict(self, samples: list[Sample]) -> list[float]:
+        """Predict the latency of each sample.
+
+        Args:
+            samples: Networks or blocks with their input sizes; their own latencies are not looked at.
+
+        Returns:
+            One latency a sample, in the unit of those that the predictor was fitted to.
+        """
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,30 @@ class SpeedModel:
     ends: bool = True
 
     def predict(self, samples: list[Sample]) -> list[float]:
-        """Latencies in ``unit``, one a sample; the samples' own are not looked at."""
+        """Predict the latency of each sample.
+
+        Args:
+            samples: Networks or blocks with their input sizes; their own latencies are not looked at.
+
+        Returns:
+            One latency a sample, in ``unit``; without ``ends`` that of the blocks alone.
+
+        Raises:
+            SrTvmError: An MLP was fitted to another input size.
+        """
         if not self.ends:
             samples = [replace(sample, whole=False) for sample in samples]
         return self.predictor.predict(samples)
 
     def save(self, path: str | Path) -> None:
+        """Write the model to disk; an MLP's weights go beside it, under the same name with .safetensors.
+
+        Args:
+            path: The file, which ends in .json; it is replaced.
+
+        Raises:
+            SrTvmError: The name is that of the weights, or the file can't be written.
+        """
         path = Path(path)
         told = Head(self.kind, self.source, self.unit, self.fitted_to, self.samples, self.error, self.ends)
         value: dict[str, Any] = {"schema": SCHEMA, "version": VERSION, **plain(told)}
@@ -92,10 +120,16 @@ class SpeedModel:
 
     @classmethod
     def load(cls, path: str | Path) -> SpeedModel:
-        """Read a model.
+        """Read a model that :meth:`save` wrote.
+
+        Args:
+            path: The .json file; an MLP's weights lie beside it.
+
+        Returns:
+            The model.
 
         Raises:
-            SrTvmError: no such file, another schema, a wrong field, or weights other than those it was saved with.
+            SrTvmError: No such file, another schema, a wrong field, or weights other than those it was saved with.
         """
         path = Path(path)
         value = files.read_json(path, SCHEMA, VERSION)
@@ -113,10 +147,16 @@ class SpeedModel:
 
 
 def fitter(kind: str) -> Any:
-    """The ``fit`` function of a kind of model.
+    """Find what fits models of a kind.
+
+    Args:
+        kind: One of KINDS.
+
+    Returns:
+        A function that takes samples and returns a predictor, :func:`sr_tvm.speed.physical.fit` or that of mlp.py.
 
     Raises:
-        SrTvmError: unknown kind.
+        SrTvmError: The kind is unknown.
     """
     if kind == "physical":
         return physical.fit

@@ -56,10 +56,17 @@ class HvxDecisions(Record, frozen=True):
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> HvxDecisions:
-        """Read decisions.
+        """Read decisions that ``to_json`` describes.
+
+        Args:
+            data: What was read, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The decisions.
 
         Raises:
-            SrTvmError: a field is missing, unknown, of another type or out of range; the message begins with ``where``.
+            SrTvmError: A field is missing, unknown, of another type or out of range; the message begins with ``where``.
         """
         return read_whole(cls, data, where)
 
