@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
@@ -39,8 +40,13 @@ class Architecture(CheckedRecord, frozen=True):
 
     Pass-through blocks are gone: a network of depth 0 is the head, the tail and the skip.
 
+    Attributes:
+        scale: Factor of the enlargement, 2 to 4.
+        channels: Width of the trunk, which all blocks share.
+        blocks: In the order of execution.
+
     Raises:
-        SrTvmError: a field is out of range; the message names it and says what is allowed.
+        SrTvmError: A field is out of range; the message names it and says what is allowed.
     """
 
     scale: Scale
@@ -49,7 +55,21 @@ class Architecture(CheckedRecord, frozen=True):
 
     @classmethod
     def uniform(cls, scale: int, depth: int, channels: int, expand: int = 6, linear: float = 0.84) -> Architecture:
-        """The plain WDSR-B: ``depth`` equal blocks, widths given as multiples of ``channels``."""
+        """Make the plain WDSR-B: equal blocks, whose widths are given as multiples of the trunk's.
+
+        Args:
+            scale: Factor of the enlargement, 2 to 4.
+            depth: Number of blocks.
+            channels: Width of the trunk.
+            expand: Width after the first 1x1 of a block, as a multiple of ``channels``.
+            linear: Width after the second 1x1, as a multiple of ``channels``; rounded down, at least one channel.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            SrTvmError: A width, the depth or the scale is out of range.
+        """
         return cls(scale, channels, (Block(channels * expand, max(1, int(channels * linear))),) * depth)
 
     @property
@@ -77,38 +97,79 @@ class Architecture(CheckedRecord, frozen=True):
         return max(deep, SKIP_KERNEL // 2)
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of one image of ``height`` x ``width`` low-resolution pixels, biases not counted."""
+        """Count the multiply-accumulates of one image, biases not counted.
+
+        Args:
+            height: Of the low-resolution image, in pixels.
+            width: Of the low-resolution image, in pixels.
+
+        Returns:
+            Multiply-accumulates of all convolutions.
+        """
         return height * width * sum(cin * cout * k * k for _, cin, cout, k in self.convolutions)
 
+    @override
     def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of an architecture file, with its schema, version and family."""
         return {"schema": SCHEMA, "version": VERSION, "family": FAMILY, **plain(self)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str = "architecture") -> Architecture:
-        """Read what :meth:`to_json` gave; ``where`` begins the message of an error.
+        """Read the JSON object that :meth:`to_json` gives.
+
+        Args:
+            value: The object; schema, version and family may be missing.
+            where: What the message of an error begins with, usually the file's path.
+
+        Returns:
+            The architecture.
 
         Raises:
-            SrTvmError: not an object, or a field is unknown, missing or out of range; the message names it.
+            SrTvmError: It is not an object, or a field is unknown, missing or out of range; the message names it.
         """
         architecture = read(cls, without(value, "schema", "version", "family"), where)
         read(Family, value, where)
         return architecture
 
     def save(self, path: str | Path) -> None:
+        """Write the architecture to a JSON file, atomically.
+
+        Args:
+            path: The file; one that is there is replaced.
+
+        Raises:
+            SrTvmError: The file cannot be written.
+        """
         files.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Architecture:
+        """Read an architecture from a JSON file.
+
+        Args:
+            path: A file that :meth:`save` wrote.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            SrTvmError: There is no such file, it is of another schema or version, or a field is wrong.
+        """
         return cls.from_json(files.read_json(path, SCHEMA, VERSION), str(path))
 
 
 def by_name(text: str, scale: int | None = None) -> Architecture:
-    """Give the network that a command names: ``wdsr-3x24`` (blocks x channels), or the JSON file of one.
+    """Find the network that a command names: ``wdsr-3x24`` (blocks x channels), or the JSON file of one.
 
     Args:
-        scale: of a named one, 2 if None; of a file's, what it has to be.
+        text: The name, or the path of a file that :meth:`Architecture.save` wrote.
+        scale: Factor of the enlargement: of a named network, 2 if None; of a file's, what it has to be, any if None.
+
+    Returns:
+        The architecture.
+
     Raises:
-        SrTvmError: neither a name nor a file of an architecture, or the file's scale is another.
+        SrTvmError: It is neither a name nor a file of an architecture, or the file's scale is another.
     """
     named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
     if named:

@@ -71,10 +71,17 @@ class Artifact(Manifest, frozen=True, kw_only=True):
     any_size: bool = False
 
     def at(self, shapes: Mapping[str, Sequence[int]]) -> Artifact:
-        """This artifact at one size: for each input its shape by name, where "" stands for an only input's.
+        """Fix the sizes of an artifact that takes pictures of any size.
+
+        Args:
+            shapes: For each input its shape by name, where "" stands for the only input; of inputs of one size none is
+                needed.
+
+        Returns:
+            The same artifact with only numbers in the shapes of its inputs and outputs.
 
         Raises:
-            SrTvmError: an unknown input, or a shape that it does not take.
+            SrTvmError: An input is unknown, or without the shape that it needs, or does not take its shape.
         """
         given = dict(shapes)
         if "" in given and len(self.inputs) == 1:
@@ -97,10 +104,15 @@ class Artifact(Manifest, frozen=True, kw_only=True):
 
     @property
     def library_path(self) -> Path:
+        """The path of the compiled library."""
         return self.folder / self.library
 
     def save(self) -> None:
-        """Write the manifest into ``folder``. Build inside :func:`sr_tvm.system.files.atomic_folder`."""
+        """Write the manifest into ``folder``, to be called inside :func:`sr_tvm.system.files.atomic_folder`.
+
+        Raises:
+            SrTvmError: The file cannot be written.
+        """
         value = plain(structs.replace(self, folder=None))
         del value["folder"], value["any_size"]
         for name in ("fp16", "verification"):  # a reader that does not know them can have the others
@@ -112,8 +124,15 @@ class Artifact(Manifest, frozen=True, kw_only=True):
     def load(cls, folder: str | Path) -> Artifact:
         """Read an artifact and check that its library is the one that was built.
 
+        Args:
+            folder: With artifact.json and the library.
+
+        Returns:
+            The artifact.
+
         Raises:
-            SrTvmError: no artifact there, a field is missing, or the library is absent, changed or outside the folder.
+            SrTvmError: There is no artifact, a field is missing, or the library is absent, changed or outside the
+                folder.
         """
         folder = Path(folder)
         value = files.read_json(folder / MANIFEST, SCHEMA, *VERSIONS)

@@ -62,14 +62,20 @@ class DeviceProgramFile(Record, frozen=True):
 
 @dataclass(frozen=True)
 class DeviceProgram:
-    """See the module. Names of tensors are unique over inputs, outputs, constants and ``scratch``.
+    """A network as launches of OpenCL kernels, for one size of picture.
+
+    Names of tensors are unique over inputs, outputs, constants and ``scratch``.
 
     Attributes:
-        scratch: what lies between kernels, each in the memory of its number; those whose lives don't overlap share one.
-        launches: in the order of a run.
-        half: whether kernels need float16 (cl_khr_fp16).
-        source_sha256: of the artifact's OpenCL C.
-        digests: hex SHA-256 by file name, of the files beside the record.
+        inputs: What a run is given, each of a fixed shape.
+        outputs: What a run makes.
+        constants: The weights, each at its byte of the file of weights.
+        scratch: What lies between kernels, each in the memory of its number; those whose lives don't overlap share one.
+        memories: Between kernels, by number.
+        launches: In the order of a run.
+        half: Whether kernels need float16 (cl_khr_fp16).
+        source_sha256: Hex SHA-256 of the artifact's OpenCL C.
+        digests: Hex SHA-256 by file name, of the files beside the record.
     """
 
     inputs: tuple[Tensor, ...]
@@ -83,11 +89,23 @@ class DeviceProgram:
     digests: Mapping[str, str] | None = None
 
     def save(self, folder: Path) -> None:
-        """Write the record into ``folder``, with the digests of the files that lie there."""
+        """Write the record into a folder, with the digests of the files that lie there.
+
+        Args:
+            folder: Holds the files beside the record already, and no folders.
+
+        Raises:
+            SrTvmError: The file cannot be written.
+        """
         digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         files.write_json(folder / FILE, replace(self, digests=digests).to_json())
 
     def to_json(self) -> dict[str, Any]:
+        """Write the program as a JSON object, which :meth:`from_json` reads.
+
+        Returns:
+            The object, with its schema and version.
+        """
         written = DeviceProgramFile(
             inputs=self.inputs,
             outputs=self.outputs,
@@ -103,10 +121,17 @@ class DeviceProgram:
 
     @classmethod
     def load(cls, folder: str | Path, source: Path) -> DeviceProgram:
-        """Read the record in ``folder``; check the files beside it, and the OpenCL C ``source``, by their digests.
+        """Read the record in a folder, and check the weights beside it and the OpenCL C by their digests.
+
+        Args:
+            folder: Where :meth:`save` wrote.
+            source: The file with the artifact's OpenCL C.
+
+        Returns:
+            The program.
 
         Raises:
-            SrTvmError: no such record, a field is wrong, or a file is missing or changed.
+            SrTvmError: There is no such record, a field is wrong, or a file is missing or changed.
         """
         folder = Path(folder)
         program = cls.from_json(files.read_json(folder / FILE, SCHEMA, VERSION), str(folder / FILE))
@@ -118,7 +143,19 @@ class DeviceProgram:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> DeviceProgram:
-        """Read one, and check that its launches, tensors and memories fit together."""
+        """Read the JSON object of a program, and check that its launches, tensors and memories fit together.
+
+        Args:
+            value: The object, with or without its schema and version.
+            where: What the message of an error begins with, usually the file's path.
+
+        Returns:
+            The program.
+
+        Raises:
+            SrTvmError: A field is wrong, two tensors have one name, or something names a tensor or memory that there is
+                not.
+        """
         told = read_file(DeviceProgramFile, value, where)
         made = cls(
             inputs=told.inputs,
@@ -135,7 +172,11 @@ class DeviceProgram:
         return made
 
     def numbers(self) -> dict[str, tuple[str, int]]:
-        """Where each tensor lies, by name: one of :data:`KINDS`, and its number there."""
+        """Find where each tensor lies.
+
+        Returns:
+            By the tensor's name one of :data:`KINDS`, and its number among the inputs, outputs, constants or memories.
+        """
         found = {t.name: (INPUT, i) for i, t in enumerate(self.inputs)}
         found |= {t.name: (OUTPUT, i) for i, t in enumerate(self.outputs)}
         found |= {s.tensor.name: (WEIGHT, i) for i, s in enumerate(self.constants)}

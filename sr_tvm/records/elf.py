@@ -21,10 +21,16 @@ ELF_MACHINES = {
 
 
 def library_machine(path: str | Path) -> str:
-    """The architecture an ELF library was made for.
+    """Read from an ELF library for which architecture it was made.
+
+    Args:
+        path: The library.
+
+    Returns:
+        The architecture as ``uname -m`` tells it on such a machine, as "aarch64"; ELF's own name of an unknown one.
 
     Raises:
-        SrTvmError: the file is not an ELF library.
+        SrTvmError: The file is not an ELF library.
     """
     try:
         with open(path, "rb") as handle:
@@ -37,8 +43,13 @@ def library_machine(path: str | Path) -> str:
 def check_machine(artifact: Artifact, there: str, where: str) -> None:
     """Refuse a library of another architecture, which would only say 'cannot open shared object file' over there.
 
+    Args:
+        artifact: Whose library is looked at.
+        there: The architecture that it is to run on, as ``uname -m`` tells it.
+        where: What the error calls that machine.
+
     Raises:
-        SrTvmError: ``artifact`` was not made for a machine of architecture ``there``.
+        SrTvmError: The library was made for another architecture, or is no ELF library.
     """
     made_for = library_machine(artifact.library_path)
     if made_for != there:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system.validation import Amount, CheckedRecord, one_of, plain, read, without
@@ -34,6 +35,14 @@ class Measurement(CheckedRecord, frozen=True):
     architecture: dict[str, Any] | None = None
 
     def quantile(self, q: float) -> float:
+        """Compute a quantile of the samples, interpolated linearly between the two nearest.
+
+        Args:
+            q: The share of samples below it, 0 to 1; 0.5 gives the median.
+
+        Returns:
+            The quantile, in the unit of the samples.
+        """
         ordered = sorted(self.samples)
         position = q * (len(ordered) - 1)
         low = int(position)
@@ -42,6 +51,7 @@ class Measurement(CheckedRecord, frozen=True):
 
     @property
     def median(self) -> float:
+        """The median of the samples, in ``unit``."""
         return self.quantile(0.5)
 
     @property
@@ -49,16 +59,25 @@ class Measurement(CheckedRecord, frozen=True):
         """The middle half of the samples: first and third quartile."""
         return self.quantile(0.25), self.quantile(0.75)
 
+    @override
     def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of the record; beside its fields it tells the median and the quartiles, for people."""
         low, high = self.interval
         return {"schema": SCHEMA, "version": VERSION, **plain(self), "median": self.median, "low": low, "high": high}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Measurement:
-        """Read what :meth:`to_json` gave.
+        """Read the JSON object that :meth:`to_json` gives.
+
+        Args:
+            value: The object, with its schema and version.
+
+        Returns:
+            The measurement.
 
         Raises:
-            SrTvmError: not an object, another schema or version, or a field is missing, unknown or of the wrong kind.
+            SrTvmError: It is not an object, of another schema or version, or a field is missing, unknown or of the
+                wrong kind.
         """
         where = f"a {SCHEMA} record"
         told: dict[str, Any] = read(dict[str, Any], value, where)

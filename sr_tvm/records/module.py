@@ -30,13 +30,16 @@ class Module(Record, frozen=True):
     """A library and how it is called.
 
     Attributes:
-        key: what it was built from; equal keys are equal modules.
-        library: the file; ``digest`` its hex SHA-256, by which it is loaded.
-        machine: the architecture it was made for, as ``uname -m`` says it; ``device`` TVM's name of the device.
-        target: the name of the target, for messages.
+        key: What it was built from; equal keys are equal modules.
+        library: The file's path.
+        digest: Hex SHA-256 of the library, by which it is loaded.
+        machine: The architecture it was made for, as ``uname -m`` says it.
+        device: TVM's name of the device.
+        target: The name of the target, for messages.
         kind: "function" has an entry ``main`` that takes all its ``arguments`` as tensors; "vm" is an artifact's
             library for TVM's virtual machine, which takes its inputs in order.
-        constants: an .npz file with the constants by name; "" where there are none.
+        arguments: Of the entry, in order; none of a "vm".
+        constants: An .npz file with the constants by name; "" where there are none.
     """
 
     key: str
@@ -51,7 +54,17 @@ class Module(Record, frozen=True):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Module:
-        """Read what :meth:`to_json` gave. Raises SrTvmError where it is no such thing."""
+        """Read the JSON object that :meth:`to_json` gives.
+
+        Args:
+            value: The object.
+
+        Returns:
+            The description of the module; no file is looked at.
+
+        Raises:
+            SrTvmError: It is not an object, or a field is missing, unknown or of the wrong kind.
+        """
         return read(cls, value, "the description of a module")
 
     @property

@@ -42,11 +42,20 @@ class StoredRow(Tensor, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, stored: Stored) -> StoredRow:
+        """Bring a stored tensor into the form that is written.
+
+        Args:
+            stored: The tensor and its place.
+
+        Returns:
+            The same as a row of the file.
+        """
         t = stored.tensor
         return cls(t.name, t.shape, t.dtype, place=stored.place)
 
     @property
     def stored(self) -> Stored:
+        """The tensor of this row, with its place."""
         return Stored(Tensor(self.name, self.shape, self.dtype), self.place)
 
 
@@ -99,14 +108,22 @@ class ProgramFile(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Program:
-    """See the module. Names of tensors are unique over inputs, outputs, constants and ``scratch``.
+    """A network as calls of compiled kernels.
+
+    Names of tensors are unique over inputs, outputs, constants and ``scratch``.
 
     Attributes:
         device: TVM's name of what the kernels run on.
-        buffers: sizes of what lies between kernels; tensors whose lives don't overlap share one.
-        step: a band of rows that begins at a multiple of it is computed as in the whole picture, bit for bit.
-        features: instruction sets that the kernels may use and a processor of its kind may lack, by LLVM's names.
-        digests: hex SHA-256 by file name, of the files beside the record.
+        inputs: What a run is given.
+        outputs: What a run makes.
+        constants: The weights, each at its byte of the file of weights.
+        scratch: What lies between kernels, each in the buffer of its number.
+        buffers: Sizes of what lies between kernels; tensors whose lives don't overlap share one.
+        kernels: By the name that calls use.
+        calls: In the order of a run.
+        step: A band of rows that begins at a multiple of it is computed as in the whole picture, bit for bit.
+        features: Instruction sets that the kernels may use and a processor of its kind may lack, by LLVM's names.
+        digests: Hex SHA-256 by file name, of the files beside the record.
     """
 
     device: str
@@ -128,20 +145,37 @@ class Program:
 
     @property
     def once(self) -> Size:
-        """What the kernels take at most, beside the buffers and the tasks."""
+        """The bytes that the kernels take at most, beside the buffers and the tasks."""
         return _most(code.once for code in self.kernels.values())
 
     @property
     def per_task(self) -> Size:
-        """What a task takes at most."""
+        """The bytes that a task takes at most."""
         return _most(code.per_task for code in self.kernels.values())
 
     def peak(self, threads: int = 1) -> Size:
-        """The memory that the network takes at most, but for its inputs, outputs and constants."""
+        """Sum the memory that a run takes at most, but for the network's inputs, outputs and constants.
+
+        Args:
+            threads: Tasks of a kernel that may run side by side.
+
+        Returns:
+            Bytes, by the size of the picture.
+        """
         return total([self.between, self.once, *[self.per_task] * threads])
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor of a name."""
+        """Look up a tensor by its name.
+
+        Args:
+            name: Of an input, an output, a constant or a tensor between kernels.
+
+        Returns:
+            The tensor.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
         return self._tensors()[name]
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -149,11 +183,23 @@ class Program:
         return {t.name: t for t in (*self.inputs, *self.outputs, *stored)}
 
     def save(self, folder: Path) -> None:
-        """Write the record into ``folder``, with the digests of the files that lie there."""
+        """Write the record into a folder, with the digests of the files that lie there.
+
+        Args:
+            folder: Holds the files beside the record already, and no folders.
+
+        Raises:
+            SrTvmError: The file cannot be written.
+        """
         digests = {path.name: sha256(path) for path in sorted(folder.iterdir())}
         files.write_json(folder / FILE, replace(self, digests=digests).to_json())
 
     def to_json(self) -> dict[str, Any]:
+        """Write the program as a JSON object, which :meth:`from_json` reads.
+
+        Returns:
+            The object, with its schema and version.
+        """
         kernels = {n: CodeRow(c.symbol, str(c.once), str(c.per_task)) for n, c in self.kernels.items()}
         written = ProgramFile(
             device=self.device,
@@ -173,10 +219,16 @@ class Program:
 
     @classmethod
     def load(cls, folder: str | Path) -> Program:
-        """Read the record in ``folder``, and check the files beside it against their digests.
+        """Read the record in a folder, and check the files beside it against their digests.
+
+        Args:
+            folder: Where :meth:`save` wrote.
+
+        Returns:
+            The program.
 
         Raises:
-            SrTvmError: no such record, a field is wrong, or a file is missing or changed.
+            SrTvmError: There is no such record, a field is wrong, or a file is missing or changed.
         """
         folder = Path(folder)
         where = str(folder / FILE)
@@ -192,7 +244,19 @@ class Program:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> Program:
-        """Read one, and check that its calls, tensors and buffers fit together."""
+        """Read the JSON object of a program, and check that its calls, tensors and buffers fit together.
+
+        Args:
+            value: The object, with or without its schema and version.
+            where: What the message of an error begins with, usually the file's path.
+
+        Returns:
+            The program.
+
+        Raises:
+            SrTvmError: A field is wrong, two tensors have one name, something names a tensor, kernel or buffer that
+                there is not, or a tensor does not fit into its buffer.
+        """
         told = read_file(ProgramFile, value, where)
         made = cls(
             device=told.device,
@@ -236,10 +300,18 @@ def _most(sizes: Any) -> Size:
 
 
 def plan_memory(tensors: Mapping[str, Tensor], calls: Sequence[Call]) -> tuple[tuple[Stored, ...], tuple[Size, ...]]:
-    """Give each of ``tensors``, which lie between ``calls``, a buffer: one that nothing still needed lies in.
+    """Give each tensor between calls a buffer, and let those whose lives don't overlap share one.
 
-    Of the free buffers it takes the one that grows least; ends are known before, so that the plan is as small as its
-    order of calls allows for tensors of one size.
+    Of the free buffers a tensor takes the one that grows least. Ends are known before, so that the plan is as small as
+    its order of calls allows for tensors of one size.
+
+    Args:
+        tensors: By name, those that need a place; other arguments of calls are left out.
+        calls: In the order of a run.
+
+    Returns:
+        Each tensor with the number of its buffer, in the order of first use; and the sizes of the buffers in bytes, by
+        number.
     """
     last = {name: i for i, call in enumerate(calls) for name in call.arguments if name in tensors}
     buffers: list[Size] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs
+from typing_extensions import override
 
 from sr_tvm.regions.region import Region
 from sr_tvm.system import files
@@ -30,12 +31,15 @@ class RegionRecord(Record, frozen=True, forbid_unknown_fields=False):
     """The best decisions found for the regions of one structure, by the lowering's name of it, at one shape.
 
     Attributes:
-        lowering: the lowering whose decisions they are.
-        hardware: what they hold for, as the lowering has it.
-        ms: the time where they were found; ``default_ms`` that of the lowering's own choice.
-        decisions: as JSON, in the lowering's form.
-        clock: what ms were measured by; "estimate" where nothing ran; "" in older records.
-        where: the file it was read from; "" for a new one.
+        region: The structure, as the lowering identifies it.
+        shape: Of the input: channels, height and width; None for a size that may be any.
+        lowering: The lowering whose decisions they are.
+        hardware: What they hold for, as the lowering has it.
+        ms: The time where they were found, in milliseconds of ``clock``.
+        default_ms: The time of the lowering's own choice, likewise.
+        decisions: As JSON, in the lowering's form.
+        clock: What ms were measured by; "estimate" where nothing ran; "" in older records.
+        where: The file it was read from; "" for a new one.
     """
 
     region: str
@@ -50,21 +54,31 @@ class RegionRecord(Record, frozen=True, forbid_unknown_fields=False):
 
     @property
     def key(self) -> Key:
+        """What the record is found by: region, shape, lowering and hardware."""
         return self.region, self.shape, self.lowering, tuple(sorted(self.hardware.items()))
 
     def __str__(self) -> str:
         return f"region {self.region} of {self.where}" if self.where else f"region {self.region}"
 
+    @override
     def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of the record, without ``where``."""
         return without(super().to_json(), "where")
 
     @classmethod
     def from_json(cls, value: Any, where: str, place: str) -> RegionRecord:
-        """Read a record of the file ``where``, which stands at ``place`` in it; one of a file of rows has its hardware
-        among its own fields.
+        """Read one record of a file; one of an older file of rows has its hardware among its own fields.
+
+        Args:
+            value: The JSON object.
+            where: The file's path.
+            place: Where the object stands in the file, for messages, as "records[3]".
+
+        Returns:
+            The record, with ``where`` set.
 
         Raises:
-            SrTvmError: a field is missing or wrong; the message begins with ``where``.
+            SrTvmError: A field is missing or wrong; the message begins with ``where``.
         """
         value = without(value, "where")
         if isinstance(value, dict) and "hardware" not in value:
@@ -80,23 +94,43 @@ class RecordsFile(Record, frozen=True, forbid_unknown_fields=False):
 
 
 def key_of(region: Region, shape: Shape, lowering: Lowering[Any]) -> Key:
-    """What the record of a region is found by."""
+    """Build the key that the record of a region is found by.
+
+    Args:
+        region: The region to be lowered.
+        shape: The shape that it is lowered at.
+        lowering: Which names the structure, and the hardware that decisions hold for.
+
+    Returns:
+        The key, equal to :attr:`RegionRecord.key` of a record that is meant for it.
+    """
     return lowering.identity(region), shape, lowering.name, tuple(sorted(lowering.hardware.items()))
 
 
 @dataclass
 class RegionRecords:
-    """Records by region, shape, lowering and hardware. ``used`` are those that a build has asked for and got."""
+    """Records by region, shape, lowering and hardware.
+
+    Attributes:
+        records: By :attr:`RegionRecord.key`.
+        used: Those that a build has asked for and got.
+    """
 
     records: dict[Key, RegionRecord] = field(default_factory=dict)
     used: list[RegionRecord] = field(default_factory=list)
 
     @classmethod
     def open(cls, folders: Iterable[str | Path]) -> RegionRecords:
-        """Read all records in ``folders``; of several for the same, the first folder's. A folder may hold none.
+        """Read all records in some folders; of several for the same region, the first folder's counts.
+
+        Args:
+            folders: Each may hold a file of records or none.
+
+        Returns:
+            The records.
 
         Raises:
-            SrTvmError: a file there is not one of ours.
+            SrTvmError: A file there is not one of ours, or a record in it is damaged.
         """
         found = cls()
         for path in filter(None, map(file_in, folders)):
@@ -108,10 +142,25 @@ class RegionRecords:
         return found
 
     def put(self, record: RegionRecord) -> None:
+        """Add a record in memory; one with the same key is replaced.
+
+        Args:
+            record: The new one.
+        """
         self.records[record.key] = record
 
     def save(self, folder: str | Path, only: Iterable[RegionRecord] | None = None) -> None:
-        """Write the file whole or not at all; without records there is none."""
+        """Write a file of records, whole or not at all; without records there is none.
+
+        A file of the older form that lies beside it is removed.
+
+        Args:
+            folder: Where the file goes.
+            only: The records to write; all if None.
+
+        Raises:
+            SrTvmError: The file cannot be written.
+        """
         path, rows = Path(folder) / NAME, list(self.records.values() if only is None else only)
         if rows:
             records = [row.to_json() for row in sorted(rows, key=lambda r: str(r.key))]
@@ -121,9 +170,19 @@ class RegionRecords:
         (Path(folder) / ROWS_NAME).unlink(missing_ok=True)
 
     def find(self, region: Region, shape: Shape, lowering: Lowering[D]) -> tuple[D, RegionRecord] | None:
-        """Look up the decisions for a region and the record that has them.
+        """Look up the decisions for a region, and the record that has them.
 
-        None where no record is for the region, or one that does not fit it any more, with a warning.
+        Args:
+            region: The region to be lowered.
+            shape: The shape that it is lowered at.
+            lowering: Which reads the decisions and says whether they fit.
+
+        Returns:
+            The decisions and their record, which counts as used from now on. None where no record is for the region, or
+            one that does not fit it any more, with a warning.
+
+        Raises:
+            SrTvmError: The record's decisions are damaged.
         """
         record = self.records.get(key_of(region, shape, lowering))
         if record is None:
@@ -138,6 +197,13 @@ class RegionRecords:
 
 
 def file_in(folder: str | Path) -> Path | None:
-    """The file of records in a folder; None where there is none."""
+    """Find the file of region records in a folder.
+
+    Args:
+        folder: It need not exist.
+
+    Returns:
+        The file's path, the newer form's where there are both; None where there is none.
+    """
     paths = (Path(folder) / name for name in (NAME, ROWS_NAME))
     return next((path for path in paths if path.is_file()), None)

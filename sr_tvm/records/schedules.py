@@ -26,12 +26,18 @@ log = logging.getLogger(__name__)
 
 
 def open_database(folder: str | Path, create: bool = True) -> Any:
-    """The JSONDatabase in ``folder``; lines that a crash left half-written are dropped, with a warning.
+    """Open the MetaSchedule database in a folder; lines that a crash left half-written are dropped, with a warning.
 
-    With ``create`` False it is for reading, and nothing in ``folder`` is touched: a search may be at work there.
+    Args:
+        folder: With the two files of a JSONDatabase.
+        create: Whether to open it for writing, and make it if it is not there. If not, it is for reading, and nothing
+            in the folder is touched: a search may be at work there.
+
+    Returns:
+        The database, a JSONDatabase of TVM.
 
     Raises:
-        SrTvmError: the folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
+        SrTvmError: The folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
     """
     folder = Path(folder)
     if not create:
@@ -47,7 +53,11 @@ def open_database(folder: str | Path, create: bool = True) -> Any:
 
 
 def _read_copy(folder: Path) -> Any:
-    """TVM reads a database whole when it opens it, so the repaired copy may go at once."""
+    """Return the database of a repaired copy, which may go at once: TVM reads a database whole when it opens it.
+
+    Raises:
+        SrTvmError: The folder holds no database, cannot be read, or TVM can't read it.
+    """
     if not (folder / WORKLOADS).is_file():
         raise SrTvmError(f"{folder}: no tuning database there ({WORKLOADS} is missing); make one with 'sr-tvm tune'")
     with tempfile.TemporaryDirectory(prefix="sr-tvm-records-") as name:
@@ -77,8 +87,13 @@ def _opened(folder: Path, shown: Path) -> Any:
 
 
 class Tables(NamedTuple):
-    """``records`` are what a build replays: only what beat the default schedule, so that a replay never makes a kernel
-    slower. ``population`` holds every candidate that ran: the search goes on from it."""
+    """The two databases of a tuning folder, each a JSONDatabase of TVM.
+
+    Attributes:
+        records: What a build replays: only what beat the default schedule, so that a replay never makes a kernel
+            slower.
+        population: Every candidate that ran: the search goes on from it.
+    """
 
     records: Any
     population: Any
@@ -86,12 +101,19 @@ class Tables(NamedTuple):
 
 @contextlib.contextmanager
 def open_tables(folder: str | Path) -> Iterator[Tables]:
-    """The records in ``folder`` and the population beside them; a population that is missing starts from the records.
+    """Open the records in a folder and the population beside them, and lock the folder meanwhile.
 
-    The folder is locked meanwhile: records name their workloads by line number, and two writers would mix them up.
+    Records name their workloads by line number, and two writers would mix them up. A population that is missing starts
+    from the records.
+
+    Args:
+        folder: Made if it is not there.
+
+    Yields:
+        The two databases, open for writing.
 
     Raises:
-        SrTvmError: another process has the lock; else as :func:`open_database`.
+        SrTvmError: Another process has the lock; else as :func:`open_database`.
     """
     folder = Path(folder)
     with _locked(folder):
@@ -107,7 +129,13 @@ def open_tables(folder: str | Path) -> Iterator[Tables]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The kernel lets go of the lock when its holder dies; the file stays, since removing it would race."""
+    """Hold a folder's lock, of which the system lets go when its holder dies.
+
+    The file stays, since removing it would race.
+
+    Raises:
+        SrTvmError: Another process holds the lock, or the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK).acquire(blocking=False)
@@ -137,7 +165,10 @@ def _repair(folder: Path, shown: Path | None = None) -> None:
 
 
 def _keep_whole(path: Path, whole: Callable[[Any], bool], shown: Path) -> int:
-    """Keep a file's whole lines; returns how many. Of workloads only those before the first broken one may stay."""
+    """Return how many whole lines a file has, and drop the others.
+
+    Of workloads only those before the first broken one may stay, since records name them by their number.
+    """
     if not path.exists():
         return 0
     lines = path.read_bytes().split(b"\n")
@@ -162,8 +193,15 @@ def _keep_whole(path: Path, whole: Callable[[Any], bool], shown: Path) -> int:
 
 
 def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
-    """Remove the records of kernels (by structural hash, as in :mod:`trace_genome`) that are not below their limit in
-    seconds; returns how many."""
+    """Remove the records that are not below the limit of their kernel.
+
+    Args:
+        folder: With the database's files, which no other process writes.
+        limits: In seconds, by the kernel's structural hash as 16 hex digits; a kernel without one has no limit.
+
+    Returns:
+        How many records were removed.
+    """
     path = Path(folder) / RECORDS
     workloads = (Path(folder) / WORKLOADS).read_text(encoding="utf-8").splitlines()
     keys = [f"{int(json.loads(line)[0]):016x}" for line in workloads]
@@ -181,21 +219,45 @@ def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
 
 
 def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
-    """The folders with records that are shipped for a target, in order of name."""
+    """List the folders with tuning records that come with the library for a target.
+
+    Args:
+        target_name: As "adreno".
+        root: The folder with one folder for each target; the shipped one if None.
+
+    Returns:
+        The folders, in order of name; none for a target without records.
+    """
     root = shipped.tuning_logs() if root is None else Path(root)
     return tuple(sorted(p for p in (root / target_name).glob("*/") if has_schedules(p) or file_in(p)))
 
 
 def has_schedules(folder: str | Path) -> bool:
-    """Whether a folder holds records of MetaSchedule."""
+    """Tell whether a folder holds a database of MetaSchedule.
+
+    Args:
+        folder: It need not exist.
+
+    Returns:
+        True if it does; it may hold no records yet.
+    """
     return (Path(folder) / WORKLOADS).is_file()
 
 
 def export_best(database_dir: str | Path, out_dir: str | Path, top: int = 1, meta: dict[str, Any] | None = None) -> int:
-    """Write a database with the ``top`` fastest records of each kernel, its JSON without white space, and the decisions
-    of streaming regions; returns how many.
+    """Write the fastest records of each kernel, and the decisions of streaming regions, into a folder of their own.
 
-    ``meta`` (device, command, date, versions) goes to meta.json beside it.
+    Args:
+        database_dir: The folder of a search; it is only read.
+        out_dir: The new folder, written whole or not at all; its workloads are stored without white space.
+        top: Records to keep of each kernel.
+        meta: What meta.json tells beside them: device, command, date, versions.
+
+    Returns:
+        How many records were written, of kernels and regions together.
+
+    Raises:
+        SrTvmError: There are no finished records, the database can't be read, or the new folder can't be written.
     """
     source = open_database(database_dir, create=False)
     rows = RegionRecords.open([database_dir])
@@ -230,7 +292,10 @@ def _export_kernels(source: Any, folder: Path, top: int) -> int:
 
 
 def _pack(line: str) -> str:
-    """A workload is base64 of a length and indented JSON; without the indentation it is a third of the size."""
+    """Return a workload's line without the indentation of its JSON, which makes it a third of the size.
+
+    The workload is base64 of a length and indented JSON.
+    """
     key, text = json.loads(line)
     raw = base64.b64decode(text)
     body = json.dumps(json.loads(raw[8:]), separators=(",", ":")).encode()

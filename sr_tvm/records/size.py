@@ -21,25 +21,50 @@ USUAL = 512  # what a name stands for where sizes are compared
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes as a sum, as in ``64 + 96*height*width``; ``terms`` are factors by the names that they multiply."""
+    """Bytes as a sum, as in ``64 + 96*height*width``.
+
+    Attributes:
+        terms: Factors, in bytes, by the names that they multiply; sorted, none is 0.
+    """
 
     terms: tuple[tuple[tuple[str, ...], int], ...] = ()
 
     @classmethod
     def of(cls, tensor: Tensor) -> Size:
-        """The bytes of a tensor."""
+        """Count the bytes that a tensor takes.
+
+        Args:
+            tensor: Of a fixed shape or of any size.
+
+        Returns:
+            Its bytes, by the names among its dimensions.
+        """
         parts = [term(d) if isinstance(d, str) else (d, "") for d in tensor.shape]
         names = tuple(sorted(name for _, name in parts if name))
         return cls._made({names: prod(factor for factor, _ in parts) * np.dtype(tensor.dtype).itemsize})
 
     @classmethod
     def fixed(cls, count: int) -> Size:
-        """So many bytes, whatever the picture."""
+        """Make a size that is the same for every picture.
+
+        Args:
+            count: Bytes.
+
+        Returns:
+            The size.
+        """
         return cls._made({(): count})
 
     @classmethod
     def parse(cls, text: SizeText) -> Size:
-        """Read what :meth:`__str__` gives."""
+        """Read a size from the text that ``str`` makes of it.
+
+        Args:
+            text: As ``64 + 96*height*width``.
+
+        Returns:
+            The size.
+        """
         found: dict[tuple[str, ...], int] = {}
         for part in text.split(" + "):
             factor, *names = part.split("*")
@@ -51,16 +76,31 @@ class Size:
         return self._made({k: mine.get(k, 0) + theirs.get(k, 0) for k in mine | theirs})
 
     def cover(self, other: Size) -> Size:
-        """The least sum that is at least both, whatever the names stand for."""
+        """Find the least sum that is at least both sizes, whatever the names stand for.
+
+        Args:
+            other: The size to cover as well.
+
+        Returns:
+            The sum of the larger factor of each term.
+        """
         mine, theirs = dict(self.terms), dict(other.terms)
         return self._made({k: max(mine.get(k, 0), theirs.get(k, 0)) for k in mine | theirs})
 
     def at(self, sizes: Mapping[str, int]) -> int:
-        """The number of bytes where the names stand for ``sizes``."""
+        """Compute the number of bytes for a picture.
+
+        Args:
+            sizes: What the names stand for, in pixels; all names of this size, and perhaps others.
+
+        Returns:
+            Bytes.
+        """
         return sum(factor * prod(sizes[name] for name in names) for names, factor in self.terms)
 
     @property
     def names(self) -> set[str]:
+        """The names that the size depends on."""
         return {name for names, _ in self.terms for name in names}
 
     @property
@@ -77,7 +117,14 @@ class Size:
 
 
 def total(sizes: Iterable[Size]) -> Size:
-    """The sum of sizes."""
+    """Add up sizes.
+
+    Args:
+        sizes: Any number of them.
+
+    Returns:
+        Their sum; nothing makes 0 bytes.
+    """
     result = Size()
     for size in sizes:
         result += size

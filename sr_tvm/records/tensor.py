@@ -31,17 +31,36 @@ class Tensor(Record, frozen=True):
         return {term(d)[1] for d in self.shape if isinstance(d, str)}
 
     def example(self) -> str:
-        """A shape it takes, as people type it."""
+        """Make up a shape that this input takes, as people type it.
+
+        Returns:
+            As 1x3x360x640; of inputs that are no pictures, 1 for every size that may be any.
+        """
         usual = (1, 3, 360, 640) if len(self.shape) == 4 else (1,) * len(self.shape)
         return shape_text(tuple(u if isinstance(d, str) else d for u, d in zip(usual, self.shape, strict=True)))
 
     def at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with its names replaced."""
+        """Replace the names in the shape.
+
+        Args:
+            sizes: What the names stand for; all of this tensor's, and perhaps others.
+
+        Returns:
+            The shape in numbers.
+        """
         terms = (term(d) if isinstance(d, str) else (d, "") for d in self.shape)
         return tuple(factor * sizes[name] if name else factor for factor, name in terms)
 
     def bind(self, shape: Sequence[int], sizes: dict[str, int]) -> bool:
-        """Whether ``shape`` is one of this input's; ``sizes`` gets what the names stand for."""
+        """Tell whether a shape fits this input, and note what its names stand for.
+
+        Args:
+            shape: In numbers.
+            sizes: What names stand for so far; those of this input are added, also where it does not fit.
+
+        Returns:
+            True if the rank fits, every number is equal, and one name has one size.
+        """
         if len(shape) != len(self.shape):
             return False
         return all(
@@ -51,11 +70,25 @@ class Tensor(Record, frozen=True):
 
 
 def shape_text(shape: Sequence[Dim]) -> str:
-    """As people type it: 1x3x360x640."""
+    """Write a shape as people type it.
+
+    Args:
+        shape: Numbers, and names of sizes that may be any.
+
+    Returns:
+        As 1x3x360x640.
+    """
     return "x".join(map(str, shape))
 
 
 def term(dim: str) -> tuple[int, str]:
-    """The factor and the name: 2 and "height" of "2*height"."""
+    """Split a dimension's name from its factor.
+
+    Args:
+        dim: As "height" or "2*height".
+
+    Returns:
+        The factor, 1 where none is written, and the name: 2 and "height" of "2*height".
+    """
     factor, _, name = dim.rpartition("*")
     return int(factor or 1), name

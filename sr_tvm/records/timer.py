@@ -23,7 +23,16 @@ class Timed(Protocol):
     """Something that can be called and timed where it runs."""
 
     def seconds(self, clock: str, number: int, repeats: int) -> list[float]:
-        """Take ``repeats`` samples, each the mean time of one of ``number`` calls in a row."""
+        """Take samples of how long a call takes.
+
+        Args:
+            clock: One of :data:`CLOCKS`.
+            number: Calls in a row that make one sample.
+            repeats: Samples to take.
+
+        Returns:
+            Each sample the mean time of one call, in seconds of the clock.
+        """
         ...
 
 
@@ -63,18 +72,45 @@ class Timer:
 
     @classmethod
     def for_tuning(cls, clock: str) -> Timer:
-        """Choose what tells two candidates apart in little time, taken in turns with what they are compared with."""
+        """Choose what tells two candidates apart in little time, taken in turns with what they are compared with.
+
+        Args:
+            clock: One of :data:`CLOCKS`; of "thread-cpu" the minimum is told, else the median.
+
+        Returns:
+            The timer.
+        """
         statistic = MINIMUM if clock == THREAD_CPU else MEDIAN
         return cls(clock, repeats=10, sample_ms=1.0, statistic=statistic, least=6, budget_s=1.5)
 
     def to_json(self) -> dict[str, Any]:
+        """Write the settings as a JSON object.
+
+        Returns:
+            All fields, by name.
+        """
         return asdict(self)
 
     def typical(self, samples: Sequence[float]) -> float:
+        """Reduce samples to the one number that is told of them.
+
+        Args:
+            samples: One or more, all in one unit.
+
+        Returns:
+            Their minimum or median, as ``statistic`` says.
+        """
         return min(samples) if self.statistic == MINIMUM else statistics.median(samples)
 
     def number(self, seconds: float) -> int:
-        """How many calls of so many seconds make one sample."""
+        """Choose how many calls make one sample, so that it lasts ``sample_ms``.
+
+        Args:
+            seconds: That one call takes.
+
+        Returns:
+            Calls, at least 1 and at most :data:`MAX_RUNS_PER_SAMPLE`.
+        """
         wanted = -(-self.sample_ms // max(seconds * 1e3, 1e-6))
         return min(MAX_RUNS_PER_SAMPLE, max(1, int(wanted)))
 
@@ -82,9 +118,17 @@ class Timer:
         self, timed: Sequence[Timed], number: int, cutoff: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> list[list[float]]:  # fmt: skip
-        """Time several things in turns, so that what else the machine does slows all of them: samples of each, seconds.
+        """Time several things in turns, so that what else the machine does slows all of them.
 
-        Once the first takes longer than ``cutoff`` seconds, one look at it is enough.
+        Args:
+            timed: The things, of which the first is the one that ``cutoff`` is about.
+            number: Calls in a row that make one sample.
+            cutoff: Seconds of a call; once the first thing takes longer, one look at it is enough. None for no limit.
+            stopped: Asked before each turn; once it says True, no more samples are taken.
+
+        Returns:
+            The samples of each thing, in seconds of a call; fewer than ``repeats`` where the budget or ``cutoff`` ended
+            it, and none where it was stopped before the first.
         """
         if len(timed) == 1 and self.budget_s is None and cutoff is None and not self.cool_down_s:
             return [timed[0].seconds(self.clock, number, self.repeats)]
