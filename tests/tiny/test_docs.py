@@ -20,6 +20,7 @@ ROOMS = {path.name for path in (ROOT / "sr_tvm").iterdir()}
 SOURCE = ("benchmarks", "docs", "models", "passes", "recipes", "sr_tvm", "tests", "tuning_logs")
 CODE = re.compile(r"`([^`\n]+)`")
 PLACEHOLDER = re.compile(r"NAME|SUBJECT")
+OF_OTHERS = {"jni.h"}
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
@@ -51,7 +52,7 @@ def exists(path: str) -> bool:
 
 
 def is_repository_path(span: str) -> bool:
-    if not re.fullmatch(r"[\w./-]+", span) or span.startswith(("/", ".")) or PLACEHOLDER.search(span):
+    if span in OF_OTHERS or not re.fullmatch(r"[\w./-]+", span) or span.startswith(("/", ".")) or PLACEHOLDER.search(span):
         return False
     if "/" not in span:
         return span.endswith((".py", ".c", ".h", ".S", ".j2"))
