@@ -12,10 +12,10 @@ NEAR = 1e-6  # of ratios that have been float32
 
 
 def _fraction(ratio: float) -> int:
-    """The bits below a byte of a blend whose largest factor from a byte to a byte is ``ratio``: as many as fit.
+    """Return the bits below a byte of a blend whose largest factor from byte to byte is ``ratio``: as many as fit.
 
     Raises:
-        SrTvmError: it is 64 or more, which no multiplier reaches.
+        SrTvmError: The factor is 64 or more, which no multiplier reaches.
     """
     reach = (1 + NEAR) * 32767 / 32768 * 2.0**BLEND_BITS / max(ratio, 1e-9)
     if reach < 1:
@@ -27,15 +27,22 @@ def blend(
     name: str, inputs: tuple[str, ...], ratios: np.ndarray, slope: np.ndarray | None, moved: np.ndarray,
     meaning: Meaning,
 ) -> Blend:  # fmt: skip
-    """Make a blend of numbers: what a byte of each input counts in bytes of the result, and what is added to it.
+    """Make a blend from real numbers: what a byte of each input counts in bytes of the result, and what is added to it.
 
     Args:
-        ratios: (inputs, C).
-        slope: (C,) by which what is below zero is multiplied, or None.
-        moved: (C,) bytes that are added, the zero point among them.
+        name: Of the node and its value.
+        inputs: Names of the one or two values that are read.
+        ratios: (inputs, C) bytes of the result that a byte of an input counts.
+        slope: (C,) by which what is below zero is multiplied, for one input alone; None: there is no PReLU or ReLU.
+        moved: (C,) bytes that are added, the zero point of the result among them.
+        meaning: What the bytes of the result stand for.
+
+    Returns:
+        The blend, with as many bits below a byte as fit.
 
     Raises:
-        SrTvmError: a factor that no multiplier reaches, or a number too large to be added.
+        SrTvmError: A factor that no multiplier reaches, or a number too large to be added; the message begins with
+            ``name``.
     """
     below = None if slope is None else ratios[0] * slope
     largest = float(np.abs(ratios).max() if below is None else np.abs([ratios[0], below]).max())
@@ -60,7 +67,15 @@ def blend(
 
 
 def numbers_of(node: Blend) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """The ratios, the factors below zero and the bytes that are added, which a blend was made of, as it holds them."""
+    """Recover the real numbers that a blend was made of, as precisely as it holds them.
+
+    Args:
+        node: The blend, with C channels.
+
+    Returns:
+        What :func:`blend` calls ratios, (inputs, C); the factors of what is below zero, (C,), or None without a slope,
+        which are ratios times slopes; and the bytes that are added, (C,).
+    """
     sign = np.ones(len(node.offset)) if node.smaller is None else np.where(node.smaller, -1.0, 1.0)
     scale = sign / 2.0 ** (15 + node.fraction - BLEND_BITS)
     moved = (node.offset - (0.0 if node.smaller is None else node.smaller)) / 2.0**node.fraction

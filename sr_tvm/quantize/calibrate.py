@@ -64,12 +64,20 @@ def calibrate(
     progress: Callable[[int, int], None] = lambda done, of: None,
     warn: Callable[[str], None] = lambda line: None,
 ) -> IntegerNetwork:
-    """Quantize a float region of a whole network on ``pictures``, (C, H, W) uint8 each.
+    """Quantize a float region of a whole network on pictures: post-training quantization.
 
-    ``progress`` is told how many operators are done, of how many, ``warn`` what the result may suffer from.
+    Args:
+        region: The network, with one source, whose numbers are 0...1, and one result.
+        pictures: (C, H, W) uint8 each, C as the source has; 24 different photographs are a good number.
+        how: How numbers are chosen; None for the defaults.
+        progress: Is told how many operators are done, and of how many.
+        warn: Is told, as a line for people, what the result may suffer from.
+
+    Returns:
+        The network in integers, with the region's pixel shuffle.
 
     Raises:
-        SrTvmError: no pictures, pictures of a single colour each, or an operator without integer form.
+        SrTvmError: There are no pictures, all are of a single colour each, or an operator has no integer form.
     """
     if not pictures:
         raise SrTvmError("no pictures to calibrate with")
@@ -119,7 +127,11 @@ class _Bend:
 
 
 def _turned(meaning: Meaning, negative: np.ndarray, step: QuantizationStep, whole: QuantizationPlan) -> Meaning:
-    """A value's meaning where some channels are stored as their negative: those who read it turn them back."""
+    """Return a value's meaning where some channels are stored as their negative: those who read it turn them back.
+
+    Raises:
+        SrTvmError: The value is the result or on a residual path, where nothing turns channels back.
+    """
     if not negative.any():
         return meaning
     if step.value == whole.result.value or any(step.value in trunk for trunk in whole.trunks):
@@ -128,7 +140,7 @@ def _turned(meaning: Meaning, negative: np.ndarray, step: QuantizationStep, whol
 
 
 def _apart(node: QuantizedConvolution) -> QuantizedConvolution:
-    """Shift outputs' sums by their own numbers where multipliers are too far apart for 16 bits; values stay."""
+    """Return the convolution, its sums shifted by output first where multipliers are too far apart for 16 bits."""
     if node.multiplier is None:
         return node
     reach = BYTE_REACH if node.dtype == U8 and node.slope is None else 32767
@@ -154,7 +166,7 @@ class _Calibrator:
             self.ranges |= dict.fromkeys(trunk, whole)
 
     def network(self, progress: Callable[[int, int], None]) -> IntegerNetwork:
-        """Make the nodes one after another; each sees what those before it really make of the pictures."""
+        """Return the network, made node by node; each node sees what those before it really make of the pictures."""
         for done, step in enumerate(self.plan.steps):
             progress(done, len(self.plan.steps))
             for node in self._nodes(step):
@@ -169,12 +181,12 @@ class _Calibrator:
     # Ranges
 
     def _range(self, name: str, positive: bool = False) -> Range:
-        """By the float value at random places, the same for every value."""
+        """Return the range of a float value at random places, which are the same for every value."""
         rows = [f[name].reshape(len(f[name]), -1)[:, at].T for f, at in zip(self.floats, self.places, strict=True)]
         return best_range(np.concatenate(rows), positive)
 
     def _meaning(self, step: QuantizationStep) -> Meaning:
-        """Of a u8 value."""
+        """Return what the bytes of a step's value stand for."""
         channels = self.region.by_name[step.value].channels
         if step.value == self.plan.result.value:
             return Meaning(np.full(channels, 1 / 255), np.zeros(channels, np.int64))
@@ -184,7 +196,7 @@ class _Calibrator:
         return found.meaning()
 
     def _slope(self, step: QuantizationStep) -> np.ndarray | None:
-        """A PReLU's, or that of a ReLU which no zero point of 0 does: on a residual path bytes may mean less than 0."""
+        """Return the slope (C,) of a step's PReLU, 0 of a ReLU whose bytes may mean less than 0; None: bytes do it."""
         if step.relu and self._meaning(step).zero_point.any():
             return np.zeros(self.region.by_name[step.value].channels)
         return step.slope
@@ -192,7 +204,7 @@ class _Calibrator:
     # Nodes
 
     def _nodes(self, step: QuantizationStep) -> tuple[Node, ...]:
-        """The node of a step; of a wide one, the halfwords and the bytes that are made of them."""
+        """Return the node of a step; of a wide one, the halfwords and the bytes that are made of them."""
         if not step.wide:
             return (self._node(step),)
         name, meaning = halfword_name(step.value), self._meaning(step)
@@ -221,7 +233,7 @@ class _Calibrator:
         return self._convolution(step)
 
     def _blend(self, step: QuantizationStep) -> Blend:
-        """Bytes from bytes: any scales will do, so each channel has that of its range."""
+        """Return the blend of a step: bytes from bytes of any scales, so each channel has the scale of its range."""
         meaning, sources = self._meaning(step), [self.nodes[name].meaning for name in step.inputs]
         slope = np.zeros(len(meaning.scale)) if step.relu else step.slope
         if step.value != self.plan.result.value and step.value not in self.ranges:
@@ -263,7 +275,7 @@ class _Calibrator:
         return _apart(made(self._bias(made(np.zeros(len(weight))), step.conv.name, scales.unit / turn) + offset))
 
     def _bias(self, unbiased: QuantizedConvolution, name: str, unit: np.ndarray) -> np.ndarray:
-        """What the sums are short of, on average over the pictures: bias, zero points, and what rounding has moved."""
+        """Return what sums lack on average over the pictures, (O,): bias, zero points, what rounding has moved."""
         zero = self.nodes[unbiased.inputs[0]].meaning.zero_point
         short, pixels = np.zeros(len(unit)), 0
         for floats, stored in zip(self.floats, self.stored, strict=True):
@@ -274,7 +286,7 @@ class _Calibrator:
         return short / pixels
 
     def _offset(self, step: QuantizationStep, meaning: Meaning) -> np.ndarray:
-        """The zero point that is added before the value is stored.
+        """Return the zero point (O,) that is added before a step's value is stored, in units of the value.
 
         A residual's u8 brings its own, times the factor. A sum's comes with the first of its inputs.
         """
@@ -309,14 +321,14 @@ class _Calibrator:
         return self._free(step, meaning, finest, int(np.prod(weight.shape[1:])), fraction)
 
     def _fraction(self, step: QuantizationStep, meaning: Meaning, turn: np.ndarray) -> int:
-        """Bits below a byte that halfwords have before a PReLU, where they reach farther than the bytes after it."""
+        """Return the bits below a byte of halfwords before a PReLU, where they reach farther than bytes after it."""
         assert step.conv is not None
         most = np.max([np.abs(f[step.conv.name]).reshape(len(turn), -1).max(1) for f in self.floats], 0)
         reach = float((most * np.abs(turn) / meaning.scale).max())
         return int(np.clip(np.floor(np.log2(HEADROOM * 32767 / max(reach, 1.0))), 0, MOST_FRACTION))
 
     def _given(self, meaning: Meaning, finest: np.ndarray, spare: int) -> _Scales:
-        """For a value of given scale: weights are as coarse as a power of two makes them, or a multiplier fits."""
+        """Return scales for a value of given scale: weights as coarse as a power of two makes them, or a multiplier."""
         shift = max(0, int(np.floor(np.log2(meaning.scale / finest).min() + 1e-9)))
         if not self.how.multipliers:
             return _Scales(meaning.scale / 2.0**shift, shift, None, meaning)
@@ -328,7 +340,7 @@ class _Calibrator:
     def _free(
         self, step: QuantizationStep, meaning: Meaning, finest: np.ndarray, terms: int, fraction: int = 0
     ) -> _Scales:  # fmt: skip
-        """For a value whose scales its readers take over: they grow until a shift is enough, at the least noise."""
+        """Return scales for a value whose readers take them over: they grow until a shift is enough, at least noise."""
         energy, importance = terms * 128.0**2, self._importance(step)
 
         def grown(shift: int) -> np.ndarray:
@@ -342,7 +354,7 @@ class _Calibrator:
         return _Scales(grown(shift), shift - fraction, None, whole, fraction)
 
     def _importance(self, step: QuantizationStep) -> np.ndarray:
-        """How much the square of an error of each channel counts for those that read the value."""
+        """Return how much the square of an error of each channel counts for those that read a step's value, (C,)."""
         readers = [s.conv.weight for s in self.plan.steps if s.conv is not None and step.value in s.inputs]
         if not readers:
             return np.ones(self.region.by_name[step.value].channels)
@@ -350,5 +362,12 @@ class _Calibrator:
 
 
 def halfword_name(value: str) -> str:
-    """The name of the 16-bit form of a value of a residual path."""
+    """Name the 16-bit form of a value of a residual path.
+
+    Args:
+        value: Name of the value, which is that of its bytes.
+
+    Returns:
+        The name of its halfwords.
+    """
     return f"{value}_halfword"

@@ -15,7 +15,14 @@ HEIGHT, WIDTH = 21, 149  # odd, and more than one turn of a vector's pixels
 
 
 def picture(channels: int) -> np.ndarray:
-    """Make a picture (C, HEIGHT, WIDTH) uint8 as photographs are: soft shades, edges, fine grain, some clipped."""
+    """Make a picture as photographs are: soft shades, edges, fine grain, some of it clipped.
+
+    Args:
+        channels: C, one or more.
+
+    Returns:
+        (C, HEIGHT, WIDTH) uint8, the same in every process.
+    """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     planes = []
@@ -27,16 +34,27 @@ def picture(channels: int) -> np.ndarray:
 
 
 def save(network: IntegerNetwork, folder: Path) -> None:
-    """Write the picture and its result into ``folder``."""
+    """Write the picture and what the definition makes of it, for :func:`load`.
+
+    Args:
+        network: The network that is compiled.
+        folder: Where the file goes; it is there.
+    """
     given = picture(network.channels(network.picture.name))
     np.savez(folder / FILE, given=given, wanted=reference.run(network, given))
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read what :func:`save` wrote: the picture and its result, (C, H, W) uint8 each.
+    """Read the picture and its result, by which a compiled program is checked.
+
+    Args:
+        folder: Where :func:`save` has written them.
+
+    Returns:
+        The picture and its result, (C, H, W) uint8 each.
 
     Raises:
-        SrTvmError: there is none, or it is damaged.
+        SrTvmError: There is none, or it is damaged.
     """
     try:
         with np.load(folder / FILE, allow_pickle=False) as arrays:

@@ -10,7 +10,18 @@ from sr_tvm.regions.region import Add, Conv, Node, Pointwise, Region, Source
 
 
 def values(region: Region, picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute every value of a region with one source from ``picture`` (C, H, W) float32, by name."""
+    """Compute every value of a region in float32, before any pixel shuffle.
+
+    Args:
+        region: A region with one source.
+        picture: What the source is, (C, H, W) float32.
+
+    Returns:
+        By name, (C', H, W) float32; the source is among them.
+
+    Raises:
+        SrTvmError: An operator has no integer form; the message names it.
+    """
     found: dict[str, np.ndarray] = {}
     for node in region.nodes:
         found[node.name] = picture if isinstance(node, Source) else _compute(node, found)

@@ -28,7 +28,14 @@ class Meaning:
     zero_point: np.ndarray
 
     def real(self, stored: np.ndarray) -> np.ndarray:
-        """The numbers that ``stored`` (C, H, W) stands for, in float64."""
+        """Compute the numbers that integers stand for.
+
+        Args:
+            stored: (C, H, W) uint8 or int16.
+
+        Returns:
+            (C, H, W) float64: scale * (stored - zero point).
+        """
         return (stored - self.zero_point[:, None, None].astype(np.float64)) * self.scale[:, None, None]
 
 
@@ -170,33 +177,62 @@ class IntegerNetwork:
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
+        """The nodes by their names, which are also the names of their values."""
         return {node.name: node for node in self.nodes}
 
     @property
     def picture(self) -> QuantizedInput:
+        """The one node that is the network's input."""
         (found,) = (node for node in self.nodes if isinstance(node, QuantizedInput))
         return found
 
     @property
     def result(self) -> Node:
+        """The last node, whose value the network is for."""
         return self.nodes[-1]
 
     def channels(self, name: str) -> int:
+        """Count the channels of a value, before any pixel shuffle.
+
+        Args:
+            name: Of the value.
+
+        Returns:
+            How many there are, with those that only fill up groups.
+        """
         return len(self.by_name[name].meaning.scale)
 
     def readers(self, name: str) -> list[Node]:
+        """List the nodes that read a value.
+
+        Args:
+            name: Of the value.
+
+        Returns:
+            The nodes, in the order in which they run; none for the result.
+        """
         return [node for node in self.nodes if name in node.inputs]
 
     def macs(self) -> int:
-        """Multiply-accumulates for each pixel of the input."""
+        """Count the multiply-accumulates of all convolutions for each pixel of the input.
+
+        Returns:
+            How many there are, by the rules of the function :func:`macs`.
+        """
         return sum(macs(node) for node in self.nodes if isinstance(node, QuantizedConvolution))
 
 
 def macs(node: QuantizedConvolution) -> int:
-    """Multiply-accumulates a pixel.
+    """Count the multiply-accumulates of a convolution for each pixel.
 
     Not counted are taps that are zero for all inputs, as in a transposed convolution, and channels that only fill up.
     Outputs and inputs all of whose weights have become zero are none of these: the network has them.
+
+    Args:
+        node: The convolution.
+
+    Returns:
+        How many there are.
     """
     outputs, inputs = node.filled
     there = taps(node.weight)
@@ -205,14 +241,28 @@ def macs(node: QuantizedConvolution) -> int:
 
 
 def sums(node: QuantizedConvolution) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest sum that any picture can give, by output channel."""
+    """Find the least and the largest sum of a convolution that any picture can give.
+
+    Args:
+        node: The convolution, with O outputs, that reads bytes.
+
+    Returns:
+        The least (O,) and the largest (O,), int64, before shifts and multipliers.
+    """
     weight = node.weight.astype(np.int64).reshape(len(node.bias), -1)
     low = node.bias + 255 * np.minimum(weight, 0).sum(1)
     return low, node.bias + 255 * np.maximum(weight, 0).sum(1)
 
 
 def halfwords(node: QuantizedConvolution) -> tuple[int, int]:
-    """The least and the largest s16 that any picture can give."""
+    """Find the least and the largest 16-bit value of a convolution that any picture can give.
+
+    Args:
+        node: The convolution.
+
+    Returns:
+        The least and the largest of all its outputs, -32768...32767.
+    """
     low, high = (divided(shifted(node, total), node.shift) for total in sums(node))
     if node.multiplier is not None:
         low, high = (multiplied(total, node.multiplier.astype(np.int64)) for total in (low, high))
@@ -220,19 +270,43 @@ def halfwords(node: QuantizedConvolution) -> tuple[int, int]:
 
 
 def shifted(node: QuantizedConvolution, total: np.ndarray) -> np.ndarray:
-    """Sums (O, ...) after the shift that is each output's own."""
+    """Shift sums right by the number of bits that is each output's own, rounding down.
+
+    Args:
+        node: The convolution, with O outputs, whose ``before`` holds the shifts.
+        total: (O, ...) integers.
+
+    Returns:
+        (O, ...) of the same type; ``total`` itself where outputs have no shifts of their own.
+    """
     if node.before is None:
         return total
     return total >> node.before.astype(total.dtype).reshape(-1, *[1] * (total.ndim - 1))
 
 
 def divided(total: np.ndarray, shift: int) -> np.ndarray:
-    """Divide integers by 2 ** shift, halves rounded up."""
+    """Divide integers by 2 ** shift, halves rounded up.
+
+    Args:
+        total: Integers of any shape, wide enough for half of the divisor more.
+        shift: Bits, 0 or more.
+
+    Returns:
+        Integers of the same shape and type.
+    """
     return (total + ((1 << shift) >> 1)) >> shift
 
 
 def multiplied(halfword: np.ndarray, multiplier: np.ndarray) -> np.ndarray:
-    """Multiply by multiplier / 32768, halves rounded up."""
+    """Multiply 16-bit numbers by multiplier / 32768, halves rounded up.
+
+    Args:
+        halfword: Integers of 32 bits or more, saturated to -32768...32767 first.
+        multiplier: Integers of -32768...32767 of a shape that broadcasts with them.
+
+    Returns:
+        Integers, not saturated again.
+    """
     return (np.clip(halfword, -32768, 32767) * multiplier + 0x4000) >> 15
 
 

@@ -12,9 +12,16 @@ NEAR = 1e-4  # of a power of two, below which a ratio is one
 
 
 def plain_scales(network: IntegerNetwork) -> dict[str, float]:
-    """One scale of each value, where those of its channels go over into the weights beside it.
+    """Choose one scale for each value, where those of its channels go over into the weights beside it.
 
-    The result's and the picture's stay as they are. Values that are added share theirs.
+    The scales of the result and of the picture stay as they are. Values that are added share theirs.
+
+    Args:
+        network: The network.
+
+    Returns:
+        By name of the value, what a step of its bytes or halfwords stands for: the geometric mean over its channels,
+        where nothing else gives it.
     """
     found: dict[str, float] = {}
     for node in network.nodes:
@@ -35,14 +42,29 @@ def plain_scales(network: IntegerNetwork) -> dict[str, float]:
 
 
 def factors(node: QuantizedConvolution) -> np.ndarray:
-    """What a unit of its sums is of a unit of the value, by output channel."""
+    """Compute how many steps of a convolution's value one unit of its sums is.
+
+    Args:
+        node: The convolution, with O outputs.
+
+    Returns:
+        (O,) float64, by shifts and multiplier, the multiplier as it was rounded.
+    """
     whole = np.ones(len(node.bias)) if node.multiplier is None else node.multiplier / 32768.0
     before = 0 if node.before is None else node.before.astype(np.int64)
     return whole / 2.0 ** (before + node.shift + node.fraction)
 
 
 def offset(network: IntegerNetwork, node: QuantizedConvolution) -> np.ndarray:
-    """What of the bias is the zero point of what is stored in the end: (O,) int64, in units of the sums."""
+    """Compute how much of a convolution's bias is the zero point of what is stored in the end.
+
+    Args:
+        network: The network, whose nodes that read the convolution are there already.
+        node: The convolution, with O outputs.
+
+    Returns:
+        (O,) int64, in units of the sums; 0 where a PReLU follows, behind which the zero point is added.
+    """
     zero = node.meaning.zero_point.astype(np.float64)
     if node.slope is not None:
         return np.zeros(len(node.bias), np.int64)  # it is added behind the PReLU
@@ -62,18 +84,34 @@ def offset(network: IntegerNetwork, node: QuantizedConvolution) -> np.ndarray:
 
 
 def centring(weight: np.ndarray, zero_point: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """What sums change by where the picture's zero points (C,) are not rounded, but ``exact``: (O,) int64."""
+    """Compute what sums change by where the picture's zero points are rounded.
+
+    Args:
+        weight: (O, C, kh, kw) int8, of a convolution that reads the picture.
+        zero_point: (C,) whole numbers, 0...255.
+        exact: (C,) the same, not rounded.
+
+    Returns:
+        (O,) int64, to be added to a bias that holds the rounded ones; to be taken from one that is to hold the exact
+        ones.
+    """
     return np.round(weight.astype(np.float64).sum((2, 3)) @ (zero_point - exact)).astype(np.int64)
 
 
 def own_shifts(ratio: np.ndarray, shift: int, most: np.ndarray, reach: int) -> np.ndarray | None:
-    """By how much more outputs' sums are to be shifted first: (O,) int8, or None where one shift fits all.
+    """Choose how much more the sums of outputs are shifted first, where one shift does not fit all outputs.
 
-    It is needed where scales are so far apart that sums of up to ``most`` (O,) leave 16 bits, shifted by ``shift``,
-    before they are worth ``reach``; then the output's multiplier becomes as large as others' or larger, up to 1.
+    That is where scales are so far apart that sums leave 16 bits, shifted by ``shift``, before they are worth
+    ``reach``; then the output's multiplier becomes as large as others' or larger, up to 1.
 
     Args:
-        ratio: (O,) what a unit of the sums is worth.
+        ratio: (O,) what a unit of the sums is worth in steps of the value.
+        shift: Bits that the sums of all outputs are shifted by.
+        most: (O,) the largest magnitude that a sum may have.
+        reach: Steps of the value beyond which it does not matter that a sum leaves 16 bits.
+
+    Returns:
+        (O,) int8, 0 to 31 bits; None where one shift fits all.
     """
     far = np.minimum(most / 32767, reach / 32767 / ratio) / 2.0**shift
     room = np.floor(-np.log2(ratio) - shift + NEAR)  # a multiplier is 1 at most

@@ -39,10 +39,18 @@ class QuantizationPlan:
 
 
 def plan(region: Region, halfwords: bool = True) -> QuantizationPlan:
-    """Decide what is what; with ``halfwords``, sums of a residual path stay in 16 bits where that can be done.
+    """Decide what each operator of a region becomes in integers.
+
+    Args:
+        region: A network with one source and one result.
+        halfwords: Whether sums of a residual path stay in 16 bits where that can be done; else each is rounded to a
+            byte.
+
+    Returns:
+        The steps in the order in which they run.
 
     Raises:
-        SrTvmError: an operator has no integer form; the message names it and says which do.
+        SrTvmError: An operator has no integer form; the message names it and says which do.
     """
     if len(region.sources) != 1 or len(region.results) != 1:
         raise SrTvmError("only a network with one input and one output has an integer form")
@@ -84,7 +92,7 @@ class _Planner:
         return isinstance(self.region.by_name[name], Source) and len(self.region.readers[name]) == 1
 
     def _alone(self, name: str) -> bool:
-        """Whether a value is read once, by an operator of the region."""
+        """Return whether a value is read once, by an operator of the region."""
         return len(self.region.readers[name]) == 1 and self.result.value != name
 
     def _add(
@@ -94,7 +102,7 @@ class _Planner:
         self.steps[value] = QuantizationStep(kind, value, inputs, conv, relu, slope)
 
     def _rectified(self, node: Pointwise) -> None:
-        """At the end of a convolution where there is one before it, else bytes from bytes."""
+        """Put a ReLU or PReLU at the end of the convolution before it where there is one, else make it a blend."""
         relu = node.function == "relu"
         slope = None if relu else node.parameters[0].astype(np.float64)
         if self._branch(node.inputs[0]):
@@ -122,7 +130,7 @@ class _Planner:
             self.trunk[name] = group
 
     def _sums(self, step: QuantizationStep) -> bool:
-        """Whether a value is a sum as it comes: a convolution's, or one of a residual path."""
+        """Return whether a value is a sum as it comes: a convolution's, or one of a residual path."""
         plain = step.kind == "convolution" and not step.relu and step.slope is None
         return (plain or step.kind == "residual") and step.value != self.result.value
 
@@ -143,6 +151,14 @@ def _what(node: Node) -> str:
 
 
 def zero_bytes(region: Region, value: str) -> np.ndarray:
-    """Of the network's input, by channel, the pixel 0...255 that stands for 0 behind a shift of it, not rounded."""
+    """Compute the pixels of the network's input that stand for 0 where a shift follows it, say by the mean colours.
+
+    Args:
+        region: The network, whose source is 0...1.
+        value: Name of the source, or of the shift that alone reads it.
+
+    Returns:
+        (C,) float64, in pixels of 0...255, not rounded; 0 without a shift.
+    """
     node = region.by_name[value]
     return -255.0 * node.parameters[0] if isinstance(node, Pointwise) else np.zeros(node.channels)

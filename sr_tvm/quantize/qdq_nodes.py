@@ -33,7 +33,15 @@ NEAR = 0.5  # of a byte: what moves bytes by less leaves them
 
 
 class Nodes:
-    """The nodes so far. Errors lack the place in the file: who calls adds it."""
+    """The nodes of the integer network that have been made so far, in the order in which they run.
+
+    Errors lack the place in the file: who calls adds it.
+
+    Attributes:
+        by_name: The nodes.
+        picture: Name of the network's input.
+        means: Of the picture, (C,) in pixels, once something reads it; None before.
+    """
 
     def __init__(self, picture: str, channels: int) -> None:
         meaning = Meaning(np.full(channels, STEP), np.zeros(channels, np.int64))
@@ -42,12 +50,30 @@ class Nodes:
         self.means: np.ndarray | None = None  # of the picture, in pixels, once something reads it
 
     def meaning(self, value: str) -> Meaning:
-        """What bytes stand for where a graph speaks of them: the picture's means come as constants then."""
+        """Find what the bytes of a value stand for where the graph speaks of them.
+
+        Args:
+            value: Name of the value.
+
+        Returns:
+            Its meaning; of the picture that with zero points of 0, for the graph subtracts its means as constants.
+        """
         found = self.by_name[value].meaning
         return Meaning(found.scale, np.zeros_like(found.zero_point)) if value == self.picture else found
 
     def network(self, result: str, shuffle: int) -> IntegerNetwork:
-        """Those nodes that the result depends on; it is the last of them."""
+        """Make the network of those nodes that the result depends on.
+
+        Args:
+            result: Name of the value that becomes the result.
+            shuffle: Factor of the pixel shuffle that the result is written by; 1: none.
+
+        Returns:
+            The network, whose last node is the result.
+
+        Raises:
+            SrTvmError: A convolution's numbers leave their range; the message names it.
+        """
         wanted = {result, self.picture}
         for node in reversed(self.by_name.values()):
             if node.name in wanted:
@@ -55,12 +81,15 @@ class Nodes:
         return IntegerNetwork(tuple(node for node in self.by_name.values() if node.name in wanted), shuffle)
 
     def centred(self, means: np.ndarray) -> None:
-        """Let the picture's bytes stand for pixels less ``means`` (C,), in pixels, for all that read them.
+        """Let the picture's bytes stand for pixels less ``means``, for all nodes that read them.
 
         They are the zero point, which is what lies outside of the picture.
 
+        Args:
+            means: (C,) in pixels, not rounded.
+
         Raises:
-            SrTvmError: something reads them with other means.
+            SrTvmError: Something reads them with other means.
         """
         if self.means is not None and np.abs(self.means - means).max() > EXACT:
             raise SrTvmError("the picture is read with different means")
@@ -69,7 +98,19 @@ class Nodes:
         self.by_name[self.picture] = QuantizedInput(self.picture, Meaning(np.full(len(means), STEP), zero))
 
     def quantized(self, name: str, real: Real, steps: Steps) -> Bytes:
-        """Add what makes bytes of ``real``."""
+        """Add the nodes that make bytes of real numbers.
+
+        Args:
+            name: Of the value that is made.
+            real: What is quantised, with C channels before its pixel shuffle.
+            steps: What the bytes stand for.
+
+        Returns:
+            The bytes: those of a value that was there already where they stay as they are, else of the new one.
+
+        Raises:
+            SrTvmError: What is quantised has no integer form; the message says why.
+        """
         channels = _channels(self, real)
         zeros = steps.zero_point
         if zeros.size > 1 and real.shuffle > 1:
@@ -90,7 +131,19 @@ class Nodes:
         return Bytes(name, real.shuffle)
 
     def halfwords(self, name: str, real: Product | Total, steps: Steps) -> Halfwords:
-        """Add what makes halfwords of ``real``, and of them the bytes ``name``."""
+        """Add the nodes that make halfwords of a sum of a residual path, and of these bytes.
+
+        Args:
+            name: Of the value that the bytes are.
+            real: The sum before it is quantised, of a convolution or of one and the halfwords before it.
+            steps: What the bytes stand for.
+
+        Returns:
+            The halfwords with the name of their bytes.
+
+        Raises:
+            SrTvmError: The sum has no integer form in 16 bits; the message says why.
+        """
         channels = _channels(self, real)
         meaning = Meaning(np.full(channels, steps.scale), np.broadcast_to(steps.zero_point, (channels,)).copy())
         return self._halfwords(name, real, meaning)
@@ -136,7 +189,11 @@ class Nodes:
     def _product(
         self, name: str, product: Product, dtype: str, meaning: Meaning, zeros: np.ndarray | float
     ) -> QuantizedConvolution:
-        """A convolution whose bias lacks ``zeros``, units of its value: the zero point of what is stored in the end."""
+        """Return a convolution whose bias lacks ``zeros``, units of its value: the zero point of what is stored.
+
+        Raises:
+            SrTvmError: Its PReLU has no integer form, by its slopes or the zero points of its value.
+        """
         ratio, fraction = product.unit / meaning.scale, 0
         if product.slope is not None and not product.slope.any() and not meaning.zero_point.any() and dtype == U8:
             product = replace(product, slope=None)  # bytes do the ReLU
@@ -195,16 +252,20 @@ class Nodes:
 def requantized(
     ratio: np.ndarray, spare: int = 0, most: np.ndarray | None = None, reach: int = 32767
 ) -> tuple[int, np.ndarray | None, np.ndarray | None]:
-    """The shift that multiplies sums by ``ratio`` (O,), and the multipliers where no power of two does.
-
-    The third is by how much more the sums of some outputs are shifted first, where outputs are so far apart that sums
-    up to ``most`` (O,) would leave 16 bits before their product is ``reach``.
+    """Choose the shift and the multipliers that make integers of given scale from sums.
 
     Args:
-        spare: bits of the halfwords between that are below a unit of the value.
+        ratio: (O,) steps of the value that a unit of the sums is; above 0, up to 1.
+        spare: Bits of the halfwords between that are below a step of the value, where there are multipliers.
+        most: (O,) the largest magnitude that a sum may have; None: the sums of all outputs get one shift.
+        reach: Steps of the value beyond which it does not matter that a sum leaves 16 bits.
+
+    Returns:
+        The shift in bits; the multipliers (O,) int16, in 32768ths, or None where powers of two do; and the bits (O,)
+        int8 that the sums of each output are shifted by first, or None where one shift fits all.
 
     Raises:
-        SrTvmError: a ratio over 1, of which a multiplier is no good.
+        SrTvmError: A ratio is over 1, not above 0 or not finite.
     """
     if not np.isfinite(ratio).all() or ratio.min() <= 0 or ratio.max() > 1 + EXACT:
         raise SrTvmError(f"a unit of its sums is {ratio.max():.3g} of a step of its bytes; up to 1 is possible")
@@ -219,14 +280,14 @@ def requantized(
 
 
 def _fraction(product: Product, ratio: np.ndarray) -> int:
-    """Bits below a byte before a PReLU: as many as no picture's sums make leave 16 bits."""
+    """Return the bits below a byte before a PReLU: as many as no picture's sums make leave 16 bits."""
     reach = float((np.abs(_bounds(product)) * ratio).max())
     most = min(MOST_FRACTION, int(np.floor(-np.log2(ratio.max()))))
     return int(np.clip(np.floor(np.log2(32767 / max(reach, 1.0))), 0, max(most, 0)))
 
 
 def _bounds(product: Product) -> np.ndarray:
-    """The least and the largest sums: (2, O)."""
+    """Return the least and the largest sums, (2, O)."""
     nothing = Meaning(product.unit, np.zeros(len(product.unit), np.int64))
     bare = QuantizedConvolution("", (product.source,), product.weight, _int32(product.bias), 0, None, S16, nothing)
     return np.array(sums(bare))
@@ -241,7 +302,11 @@ def _channels(nodes: Nodes, real: Real) -> int:
 
 
 def _check_limits(limits: tuple[float, float], meaning: Meaning) -> None:
-    """Limits that bytes have anyhow are none."""
+    """Refuse limits that bytes do not have anyhow.
+
+    Raises:
+        SrTvmError: The clip is narrower than what the bytes reach.
+    """
     low, high = limits
     least = float((-meaning.zero_point * meaning.scale).min())
     most = float(((255 - meaning.zero_point) * meaning.scale).max())

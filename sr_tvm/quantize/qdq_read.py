@@ -23,7 +23,14 @@ SIGNED = 128  # what signed bytes are kept larger by
 
 
 def is_quantized(path: str | Path) -> bool:
-    """Whether a file is ONNX of quantised operators; what is no ONNX at all is others' to refuse."""
+    """Tell whether a file is an ONNX model of quantised operators.
+
+    Args:
+        path: The file, of any kind.
+
+    Returns:
+        False, too, where it is no ONNX or can't be read: refusing that is left to who reads it.
+    """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception:  # protobuf raises many kinds
@@ -32,7 +39,14 @@ def is_quantized(path: str | Path) -> bool:
 
 
 def has_quantized(model: onnx.ModelProto) -> bool:
-    """Whether there are quantised operators in it."""
+    """Tell whether an ONNX model has quantised operators.
+
+    Args:
+        model: The model, as it was parsed.
+
+    Returns:
+        True where there is a QuantizeLinear or a QLinearConv.
+    """
     return any(node.op_type in ("QuantizeLinear", "QLinearConv") for node in model.graph.node)
 
 
@@ -41,11 +55,17 @@ def from_onnx(path: str | Path, parsed: onnx.ModelProto | None = None) -> Intege
 
     Scales become shifts where they are powers of two apart, else multipliers; what stands between two quantisations
     without a convolution becomes a blend. The picture is uint8, 0...255, whatever the file's input is scaled by, and so
-    is the result. ``parsed`` is what
-    the file holds, if it was read before; data that lies in other files is read into it.
+    is the result.
+
+    Args:
+        path: The file; where ``parsed`` is given, what errors name, and beside which other files with its data lie.
+        parsed: What the file holds, if it was read before: data in other files is read into it. None: the file is read.
+
+    Returns:
+        The network in integers.
 
     Raises:
-        SrTvmError: it is damaged, or has an operator, type or form that has no integer kernel; the message names it.
+        SrTvmError: It is damaged, or has an operator, type or form that has no integer kernel; the message names it.
     """
     try:
         model = onnx.load(str(path)) if parsed is None else parsed
@@ -57,7 +77,7 @@ def from_onnx(path: str | Path, parsed: onnx.ModelProto | None = None) -> Intege
 
 
 class _Reader:
-    """Goes through the nodes in order: what each tensor is follows from what its inputs are."""
+    """A reader that goes through the nodes in order: what each tensor is follows from what its inputs are."""
 
     def __init__(self, model: onnx.ModelProto, where: str) -> None:
         self.graph, self.where = model.graph, where
@@ -125,7 +145,11 @@ class _Reader:
             raise SrTvmError(f"{self.where}: input {given.name!r} is neither float32, uint8 nor int8")
 
     def _result(self, name: str) -> IntegerNetwork:
-        """The last value as pixels: where its bytes are scaled otherwise, one more step makes pixels of them."""
+        """Return the network up to the output; where bytes are scaled otherwise than pixels, one more step makes these.
+
+        Raises:
+            SrTvmError: The output is not quantised, or the picture itself.
+        """
         found = self.tensors.get(name)
         if isinstance(found, Bytes):
             found = self._real_of(found)
@@ -162,7 +186,7 @@ class _Reader:
         return found
 
     def _by_channel(self, node: onnx.NodeProto, numbers: np.ndarray, real: Line | Product) -> np.ndarray:
-        """Numbers of one axis, by channel as they are before the shuffle."""
+        """Return numbers of one axis by channel, as channels are before the pixel shuffle."""
         channels = len(real.constant if isinstance(real, Line) else real.unit)
         shape = np.shape(numbers)
         if numbers.size > 1 and not (len(shape) >= 3 and shape[-3] == numbers.size):
@@ -224,7 +248,7 @@ class _Reader:
     # Convolutions
 
     def _weights(self, node: onnx.NodeProto, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-        """The weights as int8, and what a unit of them stands for, by output, which is axis ``outputs``."""
+        """Return the weights as int8, and what a unit of them stands for by output, which is axis ``outputs``."""
         found = self._constant(node, 1)
         if found.scale is None:
             self.fail(node, "its weights are not quantised")
@@ -236,7 +260,7 @@ class _Reader:
         return found.numbers.astype(np.int8), np.broadcast_to(found.scale.ravel(), (count,)).copy()
 
     def _source(self, node: onnx.NodeProto) -> tuple[str, np.ndarray]:
-        """The value that a convolution reads, and what of it stands for 0, by channel, not rounded."""
+        """Return the value that a convolution reads, and which of its bytes stands for 0, by channel, not rounded."""
         line = self._real(node)
         whole = isinstance(line, Line) and len(line.terms) == 1 and line.slope is None and line.shuffle == 1
         if not whole or not isinstance(line, Line) or np.abs(line.terms[0][1] - 1).max() > 1e-6:
@@ -253,7 +277,7 @@ class _Reader:
     def _product(
         self, node: onnx.NodeProto, weight: np.ndarray, scale: np.ndarray, value: str, exact: np.ndarray, each: int = 1
     ) -> Product:
-        """``each`` outputs after a shuffle have one number of the bias."""
+        """Return a convolution's sums; ``each`` outputs, one after another, share a number of the file's bias."""
         unit = scale * float(self.nodes.meaning(value).scale[0])
         bias = np.zeros(len(unit), np.int64)
         if len(node.input) > 2 and node.input[2]:
@@ -276,7 +300,7 @@ class _Reader:
         return self._kept(node, self._product(node, weight, scale, *self._source(node)))
 
     def _kept(self, node: onnx.NodeProto, found: Product | Total) -> Tensor:
-        """As halfwords, where more is added to it, beside being quantised: so do we write residual paths."""
+        """Return a sum as halfwords where it is quantised and added to, as we write residual paths; else as it is."""
         name = node.output[0]
         if name not in self.quantizers or self.readers[name] < 2 or found.shuffle > 1:
             return found

@@ -23,6 +23,7 @@ class Constant:
 
     @property
     def real(self) -> np.ndarray:
+        """The numbers that are meant: float64, of the shape of ``numbers``."""
         whole = np.asarray(self.numbers, np.float64)
         return whole if self.scale is None else whole * self.scale
 
@@ -58,15 +59,39 @@ class Line:
     shuffle: int = 1
 
     def times(self, gain: np.ndarray) -> Line | None:
-        """All of it by ``gain`` (C,); None where that is nothing this can hold."""
+        """Multiply all of the line by channel.
+
+        Args:
+            gain: (C,) factors.
+
+        Returns:
+            The product; None where a line can't hold it: it is clipped, or bent and multiplied by less than 0.
+        """
         if self.limits != INFINITE or self.slope is not None and (gain < 0).any():
             return None
         return replace(self, terms=tuple((name, g * gain) for name, g in self.terms), constant=self.constant * gain)
 
     def plus(self, addend: np.ndarray) -> Line | None:
+        """Add a constant by channel.
+
+        Args:
+            addend: (C,) real numbers.
+
+        Returns:
+            The sum; None where a line can't hold it: it is clipped.
+        """
         return None if self.limits != INFINITE else replace(self, constant=self.constant + addend)
 
     def bent(self, slope: np.ndarray) -> Line | None:
+        """Multiply what is below zero by a slope: a PReLU, or by 0 a ReLU.
+
+        Args:
+            slope: (C,) factors.
+
+        Returns:
+            The bent line; None where a line can't hold it: it is bent or clipped already, has several terms, or a
+            constant.
+        """
         if self.slope is not None or self.limits != INFINITE or len(self.terms) != 1 or self.constant.any():
             return None
         return replace(self, slope=slope)
@@ -128,7 +153,14 @@ Tensor = Constant | Bytes | Line | Product | Total | Halfwords
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Of a QuantizeLinear: what a byte stands for. Signed bytes are kept as those 128 larger."""
+    """What the bytes of a QuantizeLinear stand for: ``scale`` * (byte - ``zero_point``).
+
+    Signed bytes are kept as those 128 larger, without sign.
+
+    Attributes:
+        scale: What a step of the bytes stands for; above 0.
+        zero_point: (1,) or (C,) int64, 0...255.
+    """
 
     scale: float
     zero_point: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))

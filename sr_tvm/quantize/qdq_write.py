@@ -33,7 +33,11 @@ def to_onnx(network: IntegerNetwork, means: np.ndarray | None = None) -> onnx.Mo
     and output are float, 0...1, (n, C, height, width).
 
     Args:
-        means: (C,) what is subtracted from the input, 0...1; None: its zero points.
+        network: The network.
+        means: (C,) what is subtracted from the input, 0...1, not rounded to pixels; None: its zero points.
+
+    Returns:
+        A model of opset 17 for pictures of any number and size.
     """
     return _Writer(network, means).model()
 

@@ -22,7 +22,11 @@ class Range:
     high: np.ndarray
 
     def meaning(self) -> Meaning:
-        """A scale by channel, and one zero point for all, as engines want it: where it costs the channels least."""
+        """Choose a scale by channel, and one zero point for all, as engines want it: where it costs the channels least.
+
+        Returns:
+            Scales (C,) such that 0...255 reaches from ``low`` to ``high``, and zero points (C,), equal.
+        """
         ideal = np.maximum(self.high - self.low, LEAST) / LEVELS
         zeros = np.arange(LEVELS + 1) if (self.low < 0).any() else np.zeros(1, int)
         below, above = np.maximum(zeros, 0.5)[:, None], np.maximum(LEVELS - zeros, 0.5)[:, None]
@@ -32,10 +36,14 @@ class Range:
 
 
 def best_range(samples: np.ndarray, positive: bool = False) -> Range:
-    """Find the range (C,) of ``samples`` (pixels, C) whose clipping and rounding make the least mean square error.
+    """Find the range of each channel whose clipping and rounding make the least mean square error.
 
     Args:
-        positive: what is below 0 is 0: the range begins there.
+        samples: (pixels, C) real numbers.
+        positive: Whether what is below 0 becomes 0, so that the range begins there.
+
+    Returns:
+        The range, (C,) each; it holds 0.
     """
     low = np.zeros(samples.shape[1]) if positive else np.minimum(samples.min(0), 0).astype(np.float64)
     high = np.maximum(samples.max(0), 0).astype(np.float64)
@@ -52,5 +60,12 @@ def best_range(samples: np.ndarray, positive: bool = False) -> Range:
 
 
 def joined(ranges: Sequence[Range]) -> Range:
-    """The range that holds all of ``ranges``."""
+    """Find the range that holds several.
+
+    Args:
+        ranges: One or more of the same C channels.
+
+    Returns:
+        The least of all ``low``, and the largest of all ``high``, (C,) each.
+    """
     return Range(np.min([r.low for r in ranges], 0), np.max([r.high for r in ranges], 0))

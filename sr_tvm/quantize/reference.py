@@ -25,12 +25,29 @@ from sr_tvm.quantize.network import (
 
 
 def run(network: IntegerNetwork, picture: np.ndarray) -> np.ndarray:
-    """Enlarge a picture (C, H, W) uint8; the result is uint8 (C', H * shuffle, W * shuffle)."""
+    """Enlarge a picture as an integer network does, by the definition in NumPy.
+
+    Args:
+        network: The network.
+        picture: (C, H, W) uint8.
+
+    Returns:
+        (C', H * network.shuffle, W * network.shuffle) uint8; C' is the channels of the network's result by shuffle **
+        2.
+    """
     return shuffled(values(network, picture)[network.result.name], network.shuffle)
 
 
 def values(network: IntegerNetwork, picture: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute every value of the network, (C, H, W) uint8 or int16, by name."""
+    """Compute every value of an integer network.
+
+    Args:
+        network: The network.
+        picture: (C, H, W) uint8.
+
+    Returns:
+        By name, each value before any pixel shuffle, (C, H, W) uint8 or int16; the picture is among them.
+    """
     found: dict[str, np.ndarray] = {}
     for node in network.nodes:
         found[node.name] = picture if isinstance(node, QuantizedInput) else compute(network, node, found)
@@ -38,7 +55,19 @@ def values(network: IntegerNetwork, picture: np.ndarray) -> dict[str, np.ndarray
 
 
 def compute(network: IntegerNetwork, node: Node, found: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Compute the value of one node from those that it reads."""
+    """Compute the value of one node from those that it reads.
+
+    Args:
+        network: The network, which says what the integers of the values that are read stand for.
+        node: One of its nodes, but not its input.
+        found: By name, at least the values that the node reads, (C, H, W) uint8 or int16.
+
+    Returns:
+        (C, H, W) of the node's dtype, uint8 or int16.
+
+    Raises:
+        TypeError: The node is of a type that nothing computes.
+    """
     match node:
         case QuantizedConvolution():
             zero = network.by_name[node.inputs[0]].meaning.zero_point
@@ -82,9 +111,17 @@ def _blend(network: IntegerNetwork, node: Blend, found: Mapping[str, np.ndarray]
 
 
 def accumulate(node: QuantizedConvolution, value: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
-    """The sums of a convolution, (O, H, W) int32.
+    """Add up the sums of a convolution, before they are shifted, multiplied or saturated.
 
     BLAS adds them up in floating point, which is exact: a float32 holds integers up to 2 ** 24, a float64 to 2 ** 53.
+
+    Args:
+        node: The convolution, with O outputs.
+        value: What it reads, (C, H, W) uint8.
+        zero_point: (C,) what lies outside of the picture, 0...255.
+
+    Returns:
+        (O, H, W) int32, begun at the bias.
     """
     low, high = sums(node)
     largest = 255 * int(np.abs(node.weight.astype(np.int64)).reshape(len(node.bias), -1).sum(1).max())
@@ -95,7 +132,17 @@ def accumulate(node: QuantizedConvolution, value: np.ndarray, zero_point: np.nda
 
 
 def convolve(weight: np.ndarray, bias: np.ndarray, value: np.ndarray, padding: np.ndarray) -> np.ndarray:
-    """Convolve (C, H, W) with (O, C, kh, kw), ``padding`` (C,) outside of the picture; all of one element type."""
+    """Convolve with stride 1, such that as many pixels come out as go in; all arrays are of one element type.
+
+    Args:
+        weight: (O, C, kh, kw), kh and kw odd.
+        bias: (O,) where the sums begin.
+        value: (C, H, W).
+        padding: (C,) what lies outside of the picture.
+
+    Returns:
+        (O, H, W) of the same element type.
+    """
     (tall, wide), (_, height, width) = weight.shape[2:], value.shape
     padded = np.empty((len(value), height + tall - 1, width + wide - 1), value.dtype)
     padded[:] = padding[:, None, None]
@@ -109,7 +156,15 @@ def convolve(weight: np.ndarray, bias: np.ndarray, value: np.ndarray, padding: n
 
 
 def shuffled(value: np.ndarray, factor: int) -> np.ndarray:
-    """Shuffle (C * factor ** 2, H, W) to (C, H * factor, W * factor), in PyTorch's order."""
+    """Shuffle channels into pixels, in PyTorch's order.
+
+    Args:
+        value: (C * factor ** 2, H, W).
+        factor: Times as many pixels along each side, 1 or more.
+
+    Returns:
+        (C, H * factor, W * factor), contiguous.
+    """
     channels, height, width = value.shape
     apart = value.reshape(channels // factor**2, factor, factor, height, width)
     return np.ascontiguousarray(apart.transpose(0, 3, 1, 4, 2).reshape(-1, height * factor, width * factor))

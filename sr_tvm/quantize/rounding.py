@@ -11,14 +11,19 @@ DAMPING = 0.01  # of the mean of the diagonal: keeps what hardly occurs from bei
 
 
 def rounded(weight: np.ndarray, inputs: Sequence[np.ndarray], zero_point: np.ndarray, largest: int) -> np.ndarray:
-    """Round weights (O, C, kh, kw) to int8, one input after another.
+    """Round weights to int8, one input after another, such that errors make up for one another.
 
     What rounding one leaves over is moved to those that are not yet rounded, by how they occur together: the optimal
     brain surgeon's step, as GPTQ does it (Frantar et al. 2023).
 
     Args:
-        inputs: the values (C, H, W) that the convolution reads, of several pictures.
-        zero_point: (C,), what of them stands for 0.
+        weight: (O, C, kh, kw) real numbers, in units of the integers.
+        inputs: The values (C, H, W) uint8 that the convolution reads, of several pictures.
+        zero_point: (C,) which of their bytes stands for 0.
+        largest: The largest magnitude of a rounded weight, up to 127.
+
+    Returns:
+        (O, C, kh, kw) int8.
     """
     outputs, channels, tall, wide = weight.shape
     second = _second_moments(inputs, zero_point, tall, wide)

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import re
-import reprlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect_keys
+from sr_tvm.system.validation import CheckedRecord, Record, one_of, plain, read, without
 
 SCHEMA, VERSION = "sr-tvm/architecture", 1
 SCALES = (2, 3, 4)
-MAX_WIDTH, MAX_BLOCKS = 4096, 256
+FAMILY = "wdsr-b"
+Scale = Annotated[int, Meta(ge=min(SCALES), le=max(SCALES))]
+Width = Annotated[int, Meta(ge=1, le=4096)]
 HEAD_KERNEL, BLOCK_KERNEL, SKIP_KERNEL = 3, 3, 5
 COLOURS = 3
 
 
-def _width(value: Any, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WIDTH:
-        shown = reprlib.repr(value)
-        raise SrTvmError(f"architecture field {field} is {shown}; a whole number from 1 to {MAX_WIDTH} is allowed")
-    return value
+class Family(Record, frozen=True, forbid_unknown_fields=False):
+    """The kind of network that a file says it is."""
+
+    family: Annotated[str, one_of([FAMILY])] = FAMILY
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(CheckedRecord, frozen=True):
     """One WDSR-B block: 1x1 to ``expand`` channels, ReLU, 1x1 to ``linear`` channels, 3x3 back, plus the input."""
 
-    expand: int
-    linear: int
+    expand: Width
+    linear: Width
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(CheckedRecord, frozen=True):
     """A WDSR-B network (Yu et al. 2018): head 3x3, blocks, tail 3x3, a 5x5 skip from the input, pixel shuffle.
 
     Pass-through blocks are gone: a network of depth 0 is the head, the tail and the skip.
@@ -44,23 +44,27 @@ class Architecture:
         SrTvmError: a field is out of range; the message names it and says what is allowed.
     """
 
-    scale: int
-    channels: int
-    blocks: tuple[Block, ...]
-
-    def __post_init__(self) -> None:
-        if type(self.scale) is not int or self.scale not in SCALES:
-            raise SrTvmError(f"architecture field scale is {reprlib.repr(self.scale)}; 2, 3 or 4 is allowed")
-        _width(self.channels, "channels")
-        if len(self.blocks) > MAX_BLOCKS:
-            raise SrTvmError(f"architecture field blocks has {len(self.blocks)} entries; {MAX_BLOCKS} at most")
-        for i, block in enumerate(self.blocks):
-            _width(block.expand, f"blocks[{i}].expand")
-            _width(block.linear, f"blocks[{i}].linear")
+    scale: Scale
+    channels: Width
+    blocks: Annotated[tuple[Block, ...], Meta(max_length=256)]
 
     @classmethod
     def uniform(cls, scale: int, depth: int, channels: int, expand: int = 6, linear: float = 0.84) -> Architecture:
-        """The plain WDSR-B: ``depth`` equal blocks, widths given as multiples of ``channels``."""
+        """Make a plain WDSR-B network of equal blocks, whose widths are multiples of the channels.
+
+        Args:
+            scale: Times as many pixels along each side, 2, 3 or 4.
+            depth: How many blocks there are, 0 to 256.
+            channels: Between the blocks.
+            expand: Times as many behind a block's first 1x1 convolution.
+            linear: Times as many behind its second, rounded down, at least 1.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            SrTvmError: A number is out of range; the message names it and says what is needed.
+        """
         return cls(scale, channels, (Block(channels * expand, max(1, int(channels * linear))),) * depth)
 
     @property
@@ -88,57 +92,78 @@ class Architecture:
         return max(deep, SKIP_KERNEL // 2)
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of one image of ``height`` x ``width`` low-resolution pixels, biases not counted."""
+        """Count the multiply-accumulates of one image, biases not counted.
+
+        Args:
+            height: Low-resolution pixels.
+            width: Low-resolution pixels.
+
+        Returns:
+            How many there are.
+        """
         return height * width * sum(cin * cout * k * k for _, cin, cout, k in self.convolutions)
 
+    @override
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "family": "wdsr-b",
-            "scale": self.scale,
-            "channels": self.channels,
-            "blocks": [{"expand": b.expand, "linear": b.linear} for b in self.blocks],
-        }
+        return {"schema": SCHEMA, "version": VERSION, "family": FAMILY, **plain(self)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str = "architecture") -> Architecture:
-        """Read what :meth:`to_json` gave; ``where`` begins the message of an error that is not about one width.
+        """Read what :meth:`to_json` gave.
+
+        Args:
+            value: A JSON object, not yet checked.
+            where: Where it comes from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The architecture.
 
         Raises:
-            SrTvmError: not an object, or a field is unknown, missing or out of range; the message names it.
+            SrTvmError: Not an object, or a field is unknown, missing or out of range; the message names it.
         """
-        expect_keys(value, set(), {"schema", "version", "family", "scale", "channels", "blocks"}, where)
-        if value.get("family", "wdsr-b") != "wdsr-b":
-            raise SrTvmError(f"{where}: field family is {reprlib.repr(value['family'])}; only 'wdsr-b' is known")
-        blocks = value.get("blocks")
-        keys = {"expand", "linear"}
-        if not isinstance(blocks, list) or not all(isinstance(b, dict) and b.keys() == keys for b in blocks):
-            raise SrTvmError(f'{where}: field blocks must be a list of {{"expand": N, "linear": N}}')
-        try:
-            return cls(
-                value.get("scale"),  # type: ignore[arg-type]  # checked in __post_init__
-                value.get("channels"),  # type: ignore[arg-type]
-                tuple(Block(b["expand"], b["linear"]) for b in blocks),
-            )
-        except SrTvmError as error:
-            raise SrTvmError(f"{where}: {error}") from None
+        architecture = read(cls, without(value, "schema", "version", "family"), where)
+        read(Family, value, where)
+        return architecture
 
     def save(self, path: str | Path) -> None:
+        """Write the architecture as a JSON file.
+
+        Args:
+            path: The file; it is replaced.
+
+        Raises:
+            SrTvmError: It can't be written.
+        """
         files.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Architecture:
+        """Read an architecture that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            SrTvmError: No such file, another schema, or a field is unknown, missing or out of range.
+        """
         return cls.from_json(files.read_json(path, SCHEMA, VERSION), str(path))
 
 
 def by_name(text: str, scale: int | None = None) -> Architecture:
-    """Give the network that a command names: ``wdsr-3x24`` (blocks x channels), or the JSON file of one.
+    """Give the network that a command names.
 
     Args:
-        scale: of a named one, 2 if None; of a file's, what it has to be.
+        text: A name as ``wdsr-3x24`` (blocks x channels), or the path of an architecture's JSON file.
+        scale: Of a named one, 2 if None; of a file's, what it has to be, anything if None.
+
+    Returns:
+        The architecture.
+
     Raises:
-        SrTvmError: neither a name nor a file of an architecture, or the file's scale is another.
+        SrTvmError: Neither a name nor a file of an architecture, or the file's scale is another.
     """
     named = re.fullmatch(r"wdsr-(\d{1,4})x(\d{1,5})", text)
     if named:
@@ -146,8 +171,6 @@ def by_name(text: str, scale: int | None = None) -> Architecture:
     if not Path(text).suffix and not Path(text).exists():
         raise SrTvmError(f"architecture {text!r} is not known; try wdsr-3x24 (blocks x channels), or name a JSON file")
     found = Architecture.load(text)
-    if type(found.scale) is not int:
-        raise SrTvmError(f"{text}: architecture field scale is {found.scale!r}; 2, 3 or 4 is allowed")
     if scale not in (None, found.scale):
         raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
     return found

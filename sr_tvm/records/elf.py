@@ -21,10 +21,16 @@ ELF_MACHINES = {
 
 
 def library_machine(path: str | Path) -> str:
-    """The architecture an ELF library was made for.
+    """Find the architecture that a library was made for.
+
+    Args:
+        path: The library, an ELF file.
+
+    Returns:
+        What ``uname -m`` says of such a machine; the code as the ELF file has it where it is none of ELF_MACHINES.
 
     Raises:
-        SrTvmError: the file is not an ELF library.
+        SrTvmError: The file is not an ELF library.
     """
     try:
         with open(path, "rb") as handle:
@@ -37,8 +43,13 @@ def library_machine(path: str | Path) -> str:
 def check_machine(artifact: Artifact, there: str, where: str) -> None:
     """Refuse a library of another architecture, which would only say 'cannot open shared object file' over there.
 
+    Args:
+        artifact: The library's.
+        there: Architecture of the machine that is to load it, as ``uname -m`` says it.
+        where: That machine in words, for the message.
+
     Raises:
-        SrTvmError: ``artifact`` was not made for a machine of architecture ``there``.
+        SrTvmError: The artifact was not made for a machine of that architecture.
     """
     made_for = library_machine(artifact.library_path)
     if made_for != there:

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
+from sr_tvm.system.validation import Count, Record, read_file
 
 NAME, SCHEMA, VERSION = "measured.json", "sr-tvm/measured-stages", 1
 
 
+class Measured(Record, frozen=True, forbid_unknown_fields=False):
+    """What the file tells.
+
+    Attributes:
+        stages: Numbers of those that are measured.
+        weight: How many kernels of their kind the network has.
+    """
+
+    stages: list[Count]
+    weight: Count
+
+
 def write(folder: Path, stages: list[int], weight: int) -> None:
-    """Say which stages count, by number, and how many kernels of the kind the network has."""
-    files.write_json(folder / NAME, {"schema": SCHEMA, "version": VERSION, "stages": stages, "weight": weight})
+    """Say in a file by which of a program's stages a candidate is measured.
+
+    Args:
+        folder: Where the program lies.
+        stages: Their numbers, counted from 0.
+        weight: How many kernels of their kind the network has.
+    """
+    files.write_json(folder / NAME, {"schema": SCHEMA, "version": VERSION, **Measured(stages, weight).to_json()})
 
 
 def read(folder: Path) -> tuple[list[int], int]:
     """Read what :func:`write` wrote.
 
+    Args:
+        folder: Where the program lies.
+
+    Returns:
+        The numbers of the stages that count, and how many kernels of their kind the network has.
+
     Raises:
-        SrTvmError: the file is not there, or damaged.
+        SrTvmError: The file is not there, or damaged.
     """
-    value = files.read_json(folder / NAME, SCHEMA, VERSION)
-    try:
-        return [int(i) for i in value["stages"]], int(value["weight"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise SrTvmError(f"{folder / NAME}: missing or wrong field: {error}") from None
+    told = read_file(Measured, files.read_json(folder / NAME, SCHEMA, VERSION), str(folder / NAME))
+    return told.stages, told.weight

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sr_tvm.errors import SrTvmError
+from msgspec import structs
+from typing_extensions import override
+
 from sr_tvm.regions.region import Region
 from sr_tvm.system import files
+from sr_tvm.system.validation import Amount, Record, read, read_file, without
 
 if TYPE_CHECKING:
     from sr_tvm.codegen.kernel import Shape
@@ -24,8 +27,7 @@ Key = tuple[str, "Shape", str, tuple[tuple[str, int], ...]]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RegionRecord:
+class RegionRecord(Record, frozen=True, forbid_unknown_fields=False):
     """The best decisions found for the regions of one structure, by the lowering's name of it, at one shape.
 
     Attributes:
@@ -38,56 +40,70 @@ class RegionRecord:
     """
 
     region: str
-    shape: Shape
+    shape: tuple[int | None, int | None, int | None]
     lowering: str
     hardware: dict[str, int]
-    ms: float
-    default_ms: float
+    ms: Amount
+    default_ms: Amount
     decisions: dict[str, Any]
     clock: str = ""
     where: str = ""
 
     @property
     def key(self) -> Key:
+        """What the record is found by: region, shape, lowering and hardware."""
         return self.region, self.shape, self.lowering, tuple(sorted(self.hardware.items()))
 
     def __str__(self) -> str:
         return f"region {self.region} of {self.where}" if self.where else f"region {self.region}"
 
+    @override
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        del value["where"]
-        return {**value, "shape": list(self.shape)}
+        return without(super().to_json(), "where")
 
     @classmethod
-    def from_json(cls, value: Any, where: str) -> RegionRecord:
-        """Read a record; one of a file of rows has its hardware among its own fields.
+    def from_json(cls, value: Any, where: str, place: str) -> RegionRecord:
+        """Read a record of a file; an old one of rows has its hardware among its own fields.
+
+        Args:
+            value: A JSON value, not yet checked.
+            where: The file: the beginning of an error's message, and kept in the record.
+            place: Where it stands in the file, such as "records[0]".
+
+        Returns:
+            The record.
 
         Raises:
-            SrTvmError: a field is missing or wrong; the message begins with ``where``.
+            SrTvmError: A field is missing or wrong; the message begins with ``where``.
         """
-        try:
-            shape = tuple(None if n is None else int(n) for n in value["shape"])
-            if len(shape) != 3:
-                raise ValueError("a shape is N, H and W")
-            hardware = value["hardware"] if "hardware" in value else {k: value[k] for k in ("lanes", "registers")}
-            return cls(
-                str(value["region"]),
-                shape,
-                str(value.get("lowering", "rows")),
-                {str(name): int(number) for name, number in hardware.items()},
-                float(value["ms"]),
-                float(value["default_ms"]),
-                dict(value["decisions"]),
-                str(value.get("clock", "")),
-                where,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SrTvmError(f"{where}: missing or wrong field: {error}") from None
+        value = without(value, "where")
+        if isinstance(value, dict) and "hardware" not in value:
+            hardware = {name: value[name] for name in ("lanes", "registers") if name in value}
+            value = {"lowering": "rows", **value, "hardware": hardware}
+        return structs.replace(read(cls, value, where, place), where=where)
+
+
+class RecordsFile(Record, frozen=True, forbid_unknown_fields=False):
+    """A file of records; :meth:`RegionRecord.from_json` reads each.
+
+    Attributes:
+        records: JSON values, not yet checked.
+    """
+
+    records: list[Any]
 
 
 def key_of(region: Region, shape: Shape, lowering: Lowering[Any]) -> Key:
-    """What the record of a region is found by."""
+    """Make what the record of a region is found by.
+
+    Args:
+        region: The region.
+        shape: N, H and W of the region; None for what is known only at run time.
+        lowering: The lowering that makes its kernels.
+
+    Returns:
+        The region by the lowering's name of it, the shape, the lowering's name, and its hardware, sorted.
+    """
     return lowering.identity(region), shape, lowering.name, tuple(sorted(lowering.hardware.items()))
 
 
@@ -100,24 +116,43 @@ class RegionRecords:
 
     @classmethod
     def open(cls, folders: Iterable[str | Path]) -> RegionRecords:
-        """Read all records in ``folders``; of several for the same, the first folder's. A folder may hold none.
+        """Read all records of some folders; of several for the same, the first folder's holds.
+
+        Args:
+            folders: In order; one may hold no records.
+
+        Returns:
+            The records, of which none is used yet.
 
         Raises:
-            SrTvmError: a file there is not one of ours.
+            SrTvmError: A file there is not one of ours.
         """
         found = cls()
         for path in filter(None, map(file_in, folders)):
             schema, version = (SCHEMA, VERSION) if path.name == NAME else (ROWS_SCHEMA, ROWS_VERSION)
-            for row in _list(path, schema, version):
-                record = RegionRecord.from_json(row, str(path))
+            told = read_file(RecordsFile, files.read_json(path, schema, version), str(path))
+            for i, row in enumerate(told.records):
+                record = RegionRecord.from_json(row, str(path), f"records[{i}]")
                 found.records.setdefault(record.key, record)
         return found
 
     def put(self, record: RegionRecord) -> None:
+        """Add a record, in place of one for the same.
+
+        Args:
+            record: The record.
+        """
         self.records[record.key] = record
 
     def save(self, folder: str | Path, only: Iterable[RegionRecord] | None = None) -> None:
-        """Write the file whole or not at all; without records there is none."""
+        """Write records into a folder, whole or not at all; without records there is no file.
+
+        A file of rows, as older versions wrote it, is removed there.
+
+        Args:
+            folder: Where the file goes; it is there.
+            only: The records that are written; None for all.
+        """
         path, rows = Path(folder) / NAME, list(self.records.values() if only is None else only)
         if rows:
             records = [row.to_json() for row in sorted(rows, key=lambda r: str(r.key))]
@@ -127,9 +162,20 @@ class RegionRecords:
         (Path(folder) / ROWS_NAME).unlink(missing_ok=True)
 
     def find(self, region: Region, shape: Shape, lowering: Lowering[D]) -> tuple[D, RegionRecord] | None:
-        """Look up the decisions for a region and the record that has them.
+        """Look up the decisions for a region, and note that their record is used.
 
-        None where no record is for the region, or one that does not fit it any more, with a warning.
+        A record that does not fit the region any more is told in a warning.
+
+        Args:
+            region: The region.
+            shape: N, H and W of the region; None for what is known only at run time.
+            lowering: The lowering that makes its kernels.
+
+        Returns:
+            The decisions and the record that has them; None where no record is for the region or fits it.
+
+        Raises:
+            SrTvmError: The record's decisions are none of the lowering's.
         """
         record = self.records.get(key_of(region, shape, lowering))
         if record is None:
@@ -144,13 +190,13 @@ class RegionRecords:
 
 
 def file_in(folder: str | Path) -> Path | None:
-    """The file of records in a folder; None where there is none."""
+    """Find the file of records in a folder, an older one of rows where there is no other.
+
+    Args:
+        folder: The folder, which need not be there.
+
+    Returns:
+        The file; None where there is none.
+    """
     paths = (Path(folder) / name for name in (NAME, ROWS_NAME))
     return next((path for path in paths if path.is_file()), None)
-
-
-def _list(path: Path, schema: str, version: int) -> list[Any]:
-    value = files.read_json(path, schema, version).get("records")
-    if not isinstance(value, list):
-        raise SrTvmError(f"{path}: field records is missing or not a list")
-    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock, Timeout
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm import shipped
@@ -26,12 +26,20 @@ log = logging.getLogger(__name__)
 
 
 def open_database(folder: str | Path, create: bool = True) -> Any:
-    """The JSONDatabase in ``folder``; lines that a crash left half-written are dropped, with a warning.
+    """Open the JSONDatabase in a folder; lines that a crash left half-written are dropped, with a warning.
 
-    With ``create`` False it is for reading, and nothing in ``folder`` is touched: a search may be at work there.
+    Args:
+        folder: Where it lies.
+        create: Whether the folder and the database are made where they are missing. False opens a copy for reading, and
+            nothing in the folder is touched: a search may be at work there.
+
+    Returns:
+        TVM's JSONDatabase.
 
     Raises:
-        SrTvmError: the folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
+        SrTvmError: The folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
+        _unusable: That the folder can't be written or read, which is an SrTvmError.
+        PermissionError: Never leaves this function: it is raised inside, and told as SrTvmError.
     """
     folder = Path(folder)
     if not create:
@@ -47,7 +55,7 @@ def open_database(folder: str | Path, create: bool = True) -> Any:
 
 
 def _read_copy(folder: Path) -> Any:
-    """TVM reads a database whole when it opens it, so the repaired copy may go at once."""
+    # TVM reads a database whole when it opens it, so the repaired copy may go at once.
     if not (folder / WORKLOADS).is_file():
         raise SrTvmError(f"{folder}: no tuning database there ({WORKLOADS} is missing); make one with 'sr-tvm tune'")
     with tempfile.TemporaryDirectory(prefix="sr-tvm-records-") as name:
@@ -77,8 +85,13 @@ def _opened(folder: Path, shown: Path) -> Any:
 
 
 class Tables(NamedTuple):
-    """``records`` are what a build replays: only what beat the default schedule, so that a replay never makes a kernel
-    slower. ``population`` holds every candidate that ran: the search goes on from it."""
+    """The two databases of a folder, as TVM's JSONDatabase.
+
+    Attributes:
+        records: What a build replays: only what beat the default schedule, so that a replay never makes a kernel
+            slower.
+        population: Every candidate that ran: the search goes on from it.
+    """
 
     records: Any
     population: Any
@@ -86,12 +99,19 @@ class Tables(NamedTuple):
 
 @contextlib.contextmanager
 def open_tables(folder: str | Path) -> Iterator[Tables]:
-    """The records in ``folder`` and the population beside them; a population that is missing starts from the records.
+    """Open the records in a folder and the population beside them, and lock the folder meanwhile.
 
-    The folder is locked meanwhile: records name their workloads by line number, and two writers would mix them up.
+    A population that is missing starts from the records. Records name their workloads by line number, and two writers
+    would mix them up.
+
+    Args:
+        folder: Where they lie; it is made where it is missing.
+
+    Yields:
+        The two databases, to be written to.
 
     Raises:
-        SrTvmError: another process has the lock; else as :func:`open_database`.
+        SrTvmError: Another process has the lock; else as :func:`open_database`.
     """
     folder = Path(folder)
     with _locked(folder):
@@ -107,19 +127,15 @@ def open_tables(folder: str | Path) -> Iterator[Tables]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The kernel lets go of the lock when its holder dies; the file stays, since removing it would race."""
+    # The kernel lets go of the lock when its holder dies; the file stays, since removing it would race.
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / LOCK, "ab")  # noqa: SIM115  # closed below
+        lock = FileLock(folder / LOCK).acquire(blocking=False)
+    except Timeout:
+        raise SrTvmError(f"{folder}: another 'sr-tvm tune' is at work there; wait or use another folder") from None
     except OSError as error:
         raise _unusable(folder, error) from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SrTvmError(f"{folder}: another 'sr-tvm tune' is at work there; wait or use another folder") from None
-        except OSError as error:
-            raise _unusable(folder, error) from None
+    with lock:
         yield
 
 
@@ -141,7 +157,11 @@ def _repair(folder: Path, shown: Path | None = None) -> None:
 
 
 def _keep_whole(path: Path, whole: Callable[[Any], bool], shown: Path) -> int:
-    """Keep a file's whole lines; returns how many. Of workloads only those before the first broken one may stay."""
+    """Keep a file's whole lines; of workloads only those before the first broken one may stay.
+
+    Returns:
+        How many stay.
+    """
     if not path.exists():
         return 0
     lines = path.read_bytes().split(b"\n")
@@ -166,8 +186,16 @@ def _keep_whole(path: Path, whole: Callable[[Any], bool], shown: Path) -> int:
 
 
 def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
-    """Remove the records of kernels (by structural hash, as in :mod:`trace_genome`) that are not below their limit in
-    seconds; returns how many."""
+    """Remove the records of kernels that are not faster than a limit.
+
+    Args:
+        folder: Where the database lies.
+        limits: Seconds by a kernel's structural hash, 16 hexadecimal digits as in :mod:`trace_genome`; kernels that are
+            not among them stay.
+
+    Returns:
+        How many records were removed.
+    """
     path = Path(folder) / RECORDS
     workloads = (Path(folder) / WORKLOADS).read_text(encoding="utf-8").splitlines()
     keys = [f"{int(json.loads(line)[0]):016x}" for line in workloads]
@@ -185,21 +213,47 @@ def drop_slower(folder: str | Path, limits: dict[str, float]) -> int:
 
 
 def shipped_folders(target_name: str, root: str | Path | None = None) -> tuple[Path, ...]:
-    """The folders with records that are shipped for a target, in order of name."""
+    """List the folders with records that are shipped for a target.
+
+    Args:
+        target_name: Of the target.
+        root: Where folders lie by target; None for what is shipped with the package.
+
+    Returns:
+        The folders, in order of name.
+    """
     root = shipped.tuning_logs() if root is None else Path(root)
     return tuple(sorted(p for p in (root / target_name).glob("*/") if has_schedules(p) or file_in(p)))
 
 
 def has_schedules(folder: str | Path) -> bool:
-    """Whether a folder holds records of MetaSchedule."""
+    """Tell whether a folder holds records of MetaSchedule.
+
+    Args:
+        folder: The folder, which need not be there.
+
+    Returns:
+        True where its file of workloads is there.
+    """
     return (Path(folder) / WORKLOADS).is_file()
 
 
 def export_best(database_dir: str | Path, out_dir: str | Path, top: int = 1, meta: dict[str, Any] | None = None) -> int:
-    """Write a database with the ``top`` fastest records of each kernel, its JSON without white space, and the decisions
-    of streaming regions; returns how many.
+    """Write the fastest records of each kernel and the decisions of streaming regions into a folder, for shipping.
 
-    ``meta`` (device, command, date, versions) goes to meta.json beside it.
+    The JSON of its database is without white space.
+
+    Args:
+        database_dir: Where the records of a search lie; nothing there is touched.
+        out_dir: The folder that is made.
+        top: Records of each kernel.
+        meta: Device, command, date and versions, which go to meta.json beside the records.
+
+    Returns:
+        How many records there are, those of regions among them.
+
+    Raises:
+        SrTvmError: There are no finished records, or a folder can't be read or written.
     """
     source = open_database(database_dir, create=False)
     rows = RegionRecords.open([database_dir])
@@ -234,7 +288,10 @@ def _export_kernels(source: Any, folder: Path, top: int) -> int:
 
 
 def _pack(line: str) -> str:
-    """A workload is base64 of a length and indented JSON; without the indentation it is a third of the size."""
+    """Return the line of a workload with its JSON without indentation, a third of the size.
+
+    A workload is base64 of a length and the JSON.
+    """
     key, text = json.loads(line)
     raw = base64.b64decode(text)
     body = json.dumps(json.loads(raw[8:]), separators=(",", ":")).encode()

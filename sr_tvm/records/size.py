@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.records.tensor import Tensor, term
 
-_PRODUCT = re.compile(r"[0-9]{1,18}(\*[A-Za-z_][A-Za-z0-9_]*)*")
+_PRODUCT = r"[0-9]{1,18}(\*[A-Za-z_][A-Za-z0-9_]*)*"
+SizeText = Annotated[
+    str, Meta(pattern=rf"^{_PRODUCT}( \+ {_PRODUCT})*\Z", description="a sum of products as '64 + 12*height*width'")
+]
 USUAL = 512  # what a name stands for where sizes are compared
 
 
@@ -24,23 +27,42 @@ class Size:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Size:
-        """The bytes of a tensor."""
+        """Compute the bytes of a tensor.
+
+        Args:
+            tensor: Of one size or of any.
+
+        Returns:
+            The size, by the names among the tensor's dimensions.
+        """
         parts = [term(d) if isinstance(d, str) else (d, "") for d in tensor.shape]
         names = tuple(sorted(name for _, name in parts if name))
         return cls._made({names: prod(factor for factor, _ in parts) * np.dtype(tensor.dtype).itemsize})
 
     @classmethod
     def fixed(cls, count: int) -> Size:
-        """So many bytes, whatever the picture."""
+        """Make a size of so many bytes, whatever the picture.
+
+        Args:
+            count: Bytes.
+
+        Returns:
+            The size, which has no names.
+        """
         return cls._made({(): count})
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Size:
-        """Read what :meth:`__str__` gives. Raises SrTvmError that begins with ``where``."""
+    def parse(cls, text: SizeText) -> Size:
+        """Read what ``str`` gives of a size.
+
+        Args:
+            text: A sum of products, as ``64 + 96*height*width``, that was checked before.
+
+        Returns:
+            The size.
+        """
         found: dict[tuple[str, ...], int] = {}
         for part in text.split(" + "):
-            if not _PRODUCT.fullmatch(part):
-                raise SrTvmError(f"{where} is {text[:80]!r}; a sum of products as '64 + 12*height*width' is needed")
             factor, *names = part.split("*")
             found[tuple(sorted(names))] = found.get(tuple(sorted(names)), 0) + int(factor)
         return cls._made(found)
@@ -50,16 +72,31 @@ class Size:
         return self._made({k: mine.get(k, 0) + theirs.get(k, 0) for k in mine | theirs})
 
     def cover(self, other: Size) -> Size:
-        """The least sum that is at least both, whatever the names stand for."""
+        """Find the least sum that is at least both, whatever the names stand for.
+
+        Args:
+            other: The other size.
+
+        Returns:
+            The size, with the larger factor of each product of names.
+        """
         mine, theirs = dict(self.terms), dict(other.terms)
         return self._made({k: max(mine.get(k, 0), theirs.get(k, 0)) for k in mine | theirs})
 
     def at(self, sizes: Mapping[str, int]) -> int:
-        """The number of bytes where the names stand for ``sizes``."""
+        """Compute the number of bytes for given sizes of a picture.
+
+        Args:
+            sizes: What each name stands for, all of :attr:`names` among them.
+
+        Returns:
+            Bytes.
+        """
         return sum(factor * prod(sizes[name] for name in names) for names, factor in self.terms)
 
     @property
     def names(self) -> set[str]:
+        """The names that it depends on."""
         return {name for names, _ in self.terms for name in names}
 
     @property
@@ -76,7 +113,14 @@ class Size:
 
 
 def total(sizes: Iterable[Size]) -> Size:
-    """The sum of sizes."""
+    """Add up sizes.
+
+    Args:
+        sizes: Any number of them.
+
+    Returns:
+        The sum; nothing without sizes.
+    """
     result = Size()
     for size in sizes:
         result += size

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-from sr_tvm.system.fields import expect, expect_keys
+from msgspec import Meta
+
+from sr_tvm.system.validation import Positive, Record
 
 Dim = int | str
-_DIM = re.compile(r"(?:([1-9][0-9]{0,3})\*)?([A-Za-z_][A-Za-z0-9_]*)")
+_NAMED = Meta(
+    pattern=r"^([1-9][0-9]{0,3}\*)?[A-Za-z_][A-Za-z0-9_]*\Z", description="a name as 'height' or '2*height'"
+)
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(Record, frozen=True):
     """One input or output: its name, shape and element type (numpy's name).
 
     A dimension of any size is a name in an input, as "height", and in an output a name or a multiple, as "2*height".
     """
 
     name: str
-    shape: tuple[Dim, ...]
+    shape: tuple[Positive | Annotated[str, _NAMED], ...]
     dtype: str = "float32"
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str = "tensor") -> Tensor:
-        """Read one of a manifest. Raises SrTvmError that begins with ``where`` and names the field that is wrong."""
-        keys = {"name", "shape", "dtype"}
-        expect_keys(value, keys, keys, where)
-        for i, n in enumerate(expect(value["shape"], list, f"{where}: field shape")):
-            if not (isinstance(n, str) and _DIM.fullmatch(n)):
-                expect(n, int, f"{where}: field shape[{i}]", least=1)
-        name, dtype = (expect(value[key], str, f"{where}: field {key}") for key in ("name", "dtype"))
-        return cls(name, tuple(value["shape"]), dtype)
 
     @property
     def names(self) -> set[str]:
@@ -41,17 +31,37 @@ class Tensor:
         return {term(d)[1] for d in self.shape if isinstance(d, str)}
 
     def example(self) -> str:
-        """A shape it takes, as people type it."""
+        """Give a shape that the tensor takes, for messages.
+
+        Returns:
+            The shape as people type it, such as 1x3x360x640.
+        """
         usual = (1, 3, 360, 640) if len(self.shape) == 4 else (1,) * len(self.shape)
         return shape_text(tuple(u if isinstance(d, str) else d for u, d in zip(usual, self.shape, strict=True)))
 
     def at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with its names replaced."""
+        """Replace the names in the shape.
+
+        Args:
+            sizes: What each name stands for, all of :attr:`names` among them.
+
+        Returns:
+            The shape in numbers.
+        """
         terms = (term(d) if isinstance(d, str) else (d, "") for d in self.shape)
         return tuple(factor * sizes[name] if name else factor for factor, name in terms)
 
     def bind(self, shape: Sequence[int], sizes: dict[str, int]) -> bool:
-        """Whether ``shape`` is one of this input's; ``sizes`` gets what the names stand for."""
+        """Tell whether a shape is one of this input's, and what its names stand for then.
+
+        Args:
+            shape: In numbers.
+            sizes: What names stand for already, which the shape must agree with; it gets those that were not known,
+                even where the shape does not fit.
+
+        Returns:
+            True where it fits.
+        """
         if len(shape) != len(self.shape):
             return False
         return all(
@@ -61,11 +71,25 @@ class Tensor:
 
 
 def shape_text(shape: Sequence[Dim]) -> str:
-    """As people type it: 1x3x360x640."""
+    """Write a shape as people type it.
+
+    Args:
+        shape: Numbers and names.
+
+    Returns:
+        The text, as 1x3x360x640.
+    """
     return "x".join(map(str, shape))
 
 
 def term(dim: str) -> tuple[int, str]:
-    """The factor and the name: 2 and "height" of "2*height"."""
+    """Split a dimension of any size into its factor and its name.
+
+    Args:
+        dim: As "2*height", or "height".
+
+    Returns:
+        2 and "height" of the first, 1 and "height" of the second.
+    """
     factor, _, name = dim.rpartition("*")
     return int(factor or 1), name

@@ -23,7 +23,16 @@ class Timed(Protocol):
     """Something that can be called and timed where it runs."""
 
     def seconds(self, clock: str, number: int, repeats: int) -> list[float]:
-        """Take ``repeats`` samples, each the mean time of one of ``number`` calls in a row."""
+        """Take samples, each the mean time of one of several calls in a row.
+
+        Args:
+            clock: One of :data:`CLOCKS`.
+            number: Calls in a sample.
+            repeats: Samples.
+
+        Returns:
+            Seconds of a call, ``repeats`` of them; with the clock "packets" thousands of packets.
+        """
         ...
 
 
@@ -63,18 +72,48 @@ class Timer:
 
     @classmethod
     def for_tuning(cls, clock: str) -> Timer:
-        """Choose what tells two candidates apart in little time, taken in turns with what they are compared with."""
+        """Choose what tells two candidates apart in little time, taken in turns with what they are compared with.
+
+        Args:
+            clock: One of :data:`CLOCKS`.
+
+        Returns:
+            The timer.
+
+        Raises:
+            SrTvmError: The clock is unknown.
+        """
         statistic = MINIMUM if clock == THREAD_CPU else MEDIAN
         return cls(clock, repeats=10, sample_ms=1.0, statistic=statistic, least=6, budget_s=1.5)
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the timer as JSON.
+
+        Returns:
+            Its fields by their names.
+        """
         return asdict(self)
 
     def typical(self, samples: Sequence[float]) -> float:
+        """Tell by ``statistic`` what samples are like.
+
+        Args:
+            samples: One or more, in any unit.
+
+        Returns:
+            The least or the median of them, in their unit.
+        """
         return min(samples) if self.statistic == MINIMUM else statistics.median(samples)
 
     def number(self, seconds: float) -> int:
-        """How many calls of so many seconds make one sample."""
+        """Choose how many calls make one sample.
+
+        Args:
+            seconds: That one call takes.
+
+        Returns:
+            As many as last ``sample_ms``, 1 to MAX_RUNS_PER_SAMPLE.
+        """
         wanted = -(-self.sample_ms // max(seconds * 1e3, 1e-6))
         return min(MAX_RUNS_PER_SAMPLE, max(1, int(wanted)))
 
@@ -82,9 +121,17 @@ class Timer:
         self, timed: Sequence[Timed], number: int, cutoff: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> list[list[float]]:  # fmt: skip
-        """Time several things in turns, so that what else the machine does slows all of them: samples of each, seconds.
+        """Time several things in turns, so that what else the machine does slows all of them.
 
-        Once the first takes longer than ``cutoff`` seconds, one look at it is enough.
+        Args:
+            timed: What is timed; the first is the candidate.
+            number: Calls in a sample.
+            cutoff: Seconds; once a sample of the first takes longer, that is enough. None: each may take as long as it
+                does.
+            stopped: Asked before each turn; where it is true no more samples are taken.
+
+        Returns:
+            Samples of each, seconds of a call.
         """
         if len(timed) == 1 and self.budget_s is None and cutoff is None and not self.cool_down_s:
             return [timed[0].seconds(self.clock, number, self.repeats)]

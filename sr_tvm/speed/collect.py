@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.records.measurement import Measurement
@@ -21,7 +22,19 @@ NOISE, SIDE = 4, 32  # pictures that random networks are calibrated on, and thei
 
 
 def missing(path: str | Path, where: Conditions, architectures: Sequence[Architecture]) -> list[Architecture]:
-    """Those of ``architectures`` that the dataset has no measurement of in the group ``where``."""
+    """List the networks that a dataset has no measurement of.
+
+    Args:
+        path: The dataset, which need not be there.
+        where: The group that a measurement must fall into to count.
+        architectures: The networks that are wanted.
+
+    Returns:
+        Those of ``architectures`` without a measurement, in their order.
+
+    Raises:
+        SrTvmError: The dataset can't be read.
+    """
     have = dataset.load(path) if Path(path).exists() else []
     known = {_identity(m.architecture) for m in have if m.architecture is not None and Conditions.of(m) == where}
     return [a for a in architectures if _identity(a.to_json()) not in known]
@@ -40,12 +53,22 @@ def collect(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Measure what the dataset ``path`` lacks of ``architectures`` in the group ``where``; returns how many that were.
+    """Measure what a dataset lacks of some networks, and add it to the dataset one by one.
 
-    ``where`` is the group that measurements on ``device`` fall into. ``progress`` is told (done, of how many).
+    Args:
+        path: The dataset, which is made if it is not there.
+        device: What measures.
+        where: The group that measurements on ``device`` fall into; it has the target and the input shape.
+        architectures: The networks that are wanted.
+        repeats: How often each is timed.
+        seed: Of the random weights.
+        progress: Is told how many networks are done, and of how many.
+
+    Returns:
+        How many networks were measured.
 
     Raises:
-        SrTvmError: the dataset cannot be read or written, or a network cannot be compiled or measured.
+        SrTvmError: The dataset can't be read or written, or a network can't be compiled or measured.
     """
     dataset.check_writable(path)
     wanted = missing(path, where, architectures)
@@ -61,11 +84,25 @@ def collect(
 def measure(
     architecture: Architecture, device: Runner, target: str, input_shape: tuple[int, ...], repeats: int, seed: int = 0
 ) -> Measurement:
-    """Measure a network of this architecture with random weights, which do not change its speed.
+    """Measure a network of an architecture with random weights, which do not change its speed.
 
     For a target with integer kernels it is quantised first; then for pictures of any size, of which it measures one.
-    Always with default schedules. The shipped tuning records know a kernel of some networks and none of others,
-    and latencies of tuned and untuned kernels in one data set would have no common price.
+    Always with default schedules. The shipped tuning records know a kernel of some networks and none of others, and
+    latencies of tuned and untuned kernels in one data set would have no common price.
+
+    Args:
+        architecture: Of the network.
+        device: What measures.
+        target: Name of the target that it is compiled for.
+        input_shape: (N, C, H, W) of the low-resolution input.
+        repeats: How often it is timed.
+        seed: Of the random weights.
+
+    Returns:
+        The measurement, which names the architecture.
+
+    Raises:
+        SrTvmError: The network can't be compiled or measured.
     """
     import torch
 
@@ -85,11 +122,11 @@ def measure(
             onnx = _quantized(onnx, seed)
         artifact = compile_model(onnx, target, Path(folder) / "out", options=CompileOptions(use_shipped_log=False))
         record = device.measure(artifact.at({artifact.inputs[0].name: input_shape}), repeats)
-    return dataclasses.replace(record, model="random", architecture=architecture.to_json())
+    return structs.replace(record, model="random", architecture=architecture.to_json())
 
 
 def _quantized(path: Path, seed: int) -> Path:
-    """A network of random weights in integers: what it makes of pictures is nothing, whatever it is calibrated on."""
+    """Return the file of a network in integers: with random weights any pictures do to calibrate it."""
     import numpy as np
     import onnx
 

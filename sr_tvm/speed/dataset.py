@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from filelock import FileLock
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Positive, Record, plain, read
 
 
-@contextmanager
-def _locked(path: Path, mode: str, lock: int) -> Iterator[IO[bytes]]:
+def _lock(path: Path) -> FileLock:
+    """Return the lock of a file, in a file of its own beside it, by whatever name it is opened."""
+    real = Path(os.path.realpath(path))
+    return FileLock(real.with_name(f".{real.name}.lock"))
+
+
+@contextlib.contextmanager
+def _opened(path: Path, mode: str) -> Iterator[IO[bytes]]:
     try:
         if "a" in mode:
             path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, mode) as handle:
-            fcntl.flock(handle, lock)  # let go when the file is closed
             yield handle
     except OSError as error:
         reason = error.strerror or error
@@ -36,39 +42,49 @@ def _locked(path: Path, mode: str, lock: int) -> Iterator[IO[bytes]]:
 
 
 def _whole(line: bytes) -> bool:
-    """Whether a last line without its newline is a record all the same."""
+    """Return whether a last line without its newline is a record all the same."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
 
 
+class GroupConditions(Record, frozen=True, forbid_unknown_fields=False):
+    """Those of a measurement's that a group is made of."""
+
+    threads: Positive = 1
+    schedule: str = ""
+    clock: str = ""
+
+
 def _checked(m: Measurement) -> Measurement:
-    """The measurement, if its conditions and architecture are what a group and a sample are made of.
+    """Return the measurement, if its conditions and architecture are what a group and a sample are made of.
 
     Raises:
-        SrTvmError: one is not; the message names it.
+        SrTvmError: One is not; the message names it.
     """
-    expect(m.conditions.get("threads", 1), int, "field conditions.threads", 1)
-    for name in ("schedule", "clock"):
-        expect(m.conditions.get(name, ""), str, f"field conditions.{name}")
+    read(GroupConditions, plain(m.conditions), "a measurement", "conditions")
     if m.architecture is not None:
         Architecture.from_json(m.architecture, "field architecture")
     return m
 
 
 def append(path: str | Path, measurement: Measurement) -> None:
-    """Add one measurement; when this returns it is on the disk. Several processes may append at once.
+    """Add one measurement; when this returns it is on the disk.
 
-    A half line at the end, left by a crash, is cut off first, with a warning.
+    Several processes may append at once. A half line at the end, left by a crash, is cut off first, with a warning.
+
+    Args:
+        path: The dataset, which is made with its folders if it is not there.
+        measurement: What is added.
 
     Raises:
-        SrTvmError: the file cannot be written, or a field has a wrong type: no line that :func:`load` would refuse.
+        SrTvmError: The file can't be written, or a field has a wrong type: no line that :func:`load` would refuse.
     """
     path = Path(path)
     record = json.dumps(_checked(measurement).to_json(), allow_nan=False).encode() + b"\n"
     fresh = not path.exists()
-    with _locked(path, "a+b", fcntl.LOCK_EX) as handle:
+    with _opened(path, "a+b") as handle, _lock(path):
         tail = _last_line(handle)
         if tail and _whole(tail):
             record = b"\n" + record
@@ -90,19 +106,22 @@ def append(path: str | Path, measurement: Measurement) -> None:
 def check_writable(path: str | Path) -> None:
     """Refuse, before the work, a file that :func:`append` could not write. Changes nothing.
 
+    Args:
+        path: The dataset, which need not be there yet.
+
     Raises:
-        SrTvmError: what is in the way.
+        SrTvmError: The file can't be written; the message says what is in the way.
     """
     path = Path(path)
     if not path.exists():
         files.check_writable(path)
         return
-    with _locked(path, "ab", fcntl.LOCK_SH):
+    with _opened(path, "ab"):
         pass
 
 
 def _last_line(handle: IO[bytes], step: int = 1 << 16) -> bytes:
-    """What follows the last newline."""
+    """Return what follows the last newline."""
     end = handle.seek(0, os.SEEK_END)
     tail = b""
     while end > 0 and b"\n" not in tail:
@@ -114,15 +133,23 @@ def _last_line(handle: IO[bytes], step: int = 1 << 16) -> bytes:
 
 
 def load(path: str | Path) -> list[Measurement]:
-    """All measurements, in the order they were added.
+    """Read all measurements, in the order in which they were added.
 
     Half a line at the end, left by a crash, is dropped with a warning. Nothing else is passed over.
 
+    Args:
+        path: The dataset.
+
+    Returns:
+        The measurements; none of an empty file.
+
     Raises:
-        SrTvmError: no such file, or a line is not a measurement; the message names the line.
+        SrTvmError: No such file, or a line is not a measurement; the message names the line.
     """
     path = Path(path)
-    with _locked(path, "rb", fcntl.LOCK_SH) as handle:
+    with _opened(path, "rb") as handle, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # in a folder that can only be read nobody appends
+            stack.enter_context(_lock(path))
         lines = handle.read().split(b"\n")
     last = lines.pop()
     if last and _whole(last):

@@ -22,15 +22,24 @@ Latency = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def latency(model: SpeedModel, height: int, width: int, scale: int) -> Latency:
-    """The latency of a WDSR of scale ``scale`` on a low-resolution input of ``height`` x ``width``.
+    """Make a differentiable function that predicts the latency of a WDSR network from its widths.
 
-    What is returned takes float tensors of B blocks, ``channels`` (), ``expand`` (B,), ``linear`` (B,) and ``keep``
-    (B,), and gives a scalar in ``model.unit``, differentiable to all four. ``keep`` multiplies the whole cost of its
-    block. Where widths are whole and ``keep`` is 0 or 1, it equals ``model.predict`` of the network without the blocks
-    of keep 0, up to rounding. Widths need not be whole; below 1 an MLP takes them for 1.
+    It takes float tensors of B blocks, ``channels`` (), ``expand`` (B,), ``linear`` (B,) and ``keep`` (B,), and gives a
+    scalar in ``model.unit``, differentiable to all four. ``keep`` multiplies the whole cost of its block. Where widths
+    are whole and ``keep`` is 0 or 1, it equals ``model.predict`` of the network without the blocks of keep 0, up to
+    rounding. Widths need not be whole; below 1 an MLP takes them for 1.
+
+    Args:
+        model: What predicts.
+        height: Of the low-resolution input, in pixels.
+        width: Of the low-resolution input, in pixels.
+        scale: Times as many pixels along each side, 2, 3 or 4.
+
+    Returns:
+        The function of channels, expand, linear and keep.
 
     Raises:
-        SrTvmError: unknown scale, or an MLP that was fitted to another input size.
+        SrTvmError: The scale is unknown, or an MLP was fitted to another input size.
     """
     if scale not in SCALES:
         raise SrTvmError(f"scale is {scale!r}; 2, 3 or 4 is allowed")
@@ -57,13 +66,13 @@ def _physical(model: SpeedModel, pixels: int, scale: int) -> Latency:
 
 
 def _layer(prices: Mapping[str, float], macs: str, cin: Any, cout: Any, kernel: int, pixels: int) -> Any:
-    """The price of one convolution, or of one in each block."""
+    """Return the price of one convolution, or of one in each block."""
     moved = prices["bytes"] * layer_bytes(cin, cout, kernel, pixels)
     return prices[macs] * layer_macs(cin, cout, kernel, pixels) + moved + prices["kernels"]
 
 
 def _ends(prices: Mapping[str, float], channels: Tensor, scale: int, pixels: int) -> Tensor:
-    """The price of head, tail, skip and one inference."""
+    """Return the price of head, tail, skip and one inference."""
     out = COLOURS * scale**2
     head = _layer(prices, "macs_ends", COLOURS, channels, HEAD_KERNEL, pixels)
     tail = _layer(prices, "macs_ends", channels, out, HEAD_KERNEL, pixels)

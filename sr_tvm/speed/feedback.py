@@ -19,7 +19,17 @@ from sr_tvm.speed.sample import Sample
 
 @dataclass(frozen=True)
 class Conditions:
-    """What must be equal for latencies to be comparable."""
+    """What must be equal for latencies to be comparable: a group of measurements.
+
+    Attributes:
+        device: Name of the device that measured.
+        target: Name of the target that was compiled for.
+        schedule: "default" or "tuned": what the kernels were scheduled by.
+        threads: Of the runner.
+        clock: What the time was taken by: "wall", "thread-cpu" or "packets".
+        unit: Of the latencies.
+        input_shape: Of the low-resolution input, (N, C, H, W) where networks are measured.
+    """
 
     device: str
     target: str
@@ -31,6 +41,14 @@ class Conditions:
 
     @classmethod
     def of(cls, m: Measurement) -> Conditions:
+        """Find the group that a measurement falls into.
+
+        Args:
+            m: The measurement; conditions that it lacks are default schedules, one thread and the wall clock.
+
+        Returns:
+            The group.
+        """
         c = m.conditions
         threads = int(c.get("threads", 1))
         schedule, clock = str(c.get("schedule", "default")), str(c.get("clock", "wall"))
@@ -53,17 +71,33 @@ class Row:
 
     @property
     def relative_error(self) -> float:
+        """By how much too slow the prediction is: predicted / measured - 1."""
         return self.predicted / self.measured - 1
 
     def to_json(self) -> dict[str, Any]:
+        """Describe the line as JSON.
+
+        Returns:
+            Its fields by their names, and "relative_error".
+        """
         return {**asdict(self), "relative_error": self.relative_error}
 
 
 def group(measurements: Sequence[Measurement]) -> tuple[dict[Conditions, list[Sample]], int]:
-    """Samples by group, and how many measurements are of no WDSR architecture and so of no use here.
+    """Sort measurements into groups, and make samples of them.
 
-    Several measurements of one architecture become one sample, the median of their medians: a network left
-    out must not be known from another run.
+    Several measurements of one architecture become one sample, the median of their medians: a network left out must not
+    be known from another run.
+
+    Args:
+        measurements: Of any groups.
+
+    Returns:
+        Samples by group; and how many measurements are of no WDSR architecture, have no input (N, C, H, W) or no median
+        above 0, and so are of no use here.
+
+    Raises:
+        SrTvmError: An architecture has a wrong field.
     """
     found: dict[Conditions, dict[str, list[Measurement]]] = {}
     other = 0
@@ -89,8 +123,16 @@ def leave_one_out(
 ) -> list[Row]:
     """Predict each sample by a model fitted to all the others.
 
+    Args:
+        samples: Of one group.
+        kind: Of the models, one of :data:`sr_tvm.speed.model.KINDS`.
+        progress: Is told how many samples are predicted, and of how many.
+
+    Returns:
+        A line of predicted against measured for each sample.
+
     Raises:
-        SrTvmError: too few samples for that.
+        SrTvmError: There are too few samples for that, or the kind is unknown.
     """
     fit = fitter(kind)
     rows = []
@@ -103,7 +145,20 @@ def leave_one_out(
 
 
 def held_out(samples: Sequence[Sample], kind: str = physical.KIND, share: float = 0.2, seed: int = 0) -> list[Row]:
-    """Predict a random ``share`` of the samples by a model fitted to the others."""
+    """Predict a random share of the samples by a model fitted to the others.
+
+    Args:
+        samples: Of one group.
+        kind: Of the model, one of :data:`sr_tvm.speed.model.KINDS`.
+        share: Of the samples that are predicted, 0 to 1; at least one sample is.
+        seed: Of the choice; equal seeds choose equal samples.
+
+    Returns:
+        A line of predicted against measured for each sample that was left out.
+
+    Raises:
+        SrTvmError: There are too few samples for that, or the kind is unknown.
+    """
     shuffled = list(samples)
     random.Random(seed).shuffle(shuffled)
     count = max(1, round(len(shuffled) * share))
@@ -113,15 +168,31 @@ def held_out(samples: Sequence[Sample], kind: str = physical.KIND, share: float 
 
 
 def error_of(rows: Sequence[Row]) -> float:
-    """The median relative error of a table."""
+    """Compute the median relative error of a table, whichever way predictions err.
+
+    Args:
+        rows: One or more lines.
+
+    Returns:
+        The error, 0 or more: 0.1 is 10%.
+    """
     return statistics.median(abs(row.relative_error) for row in rows)
 
 
 def refit(where: Conditions, samples: Sequence[Sample], kind: str = physical.KIND) -> tuple[SpeedModel, list[Row]]:
-    """Fit a model to a group, with its table of predicted (by leave-one-out, where there are enough) and measured.
+    """Fit a model to a group, and compare its predictions with what was measured.
+
+    Args:
+        where: The group.
+        samples: Those of the group.
+        kind: Of the model, one of :data:`sr_tvm.speed.model.KINDS`.
+
+    Returns:
+        The model; and a line for each sample, predicted by leave-one-out where there are samples enough, else by the
+        model itself, whose ``error`` is None then.
 
     Raises:
-        SrTvmError: too few samples.
+        SrTvmError: There are too few samples, or the kind is unknown.
     """
     predictor = fitter(kind)(samples)
     try:

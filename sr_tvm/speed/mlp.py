@@ -53,7 +53,14 @@ class Mlp:
         self.prices = torch.zeros(len(FEATURES), dtype=torch.float64)
 
     def blocks(self, widths: Tensor) -> Tensor:
-        """Of blocks with ``widths`` (B, 3), channels, expand and linear: latencies (B,) in units of ``self.unit``."""
+        """Predict the latencies of single blocks; gradients reach the widths and the weights.
+
+        Args:
+            widths: (B, 3) float32, above 0: channels, expand and linear of each block.
+
+        Returns:
+            (B,) float32, in units of ``self.unit``.
+        """
         x = (widths.log() - self.middle) / self.spread
         if not self.monotone:
             return torch.exp(self.net(x).squeeze(1))
@@ -68,23 +75,38 @@ class Mlp:
         return self.unit * (total + whole * (price[0] + price[1] * channels / CHANNELS))
 
     def frozen(self) -> Mlp:
-        """A copy that gradients pass through but do not reach."""
+        """Copy the model such that gradients pass through its network but do not reach its weights.
+
+        Returns:
+            The copy.
+        """
         other = copy.deepcopy(self)
         other.net.requires_grad_(False)
         return other
 
     def to(self, device: torch.device) -> Mlp:
-        """Itself, with what :meth:`blocks` needs on ``device``."""
+        """Move what :meth:`blocks` needs to a device.
+
+        Args:
+            device: Where the widths will lie.
+
+        Returns:
+            The model itself.
+        """
         if self.middle.device != device:
             self.net.to(device)
             self.middle, self.spread = self.middle.to(device), self.spread.to(device)
         return self
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse another input size than the one it was fitted to.
+        """Refuse another input size than the one that the model was fitted to.
+
+        Args:
+            height: Of the low-resolution input, in pixels.
+            width: Of the low-resolution input, in pixels.
 
         Raises:
-            SrTvmError: it is another; the message has both.
+            SrTvmError: It is another size; the message has both.
         """
         if (height, width) != self.size:
             raise SrTvmError(
@@ -93,7 +115,18 @@ class Mlp:
             )
 
     def predict(self, samples: Sequence[Sample]) -> list[float]:
-        """Latencies; the samples' own are not looked at."""
+        """Predict the latency of each sample.
+
+        Args:
+            samples: Networks or blocks on the input size that the model was fitted to; their own latencies are not
+                looked at.
+
+        Returns:
+            One latency a sample, in the unit of those that the model was fitted to.
+
+        Raises:
+            SrTvmError: A sample has another input size.
+        """
         for sample in samples:
             self.check_size(sample.height, sample.width)
         widths, owner, channels, whole = _tensors(samples)
@@ -108,6 +141,14 @@ class Mlp:
         return [float(b) + e for b, e in zip(blocks, ends, strict=True)]
 
     def save(self, path: str | Path) -> None:
+        """Write the weights; the input size and whether it is monotone are not among them.
+
+        Args:
+            path: The .safetensors file; it is replaced.
+
+        Raises:
+            SrTvmError: The file can't be written.
+        """
         state = {f"net.{name}": value.contiguous() for name, value in self.net.state_dict().items()}
         state |= {name: getattr(self, name).detach() for name in ("ends", "middle", "spread", "unit", "prices")}
         with files.atomic_file(path) as partial:
@@ -117,8 +158,17 @@ class Mlp:
     def load(cls, path: str | Path, size: tuple[int, int], monotone: bool = False) -> Mlp:
         """Read the weights that :meth:`save` wrote.
 
+        Args:
+            path: The .safetensors file.
+            size: Height and width in pixels of the input that it was fitted to.
+            monotone: Whether it was fitted as a monotone one.
+
+        Returns:
+            The model.
+
         Raises:
-            SrTvmError: no such file, or it holds something else.
+            SrTvmError: No such file, or it holds something else.
+            ValueError: Never leaves this method: it is raised inside, and told as SrTvmError.
         """
         model = cls(size, monotone=monotone)
         try:
@@ -156,10 +206,20 @@ def fit(
     progress: Callable[[int, int], None] | None = None,
     monotone: bool = False,
 ) -> Mlp:
-    """Fit by Adam on squared log ratios, seeded. All samples must be of one input size.
+    """Fit an MLP by Adam on squared log ratios; equal arguments give equal models.
+
+    Args:
+        samples: At least MIN_SAMPLES, all of one input size, with latencies above 0 in one unit.
+        seed: Of the weights at the beginning.
+        steps: Of Adam, each on all samples.
+        progress: Is told after every 50 steps how many are done, and of how many.
+        monotone: Whether more channels shall never be predicted to be faster.
+
+    Returns:
+        The model, which predicts in the unit of the samples.
 
     Raises:
-        SrTvmError: fewer than MIN_SAMPLES samples, or several input sizes.
+        SrTvmError: There are fewer than MIN_SAMPLES samples, or several input sizes.
     """
     if len(samples) < MIN_SAMPLES:
         raise SrTvmError(
@@ -208,5 +268,12 @@ def _train(
 
 
 def describe(model: Mlp) -> dict[str, Any]:
-    """The JSON part of a saved model; its weights lie beside it."""
+    """Describe as JSON what of a model lies beside its weights.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The width of its hidden layers, and height and width in pixels of the input that it was fitted to.
+    """
     return {"hidden": HIDDEN, "height": model.size[0], "width": model.size[1]}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed.sample import FEATURES, MACS, Sample, features
+from sr_tvm.system.validation import Amount, Record, plain, read
 
 KIND = "physical"
 # How strongly a kind of layer is held to the common price per MAC, against one sample's weight of 1.
 HOLD = 1e-3
 MIN_SAMPLES = 3
+# The price of each feature, by its name.
+Prices = msgspec.defstruct("Prices", [(name, Amount) for name in FEATURES], bases=(Record,), frozen=True)
 
 
 @dataclass(frozen=True)
@@ -25,21 +28,39 @@ class Physical:
     prices: tuple[float, ...]
 
     def predict(self, samples: Sequence[Sample]) -> list[float]:
-        """Latencies; the samples' own are not looked at."""
+        """Predict the latency of each sample.
+
+        Args:
+            samples: Networks or blocks on any input size; their own latencies are not looked at.
+
+        Returns:
+            One latency a sample, in the unit of those that the model was fitted to.
+        """
         return [float(np.dot(_row(sample), self.prices)) for sample in samples]
 
     def to_json(self) -> dict[str, Any]:
-        return {"prices": dict(zip(FEATURES, self.prices, strict=True))}
+        """Describe the model as JSON, from which :meth:`from_json` reads it.
+
+        Returns:
+            Its field "prices", one by each name in FEATURES.
+        """
+        return {"prices": plain(Prices(*self.prices))}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> Physical:
-        prices = value.get("prices")
-        if not isinstance(prices, dict) or prices.keys() != set(FEATURES):
-            raise SrTvmError(f"{where}: field prices must hold exactly {', '.join(FEATURES)}")
-        numbers = tuple(prices[name] for name in FEATURES)
-        if not all(isinstance(n, int | float) and 0 <= n <= sys.float_info.max for n in numbers):
-            raise SrTvmError(f"{where}: field prices must hold finite numbers, none below 0")
-        return cls(numbers)
+        """Read a model that :meth:`to_json` describes.
+
+        Args:
+            value: The fields of a speed model, not yet checked; others than "prices" are not looked at.
+            where: Where they come from, such as a file's name: the beginning of an error's message.
+
+        Returns:
+            The model.
+
+        Raises:
+            SrTvmError: The prices are not those of FEATURES, or not finite numbers of 0 or more.
+        """
+        return cls(msgspec.structs.astuple(read(Prices, value.get("prices"), where, "prices")))
 
 
 def _row(sample: Sample) -> list[float]:
@@ -48,13 +69,20 @@ def _row(sample: Sample) -> list[float]:
 
 
 def fit(samples: Sequence[Sample], hold: float = HOLD) -> Physical:
-    """Non-negative least squares on relative errors.
+    """Fit a physical model by non-negative least squares on relative errors.
 
-    First one price for all MACs; then one per kind of layer, each drawn towards the common price. With few
-    samples, or for kinds of layers that no sample has (block latencies have no head or tail), the common price holds.
+    First one price for all MACs; then one per kind of layer, each drawn towards the common price. With few samples, or
+    for kinds of layers that no sample has (block latencies have no head or tail), the common price holds.
+
+    Args:
+        samples: At least MIN_SAMPLES, of any input sizes, with latencies above 0 in one unit.
+        hold: How strongly a kind of layer is held to the common price per MAC, against one sample's weight of 1.
+
+    Returns:
+        The model, which predicts in the unit of the samples.
 
     Raises:
-        SrTvmError: fewer than MIN_SAMPLES samples.
+        SrTvmError: There are fewer than MIN_SAMPLES samples.
     """
     if len(samples) < MIN_SAMPLES:
         raise SrTvmError(f"{len(samples)} different networks are too few for a speed model; {MIN_SAMPLES} at least")
@@ -72,7 +100,7 @@ def fit(samples: Sequence[Sample], hold: float = HOLD) -> Physical:
 
 
 def _solve(matrix: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Non-negative least squares with columns brought to one size: MACs are 1e9, kernels 10."""
+    """Return the non-negative least squares with columns brought to one size: MACs are 1e9, kernels 10."""
     # Only fitting needs it: a search runs where just PyTorch is installed.
     from scipy.optimize import nnls
 

@@ -34,26 +34,54 @@ class Sample:
 
     @property
     def name(self) -> str:
+        """Depth, channels and the widths of the first three blocks, for tables."""
         a = self.architecture
         widths = " ".join(f"{b.expand}/{b.linear}" for b in a.blocks[:3])
         return f"{len(a.blocks)}x{a.channels} [{widths}{' ...' if len(a.blocks) > 3 else ''}]"
 
 
 def input_size(scale: int) -> tuple[int, int]:
-    """Height and width of the low-resolution input whose output is 1280x720, as the published figures have it."""
+    """Find the size of the low-resolution input whose output is 1280x720, as the published figures have it.
+
+    Args:
+        scale: Times as many pixels along each side, 2, 3 or 4.
+
+    Returns:
+        Height and width in pixels.
+    """
     return OUTPUT_HEIGHT // scale, round(OUTPUT_WIDTH / scale)
 
 
 def block(channels: int, expand: int, linear: int, latency: float, scale: int = 2) -> Sample:
-    """One block alone, of a network of scale ``scale``, on the input of the published latencies."""
+    """Make a sample of one block alone, on the input of the published latencies.
+
+    Args:
+        channels: Those that the block reads and writes.
+        expand: Those between its two 1x1 convolutions.
+        linear: Those between its second 1x1 and its 3x3 convolution.
+        latency: In ms, or packets.
+        scale: Of the network that the block is of, 2, 3 or 4: it sets the input size.
+
+    Returns:
+        The sample, whose ``whole`` is false.
+
+    Raises:
+        SrTvmError: A width or the scale is out of range.
+    """
     return Sample(Architecture(scale, channels, (Block(expand, linear),)), *input_size(scale), latency, whole=False)
 
 
 def csv_columns(path: str | Path) -> list[str]:
-    """The devices of a block latency CSV: its columns <device>_ms without the ending.
+    """List the devices of a CSV of block latencies: its columns <device>_ms without the ending.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The names, in the order of the columns.
 
     Raises:
-        SrTvmError: the file cannot be read or has other columns.
+        SrTvmError: The file can't be read or has other columns.
     """
     return [name.removesuffix("_ms") for name in _header(path) if name.endswith("_ms")]
 
@@ -72,13 +100,21 @@ def _header(path: str | Path) -> list[str]:
 
 
 def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sample]]:
-    """The device and samples of a block latency CSV; ``device`` may be left out where there is only one.
+    """Read the samples of one device from a CSV of block latencies.
 
     A device that ends in ``_x3`` or ``_x4`` is taken to be of the input that this scale makes 1280x720 of, any other of
     360x640. (A block does the same at any scale, but the published DSP latencies for x4 are a third of those for x2.)
 
+    Args:
+        path: The file: columns channels, expand and linear, and one or more <device>_ms.
+        device: Name of the device; None where there is only one.
+
+    Returns:
+        The device's name, and a sample of one block from each row, with its latency in ms.
+
     Raises:
-        SrTvmError: no such device (those there are listed), or a row is wrong; the message names the line.
+        SrTvmError: No such device (those there are listed), or a row is wrong; the message names the line.
+        ValueError: Never leaves this function: it is raised inside, and told as SrTvmError.
     """
     known = csv_columns(path)
     if device is None and len(known) == 1:
@@ -104,9 +140,16 @@ def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sam
 
 
 def features(sample: Sample) -> dict[str, float]:
-    """What the latency is made of: multiply-accumulates by kind of layer, bytes moved, kernels, one inference.
+    """Count what a sample's latency is made of.
 
-    Bytes: every convolution reads its input and weights and writes its output once, in float32.
+    Every convolution reads its input and weights and writes its output once, in float32.
+
+    Args:
+        sample: A network or a block, on its input size.
+
+    Returns:
+        By the names FEATURES: multiply-accumulates by kind of layer, bytes moved, kernels, and 1 for the inference of a
+        whole network.
     """
     pixels = sample.height * sample.width
     found = dict.fromkeys(FEATURES, 0.0)
@@ -119,12 +162,32 @@ def features(sample: Sample) -> dict[str, float]:
 
 
 def layer_macs(cin: Any, cout: Any, kernel: int, pixels: int) -> Any:
-    """Multiply-accumulates of one convolution; the widths may be numbers or tensors."""
+    """Count the multiply-accumulates of one convolution.
+
+    Args:
+        cin: Channels that it reads: a number, or a tensor of them.
+        cout: Channels that it makes: a number, or a tensor of them.
+        kernel: Taps along each side.
+        pixels: Of its input, and as many of its output.
+
+    Returns:
+        How many there are, of the type of the widths.
+    """
     return pixels * kernel**2 * cin * cout
 
 
 def layer_bytes(cin: Any, cout: Any, kernel: int, pixels: int) -> Any:
-    """Bytes that one convolution moves; the widths may be numbers or tensors."""
+    """Count the bytes that one convolution moves in float32: its input, output, weights and bias once each.
+
+    Args:
+        cin: Channels that it reads: a number, or a tensor of them.
+        cout: Channels that it makes: a number, or a tensor of them.
+        kernel: Taps along each side.
+        pixels: Of its input, and as many of its output.
+
+    Returns:
+        How many there are, of the type of the widths.
+    """
     return 4 * (pixels * (cin + cout) + kernel**2 * cin * cout + cout)
 
 

@@ -15,7 +15,15 @@ LINEAR = (0.4, 1.2)
 
 
 def random_architectures(count: int, seed: int = 0, scale: int = 2) -> list[Architecture]:
-    """``count`` different WDSR networks; a longer list begins with the shorter one.
+    """Draw different WDSR networks at random; a longer list begins with the shorter one.
+
+    Args:
+        count: How many, 1 to 10000.
+        seed: Of the random numbers; equal seeds give equal networks.
+        scale: Times as many pixels along each side, 2, 3 or 4.
+
+    Returns:
+        The networks, of widths and depths within CHANNELS, DEPTH, EXPAND and LINEAR.
 
     Raises:
         SrTvmError: ``count`` or ``scale`` is out of range.

@@ -36,10 +36,26 @@ class Dsp:
     scaling: Assumption
 
     def ms(self, packets: float) -> float:
+        """Estimate the time that packets take, by the assumed values alone.
+
+        Args:
+            packets: Instruction packets of all the work, as the simulator counts them.
+
+        Returns:
+            Milliseconds, with the rows shared by all contexts.
+        """
         return 1e3 * packets * self.cycles_per_packet.value / (self.clock_hz.value * self.scaling.value)
 
     def estimate(self, packets: float) -> dict[str, Any]:
-        """The estimate as JSON: milliseconds, the least and the most that the assumptions allow, and how in words."""
+        """Estimate the time that packets take, and say by what assumptions.
+
+        Args:
+            packets: Instruction packets of all the work, as the simulator counts them.
+
+        Returns:
+            JSON: "ms", the least and the most that the assumptions allow ("low_ms", "high_ms"), the DSP, a label that
+            calls it estimated, and how it was done, in words.
+        """
         clock, cycles, scaling = self.clock_hz, self.cycles_per_packet, self.scaling
         return {
             "label": LABEL,
@@ -66,15 +82,25 @@ def _all() -> dict[str, Dsp]:
 
 
 def names() -> list[str]:
-    """Names of the DSPs there are assumptions for."""
+    """List the DSPs that there are assumptions for.
+
+    Returns:
+        Their names.
+    """
     return list(_all())
 
 
 def get(name: str = DEFAULT) -> Dsp:
-    """The DSP of that name.
+    """Find the DSP of a name.
+
+    Args:
+        name: One of :func:`names`.
+
+    Returns:
+        The DSP with its assumptions.
 
     Raises:
-        SrTvmError: there is none; the message lists all.
+        SrTvmError: There is none; the message lists all.
     """
     if name not in _all():
         raise SrTvmError(f"unknown DSP {name!r}; known are {', '.join(names())}")
@@ -82,6 +108,13 @@ def get(name: str = DEFAULT) -> Dsp:
 
 
 def in_words(found: dict[str, Any]) -> str:
-    """An estimate as a line to print."""
+    """Describe an estimate as a line to print.
+
+    Args:
+        found: What :meth:`Dsp.estimate` gave.
+
+    Returns:
+        The line, which says that it is estimated, and how.
+    """
     span = f"{found['low_ms']:.3g} to {found['high_ms']:.3g} as assumptions go"
     return f"{found['label']}: {found['ms']:.3g} ms on {found['dsp']} ({span}): {found['how']}"

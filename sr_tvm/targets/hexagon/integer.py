@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.system import files as own_files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Record, plain, read_file
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
@@ -31,8 +30,7 @@ RUN = LANES * TILES  # pixels that line buffers grow by
 RUNNER_MCPU = "hexagonv65"  # of the runner and its C library: one for all, for each takes minutes the first time
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Record, frozen=True, forbid_unknown_fields=False):
     """What a runner must know of a program beside its artifact.
 
     Attributes:
@@ -50,46 +48,70 @@ class Facts:
     halo: int = -1
 
     def workspace(self, width: int) -> int:
-        """How many bytes a band of a picture of ``width`` pixels needs beside picture, result and constants."""
+        """Compute what a band of a picture needs beside picture, result and constants.
+
+        Args:
+            width: Of the picture, in pixels; its height does not matter.
+
+        Returns:
+            Bytes of line buffers and tables.
+        """
         return self.memory.vectors(width) * VECTOR
 
     def widest(self, size: int) -> int:
-        """The widest picture whose line buffers fit into ``size`` bytes; 0: none does."""
+        """Find the widest picture whose line buffers fit into a memory.
+
+        Args:
+            size: Of the memory, in bytes.
+
+        Returns:
+            Width in pixels, a multiple of RUN; 0 where no picture fits.
+        """
         width = 0
         while self.workspace(width + RUN) <= size:
             width += RUN
         return width
 
     def save(self, path: Path) -> None:
-        own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **asdict(self)})
+        """Write the facts as JSON.
+
+        Args:
+            path: The file; it is replaced.
+        """
+        own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **plain(self)})
 
     @classmethod
     def load(cls, path: Path) -> Facts:
-        """Read what :meth:`save` wrote.
+        """Read the facts that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The facts.
 
         Raises:
-            SrTvmError: no such file, or damaged.
+            SrTvmError: No such file, or it is damaged.
         """
-        value = own_files.read_json(path, SCHEMA, VERSION)
-        numbers: dict[str, Any] = expect(value.get("memory"), dict, f"{path}: field memory")
-        fields = {
-            name: expect(numbers.get(name), int, f"{path}: field memory.{name}")
-            for name in WorkspaceSize.__annotations__
-        }
-        channels = expect(value.get("channels"), list, f"{path}: field channels")
-        rows = expect(value.get("stages"), list, f"{path}: field stages")
-        shuffle = expect(value.get("shuffle"), int, f"{path}: field shuffle")
-        named = tuple((str(name), int(macs)) for name, macs in rows)
-        halo = expect(value.get("halo", -1), int, f"{path}: field halo")
-        return cls((int(channels[0]), int(channels[1])), shuffle, WorkspaceSize(**fields), named, halo)
+        return read_file(cls, own_files.read_json(path, SCHEMA, VERSION), str(path))
 
 
 def build(
     network: IntegerNetwork, folder: Path, mcpu: str, decided: Mapping[str, tuple[HvxDecisions, str]] | None = None
 ) -> IntegerBuild:
-    """Write the program of a network into ``folder``, with what it is made of.
+    """Write the program of a network into a folder, with what it is made of: assembly, constants and facts.
 
-    ``decided`` are decisions by the kind of a kernel, each with what is told of the record it is from.
+    Args:
+        network: The network, as it was quantised.
+        folder: Where the files go; it is there.
+        mcpu: The processor, by LLVM's name, one of :data:`~sr_tvm.targets.hexagon.processors.PROCESSORS`.
+        decided: By kind of kernel, decisions and what is told of the record that they are from; None: all by default.
+
+    Returns:
+        The program's file name, a row for each stage, and a note on memory.
+
+    Raises:
+        SrTvmError: Something of the network has no kernel on HVX, or a tool fails.
     """
     decided, network = decided or {}, grouped(network)
     parts = stages(network, {kind: decisions for kind, (decisions, _) in decided.items()})
@@ -107,7 +129,15 @@ def build(
 
 
 def memory_note(facts: Facts, processor: HexagonVersion) -> str:
-    """What line buffers take, and whether they fit into the processor's VTCM."""
+    """Say what line buffers take, and whether they fit into a processor's VTCM.
+
+    Args:
+        facts: Of the program.
+        processor: The processor that it is for.
+
+    Returns:
+        A sentence for people.
+    """
     each = facts.workspace(WIDTH) / KIB
     size, version = processor.vtcm / KIB, f"v{processor.version}"
     widest = facts.widest(processor.vtcm // CONTEXTS)
@@ -120,7 +150,15 @@ def memory_note(facts: Facts, processor: HexagonVersion) -> str:
 
 
 def facts_of(network: IntegerNetwork, parts: list[HvxStage]) -> Facts:
-    """What a runner must know of the program of a grouped network."""
+    """Collect what a runner must know of a program.
+
+    Args:
+        network: The network, as :func:`~sr_tvm.targets.hexagon.hvx.stages.grouped` gives it.
+        parts: Its stages.
+
+    Returns:
+        The facts.
+    """
     named = tuple((stage.describe, stage.macs) for stage in parts)
     channels = network.channels(network.picture.name), planes(network)
     return Facts(channels, network.shuffle, memory(parts), named, margins(parts)[0] + parts[0].window // 2)
@@ -133,7 +171,16 @@ def _row(number: int, stage: HvxStage, record: str) -> dict[str, Any]:
 
 
 def link_program(network: Path, output: Path, mcpu: str) -> None:
-    """Link assembly that has the entry with the runner."""
+    """Link assembly that has the entry with the runner.
+
+    Args:
+        network: The assembly file.
+        output: The program's file, which is made.
+        mcpu: The processor of the assembly, by LLVM's name.
+
+    Raises:
+        SrTvmError: The assembler, the compiler or the linker fails.
+    """
     from tvm_ffi import libinfo
 
     version = mcpu.removeprefix("hexagon")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import tvm
 
@@ -11,7 +12,7 @@ from sr_tvm.errors import SrTvmError
 
 # A loop that carries more values than LLVM's default of 16 is not rotated, and gets no hardware loop.
 ROTATION = "-rotation-max-header-size:uint={}"
-ROTATED = 200
+ROTATED: Final = 200
 # From which end a block of instructions is scheduled: LLVM's enumeration MISched::Direction.
 DIRECTION = "-misched-prera-direction:int={}"
 DIRECTIONS = {"down": 1, "up": 2, "both": 3}
@@ -30,13 +31,29 @@ _SECTION = re.compile(r"^\s*\.(?:section\s+(\S+)|text\b)")
 
 
 def options(direction: str, rotation: int) -> Options:
-    """LLVM's options for a direction of DIRECTIONS, or "" for LLVM's own choice, and values that a loop may carry."""
+    """Choose LLVM's options for a function.
+
+    Args:
+        direction: In which its scheduler goes through a block, one of DIRECTIONS; "" for LLVM's own choice.
+        rotation: Values that a loop may carry and still be rotated into a hardware loop.
+
+    Returns:
+        The options, with those that all functions need.
+    """
     chosen = (*ALWAYS, ROTATION.format(rotation))
     return chosen if not direction else (*chosen, DIRECTION.format(DIRECTIONS[direction]))
 
 
 def tvm_target(mcpu: str, llvm: Sequence[str] = DEFAULT) -> tvm.target.Target:
-    """LLVM's Hexagon with vectors of 128 bytes."""
+    """Make the target of LLVM's Hexagon with vectors of 128 bytes.
+
+    Args:
+        mcpu: The processor, by LLVM's name, such as "hexagonv68".
+        llvm: LLVM's options.
+
+    Returns:
+        TVM's target, its own host.
+    """
     version = mcpu.removeprefix("hexagon")
     config = {
         "kind": "llvm", "mtriple": "hexagon-unknown-linux-musl", "mcpu": mcpu,
@@ -49,10 +66,20 @@ def tvm_target(mcpu: str, llvm: Sequence[str] = DEFAULT) -> tvm.target.Target:
 def assembly(mod: tvm.IRModule, mcpu: str, of: Mapping[str, Options]) -> str:
     """Compile a module to assembly text without notes for debuggers.
 
-    ``of`` are options by the name of a private function: the module is compiled once for each different set, and of
-    that only these functions are taken; all others are compiled with DEFAULT where a function has that, else with the
-    first of the sets. LLVM propagates what callers pass into functions, so that each is taken from a module with the
-    same callers.
+    The module is compiled once for each different set of options, and of that only these functions are taken; all
+    others are compiled with DEFAULT where a function has that, else with the first of the sets. LLVM propagates what
+    callers pass into functions, so that each is taken from a module with the same callers.
+
+    Args:
+        mod: Functions in TIR.
+        mcpu: The processor, by LLVM's name.
+        of: Options by the name of a private function; one that is not among them may get any of these.
+
+    Returns:
+        Assembly of one file.
+
+    Raises:
+        SrTvmError: LLVM has inlined a function that has options of its own.
     """
     sets = sorted(set(of.values()), key=lambda chosen: (chosen != DEFAULT, chosen)) or [DEFAULT]
     text = _compile(mod, mcpu, sets[0])
@@ -64,7 +91,14 @@ def assembly(mod: tvm.IRModule, mcpu: str, of: Mapping[str, Options]) -> str:
 
 
 def body_of(function: str) -> str:
-    """The symbol of a private function's code: TVM puts it into one of its own."""
+    """Name the symbol of a private function's code, which TVM puts into a function of its own.
+
+    Args:
+        function: Name of the function in TIR.
+
+    Returns:
+        The symbol.
+    """
     return f"{function}_compute_"
 
 
@@ -85,7 +119,7 @@ def _plain(text: str) -> str:
 
 
 def _exchange(text: str, other: str, symbol: str) -> str:
-    """Put the code of a function in ``other`` in place of that in ``text``, under labels of its own."""
+    """Return ``text`` with the code of a function from ``other`` in place of its own, under the labels it had."""
     first, last = _place(text, symbol)
     begin, end = _place(other, symbol)
     code = other[begin:end]

@@ -12,8 +12,8 @@ class HexagonVersion:
     """A version of the Hexagon instruction set.
 
     Attributes:
-        version: of it.
-        vtcm: bytes of tightly coupled memory for vectors that a chip with it is said to have.
+        version: Its number, such as 68.
+        vtcm: Bytes of tightly coupled memory for vectors that a chip with it is said to have.
     """
 
     version: int

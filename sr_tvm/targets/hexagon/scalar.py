@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tvm
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.network import IntegerNetwork
@@ -42,28 +43,34 @@ class Hexagon(Target):
     mcpu: str = processors.DEFAULT
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
         return Capabilities("hexagon", needs="a Hexagon DSP, or the simulator for a quantised model")
 
+    @override
     def for_processor(self, mcpu: str) -> Target:
         if mcpu not in processors.PROCESSORS:
             known = ", ".join(processors.PROCESSORS)
             raise SrTvmError(f"target {self.name} has no processor {mcpu!r}; there are {known}")
         return replace(self, mcpu=mcpu)
 
+    @override
     def tvm_target(self) -> tvm.target.Target:
         return tvm.target.Target({"kind": "llvm", "mtriple": TRIPLE, "mcpu": self.mcpu, "num-cores": 1})
 
+    @override
     def integer_lowering(self) -> KernelLowering:
         from sr_tvm.targets.hexagon.hvx.lowering import KernelLowering
 
         return KernelLowering(processors.PROCESSORS[self.mcpu].version)
 
+    @override
     def integer_kinds(self, network: IntegerNetwork) -> dict[str, tuple[Any, int]]:
         from sr_tvm.targets.hexagon.hvx.lowering import kinds
 
         return dict(kinds(network))
 
+    @override
     def build_integer(
         self, network: IntegerNetwork, folder: Path, decided: Mapping[str, tuple[Any, str]] | None = None
     ) -> IntegerBuild:

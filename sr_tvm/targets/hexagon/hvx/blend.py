@@ -32,6 +32,7 @@ class BlendForm:
 
     @property
     def tiles(self) -> int:
+        """Tiles of 32 pixels that are made in a turn."""
         return 2 if self.shuffle == 2 else 1
 
     @property
@@ -44,12 +45,19 @@ NUMBERS = ("read", "other", "out", "words", "zero", "zero2", "groups", "turns", 
 
 
 def function(name: str, form: BlendForm) -> tirx.PrimFunc:
-    """Write the function of one row.
+    """Write the function that makes one row of a blend.
 
     Its parameters are the workspace three times, as what is read, what is read beside it and what is written, the
     biases, and the integers NUMBERS: places of the rows to read and to write, the word of the biases at which the
     numbers begin, the words with the zero points of the inputs' first groups, groups of four channels, how often
     ``tiles`` tiles are made, the last shift, and vectors from one line of a shuffled result to the next.
+
+    Args:
+        name: Of the function.
+        form: What tells it from others.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     rows = [c.aligned("s", "S"), c.aligned("x", "X")][: form.inputs]
@@ -75,7 +83,7 @@ def function(name: str, form: BlendForm) -> tirx.PrimFunc:
 
 
 def _wide(c: HvxBuilder, vector: Expr) -> list[Expr]:
-    """Bytes * 64 as two vectors of halfwords: channels 0 and 2, 1 and 3."""
+    """Return bytes * 64 as two vectors of halfwords: channels 0 and 2, and 1 and 3."""
     pair = c.bind("w", c.hvx("vmpybus", vector, c.integer(SIXTY_FOUR), dtype=PAIR))
     return [c.bind("h", c.hvx(half, pair)) for half in ("lo", "hi")]
 

@@ -68,6 +68,7 @@ class Form:
 
     @property
     def steps(self) -> int:
+        """Vectors of four channels of one row that are read for each tile, one in a turn of the inner loop."""
         return self.rows * (self.inputs - (self.packed > 0)) + self.packed
 
 
@@ -76,7 +77,7 @@ NUMBERS = ("table", "zeros", "other", "out", "weight", "bias", "turns", "shift",
 
 
 def function(name: str, form: Form) -> tirx.PrimFunc:
-    """Write the function of one row.
+    """Write the function that makes one row of a convolution.
 
     Its parameters are the workspace three times, as what is read, what is read beside it and what is written, the
     weights, the biases, and the integers NUMBERS: the word at which the table of places begins, that of the zeros,
@@ -84,6 +85,13 @@ def function(name: str, form: Form) -> tirx.PrimFunc:
     biases, how often ``tiles`` tiles are made, shift of the sums, factor of a residual or, twice in a word, what is
     added behind a PReLU, shift of the last sum or of a PReLU, vectors from one line of a shuffled result to the next,
     and the place of the row of halfwords that is kept.
+
+    Args:
+        name: Of the function.
+        form: What tells it from others.
+
+    Returns:
+        The function, private to its module.
     """
     return _Row(form).function(name)
 
@@ -144,7 +152,7 @@ class _Row:
         return c.private(name)
 
     def _order(self, outputs: range) -> list[tuple[int, int]]:
-        """In which order products are added: outputs and tiles."""
+        """Return the order in which products are added: pairs of an output and a tile."""
         tiles = range(self.form.tiles)
         if self.form.order == "tiles":
             return [(o, t) for o in outputs for t in tiles]
@@ -156,7 +164,7 @@ class _Row:
         self._taps(taps, self._raw(self.c.scalar(self.source, entry), tile))
 
     def _raw(self, entry: Expr, tile: Expr) -> dict[int, Expr]:
-        """Read the tiles of one group of one row, and those beside them."""
+        """Return the tiles of one group of one row, and those beside them, by their numbers."""
         c, form = self.c, self.form
         place = c.bind("place", entry + tile * form.stride)
         reach = 1 if form.kernel > 1 else 0
@@ -232,7 +240,7 @@ class _Row:
                 totals[o].set(c.hvx("vasrw", totals[o].get(), by))
 
     def _words(self, bias: Expr, j: int, number: int) -> list[Expr]:
-        """The multipliers of a group of outputs, or the slopes behind them: of outputs 0 and 2, and of 1 and 3."""
+        """Return the multipliers of a group of outputs, or the slopes behind them: of outputs 0 and 2, and 1 and 3."""
         c, each = self.c, self.form.outputs // GROUP * 2
         word = (bias + self.form.outputs) * LANES + (number * each + 2 * j)
         return [c.bind("m", c.scalar(self.biases, word + i)) for i in (0, 1)]

@@ -20,6 +20,7 @@ from sr_tvm.codegen.functions import Functions
 from sr_tvm.isa.hexagon.program import RowCall, StageCalls
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
+from sr_tvm.system.validation import Record
 from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, HvxBuilder, groups
@@ -33,7 +34,14 @@ MARK = "sr_hexagon_mark"  # called before each stage's row with its number, and 
 
 @dataclass(frozen=True)
 class HvxLineBuffer:
-    """The line buffer of a value: vectors of a tile, rows, a power of two, and whether a row of zeros follows."""
+    """The line buffer of a value.
+
+    Attributes:
+        tile: Vectors of a tile.
+        rows: Of the picture that it holds, a power of two.
+        zeros: Whether a row of what stands for 0 follows.
+        seal: Pixels right of the picture that someone reads.
+    """
 
     tile: int
     rows: int
@@ -41,9 +49,15 @@ class HvxLineBuffer:
     seal: int  # pixels right of the picture that someone reads
 
 
-@dataclass(frozen=True)
-class WorkspaceSize:
-    """What a picture needs of the workspace, as vectors: ``rows`` whole rows of a tile's vector, and ``fixed``."""
+class WorkspaceSize(Record, frozen=True, forbid_unknown_fields=False):
+    """What a picture needs of the workspace, in parts from which its vectors follow by the picture's width.
+
+    Attributes:
+        rows: Rows of one vector a tile, of all line buffers.
+        tables: Vectors of the table of places.
+        lines: Rows of bytes, of the picture's planes and of the result's lines.
+        slack: Vectors that are read, not used, beyond the last row.
+    """
 
     rows: int
     tables: int
@@ -51,13 +65,28 @@ class WorkspaceSize:
     slack: int  # tiles of the largest value that are read, not used, beyond the last row
 
     def vectors(self, width: int) -> int:
-        """How many vectors a picture of ``width`` pixels needs, whatever its height."""
+        """Count the vectors that a picture needs, whatever its height.
+
+        Args:
+            width: Of the picture, in pixels.
+
+        Returns:
+            Vectors of 128 bytes.
+        """
         tiles = -(-width // (LANES * TILES)) * TILES
         return self.rows * (tiles + 2) + self.tables + -(-tiles // LANES) + self.lines * (tiles // TILES) + self.slack
 
 
 def line_buffers(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBuffer]]:
-    """The delay of each stage, and the line buffers of all but the result."""
+    """Find when each stage makes its rows, and the line buffers in which they wait for those who read them.
+
+    Args:
+        stages: Of a network, in the order in which they run.
+
+    Returns:
+        The delay of each stage, which in step t makes row t - delay; and the line buffers of all values but the result,
+        by name.
+    """
     place = {stage.value: i for i, stage in enumerate(stages)}
     place |= {stage.kept: i for i, stage in enumerate(stages) if stage.kept is not None}
     reads: list[dict[int, int]] = [{} for _ in stages]
@@ -78,7 +107,14 @@ def line_buffers(stages: list[HvxStage]) -> tuple[list[int], dict[str, HvxLineBu
 
 
 def margins(stages: list[HvxStage]) -> list[int]:
-    """How many rows of each stage above and below a band of the result's rows that band is made of."""
+    """Find how many more rows of each stage a band of the result's rows needs, above and below.
+
+    Args:
+        stages: Of a network, in the order in which they run.
+
+    Returns:
+        Rows, one number a stage; 0 of the last.
+    """
     found: dict[str, int] = {}
     for stage in reversed(stages):
         found[stage.value] = max(found.get(name, 0) for name in (stage.value, stage.kept) if name is not None)
@@ -88,7 +124,14 @@ def margins(stages: list[HvxStage]) -> list[int]:
 
 
 def memory(stages: list[HvxStage]) -> WorkspaceSize:
-    """The workspace of a network."""
+    """Compute what the workspace of a network is made of.
+
+    Args:
+        stages: Of the network, in the order in which they run.
+
+    Returns:
+        The parts, from which the vectors for any picture follow.
+    """
     found = list(line_buffers(stages)[1].values())
     longest = max((form.steps for s in stages if s.convolution and not s.expand for form, _ in s.forms()), default=0)
     planes, result = stages[0].planes * stages[0].rows, stages[-1]
@@ -103,7 +146,7 @@ def memory(stages: list[HvxStage]) -> WorkspaceSize:
 
 
 class HvxDriver:
-    """Writes the functions of a network."""
+    """A writer of the functions of a network: the entry, and what it calls."""
 
     def __init__(self, network: IntegerNetwork, stages: list[HvxStage], name: str) -> None:
         self.network, self.stages, self.name = network, stages, name
@@ -136,7 +179,11 @@ class HvxDriver:
         """Write the entry.
 
         Its parameters are picture, weights, biases, result and workspace as flat tensors, then height and width of the
-        picture, the first row to make of it and the one after the last; of the result it is a multiple.
+        picture, the first row to make of it and the one after the last; those of the result are as many times the pixel
+        shuffle's factor.
+
+        Returns:
+            The function; those that it calls and the constants are complete then.
         """
         c = self.c = HvxBuilder()
         flat = {"x": "uint8", "w": "int64", "b": "int32", "y": "uint8", "s": "int32"}
@@ -169,7 +216,7 @@ class HvxDriver:
 
     @property
     def constants(self) -> dict[str, np.ndarray]:
-        """Once the entry is written: weights and biases."""
+        """Weights and biases, by these names, once the entry is written."""
         return {"weights": self.packed.weights, "biases": self.packed.biases}
 
     def _mark(self, number: int) -> None:
@@ -213,7 +260,7 @@ class HvxDriver:
         self.c.call(self.fill, [self.data["s"], self.data["b"], *numbers])
 
     def _row(self, value: str, y: Expr) -> Expr:
-        """The place of the first tile of a row that is there."""
+        """Return the place of the first tile of a row that is there."""
         line_buffer = self.line_buffers[value]
         return self.base[value] + (y & self.c.integer(line_buffer.rows - 1)) * self.row[value] + line_buffer.tile
 
@@ -376,7 +423,7 @@ class HvxDriver:
     def _function(
         self, stage: HvxStage, form: Any, make: Callable[[str], tirx.PrimFunc], tiles: int, inner: int
     ) -> tvm.ir.GlobalVar:
-        """The function of a form under the stage's options for LLVM; it is noted that the stage calls it."""
+        """Return the function of a form under the stage's options for LLVM; it is noted that the stage calls it."""
         function = self.functions.of((form, stage.decisions.llvm), make)
         self.llvm[function.name_hint] = stage.decisions.llvm
         call = RowCall(machine_code.body_of(function.name_hint), tiles, inner)
@@ -403,10 +450,10 @@ class Written:
     """A network as TIR, and what of it others must know.
 
     Attributes:
-        module: the entry and the functions that it calls.
-        constants: weights and biases.
-        llvm: options by the name of a row function.
-        calls: the row functions of each stage that has some.
+        module: The entry and the functions that it calls.
+        constants: Weights, (n,) int64, and biases, (n,) int32, by these names.
+        llvm: LLVM's options by the name of a row function.
+        calls: The row functions of each stage that has some.
     """
 
     module: tvm.IRModule
@@ -416,7 +463,16 @@ class Written:
 
 
 def module(network: IntegerNetwork, stages: list[HvxStage], name: str) -> Written:
-    """Make the TIR of a network, whose entry is called ``name``."""
+    """Make the TIR of a network.
+
+    Args:
+        network: The network, as :func:`~sr_tvm.targets.hexagon.hvx.stages.grouped` gives it.
+        stages: Its stages.
+        name: Of the entry, a symbol.
+
+    Returns:
+        The module, and what others must know of it.
+    """
     driver = HvxDriver(network, stages, name)
     entry = driver.entry().with_attr("global_symbol", name)
     functions = {var: driver.functions.made[var.name_hint] for var in driver.functions.variables}

@@ -11,7 +11,16 @@ from sr_tvm.targets.hexagon.hvx.code import LANES, ONE, PAIR, VECTOR, HvxBuilder
 
 
 def copy(name: str) -> tirx.PrimFunc:
-    """Write the copy of ``count`` bytes, aligned to nothing: whole vectors, the last of which ends with them."""
+    """Write the function that copies bytes, aligned to nothing: whole vectors, the last of which ends with them.
+
+    Its integers: where to read and where to write, in bytes, and how many.
+
+    Args:
+        name: Of the function.
+
+    Returns:
+        The function, private to its module.
+    """
     c = HvxBuilder()
     source, target = c.pointer("s", "uint8"), c.pointer("y", "uint8")
     s, y = c.bytes_at("S", source), c.bytes_at("Y", target)
@@ -37,6 +46,13 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
     """Write the function that makes tiles of one row of up to four planes, 128 pixels a turn.
 
     Its integers: place of the first plane's row, vectors from one plane to the next, place to write, turns.
+
+    Args:
+        name: Of the function.
+        channels: Planes, 1 to 4.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
@@ -54,9 +70,16 @@ def interleave(name: str, channels: int) -> tirx.PrimFunc:
 
 
 def columns(name: str, held: Sequence[tuple[int, int]]) -> tirx.PrimFunc:
-    """Write the function that makes tiles whose "channels" are a pixel's neighbours in its row: planes and places.
+    """Write the function that makes tiles whose "channels" are a pixel's neighbours in its row, 128 pixels a turn.
 
     Its integers are those of :func:`interleave`; the vectors before and behind a plane's row are read, too.
+
+    Args:
+        name: Of the function.
+        held: For each "channel", its plane and how many pixels right of the tile's own it is.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     s, y = c.aligned("s", "S"), c.aligned("y", "Y")
@@ -90,6 +113,12 @@ def fill(name: str) -> tirx.PrimFunc:
     """Write the function that fills tiles with what stands for 0.
 
     Its integers: place to write, groups of a tile, tiles, and the word of the biases with the first group's bytes.
+
+    Args:
+        name: Of the function.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
@@ -107,6 +136,12 @@ def below(name: str) -> tirx.PrimFunc:
     Its integers: place of that group in the last row's first tile, place to write, vectors from tile to tile, tiles,
     the word of the biases with the group's bytes of nothing, bits that bytes move up by from row to row, and a mask of
     so many.
+
+    Args:
+        name: Of the function.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     s, y, biases = c.aligned("s", "S"), c.aligned("y", "Y"), c.aligned("b", "B")
@@ -123,6 +158,12 @@ def seal(name: str) -> tirx.PrimFunc:
     """Write the function that puts what stands for 0 right of a row, into ``count`` pixels from pixel ``first``.
 
     Its other integers: place of the row, groups of a tile, and the word of the biases with the first group's bytes.
+
+    Args:
+        name: Of the function.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")
@@ -136,7 +177,11 @@ def seal(name: str) -> tirx.PrimFunc:
 
 
 def thirds() -> np.ndarray:
-    """The control of a vrdelta that moves the first three bytes of each four together: (128,) uint8."""
+    """Compute the control of a vrdelta that moves the first three bytes of each four together.
+
+    Returns:
+        (128,) uint8.
+    """
     control = np.zeros(VECTOR, np.uint8)
     for to in range(VECTOR * 3 // 4):
         place = to // 3 * 4 + to % 3
@@ -151,6 +196,12 @@ def squeeze(name: str) -> tirx.PrimFunc:
     """Write the function that keeps three bytes of each four of a line, in its place.
 
     Its integers: the line's first vector, how many there are, and the vector of the biases with :func:`thirds`.
+
+    Args:
+        name: Of the function.
+
+    Returns:
+        The function, private to its module.
     """
     c = HvxBuilder()
     y, biases = c.aligned("y", "Y"), c.aligned("b", "B")

@@ -38,6 +38,7 @@ class PairForm:
 
     @property
     def fits(self) -> bool:
+        """Whether inputs, sums and hidden bytes fit into the registers."""
         return self.inputs + self.outputs + GROUP + 1 <= REGISTERS
 
     @property
@@ -55,12 +56,19 @@ NUMBERS = ("zeros", "read", "out", "expand", "project", "bias", "hidden", "turns
 
 
 def function(name: str, form: PairForm) -> tirx.PrimFunc:
-    """Write the function of one row.
+    """Write the function that makes one row of two fused 1x1 convolutions.
 
     Its parameters are the workspace, as what is read and what is written, the weights, the biases, and the integers
     NUMBERS: the word at which the zeros begin, places of the row to read and of that to write, the first doublewords of
     the weights of either convolution, the first vector of biases, those of the outputs first, groups of hidden channels
     but one, tiles, both shifts, and the place of the row above the one that is written.
+
+    Args:
+        name: Of the function.
+        form: What tells it from others.
+
+    Returns:
+        The function, private to its module.
     """
     return _Row(form).function(name)
 
@@ -137,14 +145,14 @@ class _Row:
             total.set(self.c.vector(self.biases, bias + o))
 
     def _expand(self, inputs: list[Register], words: list[Expr], count: int) -> list[tuple[Register, Expr, Expr]]:
-        """The products for the first ``count`` of a group of hidden channels, whose weights lie together."""
+        """Return the products for the first ``count`` of a group of hidden channels, whose weights lie together."""
         return [(self.hidden[o], x.get(), words[k * count + o]) for k, x in enumerate(inputs) for o in range(count)]
 
     def _products(
         self, words: list[Expr], inputs: list[Register], sums: list[Register], made: Register, shares: list[Expr],
         bias: Expr, count: int = GROUP,
     ) -> None:  # fmt: skip
-        """The next four hidden channels and the outputs' share of the last four, one product of each in turn."""
+        """Add up the next four hidden channels and the outputs' share of the last four, one product of each in turn."""
         c, form = self.c, self.form
         read = c.bind("h", made.get())
         self._begin(bias, count)
@@ -168,7 +176,7 @@ class _Row:
         return self._bytes([total.get() for total in self.hidden[:count]], self.at["shift"])
 
     def _bytes(self, sums: list[Expr], shift: Expr, empty: bool = False) -> Expr:
-        """The bytes of up to four sums: those that are not there are 0 if ``empty``, else any that cost nothing."""
+        """Return the bytes of up to four sums: those not there are 0 if ``empty``, else any that cost nothing."""
         if len(sums) < GROUP:
             none = self.c.splat(self.c.integer(0)) if empty else sums[0]
             sums = sums + [none] * (GROUP - len(sums))

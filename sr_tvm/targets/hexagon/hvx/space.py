@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
+from typing_extensions import override
 
 from sr_tvm.targets.hexagon.hvx.decisions import (
     ALLOWED,
@@ -40,21 +43,23 @@ class KernelSpace(DecisionSpace[HvxDecisions]):
         self.default = self.repair(stage.usual)
         self.known = [self.repair(decisions) for decisions in known]
 
+    @override
     def repair(self, decisions: HvxDecisions) -> HvxDecisions:
-        """One form for what makes the same kernel: what does not matter to it is as in the default."""
+        """Return one form for what makes the same kernel: what does not matter to it is as in the default."""
         matters: dict[str, Any] = {name: getattr(decisions, name) for name in self.names}
         if not matters.get("fused", True):
             matters = {"fused": False}
         made = replace(DEFAULT, **matters)
         if self.stage.expand is not None or not made.fused:
             return made
-        one = replace(self.stage, decisions=made)
+        one = dataclasses.replace(self.stage, decisions=made)
         if all(form.tiles == 1 for form, _ in one.forms()):
             made = replace(made, order=DEFAULT.order)  # there is one order
         return made
 
+    @override
     def seeds(self) -> list[HvxDecisions]:
-        """The default, what is known, each scheduler direction, and of that one decision changed."""
+        """Return the default, what is known, each scheduler direction, and of two of these one decision changed."""
         found = [self.default, *self.known]
         found += [self.repair(replace(self.default, direction=direction)) for direction in DIRECTIONS]
         changes: dict[str, tuple[Any, ...]] = {
@@ -67,21 +72,24 @@ class KernelSpace(DecisionSpace[HvxDecisions]):
                 found += [self.repair(replace(start, **{name: value})) for value in values]
         return list(dict.fromkeys(found))
 
+    @override
     def random(self, rng: Random) -> HvxDecisions:
         chosen: dict[str, Any] = {name: rng.choice(ALLOWED[name]) for name in self.names}
         return self.repair(replace(DEFAULT, **chosen))
 
+    @override
     def crossover(self, a: HvxDecisions, b: HvxDecisions, rng: Random) -> HvxDecisions:
-        """Each decision from either parent."""
+        """Return decisions each of which is from either parent."""
         chosen: dict[str, Any] = {name: getattr(rng.choice((a, b)), name) for name in self.names}
         return self.repair(replace(a, **chosen))
 
+    @override
     def mutate(self, genome: HvxDecisions, rng: Random) -> HvxDecisions | None:
-        """Change one decision; None if that changed nothing."""
         name = rng.choice(self.names)
         changed = self.repair(replace(genome, **{name: rng.choice(ALLOWED[name])}))
         return None if changed == genome else changed
 
+    @override
     def key(self, genome: HvxDecisions) -> str:
         text = json.dumps(genome.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -97,6 +97,7 @@ class HvxStage:
 
     @property
     def halo(self) -> int:
+        """Rows above and below its own that are read at most, of any value."""
         return max(self.reads.values(), default=0)
 
     @property
@@ -132,7 +133,11 @@ class HvxStage:
         return f"{k}x{k} {i}->{o}{bent}{ends[self.end]}{kept}{f', shuffle {self.shuffle}' if self.shuffle else ''}"
 
     def forms(self) -> list[tuple[Form, int]]:
-        """The row functions that make a row, each with the first of the channels that it makes."""
+        """List the row functions that together make a row of a convolution.
+
+        Returns:
+            The form of each, and the first of the channels that it makes, counted up to whole groups of four.
+        """
         assert self.convolution is not None
         outputs, inputs, rows, kernel = self.convolution.weight.shape
         whole, decided = groups(outputs) * 4, self.decisions
@@ -159,6 +164,7 @@ class HvxStage:
 
     @property
     def blend_form(self) -> BlendForm:
+        """The form of the row function of a blend."""
         assert self.blend is not None
         node = self.blend
         return BlendForm(len(node.inputs), node.slope is not None, node.smaller is not None, self.shuffle)
@@ -174,7 +180,7 @@ class HvxStage:
 
 
 def _skipped(node: QuantizedConvolution, first: int, count: int) -> frozenset[tuple[int, int]]:
-    """Columns of taps of which outputs from ``first`` have none: a transposed convolution's, see :class:`Form`."""
+    """Return the taps that outputs from ``first`` do not have: a transposed convolution's, see :class:`Form`."""
     kernel = node.weight.shape[3]
     there: np.ndarray = np.any(padded(node)[first : first + count], axis=(1, 2))
     near = Form(kernel, 1, 1, 4, 1, 1, BYTES).near
@@ -187,10 +193,17 @@ def _pair(expand: QuantizedConvolution, project: QuantizedConvolution) -> PairFo
 
 
 def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None = None) -> list[HvxStage]:
-    """Cut a network into stages; ``decided`` are decisions by the kind of a kernel, others are the default's.
+    """Cut a network into stages, each of which makes a row of a value at a time.
+
+    Args:
+        network: The network, as :func:`grouped` gives it.
+        decided: Decisions by the kind of a kernel; other kinds have the default's. None: all have.
+
+    Returns:
+        The stages in the order in which they run: the picture first, the result last.
 
     Raises:
-        SrTvmError: something of it has no kernel on HVX; the message names it.
+        SrTvmError: Something of it has no kernel on HVX; the message names it.
     """
     if network.shuffle not in SHUFFLES:
         raise SrTvmError(f"hexagon: results are stored by a pixel shuffle of 2, 3 or 4, not of {network.shuffle}")
@@ -236,7 +249,7 @@ def stages(network: IntegerNetwork, decided: Mapping[str, HvxDecisions] | None =
 
 
 def _packed(found: list[HvxStage]) -> list[HvxStage]:
-    """The stages, with values marked whose last group holds rows before."""
+    """Return the stages, with values marked whose last group holds rows before."""
     packed = {}
     for stage in found:
         readers = [other for other in found if stage.value in other.reads]
@@ -252,7 +265,7 @@ def _packed(found: list[HvxStage]) -> list[HvxStage]:
 
 
 def _decided(stage: HvxStage, apart: dict[str, str], decided: Mapping[str, HvxDecisions]) -> HvxStage:
-    """A stage with its kind, and what is decided about that; one of two that might be fused has the kind of both."""
+    """Return a stage with its kind and what is decided about it; two that might be fused have the kind of both."""
     if stage.convolution is None:
         return stage
     kind = apart.get(stage.convolution.name) or _kind(stage)
@@ -267,15 +280,28 @@ def _kind(stage: HvxStage) -> str:
 
 
 def planes(network: IntegerNetwork) -> int:
-    """How many planes the result of a :func:`grouped` network has."""
+    """Count the planes of a network's result, behind its pixel shuffle.
+
+    Args:
+        network: The network, as :func:`grouped` gives it.
+
+    Returns:
+        How many there are, such as 3 of a coloured picture.
+    """
     return network.channels(network.result.name) // (network.shuffle * ACROSS[network.shuffle])
 
 
 def grouped(network: IntegerNetwork) -> IntegerNetwork:
-    """Give each line of a shuffle of 3 a group of four channels, the last of which is nothing.
+    """Give each line of a pixel shuffle of 3 a group of four channels, the last of which is nothing.
+
+    Args:
+        network: The network, as it was quantised.
+
+    Returns:
+        The network with these channels; itself where its shuffle is not 3.
 
     Raises:
-        SrTvmError: the picture itself would have to have such channels.
+        SrTvmError: The picture itself would have to have such channels.
     """
     if network.shuffle != 3:
         return network
@@ -298,7 +324,7 @@ def grouped(network: IntegerNetwork) -> IntegerNetwork:
 
 
 def _column(numbers: Any, order: np.ndarray, axis: int = 0) -> Any:
-    """Numbers by channel in another order, 0 where it is -1; None stays."""
+    """Return numbers by channel in another order, 0 where it is -1; None stays."""
     if numbers is None:
         return None
     moved = np.moveaxis(np.take(numbers, order, axis), axis, 0)
@@ -307,7 +333,7 @@ def _column(numbers: Any, order: np.ndarray, axis: int = 0) -> Any:
 
 
 def _reordered(node: Node, order: np.ndarray) -> Node:
-    """The node with its channels in that order, and nothing where it is -1."""
+    """Return the node with its channels in that order, and nothing where it is -1."""
     meaning = Meaning(node.meaning.scale[order], node.meaning.zero_point[order])  # nothing means what the last does
     changes: dict[str, Any] = {"meaning": meaning}
     match node:
@@ -322,7 +348,7 @@ def _reordered(node: Node, order: np.ndarray) -> Node:
 
 
 def _joined(network: IntegerNetwork) -> dict[str, QuantizedConvolution]:
-    """By residual or sum, the convolution whose end it becomes: the one that reads nothing else than is ready."""
+    """Return by residual or sum the convolution whose end it becomes: the one that reads only what is ready."""
     found = {}
     for node in network.nodes:
         if isinstance(node, Residual | QuantizedSum):
@@ -335,7 +361,7 @@ def _joined(network: IntegerNetwork) -> dict[str, QuantizedConvolution]:
 def _hidden(
     network: IntegerNetwork, decided: Mapping[str, HvxDecisions]
 ) -> tuple[dict[str, QuantizedConvolution], dict[str, str]]:
-    """1x1 convolutions that are fused with the one that alone reads them; the kinds of those that might be, by name."""
+    """Return 1x1 convolutions that are fused with the one that alone reads them; and kinds of others that might be."""
     found, projects = {}, {}
     for node in network.nodes:
         if not isinstance(node, QuantizedConvolution) or not _plain(node) or len(network.readers(node.name)) != 1:
@@ -361,7 +387,7 @@ def _plain(node: QuantizedConvolution) -> bool:
 
 
 def _taps(network: IntegerNetwork) -> tuple[int, int] | None:
-    """How many pixels of a row a picture's tiles hold of each plane, and how many rows: what its convolutions read.
+    """Return how many pixels of a row a picture's tiles hold of each plane, and how many rows: what is read at once.
 
     Rows are 0 where tiles hold those of their own row alone. It is None where something else than convolutions reads
     the picture, and where fewer vectors are read without.
@@ -379,7 +405,7 @@ def _taps(network: IntegerNetwork) -> tuple[int, int] | None:
 def _rows_of(
     network: IntegerNetwork, node: QuantizedConvolution, taps: tuple[int, int] | None
 ) -> QuantizedConvolution:
-    """A convolution that reads a picture whose tiles have :func:`columns`, over these as if they were channels."""
+    """Return a convolution of a picture whose tiles have :func:`columns`, over these as if they were channels."""
     if not taps or node.inputs[0] != network.picture.name:
         return node
     outputs, planes, _, wide = node.weight.shape
@@ -390,10 +416,18 @@ def _rows_of(
 
 
 def columns(planes: int, taps: int, rows: int = 1) -> list[tuple[int, int]]:
-    """The "channels" of a picture's tiles that hold ``taps`` pixels of each plane's row: plane, and place in the row.
+    """List the "channels" of a picture's tiles that hold neighbouring pixels in place of channels.
 
     The middle three of all planes are first, so that a 3x3 reads no more. Where ``rows`` is more than 1, "planes" are
     rows around the tile's, all pixels of which are read.
+
+    Args:
+        planes: Of the picture, times ``rows``.
+        taps: Pixels of each plane's row that a tile holds, odd.
+        rows: Of the picture, that a tile holds pixels of.
+
+    Returns:
+        For each, its plane and its place in the row, in pixels right of the tile's own.
     """
     reach = range(-(taps // 2), taps // 2 + 1)
     found = [(plane, d) for plane in range(planes) for d in reach]
@@ -401,7 +435,7 @@ def columns(planes: int, taps: int, rows: int = 1) -> list[tuple[int, int]]:
 
 
 def _planes_of(node: QuantizedConvolution, window: int) -> QuantizedConvolution:
-    """The convolution that :func:`_rows_of` made another of, or the same."""
+    """Return the convolution that :func:`_rows_of` made another of, or the same."""
     outputs, channels, tall, wide = node.weight.shape
     if window:
         return replace(node, weight=node.weight.reshape(outputs, -1, window, window))
@@ -444,7 +478,7 @@ def _joined_stage(
 
 
 def _narrowed(network: IntegerNetwork, node: Narrow, channels: int, taps: tuple[int, int] | None) -> HvxStage:
-    """The bytes of a value of a residual path, and its halfwords where they are added to once more."""
+    """Return the stage of a residual path's bytes; it makes the halfwords, too, where they are added to once more."""
     whole = network.by_name[node.inputs[0]]
     kept = whole.name if len(network.readers(whole.name)) > 1 else None
     if isinstance(whole, QuantizedSum):
