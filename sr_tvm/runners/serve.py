@@ -85,6 +85,7 @@ def _start(role: str, arguments: list[str]) -> int:
 
 
 def main() -> None:
+    """Serve as the tracker or the server that the command line names, until the process that started this one ends."""
     role, *arguments = sys.argv[3:]
     port = _start(role, arguments)
     channel.serve(lambda request, arrays: ({}, []), hello={"port": port})
