@@ -155,7 +155,7 @@ def simulate(
 
 
 def _words(said: str, facts: Facts) -> str:
-    """What a program said before it ended, the stage by its words."""
+    """Return what a program said before it ended, the stage by its words."""
     stage = re.search(r"sr_run: in stage (-?\d+)", said)
     if stage is None:
         return one_line(said) or "no words"
@@ -206,8 +206,8 @@ class HexagonSimRunner(Runner):
     def open(self, hold: float = 0.0) -> Session:
         return _Simulation(self)
 
+    @override
     def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs, (1, C, H, W) uint8."""
         return [self.counted(artifact, check_inputs(artifact, inputs)[0])[0]]
 
     def counted(self, artifact: Artifact, pictures: np.ndarray) -> tuple[np.ndarray, list[Counts]]:
@@ -327,7 +327,11 @@ class _Simulation(Session):
         return Times(told[:1], told[1:])
 
     def _of(self, module: Module) -> tuple[str | None, float]:
-        """What is wrong with the result, if anything, and the packets of a kernel of the measured kind."""
+        """Return what is wrong with the result, if anything, and the packets of a kernel of the measured kind.
+
+        Raises:
+            SrTvmError: The program is not the one that was built.
+        """
         if module.key not in self.found:
             folder = Path(module.library).parent
             if sha256(module.library) != module.digest:

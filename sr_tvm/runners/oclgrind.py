@@ -132,7 +132,7 @@ class OclgrindSession(ChildSession):
             raise SrTvmError(f"Oclgrind: {' '.join(found[0].split())}{more}")
 
     def _new(self) -> list[str]:
-        """What was reported since the last call."""
+        """Return what was reported since the last call."""
         if not self.log.exists():
             return []
         with open(self.log, encoding="utf-8", errors="replace") as handle:

@@ -180,7 +180,7 @@ class LocalPlace(Place):
 
 
 def _gpu(device: Any) -> dict[str, str]:
-    """The name of an OpenCL device, as ``opencl``; nothing for a CPU."""
+    """Return the name of an OpenCL device, as ``opencl``; nothing for a CPU."""
     kind = tvm.device(backend.KIND).dlpack_device_type()
     # Behind RPC the number of the session is added, in multiples of a power of two.
     if device.dlpack_device_type() % RPC_SESS_MASK != kind:
@@ -191,7 +191,7 @@ def _gpu(device: Any) -> dict[str, str]:
 def _evaluate(
     owner: Any, name: str, arguments: Sequence[Any], device: Any, number: int, repeats: int
 ) -> list[float]:  # fmt: skip
-    """Time by TVM's time_evaluator, on the clock of the device or, of a CPU, of its process."""
+    """Return times by TVM's time_evaluator, on the clock of the device or, of a CPU, of its process."""
     evaluator = owner.time_evaluator(name, device, number=number, repeat=repeats)
     return [float(seconds) for seconds in evaluator(*arguments).results]
 
@@ -248,7 +248,11 @@ class RpcPlace(Place):
             return None
 
     def _handshake(self) -> dict[str, Any]:
-        """Who is there. A stock server can tell its machine at most; there a tensor is sent and read back instead."""
+        """Return who is there. A stock server tells its machine at most: there a tensor is sent and read back instead.
+
+        Raises:
+            SrTvmError: The server runs another TVM, or returns a tensor changed.
+        """
         ask = self.function("sr_tvm.server.info")
         if ask is not None:
             info = json.loads(str(ask()))

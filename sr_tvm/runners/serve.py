@@ -33,7 +33,7 @@ def _free_port() -> int:
 
 
 def _session(sock: socket.socket, folder: str, server: int) -> None:
-    """The forked process of one session."""
+    """Run the forked process of one session."""
     # Its parent thread is the listening loop, which lives as long as the server: the death signal fits here.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -158,7 +158,7 @@ class Station:
         return operations[request["operation"]](request, arrays)
 
     def _place(self, request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-        """New inputs by name; modules and the expected output go, their memory before that of what comes."""
+        """Return nothing: inputs are replaced by name; modules and the expected output go first, and their memory."""
         self.modules.clear()
         self.expected = None
         self.placed = {}
@@ -202,7 +202,7 @@ class Station:
         return loaded.outputs()
 
     def _expect(self, request: dict[str, Any], _arrays: list[np.ndarray]) -> Answer:
-        """From now on modules must compute what this one does."""
+        """Return what is wrong with a module's result; from now on modules must compute what this one does."""
         found = {name: array.copy() for name, array in self._once(self._module(request)).items()}
         bad = [n for n, array in found.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if bad:
@@ -218,7 +218,11 @@ class Station:
         return {"problem": next(filter(None, problems), None)}, []
 
     def _time(self, request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-        """Samples of a module and, taken in turns with them, of a reference; the first call of all is not counted."""
+        """Return samples of a module and, in turns with them, of a reference; the first call of all is not counted.
+
+        Raises:
+            SrTvmError: The samples would take longer than the request allows.
+        """
         timer = Timer(**request["timer"])
         timed = [self._ready(request, arrays)]
         if request.get("reference") is not None:

@@ -85,7 +85,11 @@ def _left(until: float) -> float:
 
 
 def _addresses(host: str, port: int, until: float) -> list[Any]:
-    """What ``host`` stands for, as socket.getaddrinfo tells it, which itself waits as long as a dead name server."""
+    """Return what a host stands for, as socket.getaddrinfo tells it, which itself waits as long as a dead name server.
+
+    Raises:
+        TimeoutError: There was no answer in time.
+    """
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def resolve() -> None:
@@ -105,7 +109,11 @@ def _addresses(host: str, port: int, until: float) -> list[Any]:
 
 
 def _connect(host: str, port: int, until: float) -> socket.socket:
-    """Connected to the first address of ``host`` that answers; all of them together have the time ``until``."""
+    """Return a connection to the first address of a host that answers; all of them together have the time ``until``.
+
+    Raises:
+        OSError: No address answered.
+    """
     error: OSError = OSError("the name has no address")
     addresses = _addresses(host, port, until)
     for i, (family, kind, protocol, _, address) in enumerate(addresses):
