@@ -158,7 +158,11 @@ class Station:
         return operations[request["operation"]](request, arrays)
 
     def _place(self, request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-        """Return nothing: inputs are replaced by name; modules and the expected output go first, and their memory."""
+        """Take new inputs by name. Modules and the expected output go before they come, and with them their memory.
+
+        Returns:
+            An empty answer.
+        """
         self.modules.clear()
         self.expected = None
         self.placed = {}
