@@ -92,18 +92,28 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """The process number, which is that of its group, too."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """The answer to whether the process still runs."""
         return self._process.poll() is None
 
     def ask(self, request: Mapping[str, Any], arrays: Sequence[np.ndarray] = (), *, seconds: float) -> Answer:
-        """Send a request and wait for its answer, at most so many seconds.
+        """Send a request and wait for its answer.
+
+        Args:
+            request: Fields that JSON can hold; "operation" is named in messages.
+            arrays: That belong to it.
+            seconds: That sending and waiting may take.
+
+        Returns:
+            The fields and the arrays of the answer.
 
         Raises:
-            RequestFailed: the answer is an error.
-            ChildDied: the process is gone. Whatever goes wrong, Ctrl-C too, ends it: a late answer must not be taken
+            RequestFailed: The answer is an error.
+            ChildDied: The process is gone. Whatever goes wrong, Ctrl-C too, ends it: a late answer must not be taken
                 for the next one's.
         """
         answer, results = self._exchange(dict(request), arrays, str(request.get("operation", "the call")), seconds)
@@ -140,7 +150,7 @@ class Child:
         self._words.close()
 
     def _ended(self) -> str:
-        """How the process ended; "" where it still runs."""
+        """Return how the process ended; "" where it still runs."""
         try:
             code = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:

@@ -210,7 +210,11 @@ class _Seat:
         self.task: str | None = None
 
     def open(self) -> Session:
-        """Have a session that lasts for a while. Raises SrTvmError where none can be had."""
+        """Return a session that lasts for a while.
+
+        Raises:
+            SrTvmError: None can be had.
+        """
         if self.session is not None and self.session.expires_within(SLOW_SECONDS):
             self.close()
         if self.session is None:
@@ -218,10 +222,11 @@ class _Seat:
         return self.session
 
     def prepare(self, task: Measurable, truth: Module) -> str | None:
-        """Have a session with the task's inputs and its right result; what is wrong with that result, if anything.
+        """Return what is wrong with the right result, if anything; a session has the task's inputs and it then.
 
         Raises:
-            SrTvmError: no session can be had, or it is lost over the task.
+            SrTvmError: No session can be had.
+            SessionLost: It is lost over the task.
         """
         session = self.open()
         if self.task == task.key:

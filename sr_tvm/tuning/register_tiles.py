@@ -109,7 +109,11 @@ class _Kernel:
         self.root = sch.get_sblock("root")
 
     def apply(self, plan: RegisterTilePlan) -> bool:
-        """Schedule in place. False if the plan is another plan's twin here, or there is no single reduction."""
+        """Schedule in place. The plan may be another plan's twin here, or there may be no single reduction.
+
+        Returns:
+            Whether it was scheduled.
+        """
         sch = self.sch
         pads = self._inline()
         blocks = sch.get_child_blocks(self.root)
@@ -142,7 +146,7 @@ class _Kernel:
         return True
 
     def _inline(self) -> list[Any]:
-        """Inline elementwise producers; returns the paddings, which a reduction must not test at every product."""
+        """Return the paddings, not to be tested at every product; other elementwise producers are inlined."""
         sch, pads = self.sch, []
         for block in sch.get_child_blocks(self.root):
             consumers = sch.get_consumers(block)
