@@ -1,7 +1,8 @@
-"""Puts what models/train.py --minutes has finished in place of what ships: .venv/bin/python models/adopt.py --work DIR
+"""The command that puts what models/train.py --minutes has finished in place of what ships.
 
-A network's weights, architecture, ONNX and history are replaced; the history keeps what came before. A teacher goes to
-models/teacher. Nothing else is touched: tuned logs, int8 scores and the tables of README.md are made anew after it.
+It is .venv/bin/python models/adopt.py --work DIR. A network's weights, architecture, ONNX and history are replaced; the
+history keeps what came before. A teacher goes to models/teacher. Nothing else is touched: tuned logs, int8 scores and
+the tables of README.md are made anew after it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,18 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def adopt(item: Item, work: Path, models: Path) -> bool:
-    """Put one finished training in its place; whether there was anything to do.
+    """Put one finished training in its place.
+
+    Args:
+        item: The training.
+        work: The folder that holds the training's, by its name.
+        models: Where what ships lies.
+
+    Returns:
+        True where something was replaced; False where the same weights are there already.
 
     Raises:
-        SrTvmError: a file is missing or damaged, or the export fails.
+        SrTvmError: A file is missing or damaged, or the export fails.
     """
     folder = work / item.name
     weights = folder / WEIGHTS

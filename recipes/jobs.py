@@ -1,4 +1,4 @@
-"""Jobs side by side, each a chain of commands in child processes. What has its result is skipped."""
+"""Jobs side by side, each a chain of commands in child processes. One that has its result is skipped."""
 
 from __future__ import annotations
 
@@ -25,10 +25,17 @@ TAIL = 4096  # bytes of a log that its last lines are looked for in
 
 @dataclass(frozen=True)
 class JobStep:
-    """One command. ``result`` is the last file that it writes; if a history, its run must be as ``asked``.
+    """One command of a job.
 
-    ``files`` are the names of all that it writes beside it. A result that tells nothing of how it was made counts only
-    if it is not older than its ``source``.
+    A result that tells nothing of how it was made counts only if it is not older than its ``source``.
+
+    Attributes:
+        title: For people.
+        argv: The command, program first.
+        result: The last file that it writes.
+        asked: If the result is a history, what its run must have been asked to do.
+        files: Names of all that it writes beside the result.
+        source: What the result is made of, if anything.
     """
 
     title: str
@@ -39,10 +46,13 @@ class JobStep:
     source: Path | None = None
 
     def done(self) -> bool:
-        """Whether the result is there, and not older than the source.
+        """Tell whether the result is there, and not older than the source.
+
+        Returns:
+            True where the command need not be run.
 
         Raises:
-            SrTvmError: it is of other settings or other weights.
+            SrTvmError: The result is of other settings or other weights.
         """
         if not self.result.is_file() or self.stale():
             return False
@@ -66,19 +76,27 @@ class JobStep:
         return True
 
     def stale(self) -> bool:
-        """Whether the result is older than its source, or gone."""
+        """Tell whether the result is older than its source, or gone.
+
+        Returns:
+            True where it must be made anew.
+        """
         try:
             return self.source is not None and self.result.stat().st_mtime_ns < self.source.stat().st_mtime_ns
         except FileNotFoundError:
             return not self.result.exists()
 
     def _remedy(self) -> str:
-        """Names this step's own files: in the same folder, or below it, there may be the results of others."""
+        """Name this step's own files: in the same folder, or below it, there may be the results of others."""
         own = [self.result.parent / name for name in self.files]
         return f"name another --work, or make it anew after  {shlex.join(['rm', *map(str, _there(own, self.result))])}"
 
     def state(self) -> str:
-        """In words, for a list."""
+        """Tell in words, for a list, how far the step is.
+
+        Returns:
+            Such as "done", "begun", or what is wrong with the result; "" for a step that is not begun.
+        """
         try:
             if self.done():
                 return DONE
@@ -91,7 +109,14 @@ class JobStep:
 
 @dataclass(frozen=True)
 class Job:
-    """``steps`` in order, after the jobs that it ``needs``; then ``finish``, which must be quick."""
+    """Steps in order, after other jobs.
+
+    Attributes:
+        name: Unique.
+        needs: Names of the jobs that must be done before.
+        steps: The commands.
+        finish: Called after them, in this process; it must be quick.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -100,10 +125,18 @@ class Job:
 
 
 class JobRunner:
-    """Runs jobs, at most ``slots`` at once; :meth:`tick` looks after them and must be called again and again.
+    """Runs jobs side by side; :meth:`tick` looks after them and must be called again and again.
 
-    ``state`` is by name; ``why`` says it of a job that failed or was left out. ``keep`` are open files that children
-    hold open too.
+    Args:
+        jobs: In the order in which they are begun.
+        logs: Folder of their logs.
+        slots: Jobs at once.
+        threads: That each may use.
+        keep: Numbers of open files that children hold open too.
+
+    Attributes:
+        state: Of each job by its name.
+        why: Of a job that failed or was left out, by its name.
     """
 
     def __init__(self, jobs: Sequence[Job], logs: Path, slots: int, threads: int, keep: Sequence[int] = ()) -> None:
@@ -117,10 +150,22 @@ class JobRunner:
         self.stopping = False
 
     def log(self, name: str) -> Path:
+        """Name the file of a job's log.
+
+        Args:
+            name: The job's.
+
+        Returns:
+            The file, which is there once the job runs.
+        """
         return self.logs / f"{name}.log"
 
     def tick(self) -> bool:
-        """Take note of what ended, start what can be; whether there is anything left to wait for."""
+        """Take note of what ended, and start what can be.
+
+        Returns:
+            Whether there is anything left to wait for.
+        """
         for name, (child, step) in list(self.children.items()):
             if child.poll() is not None:
                 del self.children[name]
@@ -133,7 +178,11 @@ class JobRunner:
         return bool(self.children)
 
     def stop(self, now: bool = False) -> None:
-        """Ask all children to end after a checkpoint, or end them ``now``; nothing more is started."""
+        """Ask all children to end after a checkpoint; nothing more is started.
+
+        Args:
+            now: Whether they are ended at once instead.
+        """
         self.stopping = True
         for child, _ in self.children.values():
             child.send_signal(signal.SIGKILL if now else signal.SIGTERM)
@@ -183,17 +232,25 @@ class JobRunner:
 
 
 def _there(paths: Sequence[Path], last: Path) -> list[Path]:
-    """Those that exist, and ``last`` in any case."""
+    """Return those that exist, and ``last`` in any case."""
     return [path for path in paths if path != last and path.exists()] + [last]
 
 
 def _end_with_us() -> None:
-    """In the child: stop, after a checkpoint, when we are gone, however that came about."""
+    """Arrange in the child that it stops, after a checkpoint, when we are gone, however that came about."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log that are not empty; fewer where there are no more."""
+    """Read the last lines of a log that are not empty.
+
+    Args:
+        path: The log.
+        count: Lines at most.
+
+    Returns:
+        The lines; fewer where there are no more, none where there is no log.
+    """
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - TAIL))

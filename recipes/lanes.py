@@ -35,28 +35,45 @@ DONE, FAILED, WAITS, STOPPED = "done", "failed", "waits", "stopped"
 
 @dataclass(frozen=True)
 class Clock:
-    """When to end: ``reserve`` seconds before the limit, which are for the last checkpoints."""
+    """The time that trainings have.
+
+    Attributes:
+        begun: When it began, of time.monotonic().
+        seconds: The limit.
+    """
 
     begun: float
     seconds: float
 
     @property
     def reserve(self) -> float:
+        """The seconds before the limit that are for the last checkpoints."""
         return min(20.0, 0.1 * self.seconds)
 
     @property
     def left(self) -> float:
+        """The seconds until training must end, the reserve taken off."""
         return self.begun + self.seconds - self.reserve - time.monotonic()
 
     @property
     def worth_beginning(self) -> bool:
-        """Whether another training would get anywhere after its preparation."""
+        """The answer to whether another training would get anywhere after its preparation."""
         return self.left > min(45.0, 0.25 * self.seconds)
 
 
 @dataclass(frozen=True)
 class LanePlaces:
-    """Where pictures are read and work is kept, what ships, and what the steps run on."""
+    """The places of trainings, and what their steps run on.
+
+    Attributes:
+        train: Folders of training pictures.
+        validate: Folder of pictures to score on.
+        work: Where a folder of each training is kept.
+        models: Where what ships lies.
+        device: PyTorch's.
+        cache: Of prepared pictures; None for the user's.
+        threads: Of the CPU; None for PyTorch's choice.
+    """
 
     train: Sequence[Path]
     validate: Path
@@ -68,7 +85,7 @@ class LanePlaces:
 
 
 class TimeUp(Exception):
-    """It was while a training was prepared; what a teacher has made until then is cached."""
+    """The time was up while a training was prepared; what a teacher has made until then is cached."""
 
 
 class Lane:
@@ -94,10 +111,13 @@ class Lane:
             yield
 
     def advance(self) -> bool:
-        """One step, and a checkpoint where one is due; whether there are more.
+        """Train one step, and write a checkpoint where one is due.
+
+        Returns:
+            Whether there are more steps.
 
         Raises:
-            SrTvmError: the loss is no longer a number, or the place cannot be written.
+            SrTvmError: The loss is no longer a number, or the place cannot be written.
         """
         with self._aside():
             if self.trainer.step < self.trainer.settings.steps:
@@ -108,18 +128,31 @@ class Lane:
         return self.trainer.step < self.trainer.settings.steps
 
     def save(self) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            SrTvmError: The place cannot be written.
+        """
         with self._aside():
             self.trainer.save(self.folder / CHECKPOINT)
         self.saved = time.monotonic()
 
     def finish(self) -> None:
-        """Write the results; the checkpoint has done its service and need not travel."""
+        """Write the results; the checkpoint has done its service and need not travel.
+
+        Raises:
+            SrTvmError: The place cannot be written.
+        """
         with self._aside():
             self.trainer.write_results(self.folder)
         (self.folder / CHECKPOINT).unlink()
 
     def line(self) -> str:
-        """How far it is, and how fast since this was last asked."""
+        """Tell how far the training is, and how fast since this was last asked.
+
+        Returns:
+            One line: steps, steps per second, and PSNR in dB where it was validated.
+        """
         now, step, steps = time.monotonic(), self.trainer.step, self.trainer.settings.steps
         rate = (step - self.told_step) / max(now - self.told, 1e-9)
         self.told, self.told_step = now, step
@@ -128,7 +161,19 @@ class Lane:
 
 
 class Lanes:
-    """Works through ``items``, the first ones first, at most ``most`` at a time; ``state`` is by name."""
+    """Works through trainings side by side, the first ones first.
+
+    Args:
+        items: The trainings.
+        hyper: How they are trained.
+        places: Where pictures and results lie.
+        most: Trainings at a time.
+        say: Is told one line at a time.
+
+    Attributes:
+        state: Of each training by its name.
+        why: Of one that failed or was put off, by its name.
+    """
 
     def __init__(self, items: Sequence[Item], hyper: Hyperparameters, places: LanePlaces, most: int, say: Say) -> None:
         self.items, self.hyper, self.places, self.most, self.say = items, hyper, places, most, say
@@ -137,7 +182,12 @@ class Lanes:
         self.why: dict[str, str] = {}
 
     def run(self, clock: Clock, asked: Callable[[], bool] = lambda: False) -> None:
-        """Until all is done, the time is up or an end is ``asked`` for; unfinished trainings leave checkpoints."""
+        """Train until all is done, the time is up or an end is asked for; unfinished trainings leave checkpoints.
+
+        Args:
+            clock: The time there is.
+            asked: Whether an end is asked for, looked at between steps.
+        """
         told = time.monotonic()
         self._fill(clock, asked)
         while self.lanes and clock.left > 0 and not asked():
@@ -168,7 +218,7 @@ class Lanes:
         self.lanes.remove(lane)
 
     def _end(self, lane: Lane, state: str, write: Callable[[], None]) -> None:
-        """The last that is written of a lane; what fails of one must not keep the others from it."""
+        """Write the last of a lane; what fails of one must not keep the others from it."""
         try:
             write()
             self.state[lane.item.name] = state
@@ -183,7 +233,7 @@ class Lanes:
         self.say(f"{lane.item.name}: {state}, {why}")
 
     def _crowded(self, lane: Lane) -> None:
-        """The GPU's memory is full: the lane's last checkpoint is kept, and no other is begun in its place."""
+        """Put a lane off as the GPU's memory is full: its last checkpoint stays, and no other is begun in its place."""
         alone = len(self.lanes) == 1
         self._leave(lane, FAILED if alone else WAITS, "the GPU's memory is full")
         self.most = max(1, len(self.lanes))
@@ -193,6 +243,11 @@ class Lanes:
         """Begin what can be begun, in order."""
 
         def tick(done: int, total: int) -> None:
+            """End the preparation of a training once the time is up.
+
+            Raises:
+                TimeUp: It is, or an end is asked for.
+            """
             if clock.left <= 0 or asked():
                 raise TimeUp
 
@@ -241,7 +296,11 @@ class Lanes:
 
 
 def _began_with(folder: Path) -> dict[str, str]:
-    """What an unfinished or finished run was asked to do; nothing of none."""
+    """Return what an unfinished or finished run was asked to do; nothing of none.
+
+    Raises:
+        SrTvmError: Its history is damaged.
+    """
     if (folder / HISTORY).is_file():
         found = files.read_json(folder / HISTORY, loop.HISTORY_SCHEMA, loop.HISTORY_VERSION).get("run")
     elif (folder / CHECKPOINT).is_file():
@@ -254,12 +313,19 @@ def _began_with(folder: Path) -> dict[str, str]:
 
 
 def _pick(paths: Sequence[Path], before: str | None) -> Path | None:
-    """The file that a run began with, else the first that is there."""
+    """Return the file that a run began with, else the first that is there."""
     there = [path for path in paths if path.is_file()]
     same = [path for path in there if str(WeightsFile.of(path)) == before]
     return next(iter(same or there), None)
 
 
 def to_carry(work: Path) -> int:
-    """Bytes of all checkpoints and weights in a work folder: what another day needs."""
+    """Sum up the checkpoints and weights in a work folder, which another day needs.
+
+    Args:
+        work: The folder, with one folder of each training in it.
+
+    Returns:
+        Bytes.
+    """
     return sum(path.stat().st_size for path in work.glob("*/*.safetensors"))

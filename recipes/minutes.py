@@ -1,4 +1,4 @@
-"""Trains by priorities for some minutes and ends by itself: what models/train.py does with --minutes."""
+"""Training by priorities for some minutes, which ends by itself: what models/train.py does with --minutes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,25 @@ def spend(
     teacher_steps: int | None = None,
     cache: Path | None = None,
 ) -> None:
-    """Train for ``minutes`` since ``begun`` (of time.monotonic), ``most`` trainings at a time.
+    """Train for some minutes, several trainings at a time.
+
+    Args:
+        data: Folder with train/* and eval/Set5.
+        work: Where a folder of each training is kept.
+        models: Where what ships lies.
+        begun: When the minutes began, of time.monotonic().
+        minutes: To be spent in all.
+        say: Is told one line at a time.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
+        only: Names of trainings, with commas between; "" for all.
+        most: Trainings at a time; None for 6 on a GPU and 1 on a CPU.
+        threads: CPU threads; None for PyTorch's choice.
+        steps: Of each training; None for the priorities' own.
+        teacher_steps: Of each teacher; None for the priorities' own.
+        cache: Of prepared pictures; None for the user's.
 
     Raises:
-        SrTvmError: nothing could be begun, or a training failed; the others went on.
+        SrTvmError: Nothing could be begun, or a training failed; the others went on.
     """
     place = pick_device(device)
     if threads:
@@ -67,10 +82,17 @@ def spend(
 
 
 def choose(every: Sequence[Item], only: str) -> list[Item]:
-    """Those of the names in ``only``, in order; all, if it is empty. What one of them waits for is not added.
+    """Choose trainings by their names. What one of them waits for is not added.
+
+    Args:
+        every: All trainings.
+        only: Names with commas between; "" for all.
+
+    Returns:
+        Those that are named, in the order of ``every``.
 
     Raises:
-        SrTvmError: there is no item of a name.
+        SrTvmError: There is no training of a name.
     """
     wanted = [name for name in only.split(",") if name]
     if unknown := [name for name in wanted if name not in {item.name for item in every}]:

@@ -1,8 +1,9 @@
-"""Packs the training pictures into one file that is small enough to travel: .venv/bin/python models/pack.py --data DIR
+"""The command that packs the training pictures into one file that is small enough to travel.
 
-Of every picture its most detailed window is taken, as large as fits for all. A window of a JPEG is cut along its blocks
-and written with its own tables, which changes next to nothing and takes a third of what a lossless format takes; others
-are written as lossless WebP. Set5 goes along, to score on. It is a zip file: models/train.py takes it as --data.
+It is .venv/bin/python models/pack.py --data DIR. Of every picture its most detailed window is taken, as large as fits
+for all. A window of a JPEG is cut along its blocks and written with its own tables, which changes next to nothing and
+takes a third of what a lossless format takes; others are written as lossless WebP. Set5 goes along, to score on. It is
+a zip file: models/train.py takes it as --data.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of all members: equal pictures make equal packs
 
 @dataclass(frozen=True)
 class PictureWindow:
-    """A picture, and where in it a window of ``side`` goes; None for all of it."""
+    """A picture, and what tells where in it a window goes.
+
+    Attributes:
+        path: The picture.
+        member: Its name in the pack.
+        size: Its height and width in pixels.
+        energy: Detail of each block of 16 x 16 pixels.
+    """
 
     path: Path
     member: str
@@ -48,7 +56,14 @@ class PictureWindow:
     energy: NDArray[np.float64]
 
     def window(self, side: int) -> tuple[int, int, int, int] | None:
-        """Top, left, height and width of the most detailed window."""
+        """Find the most detailed window of a size.
+
+        Args:
+            side: Its height and width in pixels, less where the picture is smaller.
+
+        Returns:
+            Top, left, height and width in pixels; None for all of the picture.
+        """
         if max(self.size) <= side:
             return None
         height, width = (min(n, side) for n in self.size)
@@ -59,7 +74,18 @@ class PictureWindow:
 
 
 def sources(data: Path, tick: Tick) -> list[PictureWindow]:
-    """All training pictures with their detail, each once; what cannot be read is left out, as in training."""
+    """Read all training pictures with their detail, each once; one that cannot be read is left out, as in training.
+
+    Args:
+        data: Folder with train/*.
+        tick: Is told how many pictures are read, and of how many.
+
+    Returns:
+        The pictures, with windows to be chosen.
+
+    Raises:
+        SrTvmError: There is no folder of training pictures.
+    """
     listed = [path for folder in train_folders(data) for path in pictures.list_pictures(folder)]
     found: dict[str, PictureWindow] = {}
     for i, path in enumerate(listed):
@@ -77,7 +103,18 @@ def sources(data: Path, tick: Tick) -> list[PictureWindow]:
 
 
 def encode(source: PictureWindow, side: int) -> tuple[str, bytes]:
-    """A member's name and bytes: the file itself where all of it is taken and it is no PNG or the like."""
+    """Make a member of the pack: the file itself where all of it is taken and it is no PNG or the like.
+
+    Args:
+        source: The picture.
+        side: Of the window, in pixels.
+
+    Returns:
+        The member's name and its bytes, JPEG or WebP.
+
+    Raises:
+        SrTvmError: The picture can't be read.
+    """
     window = source.window(side)
     with Image.open(source.path) as image:
         small = image.format in ("JPEG", "WEBP")
@@ -95,7 +132,7 @@ def encode(source: PictureWindow, side: int) -> tuple[str, bytes]:
 
 
 def _same_jpeg(image: JpegImagePlugin.JpegImageFile, box: tuple[int, int, int, int]) -> bytes | None:
-    """A window along the blocks, rounded by the tables that its picture was rounded by; None where that fails."""
+    """Return a window along the blocks, rounded by the tables of its picture; None where that fails."""
     out = io.BytesIO()
     sampling = JpegImagePlugin.get_sampling(image)
     try:
@@ -106,7 +143,15 @@ def _same_jpeg(image: JpegImagePlugin.JpegImageFile, box: tuple[int, int, int, i
 
 
 def faithful(blob: bytes, pixels: NDArray[np.uint8]) -> bool:
-    """Whether a file decodes to these pixels, nearly."""
+    """Tell whether a file decodes to nearly the same pixels.
+
+    Args:
+        blob: The bytes of a picture file.
+        pixels: (H, W, 3) uint8.
+
+    Returns:
+        True where the PSNR is 40 dB or more.
+    """
     with Image.open(io.BytesIO(blob)) as image:
         again = np.asarray(image.convert("RGB")).astype(np.float64)
     if again.shape != pixels.shape:
@@ -116,10 +161,18 @@ def faithful(blob: bytes, pixels: NDArray[np.uint8]) -> bool:
 
 
 def choose(found: list[PictureWindow], limit: int, tick: Tick) -> tuple[int, list[tuple[str, bytes]]]:
-    """The largest side whose windows fit into ``limit`` bytes, and these.
+    """Choose the largest windows that fit.
+
+    Args:
+        found: The pictures.
+        limit: Bytes of all members with what the zip file adds to them.
+        tick: Is told how many sizes were tried, and of how many.
+
+    Returns:
+        The side of the windows in pixels, and the members' names and bytes.
 
     Raises:
-        SrTvmError: even the smallest do not fit.
+        SrTvmError: Even the smallest do not fit.
     """
     for i, side in enumerate(SIDES):
         tick(i, len(SIDES))
@@ -137,7 +190,15 @@ def choose(found: list[PictureWindow], limit: int, tick: Tick) -> tuple[int, lis
 
 
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write the zip file, atomically; pictures are compressed already."""
+    """Write the zip file, atomically; pictures are compressed already.
+
+    Args:
+        path: The file.
+        members: Names and bytes; equal ones make equal files.
+
+    Raises:
+        SrTvmError: The place cannot be written.
+    """
     with files.atomic_file(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for name, blob in members:
@@ -145,10 +206,17 @@ def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
 
 
 def unpack(path: Path, place: Path) -> Path:
-    """A pack's pictures as a folder in ``place``, as if it were the data itself; one that is there already stays.
+    """Unpack the pictures of a pack into a folder as if it were the data itself; one that is there already stays.
+
+    Args:
+        path: The pack.
+        place: Where a folder of its own is made.
+
+    Returns:
+        The folder, named by the pack's hash, with train/ and eval/Set5.
 
     Raises:
-        SrTvmError: it is no pack, or damaged, or holds what a pack may not hold.
+        SrTvmError: It is no pack, or damaged, or holds what a pack may not hold.
     """
     try:
         final = place / sha256(path)[:16]
@@ -176,7 +244,7 @@ def unpack(path: Path, place: Path) -> Path:
 
 
 def _allowed(name: str) -> bool:
-    """``index.json``, or KIND/SET/PICTURE."""
+    """Return whether it is ``index.json``, or KIND/SET/PICTURE."""
     parts = name.split("/")
     picture = len(parts) == 3 and parts[0] in ("train", "eval") and Path(name).suffix.lower() in pictures.SUFFIXES
     plain = all(part and not part.startswith(".") and "\\" not in part for part in parts)

@@ -12,10 +12,16 @@ from sr_tvm.training.session import refuse_leak
 
 
 def train_folders(data: Path) -> list[Path]:
-    """The folders of training pictures.
+    """List the folders of training pictures.
+
+    Args:
+        data: Folder with train/* and eval/Set5.
+
+    Returns:
+        The folders in train/, sorted.
 
     Raises:
-        SrTvmError: there is none, or Set5 is missing.
+        SrTvmError: There is none, or Set5 is missing.
     """
     found = sorted(p for p in (data / "train").glob("*") if p.is_dir())
     if not found:
@@ -26,7 +32,14 @@ def train_folders(data: Path) -> list[Path]:
 
 
 def eval_folders(data: Path) -> list[Path]:
-    """All folders in eval/ that hold pictures, at any depth: test sets are often packed a folder for each scale."""
+    """List the folders that hold test pictures, at any depth: test sets are often packed a folder for each scale.
+
+    Args:
+        data: Folder with eval/*.
+
+    Returns:
+        All folders in eval/ with pictures in them.
+    """
     tops = sorted(p for p in (data / "eval").glob("*") if p.is_dir())
     walked = (walk for top in tops for walk in os.walk(top))  # a top may be a link
     return [Path(place) for place, _, names in walked
@@ -34,13 +47,17 @@ def eval_folders(data: Path) -> list[Path]:
 
 
 def refuse_leaks(pairs: Pairs, data: Path) -> None:
-    """Raise an error when a training picture is also one of eval/, in whichever set.
+    """Refuse training pictures of which one is also in eval/, in whichever set.
 
     Pictures are compared as they are cut for the scale of ``pairs``. A test set that was cut beforehand, to a multiple
     of 4 say, is recognised at that scale and perhaps at no other, so each scale that is trained is worth a look.
 
+    Args:
+        pairs: The training pictures, at one scale.
+        data: Folder with eval/*.
+
     Raises:
-        SrTvmError: naming both files.
+        SrTvmError: One is; the message names both files.
     """
     for folder in eval_folders(data):
         refuse_leak(pairs, folder)

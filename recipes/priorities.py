@@ -1,4 +1,4 @@
-"""What a GPU's minutes go to first: a better teacher, then what ships, trained on and distilled from it; as data."""
+"""Priorities of a GPU's minutes: first a better teacher, then what ships, trained on and distilled from it; as data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Item:
-    """One training. ``arch`` is blocks x channels; without it, that of models/NAME.json, from models/NAME.safetensors.
+    """One training.
 
-    ``init`` is an item that it begins as, of any scale; ``distilled``: it waits for the teacher of its scale.
+    Attributes:
+        name: Of the network.
+        scale: By which it enlarges.
+        arch: Blocks x channels, such as "wdsr-16x48"; "" for that of models/NAME.json, from models/NAME.safetensors.
+        init: An item that it begins as, of any scale; "" for none.
+        distilled: Whether it waits for the teacher of its scale, and learns from it.
     """
 
     name: str
@@ -48,8 +53,17 @@ ITEMS = (
 class Hyperparameters:
     """How an item is trained; what is not here is the default of ``sr-tvm train``.
 
-    ``patch`` is by scale: windows of a pack have about 44 low-resolution pixels at x4. ``teacher_steps`` are those of
-    the teachers, which are trained without ``branches``: their checkpoints would be too large to travel.
+    Attributes:
+        teacher_steps: Of the teachers.
+        steps: Of all others.
+        batch: Patches in a step.
+        patch: Side of a patch in low-resolution pixels, by scale: windows of a pack have about 44 of them at x4.
+        detail: As of the training settings, as are ``late_patch`` and ``late_share``.
+        teacher_share: Share of the loss that is the difference to the teacher's output.
+        teacher_ensemble: Whether the mean of the teacher's output for all turns and mirrors is aimed at.
+        branches: As of the training settings; teachers are trained without: their checkpoints would be too large to
+            travel.
+        validations: In a training.
     """
 
     teacher_steps: int = 150_000
@@ -67,10 +81,20 @@ class Hyperparameters:
     def settings(
         self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None
     ) -> TrainingSettings:
-        """What a training is asked to do.
+        """Make the settings of a training.
+
+        Args:
+            item: The training.
+            models: Folder with the architecture of an item that has none of its own.
+            precision: That the device computes in, as of the training settings.
+            init: Weights to begin with; None to begin with chance.
+            teacher: Weights of the teacher; None for no distillation.
+
+        Returns:
+            The settings.
 
         Raises:
-            SrTvmError: a file of models/ is missing or damaged.
+            SrTvmError: A file of models/ is missing or damaged.
         """
         steps = self.steps if item.distilled else self.teacher_steps
         return TrainingSettings(
@@ -98,17 +122,46 @@ CPU = Hyperparameters(batch=4, patch=((2, 32), (4, 32)), teacher_ensemble=False,
 
 
 def network(item: Item, models: Path) -> Architecture:
-    """The architecture of an item."""
+    """Make or load the architecture of an item.
+
+    Args:
+        item: The training.
+        models: Folder with the architecture of an item that has none of its own.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        SrTvmError: Its file is missing or damaged.
+    """
     return by_name(item.arch, item.scale) if item.arch else Architecture.load(models / f"{item.name}.json")
 
 
 def begins(item: Item, models: Path, work: Path) -> list[Path]:
-    """The weights files that an item may begin as, best first; none: from nothing."""
+    """List the weights files that an item may begin as.
+
+    Args:
+        item: The training.
+        models: Where what ships lies.
+        work: Where a folder of each training is kept.
+
+    Returns:
+        The files, best first, which need not be there; none for an item that begins from nothing.
+    """
     if item.init:  # not one brought along, which may be narrower
         return [work / item.init / WEIGHTS]
     return [] if item.arch else [models / f"{item.name}.safetensors"]
 
 
 def made(name: str, models: Path, work: Path) -> list[Path]:
-    """Where a teacher's weights may be: made here, or brought along in models/teacher."""
+    """List the files where a teacher's weights may be: made here, or brought along in models/teacher.
+
+    Args:
+        name: The teacher's.
+        models: Where what ships lies.
+        work: Where a folder of each training is kept.
+
+    Returns:
+        The files, best first, which need not be there.
+    """
     return [work / name / WEIGHTS, models / "teacher" / f"{name}.safetensors"]

@@ -1,8 +1,8 @@
-"""Makes models/int8 from the float networks beside it: .venv/bin/python models/quantized.py --data DIR
+"""The command that makes models/int8 from the float networks beside it.
 
-Each is quantised after training, then trained in integers (docs/hexagon.md), scored, and put into models/int8 with a
-record of how. Stopped at any point, the same command goes on. The record names the weights that it was made of: once
-these are replaced, it is stale.
+It is .venv/bin/python models/quantized.py --data DIR. Each network is quantised after training, then trained in
+integers (docs/hexagon.md), scored, and put into models/int8 with a record of how. Stopped at any point, the same
+command goes on. The record names the weights that it was made of: once these are replaced, it is stale.
 """
 
 from __future__ import annotations
@@ -35,10 +35,19 @@ MARKS = "<!-- int8: written by models/quantized.py -->", "<!-- end of int8 -->"
 
 
 def make(name: str, data: Path, work: Path, models: Path, steps: int, cache: Path | None, threads: int | None) -> None:
-    """Make one network, and put it and its record into ``models``/int8.
+    """Make one quantised network, and put it and its record into models/int8.
+
+    Args:
+        name: Of the float network.
+        data: Folder with train/* and eval/*.
+        work: Where checkpoints are kept.
+        models: Where the float network lies, with ``int8`` in it.
+        steps: Of training in integers.
+        cache: Of prepared pictures; None for the user's.
+        threads: CPU threads; None for PyTorch's choice.
 
     Raises:
-        SrTvmError: a file is missing or damaged, or a set of pictures is.
+        SrTvmError: A file is missing or damaged, or a set of pictures is.
     """
     from sr_tvm.evaluation.integer import compare
     from sr_tvm.quantize.qdq_read import from_onnx
@@ -81,16 +90,29 @@ def make(name: str, data: Path, work: Path, models: Path, steps: int, cache: Pat
 
 
 def read(models: Path) -> list[dict[str, Any]]:
-    """Read the records of models/int8, by name.
+    """Read the records of models/int8.
+
+    Args:
+        models: Where what ships lies.
+
+    Returns:
+        The records as JSON holds them, sorted by name.
 
     Raises:
-        SrTvmError: one is damaged.
+        SrTvmError: One is damaged.
     """
     return [files.read_json(path, SCHEMA, VERSION) for path in sorted((models / "int8").glob("*.json"))]
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Make the table of models/README.md: PSNR-Y in dB of float, of int8 as calibrated and as trained, by set."""
+    """Make the table of models/README.md: PSNR-Y in dB of float, of int8 as calibrated and as trained, by set.
+
+    Args:
+        records: As :func:`read` gives them.
+
+    Returns:
+        Markdown.
+    """
     lines = [f"| model | {' | '.join(SETS)} |", "|---" * (1 + len(SETS)) + "|"]
     for record in records:
         cells = [f"`int8/{record['name']}`"]
@@ -104,10 +126,14 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def write_table(path: Path, told: str) -> None:
-    """Put the table between its marks.
+    """Put the table between its marks in a file.
+
+    Args:
+        path: models/README.md.
+        told: The table.
 
     Raises:
-        SrTvmError: the marks are not there.
+        SrTvmError: The marks are not there.
     """
     text = path.read_text(encoding="utf-8")
     before, after = MARKS

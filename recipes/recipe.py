@@ -1,4 +1,4 @@
-"""What is trained and how, as data: the supernets, a search and a plain network for each budget, the scaling runs."""
+"""The recipe, as data: the supernets, a search and a plain network for each budget, the scaling runs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,16 @@ PLAIN_8X24, PLAIN_37K = "wdsr_x2_8x24", "wdsr_x2_37k"
 class Recipe:
     """How everything is trained. What experiments may change is here; the rest are the defaults of ``sr-tvm train``.
 
-    ``race_steps``, those of successive halving, are the search's, beside its ``search_steps`` in width and depth.
-    ``teacher_share`` None is no teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and
-    mirrors is aimed at. A plain network is trained for as many steps as search and training have together.
+    A plain network is trained for as many steps as search and training have together.
+
+    Attributes:
+        supernet: Blocks x channels of the supernets.
+        supernet_steps: Of training one.
+        search_steps: Of a search, in width and depth.
+        steps: Of training what was found.
+        teacher_share: Share of the loss that is the difference to the supernet's output; None for no teacher.
+        teacher_ensemble: Whether the mean of the supernet's output for all turns and mirrors is aimed at.
+        race_steps: Of successive halving, beside the search's others.
     """
 
     supernet: str = "wdsr-16x24"
@@ -37,13 +44,20 @@ class Recipe:
 
     @property
     def whole(self) -> int:
-        """Steps of a network from its supernet on: as many for a plain one as for one that was searched."""
+        """The steps of a network from its supernet on: as many for a plain one as for one that was searched."""
         return self.search_steps + self.race_steps + self.steps
 
 
 @dataclass(frozen=True)
 class LatencyTarget:
-    """A budget in ms on a speed model. ``plain`` is the name of its plain network where that is shipped."""
+    """A latency that a network is searched for.
+
+    Attributes:
+        scale: By which it enlarges.
+        device: The name of a speed model.
+        budget: Milliseconds by that model.
+        plain: The name of its plain network where that is shipped; else "".
+    """
 
     scale: int
     device: str
@@ -52,10 +66,12 @@ class LatencyTarget:
 
     @property
     def name(self) -> str:
+        """The name of the network that is searched."""
         return f"wdsr_x{self.scale}_{SHORT[self.device]}_{self.budget}ms"
 
     @property
     def plain_name(self) -> str:
+        """The name of the plain network that it is compared with."""
         return self.plain or f"{self.name}_plain"
 
 
@@ -82,7 +98,16 @@ FOUND = (*TRAINED, "supernet.safetensors", "architecture.svg", "architecture.png
 
 @dataclass(frozen=True)
 class RecipePlaces:
-    """Where pictures are read, where work is kept and what the commands run on."""
+    """The places of pictures, work and results, and what the commands run on.
+
+    Attributes:
+        train: Folders of training pictures.
+        validate: Folder of pictures to score on.
+        work: Where a folder of each network is kept.
+        models: Where the results go.
+        threads: Of each command.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
+    """
 
     train: Sequence[Path]
     validate: Path
@@ -92,11 +117,27 @@ class RecipePlaces:
     device: str = "auto"
 
     def weights(self, name: str) -> Path:
+        """Name the file of a network's trained weights.
+
+        Args:
+            name: Of the network.
+
+        Returns:
+            The file in the work folder, which need not be there yet.
+        """
         return self.work / name / "weights.safetensors"
 
 
 def jobs(recipe: Recipe, places: RecipePlaces) -> list[Job]:
-    """All of them, each after those that it needs."""
+    """Make all jobs of a recipe, each after those that it needs.
+
+    Args:
+        recipe: How everything is trained.
+        places: Where pictures, work and results lie.
+
+    Returns:
+        The supernets, then the searched networks, then the plain ones and the scaling runs.
+    """
     found = [_supernet(scale, recipe, places) for scale in SUPERNETS]
     found += [_searched(target, recipe, places) for target in TARGETS]
     for target in TARGETS:
@@ -137,7 +178,7 @@ def _teacher(scale: int, recipe: Recipe, places: RecipePlaces) -> Path | None:
 
 
 def _supernet(scale: int, recipe: Recipe, places: RecipePlaces) -> Job:
-    """The first one from nothing, the others from it."""
+    """Return the training of a supernet: the first one from nothing, the others from it."""
     name, first = SUPERNETS[scale], next(iter(SUPERNETS.values()))
     init = None if name == first else places.weights(first)
     step = _train(name, recipe.supernet, scale, recipe.supernet_steps, init, None, recipe, places)
@@ -175,7 +216,7 @@ def _plain(target: LatencyTarget, name: str, steps: int, recipe: Recipe, places:
 
 
 def _shipped(about: ship.About, supernet: str, steps: tuple[JobStep, ...], places: RecipePlaces) -> Job:
-    """One whose weights go to models/, as ONNX too."""
+    """Return a job whose weights go to models/, as ONNX too."""
     onnx, weights = places.work / about.name / ship.ONNX, places.weights(about.name)
     words = ("export", weights, "-o", onnx, *ship.EXPORT)
     steps = (*steps, JobStep("export", _command(*words), onnx, source=weights))
@@ -183,6 +224,17 @@ def _shipped(about: ship.About, supernet: str, steps: tuple[JobStep, ...], place
 
 
 def plain_network(target: LatencyTarget, supernet: str = Recipe.supernet) -> Architecture:
-    """What the searched network of ``target`` has to beat."""
+    """Choose the plain network that a searched one has to beat: the best of one width that meets the same budget.
+
+    Args:
+        target: The budget, and the speed model.
+        supernet: Blocks x channels that it must fit into.
+
+    Returns:
+        Its architecture.
+
+    Raises:
+        SrTvmError: None meets the budget.
+    """
     within = by_name(supernet, target.scale)
     return plain(known.find(target.device), target.scale, target.budget, *input_size(target.scale), within=within)

@@ -1,4 +1,4 @@
-"""What the recipe shows: a list of all commands, and jobs as they start and end."""
+"""The recipe on the screen: a list of all commands, and jobs as they start and end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 
 
 def overview(chosen: Sequence[Job]) -> Table:
-    """Each command and how far it is."""
+    """Make the list of all commands and how far each is.
+
+    Args:
+        chosen: The jobs.
+
+    Returns:
+        A table to print, a row for each step.
+    """
     table = Table("job", "needs", "step", "state")
     for job in chosen:
         for i, step in enumerate(job.steps):
@@ -26,7 +33,14 @@ def overview(chosen: Sequence[Job]) -> Table:
 
 
 def run(runner: JobRunner, console: Console) -> None:
-    """Until all has ended. Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these."""
+    """Run jobs until all have ended.
+
+    Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these.
+
+    Args:
+        runner: The jobs.
+        console: Is told of each job that starts or ends; a terminal shows a table besides.
+    """
     told, heard, drawn = dict.fromkeys(runner.state, WAITING), 0, 0.0
     # Without a thread of its own for drawing: a child's death signal goes by the thread that started it.
     live = Live(console=console, auto_refresh=False, transient=True)
@@ -51,7 +65,15 @@ def run(runner: JobRunner, console: Console) -> None:
 
 
 def line(runner: JobRunner, name: str) -> str:
-    """What is said once when a job's state changes."""
+    """Say how a job's state changed.
+
+    Args:
+        runner: The jobs.
+        name: Of the job.
+
+    Returns:
+        One line; of a failed job the last lines of its log, too.
+    """
     state, why = runner.state[name], runner.why.get(name, "")
     if state == RUNNING:
         return f"{name}: {runner.children[name][1].title}, log in {runner.log(name)}"
@@ -59,7 +81,14 @@ def line(runner: JobRunner, name: str) -> str:
 
 
 def table(runner: JobRunner) -> Table:
-    """What runs, and how many wait and have ended."""
+    """Make the table of what runs, with how many wait and have ended.
+
+    Args:
+        runner: The jobs.
+
+    Returns:
+        A table to print.
+    """
     shown = Table("job", "step", Column("last words", no_wrap=True, overflow="ellipsis"), box=None)
     for name, (_, step) in runner.children.items():
         shown.add_row(name, step.title, *last_lines(runner.log(name), 1))

@@ -1,8 +1,9 @@
-"""Makes everything in models/ but models/speed, from pictures: .venv/bin/python models/train.py --data DIR
+"""The command that makes everything in models/ but models/speed, from pictures.
 
-recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place,
-pictures.py looks at the pictures. With --minutes it trains by priorities.py instead, in lanes.py, until the time is up;
-then it needs no more than PyTorch, numpy, safetensors, Pillow, click, rich and platformdirs, and nothing installed.
+It is .venv/bin/python models/train.py --data DIR. recipe.py says what is trained and how, jobs.py and screen.py run and
+show it, ship.py puts the results in their place, pictures.py looks at the pictures. With --minutes it trains by
+priorities.py instead, in lanes.py, until the time is up; then it needs no more than PyTorch, numpy, safetensors,
+Pillow, click, rich and platformdirs, and nothing installed.
 """
 
 from __future__ import annotations
@@ -121,10 +122,17 @@ def main(
 
 
 def choose(every: Sequence[Job], only: str) -> list[Job]:
-    """Those of the names in ``only`` (all, if empty) and all that they need, in order.
+    """Choose jobs by their names, and all that they need.
+
+    Args:
+        every: All jobs.
+        only: Names with commas between; "" for all.
+
+    Returns:
+        Those chosen, in the order of ``every``.
 
     Raises:
-        SrTvmError: there is no job of a name.
+        SrTvmError: There is no job of a name.
     """
     by_name = {job.name: job for job in every}
     wanted = [name for name in only.split(",") if name] or list(by_name)
@@ -137,10 +145,17 @@ def choose(every: Sequence[Job], only: str) -> list[Job]:
 
 @contextlib.contextmanager
 def alone(work: Path, say: Callable[[str], None]) -> Iterator[IO[bytes]]:
-    """Hold the work folder. Children hold it too: none of them may outlive us and meet its successor.
+    """Hold the work folder within the block. Children hold it too: none of them may outlive us and meet its successor.
+
+    Args:
+        work: The folder, which is made if it is not there.
+        say: Is told in a line where another run has to be waited for.
+
+    Yields:
+        The open lock.
 
     Raises:
-        SrTvmError: the folder cannot be written, or another run holds it for longer than a checkpoint takes.
+        SrTvmError: The folder cannot be written, or another run holds it for longer than a checkpoint takes.
     """
     try:
         work.mkdir(parents=True, exist_ok=True)

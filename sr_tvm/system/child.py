@@ -41,13 +41,16 @@ class Child:
     Use it in a ``with`` block, or :meth:`kill` it.
 
     Args:
-        what: the process in words, for messages: "the RPC client".
-        environment: set besides ours.
-        arguments: of the module, after those that the channel needs.
-        command: what runs instead of ``python -m MODULE``, such as a file and another environment's Python.
-        seconds: to get ready, in each of so many ``starts``.
+        module: The Python module that runs.
+        what: The process in words, for messages: "the RPC client".
+        environment: Set besides ours.
+        arguments: Of the module, after those that the channel needs.
+        command: What runs instead of ``python -m MODULE``, such as a file and another environment's Python.
+        seconds: To get ready, in each start.
+        starts: Processes in a row that may fail to start.
+
     Raises:
-        ChildDied: it does not start; the message has its last words.
+        ChildDied: It does not start; the message has its last words.
     """
 
     def __init__(

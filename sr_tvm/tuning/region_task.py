@@ -46,7 +46,11 @@ class RegionTask:
 
     @cached_property
     def lowering(self) -> Lowering[Any]:
-        """The target's lowering, which decides how a region streams; SrTvmError where it has none."""
+        """The target's lowering, which decides how a region streams.
+
+        Raises:
+            SrTvmError: The target has none.
+        """
         found = self.target.lowering()
         if found is None:
             raise SrTvmError(f"target {self.target.name} streams no regions, so there is nothing to decide")

@@ -69,7 +69,11 @@ class GeneticStrategy(PySearchStrategy):
 
     @property
     def search(self) -> GeneticSearch[TraceGenome]:
-        """The search of the task that is being tuned; RuntimeError before pre_tuning."""
+        """The search of the task that is being tuned.
+
+        Raises:
+            RuntimeError: Before pre_tuning.
+        """
         if self._search is None:
             raise RuntimeError("pre_tuning comes first")
         return self._search
