@@ -87,7 +87,7 @@ class JobStep:
             return not self.result.exists()
 
     def _remedy(self) -> str:
-        """Name this step's own files: in the same folder, or below it, there may be the results of others."""
+        """Return words that name this step's own files: others may have theirs in the same folder, or below it."""
         own = [self.result.parent / name for name in self.files]
         return f"name another --work, or make it anew after  {shlex.join(['rm', *map(str, _there(own, self.result))])}"
 

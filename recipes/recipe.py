@@ -224,7 +224,7 @@ def _shipped(about: ship.About, supernet: str, steps: tuple[JobStep, ...], place
 
 
 def plain_network(target: LatencyTarget, supernet: str = Recipe.supernet) -> Architecture:
-    """Choose the plain network that a searched one has to beat: the best of one width that meets the same budget.
+    """Choose the plain network that a searched one has to beat: the uniform one that makes the most of the same budget.
 
     Args:
         target: The budget, and the speed model.
@@ -234,7 +234,7 @@ def plain_network(target: LatencyTarget, supernet: str = Recipe.supernet) -> Arc
         Its architecture.
 
     Raises:
-        SrTvmError: None meets the budget.
+        SrTvmError: Not even one block fits the budget.
     """
     within = by_name(supernet, target.scale)
     return plain(known.find(target.device), target.scale, target.budget, *input_size(target.scale), within=within)
