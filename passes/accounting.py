@@ -36,7 +36,7 @@ def kernels(mod: tvm.IRModule) -> tuple[list[relax.Var], int]:
 
 
 def _returned(graph: RelaxGraph, calls: set[relax.Var]) -> int:
-    """Bytes of main's results that kernels write, each tensor once."""
+    """Return the bytes of main's results that kernels write, each tensor once."""
     written: dict[tuple[relax.Var, int], int] = {}
     stack: list[relax.Expr] = list(graph.outputs)
     while stack:

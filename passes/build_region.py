@@ -85,7 +85,7 @@ class _Builder:
         return Formed(region, sources, self.results, {n: did for n, did in self.operators.items() if n in kept})
 
     def _as_bias(self, node: Pointwise, did: list[str]) -> tuple[Node, list[str]]:
-        """A shift of a convolution that nobody else reads, as that convolution with the shift in its bias."""
+        """Return the convolution with the shift after it in its bias, where nobody else reads it; else ``node``."""
         conv = self.nodes[node.inputs[0]]
         if node.function != "shift" or not isinstance(conv, Conv):
             return node, did
@@ -93,7 +93,7 @@ class _Builder:
         return with_bias(conv, node), self.operators.pop(conv.name) + did
 
     def _ordered(self, value: str, order: np.ndarray) -> str:
-        """The name of ``value`` with its channels in another order, for a shuffle in ONNX's."""
+        """Return the name of ``value`` with its channels in another order, for a shuffle in ONNX's."""
         behind = {name: var for var, name in self.names.items()}
         nodes = permute_channels(
             value, order, self.nodes, lambda name: len(self.graph.readers[behind[name]]) == 1, self._fresh
@@ -109,7 +109,7 @@ class _Builder:
         return name
 
     def _name(self, var: relax.Var) -> str:
-        """The name of a value that is read; a source is made where it comes from outside."""
+        """Return the name of a value that is read; a source is made where it comes from outside."""
         if var not in self.names:
             shape = type_dims(var.ty)
             channels = static(shape[1]) if shape is not None else None
@@ -120,7 +120,7 @@ class _Builder:
         return self.names[var]
 
     def _flat(self, node: Conv | Concat) -> Node:
-        """``node`` on the inputs of the concats that it reads."""
+        """Return ``node`` on the inputs of the concats that it reads."""
         inputs: list[str] = []
         for name in node.inputs:
             read = self.nodes[name]

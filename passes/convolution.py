@@ -133,7 +133,7 @@ class Convolution:
         return relax.Call(self.call.op, [data, constant(self.weight, self.call.args[1])], self.call.attrs)
 
     def _by_group(self, weight: np.ndarray) -> np.ndarray:
-        """Split the first axis, which runs over groups in both layouts."""
+        """Return the weight with its first axis, which runs over groups in both layouts, split in two."""
         return weight.reshape(self.groups, -1, *weight.shape[1:])
 
     def _with(self, weight: np.ndarray) -> Convolution:

@@ -64,7 +64,7 @@ class FoldBatchNorm:
     def _into_previous(
         self, graph: RelaxGraph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
     ) -> str | None:
-        """Fold into the convolution that feeds it. The reason where that is not possible."""
+        """Return None when it is folded into the convolution that feeds it, else the reason why it can't be."""
         biased = graph.biased_convolution(norm.args[0])
         if biased is None or int(norm.attrs.axis) != 1:
             return "no convolution before it"
@@ -82,7 +82,7 @@ class FoldBatchNorm:
     def _into_next(
         self, graph: RelaxGraph, var: relax.Var, norm: relax.Call, scale: np.ndarray, shift: np.ndarray
     ) -> str | None:
-        """Fold into every convolution that reads it. The reason where that is not possible."""
+        """Return None when it is folded into every convolution that reads it, else the reason why it can't be."""
         readers = graph.readers.get(var, [])
         convs = [Convolution.of(graph.values[r]) if r is not None else None for r in readers]
         if not convs or any(c is None or not c.data.same_as(var) for c in convs):

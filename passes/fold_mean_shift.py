@@ -86,7 +86,7 @@ class _Folder:
         return channel_constant(numbers, like)
 
     def _scale_after(self, var: relax.Var) -> str | None:
-        """Fold conv(x) * s."""
+        """Return what was done where conv(x) * s was folded, else None."""
         found = self.graph.affine(var, "multiply")
         conv = Convolution.of(self.graph.value(found[0])) if found else None
         if found is None or conv is None or not self._alone(found[0], var):
@@ -95,7 +95,7 @@ class _Folder:
         return "multiplication after a convolution -> its weights"
 
     def _merge_constants(self, var: relax.Var) -> str | None:
-        """Fold (x + t) + u, (conv(x) + t) * s and (x * s) * u."""
+        """Return what was done where (x + t) + u, (conv(x) + t) * s or (x * s) * u was folded, else None."""
         for outer in ("add", "multiply"):
             found = self.graph.affine(var, outer)
             if found is None or not self._alone(found[0], var):
@@ -118,7 +118,7 @@ class _Folder:
         return None
 
     def _before_shuffle(self, var: relax.Var) -> str | None:
-        """Fold shuffle(x) + t and shuffle(x) * s."""
+        """Return what was done where shuffle(x) + t or shuffle(x) * s was folded, else None."""
         for name, op in (("add", add), ("multiply", multiply)):
             found = self.graph.affine(var, name)
             if found is None or not self._alone(found[0], var):
@@ -136,7 +136,7 @@ class _Folder:
         return None
 
     def _residual(self, var: relax.Var) -> str | None:
-        """Fold (x + t) + (y + u) and (x + y) + t."""
+        """Return what was done where (x + t) + (y + u) or (x + y) + t was folded, else None."""
         value = self.graph.value(var)
         if not _is(value, "relax.add"):
             return None
@@ -163,13 +163,13 @@ class _Folder:
         return None
 
     def _on_convolution(self, left: relax.Expr, right: relax.Expr, total: relax.Expr) -> relax.Expr:
-        """Add three, the constant beside the convolution, if any: the later one, since it can end the kernel."""
+        """Return the sum of three, the constant beside the convolution, if any: the later, which can end the kernel."""
         if Convolution.of(self.graph.value(right)) is not None:
             return add(left, add(right, total))
         return add(add(left, total), right)
 
     def _readers(self, var: relax.Var) -> list[tuple[relax.Var, Convolution]] | None:
-        """The convolutions that read ``var``, where nothing else does and it is no bias of a convolution itself."""
+        """Return the convolutions that read ``var``, where nothing else does and it is no bias of a convolution."""
         pairs = []
         for reader in self.graph.readers.get(var, []):
             conv = Convolution.of(self.graph.values[reader]) if reader is not None else None
@@ -179,7 +179,7 @@ class _Folder:
         return pairs or None
 
     def _scale_before(self, var: relax.Var) -> str | None:
-        """Fold conv(x * s); conv(x * s + t) becomes conv((x + t / s) * s) first."""
+        """Return what was done where conv(x * s) was folded, or conv(x * s + t) made conv((x + t/s) * s), else None."""
         readers = self._readers(var)
         if readers is None:
             return None
@@ -200,7 +200,7 @@ class _Folder:
         return "multiplication before a convolution -> its weights"
 
     def _shift_before(self, var: relax.Var) -> str | None:
-        """Fold conv(x + t) without padding."""
+        """Return what was done where conv(x + t) without padding was folded, else None."""
         readers = self._readers(var)
         found = self.graph.affine(var, "add")
         if found is None or readers is None or any(conv.adds_borders for _, conv in readers):

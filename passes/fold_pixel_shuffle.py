@@ -149,7 +149,7 @@ def store_pattern(shape: Sequence[Dim], dtype: str, scale: int, order: str) -> t
 
 
 def _places(deep: int, scale: int, order: str) -> tuple[Callable[[Any], Any], ...]:
-    """From an input channel: the output channel, and the row and column in the r by r cell. For numbers and TIR."""
+    """Return functions from an input channel, number or TIR, to its output channel, row and column in the cell."""
     area, channels = scale**2, deep // scale**2
     if order == "CRD":
         return lambda k: k // area, lambda k: k % area // scale, lambda k: k % scale

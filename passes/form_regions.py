@@ -71,7 +71,7 @@ class FormRegions:
 
 
 def _fresh(mod: tvm.IRModule, prefix: str) -> str:
-    """The first of stream0, stream1, ... such that no function of the module has a name that starts with it."""
+    """Return the first of stream0, stream1, ... such that no function of the module has a name that starts with it."""
     taken = [var.name_hint for var in mod.get_global_vars()]
     numbered = (f"{prefix}{i}" for i in count())
     return next(name for name in numbered if not any(other.startswith(name) for other in taken))
@@ -89,7 +89,7 @@ def _dims(var: relax.Var) -> tuple[Dim, ...]:
 
 
 def _operators(formed: Formed, kernel: Kernel) -> list[str]:
-    """The operators that a kernel does: those behind its outputs, as far as its inputs.
+    """Return the operators that a kernel does: those behind its outputs, as far as its inputs.
 
     Of values that are the lowering's own, such as a copy of an input in another form, there are none.
     """
@@ -181,7 +181,7 @@ def add_functions(builder: relax.BlockBuilder, kernel: Kernel) -> tvm.ir.GlobalV
 
 
 def _rebuild(mod: tvm.IRModule, graph: RelaxGraph, made: dict[Members, list[Binding]]) -> tvm.IRModule:
-    """``main`` with the regions' bindings in place of their operators', ordered: definitions before what reads them."""
+    """Return ``main`` with the regions' bindings in place of their operators', definitions before what reads them."""
     unit: dict[relax.Var, Any] = {var: var for var in graph.values}
     unit |= {var: members for members in made for var in members.vars}
     after: TopologicalSorter[Any] = TopologicalSorter()

@@ -153,7 +153,7 @@ class Grouping:
         return True, words
 
     def _deducible(self, group: list[relax.Var]) -> bool:
-        """Whether the inputs' shapes tell each symbol of a kernel: a tensor of 2h rows alone does not tell h.
+        """Return whether the inputs' shapes tell each symbol of a kernel: a tensor of 2h rows alone does not tell h.
 
         FuseTIR would then lose the shape of the kernel's output.
         """
@@ -161,7 +161,7 @@ class Grouping:
         return symbols([*inputs, *(var.ty for var in group)]) <= symbols(inputs, bare=True)
 
     def _kind(self, producer: relax.Var, var: relax.Var) -> Mapping:
-        """The type of ``var``'s group as ``producer`` sees it: arithmetic that broadcasts its input is one-to-many."""
+        """Return the type of ``var``'s group as ``producer`` sees it: what broadcasts its input is one-to-many."""
         kind = self.of[var].type
         assert kind is not None
         return Mapping.ONE_TO_MANY if kind == Mapping.ONE_TO_ONE and self._broadcasts(producer, var) else kind
@@ -193,7 +193,7 @@ class Grouping:
                         changed = True
 
     def _cheap(self, producer: relax.Var, reader: relax.Var) -> bool:
-        """Whether a group computed at each load of ``reader`` reads no more memory than its result: one tensor in."""
+        """Return whether a group computed at each load of ``reader`` reads no more memory than its result."""
         group = self.of[producer]
         inputs = {p for v in group.vars for p in self.producers(v) if p not in group.vars}
         return group.type == Mapping.ONE_TO_ONE and len(inputs) == 1 and not self._broadcasts(producer, reader)

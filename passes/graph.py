@@ -101,7 +101,7 @@ class RelaxGraph:
         return relax.BlockBuilder().normalize(relax.Call(value.op, args, value.attrs, value.ty_args))
 
     def _bound(self, value: relax.Expr, values: dict[relax.Var, relax.Expr]) -> relax.Expr:
-        """``value``, or where it is a call a new variable that is bound to it."""
+        """Return ``value``, or where it is a call a new variable that is bound to it."""
         if not isinstance(value, relax.Call):
             return value
         flat = self._flat(value, values)

@@ -63,10 +63,10 @@ def _blocks(schedule: Schedule) -> list[SBlockRV]:
 
 
 def _has_blocks(func: tvm.tirx.PrimFunc) -> bool:
-    """Whether this is a TIR function made of schedulable blocks, as LegalizeOps makes them."""
+    """Return whether this is a TIR function made of schedulable blocks, as LegalizeOps makes them."""
     return isinstance(func.body, SBlockRealize) and func.body.block.name_hint == ROOT
 
 
 def _spatial(schedule: Schedule, block: SBlockRV) -> bool:
-    """Whether every axis of the block is data parallel: it computes each element once, without accumulating."""
+    """Return whether every axis of the block is data parallel: it computes each element once, without accumulating."""
     return all(axis.iter_type == tvm.tirx.IterVar.DataPar for axis in schedule.get(block).iter_vars)

@@ -58,7 +58,7 @@ def outline(mod: tvm.IRModule, groups: Sequence[Sequence[relax.Var]], main: str 
 
 
 def _function(builder: relax.BlockBuilder, graph: RelaxGraph, group: list[relax.Var]) -> relax.Call:
-    """Add the group's function to the module; the call that replaces its last binding."""
+    """Return the call that replaces the group's last binding, its function added to the module."""
     calls = [graph.values[var] for var in group]
     params: dict[relax.Expr, relax.Var] = {}
     inner: dict[relax.Expr, relax.Expr] = {}

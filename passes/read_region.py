@@ -117,7 +117,7 @@ def _variables(*exprs: relax.Expr) -> tuple[relax.Var, ...]:
 
 
 def _geometry(call: relax.Call) -> tuple[tuple[int, int], bool, bool]:
-    """Kernel, whether output and input lie on one grid with "same" padding, whether each channel reads one alone."""
+    """Return the kernel, whether output and input lie on one grid, and whether each channel reads one alone."""
     attrs, weight = call.attrs, dims(call.args[1])
     assert weight is not None
     deep, wide, kh, kw = (static(n) or 0 for n in weight)
@@ -139,7 +139,7 @@ def _conv(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
 
 
 def _pointwise(data: relax.Expr, function: str, *parameters: np.ndarray) -> tuple[tuple[relax.Var, ...], Make]:
-    """A step of :class:`Pointwise`; each parameter is given for each channel, or one for all."""
+    """Return a step of :class:`Pointwise`; each parameter is given for each channel, or one for all."""
     shape = dims(data)
     assert shape is not None
     channels = static(shape[1])
@@ -167,7 +167,7 @@ def _clip(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
 
 
 def _limit(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
-    """Read maximum or minimum with a constant."""
+    """Return the step of a maximum or minimum with a constant."""
     data, numbers = _beside_constant(call)
     if call.op.name == "relax.maximum":
         if not numbers.any():
@@ -177,7 +177,11 @@ def _limit(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
 
 
 def _sum(call: relax.Call) -> tuple[tuple[relax.Var, ...], Make]:
-    """Addition or subtraction: of a constant a shift, of two tensors of one shape their sum."""
+    """Return the step of an addition or subtraction: of a constant a shift, of two tensors of one shape their sum.
+
+    Raises:
+        _No: It is neither.
+    """
     negative = call.op.name == "relax.subtract"
     if any(isinstance(arg, tvm.ir.GenericConst) for arg in call.args):
         data, numbers = _beside_constant(call)
@@ -220,7 +224,11 @@ def _shuffle(call: relax.Call, scale: int, order: str) -> RegionStep | Refusal:
 
 
 def _beside_constant(call: relax.Call) -> tuple[relax.Expr, np.ndarray]:
-    """The tensor and the numbers, one a channel, of arithmetic with a constant."""
+    """Return the tensor and the numbers, one a channel, of arithmetic with a constant.
+
+    Raises:
+        _No: There is no such constant.
+    """
     for data, other in ((0, 1), (1, 0)):
         numbers = per_channel(call.args[other], call.args[data])
         if numbers is not None and same(dims(call), dims(call.args[data])):

@@ -98,7 +98,7 @@ class RegionGroups:
         return refusal is None, words if refusal is None else refusal.reason
 
     def _returns(self, first: Members, second: Members) -> bool:
-        """Whether some path leaves the two and comes back, so that as one kernel they would wait for themselves."""
+        """Return whether some path leaves the two and comes back: as one kernel they would wait for themselves."""
         inside = {*first.vars, *second.vars}
         # A step of the search goes from an operator to all of its group: groups run as one.
         seen: set[relax.Var] = set()

@@ -45,7 +45,7 @@ class SinkPixelShuffle:
 
 
 def _alike(value: relax.Expr) -> relax.Var | None:
-    """The one tensor that a one-to-one operator treats element by element, its other arguments scalars; else None."""
+    """Return the one tensor that a one-to-one operator treats element by element, all else being scalars; else None."""
     if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
         return None
     if value.op.name == "relax.call_tir" or mapping_type(value.op.name) != Mapping.ONE_TO_ONE:

@@ -62,7 +62,7 @@ class TransposedConvolution:
 
 
 def _stride(conv: Convolution) -> int | None:
-    """The stride where rows and columns have the same and the output is exactly that much larger, else None."""
+    """Return the stride where rows and columns have the same and the output is exactly that much larger, else None."""
     attrs = conv.call.attrs
     stride = int(attrs.strides[0])
     if int(attrs.strides[1]) != stride or any(int(n) != 1 for n in attrs.dilation):

@@ -3,7 +3,7 @@
 It is .venv/bin/python models/train.py --data DIR. recipe.py says what is trained and how, jobs.py and screen.py run and
 show it, ship.py puts the results in their place, pictures.py looks at the pictures. With --minutes it trains by
 priorities.py instead, in lanes.py, until the time is up; then it needs no more than PyTorch, numpy, safetensors,
-Pillow, click, rich and platformdirs, and nothing installed.
+Pillow, and wheels of click, rich, platformdirs and msgspec.
 """
 
 from __future__ import annotations

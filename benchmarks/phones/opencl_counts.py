@@ -15,9 +15,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.isa.count import Count, count_sources

@@ -33,37 +33,67 @@ class Buildable(Protocol):
     """A task whose candidates can be built."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """What tells the task from others: equal keys, equal tasks."""
 
     def build_request(self) -> Mapping[str, Any]:
-        """What the builder's process must know of the task, as JSON."""
+        """Describe the task for the builder's process.
+
+        Returns:
+            A JSON object.
+        """
         ...
 
 
 class Builder(Protocol):
-    """Makes a loadable module of a candidate. Raises SrTvmError where that fails; may be called by several threads."""
+    """What makes a loadable module of a candidate."""
 
-    def build(self, task: Buildable, candidate: Candidate) -> Module: ...
+    def build(self, task: Buildable, candidate: Candidate) -> Module:
+        """Make the module of a candidate; several threads may call this at a time.
 
-    def close(self) -> None: ...
+        Args:
+            task: That the candidate belongs to.
+            candidate: The way to do it.
+
+        Returns:
+            The module, as files on this machine.
+
+        Raises:
+            SrTvmError: The candidate can't be built.
+        """
+
+    def close(self) -> None:
+        """End what the builder has started, and remove its files."""
 
 
 class NoBuilder:
     """A :class:`Builder` for a runner that only looks at a module's key."""
 
     def build(self, task: Buildable, candidate: Candidate) -> Module:
+        """Make a module that is nothing but a key.
+
+        Args:
+            task: That the candidate belongs to; not looked at.
+            candidate: Whose key the module has.
+
+        Returns:
+            A module without files.
+        """
         return Module(candidate.key, "", "", "", "", "")
 
     def close(self) -> None:
+        """Do nothing, as there is nothing to end."""
         pass
 
 
 class ChildBuilder:
-    """A :class:`Builder` with up to ``workers`` child processes; one that crashes, or is not done within ``deadline``
-    seconds, is an error of its candidate. Files lie in a folder that goes with the builder.
+    """A :class:`Builder` with up to ``workers`` child processes.
+
+    One that crashes, or is not done within ``deadline`` seconds, is an error of its candidate. Files lie in a folder
+    that goes with the builder. ``built`` counts the modules that were not there yet.
 
     Raises:
-        SrTvmError: ``workers`` is below 1; and from :meth:`build`, the candidate can't be built.
+        SrTvmError: ``workers`` is below 1.
     """
 
     def __init__(self, workers: int = 1, deadline: float = DEADLINE_SECONDS) -> None:
@@ -86,7 +116,18 @@ class ChildBuilder:
         self.close()
 
     def build(self, task: Buildable, candidate: Candidate) -> Module:
-        """Build ``candidate``, or find it built; its key alone decides that, before anything is lowered or packed."""
+        """Build a candidate, or find it built; its key alone decides that, before anything is lowered or packed.
+
+        Args:
+            task: That the candidate belongs to.
+            candidate: The way to do it.
+
+        Returns:
+            The module; its files stay until 128 others have been built or asked for since.
+
+        Raises:
+            SrTvmError: The candidate can't be built, the process crashed, or it took too long.
+        """
         key = (task.key, candidate.key)
         with self._lock:
             found = self._modules.get(key)

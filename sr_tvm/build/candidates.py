@@ -32,8 +32,14 @@ SYMBOL = "__tvm_ffi_{}"  # what TVM calls the function of a global_symbol in the
 
 
 class RegionCandidates:
-    """A region at one size. A piece is compiled once for all candidates that have it, and for all pieces of its
-    structure: the numbers come as constants."""
+    """A region at one size, whose candidates are decisions.
+
+    A piece is compiled once for all candidates that have it, and for all pieces of its structure: the numbers come as
+    constants. ``request`` is the task's JSON form.
+
+    Raises:
+        SrTvmError: The target streams no regions.
+    """
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.target = registry.from_spec(request["target"])
@@ -46,6 +52,19 @@ class RegionCandidates:
         self.objects = _Objects(self.target)
 
     def build(self, candidate: dict[str, Any], key: str, folder: str) -> Module:
+        """Lower the region by a candidate's decisions, compile what is new of it, and link.
+
+        Args:
+            candidate: {"decisions"}, in the lowering's JSON form.
+            key: Of the candidate, which becomes the module's.
+            folder: Where the module's files go.
+
+        Returns:
+            The module of a function that takes all tensors.
+
+        Raises:
+            SrTvmError: The decisions are not right, or the lowering leaves the region alone.
+        """
         decisions = self.lowering.from_json(candidate["decisions"], "a candidate")
         kernels = self.lowering.lower(self.region, self.shape, PREFIX, decisions)
         if not kernels:
@@ -58,7 +77,7 @@ class RegionCandidates:
         return _linked(self.target, key, folder, [*objects, entry], tuple(arguments), constants, aliases)
 
     def _build_for_device(self, kernels: list[Kernel], key: str, folder: str) -> Module:
-        """One library of all kernels: device code is not linked."""
+        """Return a module with one library of all kernels: device code is not linked."""
         arguments, constants, calls = self._calls(kernels)
         functions: dict[str, tirx.PrimFunc] = {}
         for i, kernel in enumerate(kernels):
@@ -70,7 +89,7 @@ class RegionCandidates:
             return _described(self.target, key, library, tuple(arguments), constants)
 
     def _plan(self, kernels: list[Kernel]) -> tuple[list[Argument], dict[str, np.ndarray], list[Any], list[Path]]:
-        """As :meth:`_calls`, with the symbols of the kernels' object files; and these."""
+        """Return what :meth:`_calls` does, but with the symbols of the kernels' object files; and the files' paths."""
         arguments, constants, calls = self._calls(kernels)
         objects: list[Path] = []
         for i, kernel in enumerate(kernels):
@@ -81,7 +100,7 @@ class RegionCandidates:
         return arguments, constants, calls, objects
 
     def _calls(self, kernels: list[Kernel]) -> tuple[list[Argument], dict[str, np.ndarray], list[Any]]:
-        """The entry's arguments, the constants, the calls of the kernels with their arguments' names."""
+        """Return the entry's arguments, the constants, and the calls of the kernels with their arguments' names."""
         results = {(r.value, r.shuffle) for r in self.region.results}
         arguments: dict[str, Argument] = {}
         constants: dict[str, np.ndarray] = {}
@@ -106,7 +125,10 @@ class RegionCandidates:
 
 
 class KernelCandidates:
-    """A kernel that MetaSchedule schedules; a candidate is the whole scheduled module, with its function "main"."""
+    """A kernel that MetaSchedule schedules; a candidate is the whole scheduled module, with its function "main".
+
+    ``request`` is the task's JSON form.
+    """
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.target = registry.from_spec(request["target"])
@@ -116,6 +138,16 @@ class KernelCandidates:
         )
 
     def build(self, candidate: dict[str, Any], key: str, folder: str) -> Module:
+        """Compile a candidate's scheduled module and link it.
+
+        Args:
+            candidate: {"mod"}, TVM's JSON of a module.
+            key: Of the candidate, which becomes the module's.
+            folder: Where the module's files go.
+
+        Returns:
+            The module of a function that takes all tensors.
+        """
         mod = tvm.ir.load_json(candidate["mod"])
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             path = Path(scratch) / "main.o"
@@ -135,7 +167,7 @@ class _Objects:
         self.found: OrderedDict[str, Path] = OrderedDict()
 
     def of_kernel(self, kernel: Kernel) -> tuple[str, Path]:
-        """The symbol of a kernel's entry, which tells its code, and its object file."""
+        """Return the symbol of a kernel's entry, which tells its code, and its object file."""
         functions = kernel.module_functions()
         text = tvm.ir.save_json(tvm.IRModule(functions)).replace(f'"{kernel.entry}', '"')
         symbol = "piece_" + hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -158,14 +190,17 @@ class _Objects:
 
 
 def _name(value: Value) -> str:
-    """A value's name in the session; a shuffled one's is another."""
+    """Return a value's name in the session; a shuffled one's is another."""
     return value.name if value.enlarged == 1 else f"{value.name} x{value.enlarged}"
 
 
 def _own_names(calls: list[tuple[str, list[str]]]) -> dict[str, str]:
-    """Give every call a symbol of its own, in place; the symbols that stand for others.
+    """Give every call a symbol of its own, in place.
 
     LLVM takes the second declaration of a function in one module for another function.
+
+    Returns:
+        By new symbol of the object file, the one that it stands for.
     """
     aliases: dict[str, str] = {}
     seen: Counter[str] = Counter()
@@ -179,7 +214,7 @@ def _own_names(calls: list[tuple[str, list[str]]]) -> dict[str, str]:
 
 
 def _caller(arguments: list[Argument], calls: list[tuple[str, list[str]]]) -> tvm.IRModule:
-    """A host function "main" that takes all tensors and calls the kernels in order."""
+    """Return a module with a host function "main" that takes all tensors and calls the kernels in order."""
     buffers = {a.name: tirx.decl_buffer(a.shape, a.dtype, f"t{i}", scope=a.scope) for i, a in enumerate(arguments)}
     rows = [
         tirx.Evaluate(tirx.call_cpacked(SYMBOL.format(symbol), *(buffers[name] for name in names)))
@@ -201,7 +236,11 @@ def _linked(
 
 @contextmanager
 def _module_file(folder: str) -> Iterator[Path]:
-    """A new file's name for a library, gone again where it can't be made."""
+    """Make a new file for a library, gone again where that can't be made.
+
+    Yields:
+        Its path.
+    """
     with tempfile.NamedTemporaryFile(dir=folder, prefix="module-", suffix=".so", delete=False) as made:
         library = Path(made.name)
     try:

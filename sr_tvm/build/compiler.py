@@ -34,15 +34,22 @@ def compile_model(
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     options: CompileOptions | None = None,
 ) -> Artifact:
-    """Compile an ONNX file for a target, or its name, and write the artifact into the folder ``out``, whole or not.
+    """Compile an ONNX file for a target, and write the artifact, whole or not at all.
 
-    ``model`` is the file, or what :func:`~sr_tvm.frontend.model.read_model` made of it: then nothing is read again.
-    ``input_shapes`` fixes symbolic input shapes; what stays symbolic, or is a name in them, makes an artifact for any
-    size where the target is capable of that.
+    Args:
+        model: The file, or what :func:`~sr_tvm.frontend.model.read_model` made of it: then nothing is read again.
+        target: The target, or its name.
+        out: The artifact's folder; an artifact that is there is replaced.
+        input_shapes: Fixes symbolic input shapes, by input; what stays symbolic, or is a name in them, makes an
+            artifact for any size where the target is capable of that.
+        options: Choices of the build; the usual ones if None.
+
+    Returns:
+        The artifact, as it is read back.
 
     Raises:
-        SrTvmError: unknown target, bad model, bad shape, no such database, an element type or a host that the
-            target does not have, or ``out`` cannot be written.
+        SrTvmError: Unknown target, bad model, bad shape, no such database, an element type or a host that the target
+            does not have, or ``out`` cannot be written.
     """
     options = options or CompileOptions()
     if isinstance(target, str):
@@ -85,10 +92,17 @@ def _compile_integer(
 
 
 def chosen(target: Target | str, options: CompileOptions) -> Target:
-    """The target, or that of the name, in the variant that ``options`` ask for.
+    """Choose the variant of a target that a build's options ask for.
+
+    Args:
+        target: The target, or its name.
+        options: Of the build; its host, processor and element type count.
+
+    Returns:
+        The variant.
 
     Raises:
-        SrTvmError: unknown name, or no such variant.
+        SrTvmError: Unknown name, or no such variant.
     """
     found = registry.get(target) if isinstance(target, str) else target
     found = found if options.host is None else found.hosted_by(options.host)
@@ -103,7 +117,22 @@ def compile_module(
     options: CompileOptions | None = None,
     facts: ModelFacts | None = None,
 ) -> Artifact:
-    """Compile a Relax module of high-level operators (``import_onnx``'s); else as :func:`compile_model`."""
+    """Compile a Relax module for a target, and write the artifact, whole or not at all.
+
+    Args:
+        mod: Of high-level operators, as :func:`~sr_tvm.frontend.to_relax.import_graph` makes it.
+        target: The target, or its name.
+        out: The artifact's folder; an artifact that is there is replaced.
+        options: Choices of the build; the usual ones if None.
+        facts: What the artifact tells of the model; little if None.
+
+    Returns:
+        The artifact, as it is read back.
+
+    Raises:
+        SrTvmError: Unknown target, an operator that cannot be compiled, no such database, an element type or a host
+            that the target does not have, or ``out`` cannot be written.
+    """
     options, facts = options or CompileOptions(), facts or ModelFacts()
     check_output(out, options.database)
     import_tvm()
@@ -157,7 +186,7 @@ def compile_module(
 def _program(
     mod: Any, target: Target, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], folder: Path, facts: ModelFacts
 ) -> records.Program | None:
-    """Begin the folder of the module's program; None where there is none, or its kernels run on another device."""
+    """Return the module's program, its folder begun; None where there is none, or its kernels run on another device."""
     from sr_tvm.build.program import NoProgram, write_program
 
     if target.capabilities.device != "cpu":
@@ -194,7 +223,7 @@ def _versions() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """TVM's containers as plain JSON values."""
+    """Return TVM's containers as plain JSON values."""
     if isinstance(value, (str, bool)) or value is None:
         return str(value) if isinstance(value, str) else value
     if isinstance(value, (int, float)):

@@ -27,7 +27,13 @@ _SUFFIX = "_ptr"
 def write_device_program(
     mod: tvm.IRModule, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], folder: Path
 ) -> None:
-    """Write the program of the artifact ``folder``, in which its OpenCL C lies, with its constants.
+    """Write the program of an artifact whose kernels are OpenCL C, with its constants.
+
+    Args:
+        mod: The scheduled module.
+        inputs: Of ``main``, in order.
+        outputs: Of ``main``, in order.
+        folder: Of the artifact, in which the OpenCL C lies.
 
     Raises:
         NoProgram: ``main`` has something else than calls of kernels for one size, or a kernel takes something else than
@@ -56,7 +62,11 @@ def write_device_program(
 
 
 def _launches(mod: tvm.IRModule, calls: list[Call], code: DeviceCode) -> tuple[KernelLaunch, ...]:
-    """Each kernel of each call, with the names of its arguments in the order that its OpenCL C has them."""
+    """Return each kernel of each call, with the names of its arguments in the order that its OpenCL C has them.
+
+    Raises:
+        NoProgram: A kernel takes something else than its function's tensors.
+    """
     facts = {launch.name: launch for launch in code.launches}
     signatures = {name: _parameters(text) for name, text in _KERNEL.findall(code.text)}
     made = []
@@ -78,17 +88,17 @@ def _launches(mod: tvm.IRModule, calls: list[Call], code: DeviceCode) -> tuple[K
 
 
 def _parameters(text: str) -> list[str]:
-    """The functions' names of a kernel's parameters; "" for what is no memory."""
+    """Return the functions' names of a kernel's parameters; "" for what is no memory."""
     words = [parameter.split() for parameter in text.split(",")]
     names = [w[-1] if w and ("__global" in w or "image2d_array_t" in w) else "" for w in words]
     return [name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else "" for name in names]
 
 
 def _images(mod: tvm.IRModule, calls: list[Call]) -> set[str]:
-    """The tensors that kernels take as images.
+    """Return the names of the tensors that kernels take as images.
 
     Raises:
-        NoProgram: another kernel takes one of them as a buffer.
+        NoProgram: Another kernel takes one of them as a buffer.
     """
     scopes: dict[str, set[bool]] = {}
     for call in calls:
@@ -103,7 +113,11 @@ def _images(mod: tvm.IRModule, calls: list[Call]) -> set[str]:
 def _plan(
     tensors: Mapping[str, Tensor], calls: list[Call], images: set[str]
 ) -> tuple[tuple[Stored, ...], tuple[Memory, ...]]:
-    """Give each tensor a memory: buffers share as anywhere, images where they are of one shape and type."""
+    """Return a memory for each tensor: buffers share as anywhere, images where they are of one shape and type.
+
+    Raises:
+        NoProgram: An image enters or leaves the network, or a size is not known.
+    """
     if not images <= tensors.keys():
         raise NoProgram("an image enters or leaves the network")
     groups: dict[Any, dict[str, Tensor]] = {}
@@ -122,10 +136,14 @@ def _plan(
 
 
 def _image(tensor: Tensor) -> Memory:
-    """The image of a tensor, as TVM's code addresses it: the last axis is the pixel's four numbers."""
+    """Return the image of a tensor, as TVM's code addresses it: the last axis is the pixel's four numbers.
+
+    Raises:
+        NoProgram: The tensor is of another shape.
+    """
     sizes = [n for n in tensor.shape if isinstance(n, int)]
     if len(sizes) != len(tensor.shape) or len(sizes) < 3 or sizes[-1] != 4:
         raise NoProgram(f"{tensor.name} is no image")
     *layers, height, width, _ = sizes
     bits = 8 * np.dtype(tensor.dtype).itemsize
-    return Memory(math.prod(sizes) * bits // 8, (width, height, math.prod(layers)), bits)
+    return Memory(math.prod(sizes) * bits // 8, (width, height, math.prod(layers)), 16 if bits == 16 else 32)

@@ -23,8 +23,14 @@ ARCHITECTURE_KEY = "sr_tvm.architecture"
 def facts_of(model: OnnxModel) -> ModelFacts:
     """Gather what an artifact tells of an ONNX model.
 
+    Args:
+        model: The model, as it was read.
+
+    Returns:
+        Its name, digest, outputs, architecture and halo, and an example of a small one.
+
     Raises:
-        SrTvmError: its metadata of an architecture is damaged.
+        SrTvmError: Its metadata of an architecture is damaged.
     """
     names = tuple(value.name for value in model.proto.graph.output)
     architecture = _architecture(model.proto, model.path)
@@ -32,7 +38,7 @@ def facts_of(model: OnnxModel) -> ModelFacts:
 
 
 def _example(model: OnnxModel) -> Example | None:
-    """Have ONNX's own reference, plain numpy, compute a small network that maps a picture to another."""
+    """Return an example computed by ONNX's own reference, plain numpy; None of a large or another kind of network."""
     inputs, proto = model.inputs(), model.proto
     if len(inputs) != 1 or len(proto.graph.output) != 1 or proto.ByteSize() > EXAMPLE_BYTES:
         return None

@@ -39,13 +39,21 @@ def compile_integer(
     sources: Sequence[RecordFolder] = (),
     database: str | Path | None = None,
 ) -> Artifact:
-    """Compile a QDQ model for pictures of any size, uint8 in and out; ``out`` appears whole or not.
+    """Compile a quantised model for pictures of any size, uint8 in and out, and write the artifact, whole or not.
 
-    Kernels are as the first of ``sources`` says that has a record of their kind; ``database`` is the folder that was
-    named, if one was.
+    Args:
+        model: In QDQ form.
+        target: With integer kernels.
+        out: The artifact's folder.
+        versions: Of the software that the artifact tells of, by name.
+        sources: Tuning records; the first that has one of a kind of kernel decides about that.
+        database: The folder of records that was named, if one was.
+
+    Returns:
+        The artifact, as it is read back.
 
     Raises:
-        SrTvmError: the target has no integer kernels, or none for something of the model.
+        SrTvmError: The target has no integer kernels, or none for something of the model.
     """
     from sr_tvm.quantize.qdq_read import from_onnx
 
@@ -85,7 +93,7 @@ def compile_integer(
 
 
 def _decided(target: Target, network: IntegerNetwork, recorded: Recorded) -> dict[str, tuple[Any, str]]:
-    """By kind of kernel what records say of it, and which."""
+    """Return the decisions of a record and what kernels tell of it, by kind of kernel."""
     found = {}
     for kind, (stage, _) in target.integer_kinds(network).items():
         record = recorded.recorded(stage, OPEN)
@@ -114,10 +122,16 @@ class _Found:
 
 
 def region_of(model: OnnxModel | str | Path) -> Region:
-    """The one region that a float model is.
+    """Find the one region that a float model is.
+
+    Args:
+        model: The file, or what was read of it.
+
+    Returns:
+        The region, with its weights.
 
     Raises:
-        SrTvmError: it is not a single region of operators that stream.
+        SrTvmError: It is not a single region of operators that stream.
     """
     import_tvm()
     import tvm
@@ -144,10 +158,18 @@ def region_of(model: OnnxModel | str | Path) -> Region:
 
 
 def pictures_of(folder: str | Path, scale: int, channels: int) -> list[np.ndarray]:
-    """Up to 24 pictures of a folder, spread over it, shrunk by ``scale``: the middle of each, (C, H, W) uint8.
+    """Read up to 24 pictures of a folder, spread over it, shrunk, to calibrate with.
+
+    Args:
+        folder: Of high-resolution pictures.
+        scale: That they are shrunk by.
+        channels: Of the network: 3 for RGB, 1 for luma.
+
+    Returns:
+        The middle of each, (C, H, W) uint8, at most 96 pixels along each side.
 
     Raises:
-        SrTvmError: no such folder, no picture in it, or one that can't be read or is too small.
+        SrTvmError: No such folder, no picture in it, or one that can't be read or is too small.
     """
     from sr_tvm.imaging.metrics import luma
     from sr_tvm.imaging.pictures import as_rgb, list_pictures, read_picture
@@ -179,10 +201,19 @@ def quantize_model(
 ) -> tuple[Region, IntegerNetwork]:
     """Quantise a float ONNX file on a folder of pictures, and write it as QDQ ONNX.
 
-    ``progress`` is told how many operators are done, of how many, ``warn`` what the result may suffer from.
+    Args:
+        model_path: The float file.
+        folder: Of high-resolution pictures.
+        out: The file to write, whole or not at all.
+        how: Settings of the calibration; the usual ones if None.
+        progress: Called with how many operators are done, and of how many.
+        warn: Called with a line on what the result may suffer from.
+
+    Returns:
+        The float region, and the integer network that was made of it.
 
     Raises:
-        SrTvmError: as :func:`region_of`, :func:`pictures_of` and :func:`~sr_tvm.quantize.calibrate.calibrate`.
+        SrTvmError: As :func:`region_of`, :func:`pictures_of` and :func:`~sr_tvm.quantize.calibrate.calibrate`.
     """
     import onnx
 

@@ -21,7 +21,11 @@ from sr_tvm.targets import registry
 class IntegerCandidates:
     """A quantised network and a kind of its kernels: a candidate decides about that.
 
-    The others are the default's, but compiled in the same way: that takes half the time.
+    The others are the default's, but compiled in the same way: that takes half the time. ``request`` is the task's JSON
+    form.
+
+    Raises:
+        SrTvmError: The target decides nothing about such kernels.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
@@ -36,7 +40,19 @@ class IntegerCandidates:
         self.weight = self.kinds[self.kind][1]
 
     def build(self, candidate: dict[str, Any], key: str, folder: str) -> Module:
-        """Build the program in a folder of its own; a file there says which stages are measured."""
+        """Build the program in a folder of its own; a file there says which stages are measured.
+
+        Args:
+            candidate: {"decisions"}, in the lowering's JSON form.
+            key: Of the candidate, which becomes the module's.
+            folder: Where the program's folder goes.
+
+        Returns:
+            The module, a program for a simulator.
+
+        Raises:
+            SrTvmError: The decisions are not right.
+        """
         decisions = self.lowering.from_json(candidate["decisions"], "a candidate")
         place = Path(tempfile.mkdtemp(dir=folder, prefix="program-"))
         decided = {kind: (self.lowering.like(decisions), "") for kind in self.kinds}

@@ -19,8 +19,13 @@ from sr_tvm.passes.streamed import is_streamed
 def rows(mod: tvm.IRModule, device: str) -> tuple[dict[str, Any], ...]:
     """List the kernels of a scheduled module in the order of their first call.
 
-    A row has ``kernel``, ``device``, ``calls``, ``schedule`` ("tuned" or "default"), ``record`` where a tuning record
-    made it, and ``reduces``: whether it sums over loops that do not stream, which is slow without a schedule.
+    Args:
+        mod: The module, whose kernels carry their schedule's name.
+        device: That they run on, as TVM names it.
+
+    Returns:
+        Rows of ``kernel``, ``device``, ``calls``, ``schedule`` ("tuned" or "default"), ``record`` where a tuning record
+        made it, and ``reduces``: whether it sums over loops that do not stream, which is slow without a schedule.
     """
     calls: dict[str, int] = {}
 
@@ -53,14 +58,32 @@ def _reduces(function: tirx.PrimFunc) -> bool:
 
 
 def computing_in(mod: tvm.IRModule, found: Sequence[dict[str, Any]], dtype: str) -> int:
-    """Count the kernels that have a buffer of ``dtype``."""
+    """Count the kernels that have a buffer of an element type.
+
+    Args:
+        mod: The scheduled module.
+        found: Its kernels, as :func:`rows` lists them.
+        dtype: The element type's name.
+
+    Returns:
+        How many there are.
+    """
     return sum(any(dtype in str(p.ty.dtype) for p in mod[row["kernel"]].params) for row in found)
 
 
 def notes(
     found: Sequence[dict[str, Any]], sources: Sequence[RecordFolder], database: str | Path | None
 ) -> tuple[str, ...]:
-    """Say which records the kernels come from; that records were named and none fits, too."""
+    """Say which records the kernels come from; that records were named and none fits, too.
+
+    Args:
+        found: The kernels, as :func:`rows` lists them.
+        sources: The records that the build had.
+        database: The folder of records that was named, if one was.
+
+    Returns:
+        Lines for people.
+    """
     tuned = [row for row in found if row["schedule"] == TUNED]
     used = [source for source in sources if any(row.get("record", "").startswith(source.label) for row in tuned)]
     said = []

@@ -41,7 +41,11 @@ class Example:
     wanted: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write it as an .npz file of two arrays."""
+        """Write the example as an .npz file of two arrays, ``given`` and ``wanted``.
+
+        Args:
+            path: Of the file.
+        """
         np.savez(path, given=self.given, wanted=self.wanted)
 
 

@@ -13,6 +13,10 @@ from sr_tvm.system import files
 def check_output(out: str | Path, database_dir: str | Path | None = None) -> None:
     """Refuse, before minutes of work, an output folder whose replacement would destroy what is not an artifact.
 
+    Args:
+        out: The folder that a build will write or replace.
+        database_dir: The folder of tuning records that it will read; None if none was named.
+
     Raises:
         SrTvmError: ``out`` cannot be written or replaced, holds other things, or holds the tuning records that the
             build is to read.

@@ -32,6 +32,15 @@ def program_of(
 ) -> tuple[Program, bytes]:
     """Read the program of a scheduled module, and its constants as they lie in memory.
 
+    Args:
+        mod: The module.
+        target: That it was scheduled for.
+        inputs: Of ``main``, in order.
+        outputs: Of ``main``, in order.
+
+    Returns:
+        The program, and the bytes of all constants, which its places point into.
+
     Raises:
         NoProgram: ``main`` has something else than calls of kernels, or a size that is no product of names.
     """
@@ -56,7 +65,23 @@ def program_of(
 def write_program(
     mod: tvm.IRModule, target: Target, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], folder: Path
 ) -> Program:
-    """Write a program's constants into ``folder``, and return it; the kernels' object file comes from the build."""
+    """Read the program of a scheduled module, and write its constants into a new folder.
+
+    The kernels' object file comes from the build, and the record is saved by the caller.
+
+    Args:
+        mod: The module.
+        target: That it was scheduled for.
+        inputs: Of ``main``, in order.
+        outputs: Of ``main``, in order.
+        folder: Which is made.
+
+    Returns:
+        The program.
+
+    Raises:
+        NoProgram: As :func:`program_of`; no folder is made then.
+    """
     program, weights = program_of(mod, target, inputs, outputs)
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(weights)
@@ -64,10 +89,13 @@ def write_program(
 
 
 class Reader:
-    """Walks ``main`` of a scheduled module, which binds the result of one call after another.
+    """The calls of ``main`` of a scheduled module, which binds the result of one after another, and their tensors.
+
+    ``calls`` are in order; ``constants`` have places in ``weights``; ``scratch`` are the tensors between calls, by
+    name.
 
     Raises:
-        NoProgram: it does something else.
+        NoProgram: ``main`` does something else.
     """
 
     def __init__(self, mod: tvm.IRModule, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
@@ -89,7 +117,7 @@ class Reader:
             self._read(row)
 
     def _results(self, result: Any, rows: list[Any]) -> list[Any]:
-        """The variables that kernels write and that leave the network, whatever they are called on the way."""
+        """Return the variables that kernels write and that leave the network, whatever they are called on the way."""
         self._values = {row.var: row.value for row in rows}
         fields = list(result.fields) if isinstance(result, relax.Tuple) else [result]
         return [self._source(field) for field in fields]
@@ -152,7 +180,7 @@ class Reader:
 
 
 def _code(name: str, function: tirx.PrimFunc, helpers: list[tirx.PrimFunc]) -> Code:
-    """A kernel's entry, with the scratch memory that its code takes at most.
+    """Return a kernel's entry, with the scratch memory that its code takes at most.
 
     All of its allocations are summed up, though some may not live at a time: TVM puts no two into one place. What
     helpers allocate belongs to a task.

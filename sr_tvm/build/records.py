@@ -26,22 +26,30 @@ class RecordFolder:
 
     @property
     def label(self) -> str:
-        """What the names of its records begin with: no path of this machine, for it goes into artifacts."""
+        """The beginning of its records' names: no path of this machine, for it goes into artifacts."""
         return f"{self.group}{self.folder.name}/"
 
     @cached_property
     def schedules(self) -> Any:
-        """Its MetaSchedule database; None where it has none."""
+        """The MetaSchedule database in the folder; None where there is none."""
         return schedules.open_database(self.folder, create=False) if schedules.has_schedules(self.folder) else None
 
     @cached_property
     def regions(self) -> RegionRecords:
-        """Its decisions of streaming regions."""
+        """The decisions of streaming regions in the folder."""
         return RegionRecords.open([self.folder])
 
 
 def open_sources(target: str, folder: str | Path | None, use_shipped: bool) -> tuple[RecordFolder, ...]:
-    """Find the records for a target.
+    """Find the tuning records for a target, the named folder's first.
+
+    Args:
+        target: Its name.
+        folder: The folder that was named; None if none was.
+        use_shipped: Whether the shipped records count.
+
+    Returns:
+        The folders, in the order in which they decide.
 
     Raises:
         SrTvmError: ``folder`` is named and holds none.
@@ -66,6 +74,16 @@ class Recorded:
         self.used: dict[Any, RegionRecord] = {}
 
     def lower(self, region: Region, shape: Shape, name: str) -> list[Kernel]:
+        """Lower a region by the first record that is for it, else as the lowering decides.
+
+        Args:
+            region: The region.
+            shape: (N, H, W) of its tensors; None for what is known only when it runs.
+            name: That the kernels' names begin with.
+
+        Returns:
+            The kernels, which tell of the record; empty where the lowering leaves the region alone.
+        """
         found = self._find(region, shape)
         if found is None:
             return self.lowering.lower(region, shape, name)
@@ -74,12 +92,28 @@ class Recorded:
         return [kernel.tuned(told) for kernel in self.lowering.lower(region, shape, name, decisions)]
 
     def decide(self, region: Region, shape: Shape) -> Any:
-        """Find the decisions that :meth:`lower` carries out."""
+        """Find the decisions that :meth:`lower` carries out.
+
+        Args:
+            region: The region.
+            shape: (N, H, W) of its tensors; None for what is known only when it runs.
+
+        Returns:
+            The lowering's decisions.
+        """
         found = self._find(region, shape)
         return self.lowering.decide(region, shape) if found is None else found[0]
 
     def recorded(self, region: Region, shape: Shape) -> tuple[Any, str] | None:
-        """Find a record's decisions and what kernels tell of it, which counts as used then; None: there is none."""
+        """Find what a record says of a region; it counts as used then.
+
+        Args:
+            region: The region.
+            shape: (N, H, W) of its tensors; None for what is known only when it runs.
+
+        Returns:
+            The decisions, and what kernels tell of the record; None if there is none.
+        """
         found = self._find(region, shape)
         if found is None:
             return None
@@ -88,7 +122,7 @@ class Recorded:
         return decisions, told
 
     def _find(self, region: Region, shape: Shape) -> tuple[Any, RegionRecord, str] | None:
-        """Decisions, the record that has them, and what kernels tell of it."""
+        """Return decisions, the record that has them, and what kernels tell of it; None if there is none."""
         for source in self.sources:
             found = source.regions.find(region, shape, self.lowering)
             if found is not None:
@@ -97,6 +131,10 @@ class Recorded:
         return None
 
     def save_used(self, folder: Path) -> None:
-        """Keep the records that were used in ``folder``; without any, no folder is made."""
+        """Keep the records that were used; without any, no folder is made.
+
+        Args:
+            folder: Where they go.
+        """
         if self.used:
             RegionRecords().save(folder, self.used.values())

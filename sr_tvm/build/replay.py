@@ -14,15 +14,28 @@ SCHEDULED = "tirx.is_scheduled"
 
 
 def scheduled(function: Any) -> bool:
-    """Whether a function is a kernel that already has its schedule."""
+    """Tell whether a function is a kernel that already has its schedule.
+
+    Args:
+        function: Any function of a Relax module.
+
+    Returns:
+        True for a kernel that is marked so.
+    """
     attrs = getattr(function, "attrs", None)
     return isinstance(function, tvm.tirx.PrimFunc) and attrs is not None and bool(attrs.get(SCHEDULED, False))
 
 
 def replay(mod: tvm.IRModule, database: Any, target: tvm.target.Target) -> tuple[tvm.IRModule, dict[str, str]]:
-    """Apply the records of ``database`` to kernels without a schedule.
+    """Apply the records of a MetaSchedule database to kernels without a schedule.
 
-    Returns the module, and the structural hash of each kernel that had one, by the kernel's name.
+    Args:
+        mod: The fused module.
+        database: Of MetaSchedule.
+        target: TVM's, that the records are for.
+
+    Returns:
+        The module, and the structural hash of each kernel that a record was found for, by the kernel's name.
     """
     before = {var.name_hint: function for var, function in mod.functions_items() if not scheduled(function)}
     with target, database, tvm.transform.PassContext(opt_level=3):
@@ -32,14 +45,28 @@ def replay(mod: tvm.IRModule, database: Any, target: tvm.target.Target) -> tuple
 
 
 def structural_key(node: Any) -> str:
-    """A function's or module's structural hash as text: names and addresses don't count, everything else does."""
+    """Hash the structure of a function or module: names and addresses don't count, everything else does.
+
+    Args:
+        node: The function or module.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     return f"{tvm_ffi.structural_hash(node) & (2**64 - 1):016x}"
 
 
 def keep_records(mod: tvm.IRModule, database: Any, target: tvm.target.Target, folder: Path) -> int:
-    """Copy the records that :func:`replay` would use on ``mod`` into a database in ``folder``; returns how many.
+    """Copy the records that :func:`replay` would use into a database of their own; without any, no folder is made.
 
-    Where there is none, no folder is made.
+    Args:
+        mod: The fused module.
+        database: Of MetaSchedule.
+        target: TVM's, that the records are for.
+        folder: Of the copy.
+
+    Returns:
+        How many records there were.
     """
     normalize = tvm.get_global_func("tvm.s_tir.meta_schedule.normalize_mod")
     found = []

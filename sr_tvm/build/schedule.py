@@ -17,10 +17,18 @@ from sr_tvm.targets.target import Target
 def schedule(
     mod: tvm.IRModule, target: Target, sources: Sequence[RecordFolder] = (), keep: Path | None = None
 ) -> tvm.IRModule:
-    """Schedule what has none yet; the first source with a record of a kernel decides.
+    """Schedule the kernels of a module that have no schedule yet; the first source with a record of a kernel decides.
 
-    Each kernel then carries :data:`SCHEDULE_ATTR` and, if a record made it, :data:`RECORD_ATTR`. The records that were
-    used are copied into the folder ``keep``, which is made only if there are any.
+    Each kernel then carries :data:`SCHEDULE_ATTR` and, if a record made it, :data:`RECORD_ATTR`.
+
+    Args:
+        mod: The fused module.
+        target: Whose default schedule the other kernels get.
+        sources: Folders of tuning records.
+        keep: A folder that the used records are copied into, made only if there are any; None to copy none.
+
+    Returns:
+        The scheduled module.
     """
     tvm_target = target.tvm_target()
     for source in sources:

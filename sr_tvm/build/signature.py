@@ -10,7 +10,18 @@ from sr_tvm.records.tensor import Tensor
 
 
 def signature(mod: Any, output_names: Sequence[str]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Read the tensors that ``main`` takes and gives; outputs without a name get one."""
+    """Read the tensors that ``main`` of a Relax module takes and gives.
+
+    Args:
+        mod: The module.
+        output_names: In order; if empty, outputs are called y, output1, output2...
+
+    Returns:
+        The inputs and the outputs.
+
+    Raises:
+        SrTvmError: A dimension is no number, name or multiple of a name.
+    """
     from tvm.relax import TupleType
 
     main = mod["main"]
@@ -30,14 +41,24 @@ def _tensor(name: str, kind: Any) -> Tensor:
 def dims(shape: Sequence[Any]) -> tuple[int | str, ...]:
     """Read a shape of TVM's: numbers, names and multiples of a name.
 
+    Args:
+        shape: TVM's dimensions.
+
+    Returns:
+        Whole numbers, and texts such as "height" and "2*height".
+
     Raises:
-        SrTvmError: a dimension is none of these.
+        SrTvmError: A dimension is none of these.
     """
     return tuple(_dim(n) for n in shape)
 
 
 def _dim(size: Any) -> int | str:
-    """A dimension as a number, a name, or a multiple of a name."""
+    """Return a dimension as a number, a name, or a multiple of a name.
+
+    Raises:
+        SrTvmError: It is none of these.
+    """
     from tvm import sym, tirx
 
     if isinstance(size, tirx.IntImm | int):

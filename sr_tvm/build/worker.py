@@ -14,12 +14,20 @@ from sr_tvm.system import channel
 
 
 class BuildWorker:
-    """The task at hand, and the candidates that come for it."""
+    """A builder's process: the task at hand, and the candidates that come for it."""
 
     def __init__(self) -> None:
         self.task: Any = None
 
     def handle(self, request: dict[str, Any], _arrays: list[np.ndarray]) -> channel.Answer:
+        """Take up a task, or build a candidate of the last one.
+
+        Args:
+            request: A JSON object, as builder.py sends it; ``operation`` is "task" or "build".
+
+        Returns:
+            An empty answer to a task, the module's JSON form to a candidate; no arrays.
+        """
         from sr_tvm.build import candidates
 
         if request["operation"] == "task":
@@ -31,6 +39,7 @@ class BuildWorker:
 
 
 def main() -> None:
+    """Serve requests of the process that started this one, until that is gone."""
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
     sys.modules["torch"] = None  # type: ignore[assignment]
     from sr_tvm.system.tvm_setup import import_tvm

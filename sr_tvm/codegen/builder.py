@@ -20,11 +20,11 @@ class FunctionBuilder:
     """Collects the parameters and the statements of one function, one after another; loops and conditions nest.
 
     Attributes:
-        lanes: elements of a vector; with 1, loads, stores and registers are of scalars.
-        dtype: the type of an element.
-        index: the type of loop variables and of numbers that are plain ints.
-        sums: the type a product is added in (:meth:`Register.fma`), where it is not ``dtype``.
-        alignment: bytes that memory is aligned to, which vector loads may count on.
+        lanes: Elements of a vector; with 1, loads, stores and registers are of scalars.
+        dtype: The type of an element.
+        index: The type of loop variables and of numbers that are plain ints.
+        sums: The type a product is added in (:meth:`Register.fma`), where it is not ``dtype``.
+        alignment: Bytes that memory is aligned to, which vector loads may count on.
     """
 
     def __init__(

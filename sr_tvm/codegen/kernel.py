@@ -46,9 +46,9 @@ class Kernel:
     the ``constants``, the ``outputs``. The other functions are private to the entry and carry its name as a prefix.
 
     Attributes:
-        inputs: values of the region: a source, or an output of an earlier kernel of the same region.
-        outputs: values that it makes.
-        called: the global variables by which the functions call one another; TVM finds a function by identity, not by
+        inputs: Values of the region: a source, or an output of an earlier kernel of the same region.
+        outputs: Values that it makes.
+        called: The global variables by which the functions call one another; TVM finds a function by identity, not by
             name.
     """
 

@@ -20,14 +20,28 @@ Progress = Callable[[str, int, int], None]
 
 
 def photograph() -> np.ndarray:
-    """Eileen Collins by NASA, in the public domain, as scikit-image ships it: uint8 (512, 512, 3)."""
+    """Load a photograph of Eileen Collins by NASA, in the public domain, as scikit-image ships it.
+
+    Returns:
+        RGB (512, 512, 3), uint8.
+    """
     from skimage import data
 
     return np.asarray(data.astronaut())
 
 
 def best_crop(truth: np.ndarray, before: np.ndarray, after: np.ndarray, size: int = CROP) -> tuple[int, int, int, int]:
-    """x, y, width and height of the square where ``after`` is closer to ``truth`` than ``before`` by the most."""
+    """Find the square where one enlargement is closer to the truth than another by the most.
+
+    Args:
+        truth: The original, uint8 (H, W, 3).
+        before: The enlargement to beat, of the same shape.
+        after: The other enlargement, of the same shape.
+        size: Side of the square in pixels; less where the picture is smaller.
+
+    Returns:
+        x, y, width and height in pixels.
+    """
     y = luma(truth)
     gain = (luma(before) - y) ** 2 - (luma(after) - y) ** 2
     size = min(size, *gain.shape)
@@ -38,9 +52,22 @@ def best_crop(truth: np.ndarray, before: np.ndarray, after: np.ndarray, size: in
 
 
 def compare(folder: Path, model: Path, scale: int, threads: int | None, progress: Progress) -> tuple[Compare, Enlarged]:
-    """Write the pictures into ``folder``, enlarged by the artifact ``model``; gives what the page tells of them.
+    """Write the photograph and its enlargements into a folder, and score them.
 
     PSNR is of the luma with a border of ``scale`` pixels shaved, as papers report it.
+
+    Args:
+        folder: Of the run.
+        model: The folder of the network's artifact.
+        scale: The network's factor.
+        threads: Cores to use; all if None.
+        progress: Called with what is enlarged, the tiles done and all tiles.
+
+    Returns:
+        What the page tells of the comparison, and of the enlarged original.
+
+    Raises:
+        SrTvmError: The artifact cannot be run, or a picture cannot be written.
     """
     from sr_tvm.upscaling.upscale import upscale_file
 

@@ -26,13 +26,17 @@ Say = Callable[[str], None]
 
 
 def rows(onnx: Path, size: tuple[int, int], folder: Path, say: Say) -> Iterator[TargetRow]:
-    """Compile a float ONNX network for GPUs and DSP; a row of each, as soon as it is known, kept for the next run.
-
-    Where something is not installed ``time`` is "" and ``how`` the line that says so, with the command that brings it.
+    """Compile a float ONNX network for GPUs and DSP, and estimate or count what a picture takes.
 
     Args:
-        size: height and width of the picture.
-        folder: where artifacts go.
+        onnx: The network's file.
+        size: Height and width of the picture.
+        folder: Where artifacts go, and rows, for the next run of the same.
+        say: Called with a line before each target.
+
+    Yields:
+        A row of each target, as soon as it is known. Where something is not installed ``time`` is "" and ``how`` the
+        line that says so, with the command that brings it.
     """
     finders = [(target, gpu, partial(_estimated, onnx, target, gpu, folder)) for target, gpu in GPUS]
     for target, on, find in (*finders, ("hexagon", "hexagon-sim", partial(_simulated, onnx, size, folder))):
@@ -46,14 +50,21 @@ def rows(onnx: Path, size: tuple[int, int], folder: Path, say: Say) -> Iterator[
 
 
 def measured(measurement: Measurement) -> TargetRow:
-    """The row of what ran, from its measurement."""
+    """Make the row of what ran here from its measurement.
+
+    Args:
+        measurement: Of the network on this machine.
+
+    Returns:
+        The row.
+    """
     c = measurement.conditions
     words = f"measured here: {c['threads']} thread, {c['clock']} time, {c['schedule']} schedules"
     return TargetRow(measurement.target, f"{measurement.median:.3g} ms", words)
 
 
 def _known(path: Path, key: dict[str, Any]) -> TargetRow | None:
-    """The row that an earlier run of the same found, or None."""
+    """Return the row that an earlier run of the same found, or None."""
     if not path.is_file():
         return None
     found = files.read_json(path, SCHEMA, VERSION)
@@ -117,7 +128,11 @@ def _simulated(onnx: Path, size: tuple[int, int], folder: Path) -> tuple[str, st
 
 
 def _crops(scale: int) -> Iterator[np.ndarray]:
-    """Squares of a photograph, shrunk: (3, side, side) uint8."""
+    """Cut a photograph into squares, shrunk.
+
+    Yields:
+        (3, side, side) uint8 each.
+    """
     from sr_tvm.imaging.resize import low_resolution
 
     whole, side = photograph(), SIDE * scale
@@ -128,7 +143,7 @@ def _crops(scale: int) -> Iterator[np.ndarray]:
 
 
 def _resized(size: tuple[int, int]) -> np.ndarray:
-    """The photograph's middle of that size, mirrored where it is smaller: (3, height, width) uint8."""
+    """Return the photograph's middle of that size, mirrored where it is smaller: (3, height, width) uint8."""
     whole = photograph()
     missing = [max(0, wanted - have) for wanted, have in zip(size, whole.shape, strict=False)]
     padded = np.pad(whole, [*((0, n) for n in missing), (0, 0)], "reflect") if any(missing) else whole

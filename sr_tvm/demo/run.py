@@ -41,10 +41,20 @@ AFTER = (
 
 
 def run(folder: Path, trials: int, seed: int, weights: Path | None, tell: Teller) -> Summary:
-    """Take all steps in order; gives the summary. The page is ``folder``/report.html.
+    """Take all steps of the demo in order, and write the page, report.html.
+
+    Args:
+        folder: Of the run; a new or empty one, or that of an earlier run.
+        trials: Candidates that the tuner measures.
+        seed: Of the input, the tuner and the small networks.
+        weights: Of the network; the shipped ones if None.
+        tell: Shows progress.
+
+    Returns:
+        What the steps found.
 
     Raises:
-        SrTvmError: a step failed; the message begins with its title.
+        SrTvmError: A step failed, and the message begins with its title; or the folder is not a run's.
     """
     _check(folder)
     loop = DemoRun(folder, trials, seed, weights or shipped.models() / WEIGHTS, tell)
@@ -74,7 +84,7 @@ def _step(loop: DemoRun, title: str, step: Callable[[DemoRun], None]) -> None:
 
 @contextlib.contextmanager
 def _server(loop: DemoRun) -> Iterator[None]:
-    """A real tracker and a real server on this machine, and a device that speaks to them."""
+    """Keep a real tracker and a real server on this machine, and a device that speaks to them."""
     from sr_tvm.runners.rpc import RpcRunner
     from sr_tvm.runners.tracker import start_server, start_tracker
 
@@ -86,7 +96,11 @@ def _server(loop: DemoRun) -> Iterator[None]:
 
 
 def _check(folder: Path) -> None:
-    """A folder that is not a run's is left alone."""
+    """Refuse a folder that is not a run's, so that it is left alone.
+
+    Raises:
+        SrTvmError: It is a file, or a folder with other things in it.
+    """
     if folder.exists() and not folder.is_dir():
         raise SrTvmError(f"{folder}: a file of that name is there; name a folder")
     if folder.is_dir() and any(folder.iterdir()):

@@ -26,14 +26,33 @@ if TYPE_CHECKING:
 
 
 class Teller(Protocol):
-    """Shows progress; the command line's prints with rich."""
+    """What shows progress; the command line's prints with rich."""
 
-    def step(self, number: int, of: int, title: str) -> None: ...
+    def step(self, number: int, of: int, title: str) -> None:
+        """Announce a step.
 
-    def say(self, line: str) -> None: ...
+        Args:
+            number: Counted from 1.
+            of: How many steps there are.
+            title: Of the step.
+        """
+
+    def say(self, line: str) -> None:
+        """Show a line on what a step has found.
+
+        Args:
+            line: Plain text.
+        """
 
     def bar(self, what: str) -> contextlib.AbstractContextManager[Callable[[int, int, str], None]]:
-        """Gives a function that is told (done, of how many, a word on how it stands)."""
+        """Show a progress bar while the context lasts.
+
+        Args:
+            what: Its title.
+
+        Returns:
+            A context manager of a function that is called with (done, of how many, a word on how it stands).
+        """
 
 
 @dataclass(repr=False, eq=False)
@@ -70,12 +89,26 @@ class DemoRun:
     made: Made = field(default_factory=Made)
 
     def note(self, **fields: Any) -> None:
-        """Put fields into the summary, and write it."""
+        """Put fields into the summary, and write it.
+
+        Args:
+            **fields: Of :class:`~sr_tvm.report.summary.Summary`, by name.
+
+        Raises:
+            SrTvmError: The folder cannot be written.
+        """
         self.summary = replace(self.summary, **fields)
         run_folder.save(self.folder, self.summary)
 
     def parity(self, found: Any) -> None:
-        """Tell and keep a comparison with PyTorch; off is an error."""
+        """Tell and keep a comparison with PyTorch.
+
+        Args:
+            found: A :class:`~sr_tvm.frontend.parity.Parity` or what has its fields.
+
+        Raises:
+            SrTvmError: The outputs differ by more than is allowed.
+        """
         allowed = found.tolerance * max(1.0, found.peak)  # what ``ok`` means
         row = ParityRow(found.name, found.max_abs_err, allowed, found.ok)
         self.tell.say(f"{found.name}: largest difference {found.max_abs_err:.1e}, {allowed:.1e} is allowed")

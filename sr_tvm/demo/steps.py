@@ -22,7 +22,11 @@ TOLERANCE = 1e-5
 
 
 def network(loop: DemoRun) -> None:
-    """Load the trained weights; an input, and PyTorch's output for it, to compare every later step with."""
+    """Load the trained weights; make an input, and PyTorch's output for it, to compare every later step with.
+
+    Args:
+        loop: The run, which gets the network, the input and the output.
+    """
     import torch
 
     from sr_tvm.nets.weights import load_weights
@@ -44,7 +48,14 @@ def network(loop: DemoRun) -> None:
 
 
 def export(loop: DemoRun) -> None:
-    """PyTorch to ONNX; the exporter compares the two on noise, flat colours and edges."""
+    """Export the network to ONNX; the exporter compares the two on noise, flat colours and edges.
+
+    Args:
+        loop: The run, which gets the file.
+
+    Raises:
+        SrTvmError: The outputs differ by more than is allowed.
+    """
     from sr_tvm.frontend.export import export_onnx
 
     path = loop.folder / "model.onnx"
@@ -54,7 +65,14 @@ def export(loop: DemoRun) -> None:
 
 
 def import_to_relax(loop: DemoRun) -> None:
-    """ONNX to TVM's Relax, built plainly and run once."""
+    """Import the ONNX file to TVM's Relax, build it plainly and run it once.
+
+    Args:
+        loop: The run, which gets the Relax module.
+
+    Raises:
+        SrTvmError: The output differs from PyTorch's by more than is allowed.
+    """
     import_tvm()
     from sr_tvm.frontend.model import read_model
     from sr_tvm.frontend.parity import compare, run_relax
@@ -67,7 +85,11 @@ def import_to_relax(loop: DemoRun) -> None:
 
 
 def passes(loop: DemoRun) -> None:
-    """High-level Relax to streaming kernels."""
+    """Run the passes that turn high-level Relax into streaming kernels.
+
+    Args:
+        loop: The run, which gets the target and the report of the passes.
+    """
     from sr_tvm.passes.pipeline import optimize
     from sr_tvm.targets import registry
 
@@ -80,7 +102,11 @@ def passes(loop: DemoRun) -> None:
 
 
 def tuning(loop: DemoRun) -> None:
-    """Search how the network streams, and schedules of other kernels; what an earlier run measured here counts."""
+    """Search how the network streams, and schedules of other kernels; what an earlier run measured here counts.
+
+    Args:
+        loop: The run, whose ``trials`` and ``seed`` are the tuner's.
+    """
     from sr_tvm.tuning.options import TuneOptions
     from sr_tvm.tuning.region_task import find_regions
     from sr_tvm.tuning.tune import tune
@@ -103,7 +129,11 @@ def tuning(loop: DemoRun) -> None:
 
 
 def build(loop: DemoRun) -> None:
-    """Two artifacts: with default schedules, which the speed model learns from, and with what tuning found."""
+    """Build two artifacts: with default schedules, which the speed model learns from, and with what tuning found.
+
+    Args:
+        loop: The run, which gets both.
+    """
     from sr_tvm.build.compiler import compile_model
     from sr_tvm.build.options import CompileOptions
 
@@ -122,7 +152,14 @@ def build(loop: DemoRun) -> None:
 
 
 def deploy(loop: DemoRun) -> None:
-    """Upload to the RPC server, compare with PyTorch over there, measure."""
+    """Upload to the RPC server, compare with PyTorch over there, measure.
+
+    Args:
+        loop: The run, which gets the measurement.
+
+    Raises:
+        SrTvmError: The server fails, or the output differs from PyTorch's by more than is allowed.
+    """
     from sr_tvm.frontend.parity import compare
     from sr_tvm.speed import dataset
 
@@ -149,7 +186,11 @@ def deploy(loop: DemoRun) -> None:
 
 
 def learn(loop: DemoRun) -> None:
-    """Measure small networks on the same server, fit a speed model, compare it with what was measured."""
+    """Measure small networks on the same server, fit a speed model, compare it with what was measured.
+
+    Args:
+        loop: The run, whose folder gets the measurements and the model.
+    """
     from sr_tvm.speed import dataset, feedback
     from sr_tvm.speed.collect import collect
     from sr_tvm.speed.sampling import random_architectures
@@ -183,7 +224,11 @@ def learn(loop: DemoRun) -> None:
 
 
 def every_target(loop: DemoRun) -> None:
-    """GPUs by their machine code and the DSP in its simulator, beside what was measured here."""
+    """Estimate GPUs by their machine code and count the DSP in its simulator, beside what was measured here.
+
+    Args:
+        loop: The run.
+    """
     from sr_tvm.demo import every_target as found
 
     rows = [found.measured(loop.made.measured)]
@@ -198,7 +243,11 @@ def every_target(loop: DemoRun) -> None:
 
 
 def picture(loop: DemoRun) -> None:
-    """A real photograph through the artifact, against bicubic."""
+    """Enlarge a real photograph by the artifact, and compare it with bicubic.
+
+    Args:
+        loop: The run, whose folder gets the pictures.
+    """
     from sr_tvm.demo.comparison import compare
 
     with loop.tell.bar("enlarging") as tick:
@@ -210,7 +259,11 @@ def picture(loop: DemoRun) -> None:
 
 
 def report(loop: DemoRun) -> None:
-    """The page."""
+    """Write the page of the run.
+
+    Args:
+        loop: The run.
+    """
     from sr_tvm.report.page import write_report
 
     write_report(loop.folder)

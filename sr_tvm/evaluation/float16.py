@@ -46,6 +46,11 @@ class Comparison:
     emulated: bool
 
     def to_json(self) -> dict[str, Any]:
+        """Write the record for ``--json``.
+
+        Returns:
+            A JSON object with one field for each of this record; a figure that is not finite is None.
+        """
         numbers = {k: v if math.isfinite(v) else None for k, v in asdict(self).items() if isinstance(v, float)}
         return asdict(self) | numbers
 
@@ -62,7 +67,14 @@ class NotCompared(SrTvmError):
 
 
 def check_pictures(folder: str | Path | None) -> None:
-    """Refuse a ``folder`` without pictures, with SrTvmError; None stands for scikit-image's photographs."""
+    """Refuse a folder without pictures.
+
+    Args:
+        folder: The folder; None stands for scikit-image's photographs and passes.
+
+    Raises:
+        SrTvmError: The folder cannot be read, or no picture is in it.
+    """
     if folder is not None:
         from sr_tvm.imaging.pictures import list_pictures
 
@@ -86,15 +98,24 @@ def compare(
     folder: str | Path | None = None,
     options: CompileOptions | None = None,
 ) -> Comparison:
-    """Compile an ONNX file for this machine with float32 and with the float16 kernels of ``target``, and run both.
+    """Compile an ONNX file for this machine with float32 and with the float16 kernels of a target, and run both.
 
-    ``options`` are those that the artifact is compiled with: its host and, for a GPU, its tuning records make its
-    kernels. Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in
-    ``sr-tvm evaluate``, and enlarged by both; a border of as many pixels as the scale is left out.
+    Each picture is fitted to the network's size where that is fixed, shrunk by bicubic as in ``sr-tvm evaluate``, and
+    enlarged by both; a border of as many pixels as the scale is left out.
+
+    Args:
+        model: The network.
+        target: Whose kernels are looked at, a CPU's or a GPU's of OpenCL.
+        input_shapes: Of the network's inputs, by name; as the file says if None.
+        folder: Of pictures; scikit-image's photographs if None.
+        options: That the artifact is compiled with: its host and, for a GPU, its tuning records make its kernels.
+
+    Returns:
+        The PSNR of one output against the other.
 
     Raises:
-        NotCompared: the network does not make pictures of pictures, or is not a single region, for a GPU.
-        SrTvmError: a target without such kernels, no readable picture, or numbers that float16 cannot hold.
+        NotCompared: The network does not make pictures of pictures, or is not a single region, for a GPU.
+        SrTvmError: A target without such kernels, no readable picture, or numbers that float16 cannot hold.
     """
     from sr_tvm.build.compiler import chosen, compile_model
     from sr_tvm.build.options import CompileOptions
@@ -126,7 +147,7 @@ def _compare_gpu(
     folder: str | Path | None,
     options: CompileOptions,
 ) -> Comparison:
-    """Compare with the steps of the GPU's kernels as numpy does them, on the middle of each picture.
+    """Return a comparison with the steps of the GPU's kernels as numpy does them, on the middle of each picture.
 
     A network of fixed size gets pictures of that size.
     """
@@ -156,10 +177,19 @@ class EmulatedGpu:
         input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
         options: CompileOptions | None = None,
     ) -> EmulatedGpu:
-        """Find the region of an ONNX file and decide it as a build for ``half`` with ``options`` does.
+        """Find the region of an ONNX file and decide it as a build for a GPU does.
+
+        Args:
+            model: The network.
+            half: The target, in float16.
+            input_shapes: Of the network's inputs, by name; as the file says if None.
+            options: Of the build, whose tuning records decide; the usual ones if None.
+
+        Returns:
+            The network, to be called with pictures.
 
         Raises:
-            NotCompared: it is not a single region of one input and one output.
+            NotCompared: It is not a single region of one input and one output.
         """
         from sr_tvm.build.options import CompileOptions
         from sr_tvm.build.records import Recorded, open_sources
@@ -185,10 +215,16 @@ class EmulatedGpu:
         return cls(region, recorded.decide(region, shape))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Enlarge a (C, H, W) float32 picture.
+        """Enlarge a picture.
+
+        Args:
+            x: (C, H, W) float32.
+
+        Returns:
+            (C, scale H, scale W), finite.
 
         Raises:
-            SrTvmError: an output is not finite, for float16 overflowed on the way.
+            SrTvmError: An output is not finite, for float16 overflowed on the way.
         """
         (source,), (result,) = self.region.sources, self.region.results
         with np.errstate(over="ignore", invalid="ignore"):  # told below
@@ -229,7 +265,13 @@ def _compared(
     emulated: bool,
     most: int | None = None,
 ) -> Comparison:
-    """``most`` is the side that a low-resolution picture is cut to, of a network of fixed size for ``half`` alone."""
+    """Return the PSNR between two networks on all pictures of a folder.
+
+    ``most`` is the side that a low-resolution picture is cut to, of a network of fixed size for ``half`` alone.
+
+    Raises:
+        SrTvmError: An output of ``half`` is not finite.
+    """
     from sr_tvm.imaging.metrics import psnr_y_of_planes
     from sr_tvm.imaging.resize import low_resolution
 
@@ -254,7 +296,7 @@ def _compared(
 
 
 def _middle(x: np.ndarray, y: np.ndarray, exact: Network, most: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Cut input and output to the middle, and say how many of its outer pixels the cut makes others.
+    """Return input and output cut to the middle, and how many of its outer pixels the cut makes others.
 
     Where the network sees too far for that, or the picture is small, they stay whole.
     """
@@ -268,7 +310,11 @@ def _middle(x: np.ndarray, y: np.ndarray, exact: Network, most: int) -> tuple[np
 
 
 def _pictures(folder: str | Path | None) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and (H, W, 3) uint8 of each."""
+    """List the pictures of a folder, or scikit-image's photographs.
+
+    Yields:
+        Name and (H, W, 3) uint8 of each.
+    """
     if folder is None:
         from skimage import data
 
@@ -282,7 +328,7 @@ def _pictures(folder: str | Path | None) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _fit(picture: np.ndarray, scale: int, sides: tuple[int, ...] | None) -> np.ndarray:
-    """Cut to a multiple of ``scale``; or, where the network's input has fixed ``sides``, cut or mirrored to those."""
+    """Return a picture cut to a multiple of ``scale``; or cut or mirrored to a network's fixed ``sides``."""
     if sides is None:
         from sr_tvm.imaging.resize import modcrop
 

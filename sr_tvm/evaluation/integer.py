@@ -24,6 +24,11 @@ class Scores:
     int8: float
 
     def to_json(self) -> dict[str, Any]:
+        """Write the record for ``--json``.
+
+        Returns:
+            A JSON object with one field for each of this record, and ``drop_db``, what int8 loses.
+        """
         return {**asdict(self), "drop_db": self.float32 - self.int8}
 
     def __str__(self) -> str:
@@ -32,10 +37,20 @@ class Scores:
 
 
 def compare(region: Region, network: IntegerNetwork, folder: str | Path) -> Scores:
-    """Score both on pictures, as ``sr-tvm evaluate`` does: shrunk by MATLAB's bicubic, a border of the scale shaved.
+    """Score a float network and the integer one made of it on pictures, as ``sr-tvm evaluate`` does.
+
+    Pictures are shrunk by MATLAB's bicubic, and a border of the scale is shaved.
+
+    Args:
+        region: The float network.
+        network: The integer network.
+        folder: Of high-resolution pictures.
+
+    Returns:
+        The mean PSNR of both.
 
     Raises:
-        SrTvmError: no readable picture, or a network that takes neither RGB nor luma.
+        SrTvmError: No readable picture, or a network that takes neither RGB nor luma.
     """
     from sr_tvm.imaging.metrics import luma, psnr_y
     from sr_tvm.imaging.pictures import as_rgb, list_pictures, read_picture
@@ -61,7 +76,15 @@ def compare(region: Region, network: IntegerNetwork, folder: str | Path) -> Scor
 
 
 def in_float(region: Region, picture: np.ndarray) -> np.ndarray:
-    """Enlarge a picture (C, H, W) uint8 by the float network, rounded to uint8."""
+    """Enlarge a picture by the float network, rounded to uint8.
+
+    Args:
+        region: The float network, of one result.
+        picture: (C, H, W) uint8.
+
+    Returns:
+        (C, scale H, scale W) uint8.
+    """
     (result,) = region.results
     value = floating.values(region, picture.astype(np.float32) / np.float32(255))[result.value]
     return reference.shuffled(np.clip(np.round(value * 255), 0, 255).astype(np.uint8), result.shuffle)

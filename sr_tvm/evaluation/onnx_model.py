@@ -23,8 +23,14 @@ LEARNT = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (0,
 def read(path: Path) -> onnx.ModelProto:
     """Read and check an ONNX file, with the limits of :func:`~sr_tvm.frontend.onnx_file.load_onnx`.
 
+    Args:
+        path: Of the file.
+
+    Returns:
+        The model, with external data read in.
+
     Raises:
-        SrTvmError: whatever ``load_onnx`` refuses, or what is not a network from pictures to pictures.
+        SrTvmError: Whatever ``load_onnx`` refuses, or what is not a network from pictures to pictures.
     """
     model = load_onnx(path)
     known = {t.name for t in model.graph.initializer}
@@ -42,14 +48,27 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """``params`` counts learnt weights and biases; ``macs`` is None where shapes cannot be inferred."""
+    """How large a network is.
+
+    ``params`` counts learnt weights and biases, ``macs`` multiply-accumulates of one picture; the latter is None where
+    shapes cannot be inferred.
+    """
 
     params: int
     macs: int | None
 
 
 def size(model: onnx.ModelProto, height: int, width: int) -> ModelSize:
-    """Count parameters, and the multiply-accumulates of one input picture of ``height`` x ``width``."""
+    """Count parameters, and the multiply-accumulates of one input picture.
+
+    Args:
+        model: As :func:`read` gave it; not changed.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+
+    Returns:
+        Both counts.
+    """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     known = {t.name: tuple(t.dims) for t in fixed.graph.initializer}
@@ -80,7 +99,7 @@ def size(model: onnx.ModelProto, height: int, width: int) -> ModelSize:
 
 
 def _macs(node: onnx.NodeProto, shapes: dict[str, Any]) -> int:
-    """Raises KeyError or TypeError where a shape is not known."""
+    """Return the multiply-accumulates of a node; a shape that is not known raises KeyError or TypeError."""
     if node.op_type == "PRelu":
         return 0
     weight = shapes[node.input[1]]
@@ -94,10 +113,20 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, Any]) -> int:
 
 
 def upscaler(path: Path, model: onnx.ModelProto, scale: int, threads: int | None) -> Upscale:
-    """An upscaler that runs ``model``, as :func:`read` gave it, in ONNX Runtime.
+    """Make an upscaler of pictures that runs an ONNX model in ONNX Runtime.
 
     What happens around the network is ``sr-tvm upscale``'s own code: a network of one channel is given the BT.601 luma
     (16/255 to 235/255), and chroma is enlarged bicubically.
+
+    Args:
+        path: Of the file, for messages.
+        model: As :func:`read` gave it.
+        scale: The factor that it should enlarge by.
+        threads: Of ONNX Runtime; its own choice if None.
+
+    Returns:
+        A function of a uint8 picture (H, W, C) that gives (scale H, scale W, C), and raises SrTvmError where the
+        network fails.
 
     Raises:
         SrTvmError: ONNX Runtime is not installed or refuses the file, or the network takes one size only.

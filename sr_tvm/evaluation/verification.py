@@ -44,6 +44,11 @@ class Verification:
     allowed: float
 
     def to_json(self) -> dict[str, Any]:
+        """Write the record as an artifact's manifest holds it.
+
+        Returns:
+            A JSON object with one field for each of this record.
+        """
         return asdict(self) | {"input_shape": list(self.input_shape)}
 
     def __str__(self) -> str:
@@ -59,13 +64,21 @@ def verify(
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     options: CompileOptions | None = None,
 ) -> Verification:
-    """Compile an ONNX file for this machine with the decisions and schedules of ``target``, run it, and compare.
+    """Compile an ONNX file for this machine with the decisions and schedules of a target, run it, and compare.
 
-    ``options`` are those the artifact will be compiled with; the host, and the element type, must be ``target``'s by
-    now. The kernels run in a child process: one that crashes or hangs is an error like another.
+    The kernels run in a child process: one that crashes or hangs is an error like another.
+
+    Args:
+        model: The network.
+        target: Whose kernels are checked.
+        input_shapes: Of the network's inputs, by name; as the file says if None.
+        options: That the artifact will be compiled with; the host, and the element type, must be ``target``'s by now.
+
+    Returns:
+        What they ran on, and how far the outputs are from the reference's.
 
     Raises:
-        SrTvmError: this machine can't run the target's kernels, with what is missing; they fail, or their outputs are
+        SrTvmError: This machine can't run the target's kernels, with what is missing; they fail, or their outputs are
             wrong, with the first that is.
     """
     from sr_tvm.build.compiler import compile_model
@@ -104,12 +117,12 @@ def _allowed(target: Target) -> float:
 
 
 def _example(artifact: Artifact) -> dict[str, tuple[int, ...]]:
-    """A small size for an artifact of any."""
+    """Return a small size for an artifact of any: the shape of each input by its name."""
     return {t.name: tuple(EXAMPLE_SIDE + 1 if isinstance(n, str) else n for n in t.shape) for t in artifact.inputs}
 
 
 def _pictures(artifact: Artifact) -> list[list[np.ndarray]]:
-    """Inputs to run with: noise of 0..1, and slopes with edges as pictures have them."""
+    """Return two sets of inputs to run with: noise of 0..1, and slopes with edges as pictures have them."""
     from sr_tvm.runners.base import random_inputs
 
     smooth = []
@@ -124,7 +137,7 @@ def _pictures(artifact: Artifact) -> list[list[np.ndarray]]:
 
 
 def _deviation(session: Any, found: Artifact, truth: Artifact, inputs: list[np.ndarray]) -> float:
-    """The largest difference in parts of the output's largest number; not a number where an output has one."""
+    """Return the largest difference in parts of the output's largest number; not a number where an output has one."""
     pairs = zip(session.run(found, inputs), session.run(truth, inputs), strict=True)
     parts = []
     for actual, expected in pairs:

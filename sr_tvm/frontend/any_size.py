@@ -65,7 +65,11 @@ def normalize_any_size(
 
 
 def _at(shapes: OpenShapes, probe: tuple[int, int, int]) -> Shapes:
-    """The names replaced by the sizes of a probe, by where they first stand in a picture."""
+    """Return the shapes at a probe: names replaced by its sizes, by where they first stand in a picture.
+
+    Raises:
+        SrTvmError: A name stands where a picture has no batch, height or width.
+    """
     batch, height, width = probe
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():
@@ -99,7 +103,11 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _factors(graph: OnnxGraph, node: onnx.NodeProto) -> tuple[int, ...]:
-    """By which whole numbers a Resize in the form of ``rewrite_resize`` enlarges each axis."""
+    """Return by which whole numbers a Resize in the form of ``rewrite_resize`` enlarges each axis.
+
+    Raises:
+        SrTvmError: It resizes by a fraction.
+    """
     shape, sizes = graph.shape(node.input[0]), graph.constants[input_name(node, 3)].tolist()
     if any(size % n for size, n in zip(sizes, shape, strict=True)):
         raise SrTvmError(f"{describe(node)} resizes by a fraction")
@@ -116,7 +124,11 @@ def _outputs(graph: OnnxGraph) -> list[tuple[int, ...]]:
 
 
 def _require_multiples(probes: list[Shapes], found: list[list[tuple[int, ...]]]) -> None:
-    """Each dimension of an output must be the same at all probes, or the same multiple of one of the inputs'."""
+    """Insist that each dimension of an output is the same at all probes, or the same multiple of one of the inputs'.
+
+    Raises:
+        SrTvmError: One is not.
+    """
     columns = {column for name in probes[0] for column in zip(*(p[name] for p in probes), strict=True)}
     for shapes in zip(*found, strict=True):
         for sizes in zip(*shapes, strict=True):

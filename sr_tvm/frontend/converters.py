@@ -12,7 +12,10 @@ Converter = Callable[[relax.BlockBuilder, list[Any], dict[str, Any]], relax.Expr
 
 
 def _clip(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
-    """TVM emits two TIR functions. A NaN bound is no bound, as in ONNX Runtime; where min > max, max is the result."""
+    """Return one operator, where TVM emits two TIR functions; as in ONNX Runtime, max is the result where min > max.
+
+    A bound that is NaN is no bound, as there.
+    """
     result, bounds = inputs[0], []
     for index, none in ((1, -np.inf), (2, np.inf)):
         bound = inputs[index] if index < len(inputs) else None
@@ -29,7 +32,7 @@ def _clip(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> r
 
 
 def _pad(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
-    """TVM emits a TIR function; ``relax.op.nn.pad`` says the same and fuses."""
+    """Return ``relax.op.nn.pad``, which fuses, where TVM emits a TIR function."""
     before, after = np.split(inputs[1].value.numpy(), 2)
     mode = {b"constant": "constant", b"reflect": "reflect", b"edge": "replicate", b"wrap": "circular"}[
         attrs.get("mode", b"constant")
@@ -39,17 +42,17 @@ def _pad(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> re
 
 
 def _pairwise(op: Callable) -> Converter:
-    """TVM stacks the inputs of Max and Min along a new axis and reduces; two inputs need no copy."""
+    """Return a converter of Max or Min of two inputs, which TVM would stack along a new axis and reduce."""
     return lambda bb, inputs, attrs: op(inputs[0], inputs[1])
 
 
 def _gather(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
-    """TVM chooses the mode that warns of out-of-range indices at each build; ours were checked."""
+    """Return a take that does not warn of out-of-range indices at each build, as TVM's does; ours were checked."""
     return relax.op.take(inputs[0], inputs[1], attrs.get("axis", 0), mode="clip")
 
 
 def _resize(bb: relax.BlockBuilder, inputs: list[Any], attrs: dict[str, Any]) -> relax.Expr:
-    """TVM reads whole scales of a variable size as floats; here sizes stay sizes, and scales are whole."""
+    """Return a resize by sizes, or by whole scales of a variable size, which TVM would read as floats."""
     x = inputs[0]
     if inputs[2] is not None:
         size = [n * int(s) for n, s in zip(x.ty.shape, inputs[2].value.numpy(), strict=True)]

@@ -39,7 +39,7 @@ def same_at_every_size(model: onnx.ModelProto, graph: OnnxGraph, sizes: Iterable
 
 
 def _reads_no_size(model: onnx.ModelProto) -> bool:
-    """Every operator on pixels is one of ours, and makes what an output needs: so all of them are in the graph."""
+    """Return whether every operator on pixels is one of ours, and makes what an output needs, so is in the graph."""
     constants = {t.name for t in model.graph.initializer}
     pixels = []
     for node in model.graph.node:
@@ -62,7 +62,7 @@ def _looks_at_size(attribute: onnx.AttributeProto) -> bool:
 
 
 def _keeps(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
-    """Whether a node makes pictures of its input's size, or a whole multiple, whatever that is."""
+    """Return whether a node makes pictures of its input's size, or a whole multiple, whatever that is."""
     data = [n for n in node.input if n and n not in graph.constants]
     constants = [graph.constants[n].shape for n in node.input if n in graph.constants]
     if any(len(graph.shape(n)) != 4 for n in (*data, *node.output)) or len({graph.shape(n)[2:] for n in data}) != 1:
@@ -87,12 +87,12 @@ def _keeps(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
 
 
 def _by_channel(constant: tuple[int, ...]) -> bool:
-    """Whether a constant of that shape is one number, or one for each channel."""
+    """Return whether a constant of that shape is one number, or one for each channel."""
     return math.prod(constant) == 1 or (len(constant) in (3, 4) and constant[-3] == math.prod(constant))
 
 
 def _fits(graph: OnnxGraph, shapes: Shapes) -> bool:
-    """Whether no tensor has more elements at the input ``shapes`` than are supported."""
+    """Return whether no tensor has more elements at the input ``shapes`` than are supported."""
     ((name, (batch, _, height, width)),) = shapes.items()
     small = math.prod((graph.shape(name)[0], *graph.shape(name)[2:]))
     most = max(math.prod(graph.shape(n)) for n in graph.types)

@@ -122,7 +122,7 @@ def _run_exporter(
 
 @contextlib.contextmanager
 def _silence() -> Any:
-    """Suppress progress on stdout and warnings, of which the exporters write many about their own insides."""
+    """Yield with progress on stdout and warnings suppressed: the exporters write many about their own insides."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -174,7 +174,7 @@ def _check(module: nn.Module, path: Path, shape: tuple[int, ...], dynamic: bool,
 
 
 def _pictures(shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Noise, black, white and a checkerboard: flat areas and hard edges at the borders."""
+    """Return noise, black, white and a checkerboard: flat areas and hard edges at the borders."""
     board = np.indices(shape[-2:]).sum(0) % 2
     return [
         np.random.default_rng(1).random(shape, np.float32),

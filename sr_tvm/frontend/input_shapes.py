@@ -190,7 +190,7 @@ def _resolve(
 
 
 def _name(declared: str, axis: int, where: str, alone: bool) -> str:
-    """A dimension's name as a plain identifier. Dimensions without one are not taken for equal in several inputs."""
+    """Return a dimension's name as a plain identifier, one for each input where the file has none."""
     if NAME.fullmatch(declared):
         return declared
     return AXES[axis] if alone and axis < len(AXES) else re.sub("[^A-Za-z0-9_]", "_", f"dim_{where}_{axis}")[:64]

@@ -75,7 +75,7 @@ def _cost_of_graph(model: onnx.ModelProto, path: Path, max_nodes: int, max_bytes
 
 
 def _cost(body: Iterable[onnx.NodeProto], costs: dict[Key, _Cost], max_nodes: int, max_bytes: int) -> _Cost:
-    """Just above a limit counting stops, as numbers that double with each level become long."""
+    """Return the cost of a body, counted to just above a limit: numbers that double with each level become long."""
     body = list(body)
     nodes, size, depth = 0, sum(node.ByteSize() for node in body), 0
     for node in _all_nodes(body):
@@ -88,7 +88,7 @@ def _cost(body: Iterable[onnx.NodeProto], costs: dict[Key, _Cost], max_nodes: in
 
 
 def _all_nodes(body: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes, and those in the graphs that are attributes of nodes (If, Loop)."""
+    """Yield the nodes, and those in the graphs that are attributes of nodes (If, Loop)."""
     stack = list(body)
     while stack:
         node = stack.pop()

@@ -178,7 +178,11 @@ def _check_header(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _read_external(model: onnx.ModelProto, path: Path) -> None:
-    """Check every tensor, then read in those that lie in other files, and leave the hash of what was read."""
+    """Check every tensor, then read in those that lie in other files, and leave the hash of what was read.
+
+    Raises:
+        SrTvmError: With its external data the model is too large.
+    """
     own = [entry for entry in model.metadata_props if entry.key != EXTERNAL_SHA256]  # a file's own claim is no hash
     del model.metadata_props[:]
     model.metadata_props.extend(own)

@@ -102,8 +102,8 @@ def _analyse(graph: OnnxGraph) -> Field:
 class Axis:
     """The input pixels that each pixel of a tensor depends on, along one axis.
 
-    Pixel i of a tensor of :attr:`scale` depends on the input pixels from ``i // scale + low[i % scale]`` to ``i // scale +
-    high[i % scale]``. An empty interval has low > high.
+    Pixel i of a tensor of :attr:`scale` depends on the input pixels from ``i // scale + low[i % scale]`` to
+    ``i // scale + high[i % scale]``. An empty interval has low > high.
 
     Attributes:
         low: For each phase of the tensor's grid, the first input pixel, relative to the one that the phase lies in.
@@ -197,12 +197,12 @@ def rule_for(node: onnx.NodeProto) -> Rule:
     """
     rule = RULES.get(node.op_type)
     if rule is None:
-        raise _refuse(node, "sees the whole picture")
+        raise SrTvmError(_refusal(node, "sees the whole picture"))
     return rule
 
 
-def _refuse(node: onnx.NodeProto, why: str) -> SrTvmError:
-    return SrTvmError(f"{describe(node)} {why}: this network cannot work in tiles")
+def _refusal(node: onnx.NodeProto, why: str) -> str:
+    return f"{describe(node)} {why}: this network cannot work in tiles"
 
 
 def _data(node: onnx.NodeProto, reaches: Reaches, axis: int) -> Axis:
@@ -228,17 +228,18 @@ def elementwise(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: 
     for name in filter(None, node.input):
         if name in graph.constants:
             shape = (1, 1, 1, 1, *graph.shape(name))[-4:]
-            if shape[2] != 1 or shape[3] != 1:
-                raise _refuse(node, "uses a constant that varies over the picture")
+            # The numbers of a BatchNormalization are one a channel, whatever their shape.
+            if node.op_type != "BatchNormalization" and (shape[2] != 1 or shape[3] != 1):
+                raise SrTvmError(_refusal(node, "uses a constant that varies over the picture"))
         else:
             found.append(reaches[name][axis - 2])
     if len({a.scale for a in found}) != 1 or len({graph.shape(n)[2:] for n in node.input if n in graph.types}) != 1:
-        raise _refuse(node, "joins pictures of different sizes")
+        raise SrTvmError(_refusal(node, "joins pictures of different sizes"))
     return union(found)
 
 
 def _window(node: onnx.NodeProto, graph: OnnxGraph, axis: int) -> tuple[int, int, int, int]:
-    """(kernel, stride, dilation, pad before) along an axis."""
+    """Return (kernel, stride, dilation, pad before) along an axis."""
     attrs, i = attributes(node), axis - 2
     kernel = attrs.get("kernel_shape") or graph.shape(node.input[1])[2:]
     get = [attrs.get(key, [default] * 4)[i] for key, default in (("strides", 1), ("dilations", 1), ("pads", 0))]
@@ -263,11 +264,11 @@ def convolution(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: 
     """
     _needs_constant_weights(node, graph)
     if attributes(node).get("ceil_mode", 0):
-        raise _refuse(node, "rounds its output size up")
+        raise SrTvmError(_refusal(node, "rounds its output size up"))
     kernel, stride, dilation, pad = _window(node, graph, axis)
     data = _data(node, reaches, axis)
     if data.scale % stride:
-        raise _refuse(node, "works at less than the input's resolution")
+        raise SrTvmError(_refusal(node, "works at less than the input's resolution"))
     return data.gather(data.scale // stride, lambda i: [i * stride - pad + j * dilation for j in range(kernel)])
 
 
@@ -301,7 +302,7 @@ def transposed(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: i
 
 def _needs_constant_weights(node: onnx.NodeProto, graph: OnnxGraph) -> None:
     if any(name not in graph.constants for name in node.input[1:] if name):
-        raise _refuse(node, "has weights computed from the picture")
+        raise SrTvmError(_refusal(node, "has weights computed from the picture"))
 
 
 def depth_to_space(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> Axis:
@@ -339,7 +340,7 @@ def space_to_depth(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axi
     block = attributes(node)["blocksize"]
     data = _data(node, reaches, axis)
     if data.scale % block:
-        raise _refuse(node, "works at less than the input's resolution")
+        raise SrTvmError(_refusal(node, "works at less than the input's resolution"))
     return data.gather(data.scale // block, lambda i: range(i * block, (i + 1) * block))
 
 
@@ -365,7 +366,7 @@ def resize(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) 
     if sizes[axis] == shape[axis]:
         return data
     if sizes[axis] % shape[axis] or coordinates == "align_corners":
-        raise _refuse(node, "resizes by a factor that depends on the size, or by a fraction")
+        raise SrTvmError(_refusal(node, "resizes by a factor that depends on the size, or by a fraction"))
     size = 2 * _MIDDLE
     if attrs["mode"] == "nearest":
         x = positions(coordinates, size, size * factor, factor)
@@ -400,7 +401,7 @@ def pad(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) -> 
         SrTvmError: It wraps around the borders.
     """
     if attributes(node)["mode"] == "wrap":
-        raise _refuse(node, "wraps around the borders")
+        raise SrTvmError(_refusal(node, "wraps around the borders"))
     before = int(graph.constants[node.input[1]][axis])
     data = _data(node, reaches, axis)
     return data.gather(data.scale, lambda i: [i - before])
@@ -427,7 +428,7 @@ def crop(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis: int) ->
         return data
     start, step = next((s, t) for s, a, t in zip(starts, axes, steps, strict=True) if a == axis)
     if step != 1:
-        raise _refuse(node, "takes every other pixel, or mirrors the picture")
+        raise SrTvmError(_refusal(node, "takes every other pixel, or mirrors the picture"))
     return data.gather(data.scale, lambda i: [i + start])
 
 
@@ -456,10 +457,10 @@ def channels_only(node: onnx.NodeProto, graph: OnnxGraph, reaches: Reaches, axis
             and graph.shape(node.output[0])[2:] == graph.shape(next(n for n in node.input if n in graph.types))[2:]
         )
     if not fine or len(graph.shape(node.output[0])) != 4:
-        raise _refuse(node, "joins or reduces pixels, not channels")
+        raise SrTvmError(_refusal(node, "joins or reduces pixels, not channels"))
     if node.op_type == "Concat":
         if any(n in graph.constants for n in node.input):
-            raise _refuse(node, "joins the picture with a constant")
+            raise SrTvmError(_refusal(node, "joins the picture with a constant"))
         return elementwise(node, graph, reaches, axis)
     return _data(node, reaches, axis)
 

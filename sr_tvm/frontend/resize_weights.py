@@ -106,7 +106,7 @@ def kernel(mode: Mode, distance: np.ndarray) -> np.ndarray:
         distance: In input pixels, of any shape.
 
     Returns:
-        The weights in float64, in that shape; not yet normalised.
+        The weights, in that shape; not yet normalised.
     """
     d = np.abs(distance)
     if mode.mode == "linear":

@@ -29,7 +29,8 @@ def resize(node: onnx.NodeProto, graph: OnnxGraph, opset: int) -> list[onnx.Node
         opset: Version of the operator set that the node is of.
 
     Returns:
-        Nodes to put in place; None for what this made. The resize2d is a Resize with the sizes of all axes and every attribute.
+        Nodes to put in place; None for what this made. The resize2d is a Resize with the sizes of all axes and every
+        attribute.
 
     Raises:
         SrTvmError: The mode is not supported, or scales and sizes are missing, malformed or make an empty tensor.
@@ -93,7 +94,11 @@ def _mode(node: onnx.NodeProto, opset: int) -> Mode:
 def _target(
     node: onnx.NodeProto, graph: OnnxGraph, opset: int, shape: tuple[int, ...]
 ) -> tuple[list[int], list[float]]:
-    """Output size and scale of every axis."""
+    """Return the output size and the scale of every axis.
+
+    Raises:
+        SrTvmError: Scales and sizes are missing or malformed, or make an empty tensor.
+    """
     attrs = attributes(node)
     if opset < 11:
         given, wanted = graph.value(node, 1), None
@@ -131,7 +136,7 @@ def _check_length(node: onnx.NodeProto, values: np.ndarray, axes: list[int]) -> 
 
 
 def _resize2d(node: onnx.NodeProto, graph: OnnxGraph, mode: Mode, sizes: list[int]) -> onnx.NodeProto:
-    """The one form that TVM's converter reads right: sizes of all axes, every attribute there."""
+    """Return the one form that TVM's converter reads right: sizes of all axes, every attribute there."""
     made = make_node(
         node,
         "Resize",
@@ -150,7 +155,7 @@ def _resize2d(node: onnx.NodeProto, graph: OnnxGraph, mode: Mode, sizes: list[in
 def _along(
     node: onnx.NodeProto, graph: OnnxGraph, matrix: np.ndarray, name: str, result: str, axis: int, rank: int
 ) -> list[onnx.NodeProto]:
-    """Multiply ``matrix`` (out, in) along one axis."""
+    """Return nodes that multiply ``matrix`` (out, in) along one axis."""
     if axis == rank - 1:
         return [make_node(node, "MatMul", [name, graph.constant(matrix.T, "weights")], [result])]
     if axis == rank - 2:

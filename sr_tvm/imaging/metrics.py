@@ -20,7 +20,14 @@ FULL = np.array(FULL_RANGE)
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Y in 16..235 of uint8 RGB (H, W, 3), not rounded; a grey picture (H, W) is its own Y."""
+    """Compute the luma of a picture in BT.601's studio range, not rounded.
+
+    Args:
+        image: RGB (H, W, 3), uint8; or grey (H, W), which is its own luma.
+
+    Returns:
+        (H, W) float64: 16..235 of RGB, 0..255 of grey.
+    """
     pixels = image.astype(np.float64)
     return pixels if image.ndim == 2 else STUDIO_FOOT + pixels @ STUDIO
 
@@ -42,12 +49,20 @@ def _planes(
 
 
 def psnr_y(reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int) -> float:
-    """PSNR in dB of the luma inside ``border`` pixels; infinite for equal pictures.
+    """Measure the PSNR of the luma inside a border.
 
-    Both are uint8, (H, W, 3) or (H, W). A grey reference is compared as Y itself, with the grey of an RGB output.
+    A grey reference is compared as luma itself, with the grey of an RGB output.
+
+    Args:
+        reference: The true picture, uint8 (H, W, 3) or (H, W).
+        output: What was made of it, of the same height and width.
+        border: Pixels at each edge that do not count.
+
+    Returns:
+        The PSNR in dB; infinite for equal pictures.
 
     Raises:
-        SrTvmError: the sizes differ, or the border leaves nothing.
+        SrTvmError: The sizes differ, or the border leaves nothing.
     """
     a, b = _planes(reference, output, border)
     error = float(np.mean((a - b) ** 2))
@@ -55,12 +70,18 @@ def psnr_y(reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int)
 
 
 def psnr_y_of_planes(reference: NDArray[np.floating], output: NDArray[np.floating], border: int) -> float:
-    """PSNR in dB of what two networks made, before it is rounded to pixels; infinite for equal planes.
+    """Measure the PSNR between what two networks made, before it is rounded to pixels.
 
-    Both are (C, H, W) in 0..1, C 3 for RGB, of which the luma is compared, or 1 for luma.
+    Args:
+        reference: (C, H, W) in 0..1; C is 3 for RGB, of which the luma is compared, or 1 for luma.
+        output: Of the same shape; values outside 0..1 count as the nearer end.
+        border: Pixels at each edge that do not count.
+
+    Returns:
+        The PSNR in dB; infinite for equal planes.
 
     Raises:
-        SrTvmError: one of them is not finite: min and max of such figures would depend on the order of the pictures.
+        SrTvmError: One of them is not finite: min and max of such figures would depend on the order of the pictures.
     """
     if not (np.isfinite(reference).all() and np.isfinite(output).all()):
         raise SrTvmError("an output has NaN or infinite pixels")
@@ -72,10 +93,20 @@ def psnr_y_of_planes(reference: NDArray[np.floating], output: NDArray[np.floatin
 
 
 def ssim_y(reference: NDArray[np.uint8], output: NDArray[np.uint8], border: int) -> float:
-    """SSIM (Wang et al. 2004: Gaussian window, sigma 1.5, population variance) of the luma inside ``border`` pixels.
+    """Measure the SSIM of the luma inside a border.
+
+    After Wang et al. 2004: Gaussian window, sigma 1.5, population variance.
+
+    Args:
+        reference: The true picture, uint8 (H, W, 3) or (H, W).
+        output: What was made of it, of the same height and width.
+        border: Pixels at each edge that do not count.
+
+    Returns:
+        The SSIM, at most 1.
 
     Raises:
-        SrTvmError: the sizes differ, or fewer than 11 x 11 pixels are left inside the border.
+        SrTvmError: The sizes differ, or fewer than 11 x 11 pixels are left inside the border.
     """
     from skimage.metrics import structural_similarity
 

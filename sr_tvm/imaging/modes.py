@@ -19,7 +19,20 @@ COLOUR_16 = ("RGB", "RGBA", "RGBX")
 
 
 def to_array(path: Path, image: Image.Image, icc: bytes | None) -> tuple[np.ndarray, bytes | None, list[str]]:
-    """The pixels (H, W, C) of an image that was opened and not yet loaded, the profile they are in, and notes."""
+    """Decode an image that was opened and not yet loaded, with all the bits that its samples have, up to 16.
+
+    Args:
+        path: Of the file, which some formats are decoded from twice.
+        image: The opened image.
+        icc: The colour profile in it; None if it has none.
+
+    Returns:
+        Pixels (H, W, C), uint8 or uint16; the profile that they are in, None for sRGB or an unknown one; and notes on
+        what was lost.
+
+    Raises:
+        SrTvmError: Its samples have 32 bits.
+    """
     raw = _raw_mode(image)
     notes: list[str] = []
     pixels: np.ndarray
@@ -52,7 +65,7 @@ def to_array(path: Path, image: Image.Image, icc: bytes | None) -> tuple[np.ndar
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the file stores its samples, in Pillow's words, "" when it is more than that."""
+    """Return how the file stores its samples, in Pillow's words, "" when it is more than that."""
     tiles = image.tile  # type: ignore[attr-defined]  # of ImageFile, which every opened file is
     if not tiles:
         return ""
@@ -62,7 +75,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _decode(path: Path, kind: str | None, raw: str) -> np.ndarray:
-    """Decode the file again with its samples taken for ``raw``."""
+    """Return the pixels of the file, decoded again with its samples taken for ``raw``."""
     with Image.open(path, formats=[str(kind)]) as image:
         image.tile = [_retold(tile, raw) for tile in image.tile]
         image.load()
@@ -75,7 +88,7 @@ def _retold(tile: Any, raw: str) -> Any:
 
 
 def _plain(image: Image.Image, icc: bytes | None, notes: list[str]) -> tuple[Image.Image, bytes | None]:
-    """An 8-bit image in mode L, LA, RGB or RGBA."""
+    """Return an 8-bit image in mode L, LA, RGB or RGBA, and the profile that it is in."""
     if image.mode in ("L", "LA", "RGB", "RGBA"):
         return image, icc
     if image.mode == "1":
@@ -104,7 +117,7 @@ def _from_cmyk(image: Image.Image, icc: bytes | None, notes: list[str]) -> Image
 
 
 def _keyed(pixels: np.ndarray, key: Any) -> np.ndarray:
-    """Add an alpha plane for PNG's single transparent grey or colour (tRNS), if there is one."""
+    """Return pixels with an alpha plane for PNG's single transparent grey or colour (tRNS), if there is one."""
     if pixels.shape[2] in (2, 4) or not isinstance(key, int | tuple):
         return pixels
     colour = np.asarray(key).ravel()

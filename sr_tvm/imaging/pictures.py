@@ -22,12 +22,17 @@ MAX_MEGAPIXELS = 89.4  # where Pillow begins to warn of decompression bombs
 
 
 def list_pictures(folder: str | Path, warn: Callable[[str], None] = lambda _: None) -> list[Path]:
-    """The picture files of a folder, by suffix, sorted by name; subfolders and hidden files are left out.
+    """List the picture files of a folder, by suffix; subfolders and hidden files are left out.
 
     Args:
-        warn: told, once, how many other files and subfolders there are.
+        folder: The folder.
+        warn: Called, once, with how many other files and subfolders there are.
+
+    Returns:
+        At least one path, sorted by name.
+
     Raises:
-        SrTvmError: there is no such folder, it cannot be read, or no picture is in it.
+        SrTvmError: There is no such folder, it cannot be read, or no picture is in it.
     """
     folder = Path(folder)
     try:
@@ -49,7 +54,7 @@ def list_pictures(folder: str | Path, warn: Callable[[str], None] = lambda _: No
 
 
 def _left_out(folder: Path, seen: list[tuple[Path, bool]]) -> str:
-    """One line on what in a folder is not read as a picture."""
+    """Return one line on what in a folder is not read as a picture."""
     others = [path.suffix.lower() for path, is_folder in seen if not is_folder and path.suffix.lower() not in SUFFIXES]
     below = sum(is_folder for _, is_folder in seen)
     kinds = sorted({suffix or "none" for suffix in others})
@@ -60,12 +65,16 @@ def _left_out(folder: Path, seen: list[tuple[Path, bool]]) -> str:
 
 
 def read_picture(path: str | Path) -> NDArray[np.uint8]:
-    """Pixels of one picture: (H, W, 3) RGB, or (H, W) for a grey one, read as ``sr-tvm upscale`` reads it.
+    """Read the pixels of one picture as ``sr-tvm upscale`` reads them, then drop alpha and round 16 bits to 8.
 
-    Then alpha is dropped, and 16 bits are rounded to the nearest of 8.
+    Args:
+        path: Of the file.
+
+    Returns:
+        uint8, (H, W, 3) of RGB or (H, W) of grey.
 
     Raises:
-        SrTvmError: the file is missing, is not a picture, is cut off, or is absurdly large.
+        SrTvmError: The file is missing, is not a picture, is cut off, or is absurdly large.
     """
     found = reading.read_picture(path, MAX_MEGAPIXELS, FORMATS, "a smaller picture is needed")
     pixels = found.pixels[..., :-1] if found.has_alpha else found.pixels
@@ -76,7 +85,17 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Hash the bytes of a file.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        The SHA-256 in hex.
+
+    Raises:
+        SrTvmError: The file cannot be read.
+    """
     try:
         return sha256(path)
     except OSError as error:
@@ -84,11 +103,25 @@ def file_digest(path: Path) -> str:
 
 
 def pixel_digest(image: NDArray[np.uint8]) -> str:
-    """SHA-256 of the pixels as RGB: equal for the same picture in another lossless container."""
+    """Hash the pixels of a picture as RGB: equal for the same picture in another lossless container.
+
+    Args:
+        image: uint8, (H, W, 3) or grey (H, W).
+
+    Returns:
+        The SHA-256 of size and pixels, in hex.
+    """
     image = as_rgb(image)
     return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) of a picture; grey is repeated in the three channels."""
+    """Repeat a grey picture in three channels; leave RGB as it is.
+
+    Args:
+        image: uint8, (H, W, 3) or grey (H, W).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image

@@ -19,7 +19,7 @@ FILL_BAND = 256
 
 @cache
 def _phases(scale: int) -> tuple[tuple[int, np.ndarray], ...]:
-    """For each of ``scale`` output phases, the first of four taps relative to the pixel, and their weights (a=-0.5)."""
+    """Return of each of ``scale`` output phases the first of four taps, relative to the pixel, and their weights."""
     result = []
     for phase in range(scale):
         centre = (phase + 0.5) / scale - 0.5
@@ -40,32 +40,68 @@ def _enlarge_rows(x: np.ndarray, scale: int) -> np.ndarray:
 
 
 def bicubic(x: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge float32 (H, W, C) by a whole factor; edges repeated, nothing clipped. Flat areas stay exactly flat.
+    """Enlarge by a whole factor, bicubically; edges repeated, nothing clipped. Flat areas stay exactly flat.
 
     A result depends only on inputs up to BICUBIC_REACH pixels away, and not on where in the picture they are.
+
+    Args:
+        x: float32 (H, W, C).
+        scale: The factor, 1 or more.
+
+    Returns:
+        float32 (scale H, scale W, C).
     """
     flat = _enlarge_rows(x, scale)
     return _enlarge_rows(flat.swapaxes(0, 1), scale).swapaxes(0, 1)
 
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 to float32 in 0..1."""
+    """Convert pixels to numbers in 0..1.
+
+    Args:
+        pixels: uint8 or uint16, of any shape.
+
+    Returns:
+        float32 of the same shape.
+    """
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def to_pixels(x: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-    """float in 0..1 to uint8 or uint16: clipped, then rounded to nearest."""
+    """Convert numbers to pixels: clipped, then rounded to nearest.
+
+    Args:
+        x: Where 0..1 is black to white, of any shape.
+        dtype: uint8 or uint16.
+
+    Returns:
+        Pixels of that type and the same shape.
+    """
     top = np.float32(np.iinfo(dtype).max)
     return np.floor(np.clip(x, 0, 1) * top + np.float32(0.5)).astype(dtype)
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """BT.601 luma (H, W, 1) of RGB (H, W, 3), both as 0..1."""
+    """Compute BT.601 luma of RGB in studio range, as networks that see only luma are trained with.
+
+    Args:
+        rgb: float32 (H, W, 3) in 0..1.
+
+    Returns:
+        float32 (H, W, 1) in 16/255..235/255.
+    """
     return _weighted(rgb, LUMA) + LUMA_OFFSET
 
 
 def grey(rgb: np.ndarray) -> np.ndarray:
-    """Full-range grey (H, W, 1) of RGB (H, W, 3): of three equal channels, that channel."""
+    """Compute full-range grey of RGB: of three equal channels, that channel.
+
+    Args:
+        rgb: float32 (H, W, 3) in 0..1.
+
+    Returns:
+        float32 (H, W, 1) in 0..1.
+    """
     return _weighted(rgb, GREY_WEIGHTS)
 
 
@@ -75,18 +111,40 @@ def _weighted(rgb: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def grey_to_luma(x: np.ndarray) -> np.ndarray:
-    """The luma of full-range grey, both as 0..1; :func:`luma_to_grey` is its inverse."""
+    """Convert full-range grey to studio-range luma; :func:`luma_to_grey` is its inverse.
+
+    Args:
+        x: float32 in 0..1, of any shape.
+
+    Returns:
+        float32 of the same shape, in 16/255..235/255.
+    """
     return x * np.float32(219 / 255) + LUMA_OFFSET
 
 
 def luma_to_grey(y: np.ndarray) -> np.ndarray:
+    """Convert studio-range luma to full-range grey; :func:`grey_to_luma` is its inverse.
+
+    Args:
+        y: float32 in 16/255..235/255, of any shape.
+
+    Returns:
+        float32 of the same shape, in 0..1.
+    """
     return (y - LUMA_OFFSET) * np.float32(255 / 219)
 
 
 def with_luma(rgb: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """``rgb`` (H, W, 3) with its luma replaced by ``y`` (H, W, 1) and its chroma kept.
+    """Replace the luma of a picture and keep its chroma.
 
     In YCbCr to RGB, all three channels take luma with one same factor, so replacing it is adding its change.
+
+    Args:
+        rgb: float32 (H, W, 3) in 0..1.
+        y: The new luma in studio range, float32 (H, W, 1).
+
+    Returns:
+        float32 (H, W, 3), not clipped.
     """
     return rgb + (y - luma(rgb)) * np.float32(255 / 219)
 
@@ -94,8 +152,15 @@ def with_luma(rgb: np.ndarray, y: np.ndarray) -> np.ndarray:
 def fill_hidden(pixels: np.ndarray, reach: int) -> np.ndarray:
     """Let visible colour grow into fully transparent pixels, so that a network does not see what hides there.
 
-    ``pixels`` (H, W, C + alpha) are returned unchanged if nothing is fully transparent. Each of ``reach`` steps gives
-    hidden pixels the mean of their known neighbours; those still further from anything visible become black.
+    Each step gives hidden pixels the mean of their known neighbours; those still further from anything visible become
+    black.
+
+    Args:
+        pixels: uint8 or uint16 (H, W, C), of which the last channel is alpha.
+        reach: Steps, a pixel each.
+
+    Returns:
+        Pixels of the same shape and type; ``pixels`` itself if nothing is fully transparent.
     """
     alpha = pixels[..., -1]
     if alpha.all():
@@ -125,7 +190,7 @@ def _grown(pixels: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _neighbours(x: np.ndarray) -> np.ndarray:
-    """The sum over each 3x3 square."""
+    """Return the sum over each 3x3 square."""
     rows = np.pad(x, ((1, 1), (0, 0), (0, 0)))
     rows = rows[:-2] + rows[1:-1] + rows[2:]
     columns = np.pad(rows, ((0, 0), (1, 1), (0, 0)))

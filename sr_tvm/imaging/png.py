@@ -22,7 +22,15 @@ Progress = Callable[[int, int], None]
 def write(
     handle: BinaryIO, pixels: np.ndarray, icc: bytes | None, exif: bytes | None, progress: Progress | None = None
 ) -> None:
-    """Write pixels (H, W, C), uint8 or uint16. ``progress(rows done, rows)`` is called after each band."""
+    """Write a picture, band by band.
+
+    Args:
+        handle: An open file.
+        pixels: (H, W, C), uint8 or uint16; C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+        icc: A colour profile to put in; none if None.
+        exif: EXIF data to put in; none if None.
+        progress: Called after each band with the rows done and all rows.
+    """
     height, width, channels = pixels.shape
     bits = 8 * pixels.dtype.itemsize
     handle.write(b"\x89PNG\r\n\x1a\n")
@@ -53,7 +61,7 @@ def _chunk(handle: BinaryIO, kind: bytes, data: bytes) -> None:
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> bytes:
-    """Each row behind the filter whose result has the smallest sum of absolutes, the standard's own heuristic.
+    """Return each row behind the filter whose result has the smallest sum of absolutes, the standard's own heuristic.
 
     ``rows`` are bytes (N, row bytes), ``above`` the row before them, ``step`` the bytes of a pixel.
     """

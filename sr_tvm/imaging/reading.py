@@ -36,18 +36,27 @@ class Picture:
 
     @property
     def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
         return self.pixels.shape[2] in (2, 4)
 
     @property
     def bits(self) -> int:
+        """The bits of a sample, 8 or 16."""
         return 8 * self.pixels.dtype.itemsize
 
 
 def open_image(path: str | Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Pillow's ``Image.open`` for a file that may come from anyone: by its content one of ``formats``, or an error.
+    """Open a file that may come from anyone with Pillow: by its content one of ``formats``, or an error.
+
+    Args:
+        path: Of the file.
+        formats: Pillow's names of those that are allowed.
+
+    Returns:
+        Pillow's image, not decoded yet.
 
     Raises:
-        PIL.UnidentifiedImageError: of another format; and whatever else Pillow raises on bad files.
+        PIL.UnidentifiedImageError: Of another format; and whatever else Pillow raises on bad files.
     """
     return Image.open(path, formats=formats)
 
@@ -60,11 +69,19 @@ def read_picture(
 ) -> Picture:
     """Read the first frame of a picture file, upright, 16-bit files at 16 bits.
 
-    Palettes become RGB, bilevel pictures grey, CMYK is converted to sRGB by its profile if it has one. ``advice`` ends
-    the error about a picture that is too large.
+    Palettes become RGB, bilevel pictures grey, CMYK is converted to sRGB by its profile if it has one.
+
+    Args:
+        path: Of the file.
+        max_megapixels: The largest picture that is decoded, in 1e6 pixels.
+        formats: Pillow's names of those that are allowed.
+        advice: The end of the error about a picture that is too large.
+
+    Returns:
+        The pixels, with the colour profile and EXIF data that go with them and notes on what was left out.
 
     Raises:
-        SrTvmError: missing, empty, no picture, truncated, over ``max_megapixels`` by its header, or of a kind that is
+        SrTvmError: Missing, empty, no picture, truncated, over ``max_megapixels`` by its header, or of a kind that is
             not supported (32 bits a sample).
     """
     path = Path(path)
@@ -110,7 +127,11 @@ def _check_size(path: Path, width: int, height: int, limit: float, advice: str) 
 
 @contextmanager
 def _translated(path: Path, formats: tuple[str, ...]) -> Iterator[None]:
-    """Whatever a decoder says of a bad file, as one line that names the file."""
+    """Raise whatever a decoder says of a bad file as one line that names the file.
+
+    Raises:
+        SrTvmError: The body has raised.
+    """
     try:
         yield
     except SrTvmError:
@@ -129,7 +150,7 @@ def _translated(path: Path, formats: tuple[str, ...]) -> Iterator[None]:
 
 
 def _exif(image: Image.Image, pixels: np.ndarray) -> tuple[int, bytes | None]:
-    """The orientation 1 to 8, and the rest of the EXIF data. A TIFF's tags describe its own storage: not kept."""
+    """Return the orientation 1 to 8, and the other EXIF data; None of a TIFF, whose tags describe its own storage."""
     try:
         exif = image.getexif()
         orientation = exif.pop(ORIENTATION, 1)
@@ -146,7 +167,7 @@ def _exif(image: Image.Image, pixels: np.ndarray) -> tuple[int, bytes | None]:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an EXIF orientation (CIPA DC-008, tag 0x0112)."""
+    """Return pixels with an EXIF orientation undone (CIPA DC-008, tag 0x0112)."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -157,7 +178,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _fitting_profile(icc: bytes | None, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
-    """A profile describes one colour space; readers refuse one that isn't the picture's."""
+    """Return a profile if it is for grey or RGB as the picture is, else a note: readers refuse one that is not."""
     if not icc:
         return None, ()
     if icc[16:20] == (b"GRAY" if grey else b"RGB "):

@@ -18,7 +18,14 @@ KERNEL_WIDTH = 4
 
 
 def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' kernel at distances ``x`` in pixels; zero beyond 2."""
+    """Evaluate Keys' cubic kernel (Keys 1981, a = -0.5).
+
+    Args:
+        x: Distances in pixels, float64 of any shape.
+
+    Returns:
+        Weights of the same shape; 0 beyond a distance of 2.
+    """
     a = np.abs(x)
     near = 1.5 * a**3 - 2.5 * a**2 + 1
     far = -0.5 * a**3 + 2.5 * a**2 - 4 * a + 2
@@ -26,10 +33,14 @@ def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def contributions(length: int, scale: Fraction) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """For each of ceil(length x scale) output pixels: the input pixels it reads and their weights.
+    """Find the input pixels that each output pixel along an axis reads, and their weights.
+
+    Args:
+        length: Of the axis, in input pixels.
+        scale: Output length by input length; below 1 the kernel is stretched against aliasing.
 
     Returns:
-        Two arrays of shape (output length, taps); each row of weights sums to 1.
+        Indices and weights, two arrays of shape (ceil(length x scale), taps); each row of weights sums to 1.
     """
     factor = float(scale)
     shrink = min(factor, 1.0)  # shrinking stretches the kernel by 1/scale: the antialiasing
@@ -55,10 +66,17 @@ def _rows(image: NDArray[np.uint8], scale: Fraction) -> NDArray[np.uint8]:
 
 
 def imresize(image: NDArray[np.uint8], scale: Fraction | int) -> NDArray[np.uint8]:
-    """Resize uint8 pixels of shape (H, W) or (H, W, C) to (ceil(scale H), ceil(scale W)[, C]).
+    """Resize a picture as MATLAB's bicubic ``imresize`` does.
+
+    Args:
+        image: uint8 (H, W) or (H, W, C).
+        scale: The factor for both sides.
+
+    Returns:
+        uint8 (ceil(scale H), ceil(scale W)[, C]).
 
     Raises:
-        SrTvmError: the pixels are not uint8, the shape is not a picture's, or the scale is not above zero.
+        SrTvmError: The pixels are not uint8, the shape is not a picture's, or the scale is not above zero.
     """
     scale = Fraction(scale)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
@@ -70,11 +88,30 @@ def imresize(image: NDArray[np.uint8], scale: Fraction | int) -> NDArray[np.uint
 
 
 def modcrop(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Cut rows and columns off the end until both sizes are multiples of ``scale``."""
+    """Cut rows and columns off the end until both sizes are multiples of ``scale``.
+
+    Args:
+        image: uint8 (H, W) or (H, W, C).
+        scale: A whole factor, 1 or more.
+
+    Returns:
+        A view of the picture.
+    """
     height, width = image.shape[:2]
     return image[: height - height % scale, : width - width % scale]
 
 
 def low_resolution(high: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """The bicubic low-resolution picture that is 1/scale of ``high``, whose sizes must be multiples of ``scale``."""
+    """Shrink a picture bicubically to 1/scale of its size.
+
+    Args:
+        high: uint8 (H, W) or (H, W, C), whose height and width are multiples of ``scale``.
+        scale: A whole factor, 1 or more.
+
+    Returns:
+        uint8 (H / scale, W / scale[, C]).
+
+    Raises:
+        SrTvmError: The pixels are not uint8, or the shape is not a picture's.
+    """
     return imresize(high, Fraction(1, scale))

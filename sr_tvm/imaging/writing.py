@@ -19,7 +19,7 @@ MAX_JPEG_EXIF = 65533
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold."""
+    """What a file format can hold: transparency, which ``bits`` a sample, and how many pixels a side."""
 
     name: str
     alpha: bool
@@ -35,10 +35,16 @@ EXTENSIONS = {".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".webp": WEBP, ".tif": T
 
 
 def output_format(path: str | Path) -> Format:
-    """The format a file name asks for.
+    """Choose the format that a file name asks for.
+
+    Args:
+        path: Of the file, which need not exist.
+
+    Returns:
+        The format of its extension.
 
     Raises:
-        SrTvmError: an extension that is not known; the message lists those that are.
+        SrTvmError: The extension is not known; the message lists those that are.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in EXTENSIONS:
@@ -48,10 +54,19 @@ def output_format(path: str | Path) -> Format:
 
 
 def check_fits(path: str | Path, width: int, height: int, alpha: bool) -> Format:
-    """The format for a picture of that size and kind.
+    """Choose the format that a file name asks for, and check that it can hold a picture.
+
+    Args:
+        path: Of the file, which need not exist.
+        width: Of the picture, in pixels.
+        height: Of the picture, in pixels.
+        alpha: Whether it has transparency.
+
+    Returns:
+        The format of the extension.
 
     Raises:
-        SrTvmError: unknown extension, transparency in a format without, or a side longer than the format allows.
+        SrTvmError: Unknown extension, transparency in a format without, or a side longer than the format allows.
     """
     kind = output_format(path)
     if alpha and not kind.alpha:
@@ -67,12 +82,17 @@ def check_fits(path: str | Path, width: int, height: int, alpha: bool) -> Format
 def write_picture(
     path: str | Path, picture: Picture, kind: Format, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write ``picture`` to ``path`` as ``kind``, whatever the path's extension. Not atomic: give it a partial file.
+    """Write a picture in a format, whatever the path's extension. Not atomic: give it a partial file.
 
-    16-bit pictures must be made 8-bit before for a format that holds no more.
+    Args:
+        path: Of the file.
+        picture: Of 8 bits for a format that holds no more, and without alpha for one that has none.
+        kind: The format.
+        progress: Called with the rows done and all rows; of PNG only.
 
     Raises:
-        SrTvmError: the file cannot be written.
+        SrTvmError: The file cannot be written.
+        ValueError: The format cannot hold the picture.
     """
     if picture.bits not in kind.bits or (picture.has_alpha and not kind.alpha):
         raise ValueError(f"{kind.name} cannot hold {picture.pixels.shape[2]} channels of {picture.bits} bits")

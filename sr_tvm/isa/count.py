@@ -23,16 +23,16 @@ class Count:
     """A kernel's static counts by Mesa's compiler: an estimate of what the vendor's would make.
 
     Attributes:
-        slots: issue slots of one work-item, repeats and written waiting included; of a preamble its part of a wave.
-        half_slots: those of them that compute in 16 bits only.
-        macs: multiply-accumulates of one work-item, as the source has them.
-        kinds: issue slots by kind of instruction, "nop" for waiting.
-        loads, stores: by memory, instructions and bytes of one work-item: {"local": {"count": 44, "bytes": 704}}.
-        items: work-items that are launched; ``lanes`` are those with what waves that are not full leave idle.
-        trips: how often each machine loop goes round.
-        problem: why the counts can't be trusted; "" where loops and multiplications came out as the source has them.
-        bytes_moved: bytes of buffers and images that all work-items read and write by the source, each time they do.
-        footprint: bytes of buffers and images touched, each of them once.
+        slots: Issue slots of one work-item, repeats and written waiting included; of a preamble its part of a wave.
+        half_slots: Those of them that compute in 16 bits only.
+        macs: Multiply-accumulates of one work-item, as the source has them.
+        kinds: Issue slots by kind of instruction, "nop" for waiting.
+        loads, stores: By memory, instructions and bytes of one work-item: {"local": {"count": 44, "bytes": 704}}.
+        items: Work-items that are launched; ``lanes`` are those with what waves that are not full leave idle.
+        trips: How often each machine loop goes round.
+        problem: Why the counts can't be trusted; "" where loops and multiplications came out as the source has them.
+        bytes_moved: Bytes of buffers and images that all work-items read and write by the source, each time they do.
+        footprint: Bytes of buffers and images touched, each of them once.
     """
 
     name: str
@@ -90,7 +90,10 @@ class Count:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The larger of both floors: a kernel computes while it loads. No phone was asked. None: no rate is known."""
+        """Milliseconds that a launch takes at least, an estimate for which no phone was asked; None: no rate is known.
+
+        It is the larger of computing and of loading: a kernel computes while it loads.
+        """
         arithmetic, memory = self.arithmetic_ms, self.memory_ms
         return None if arithmetic is None or memory is None else max(arithmetic, memory)
 
@@ -98,7 +101,7 @@ class Count:
         """Write the counts as a JSON object.
 
         Returns:
-            The fields, and the properties that follow from them.
+            The fields, and the properties that follow from them, except ``scratch_ms``.
         """
         derived = ("mac_per_slot", "total_slots", "arithmetic_ms", "memory_ms", "estimated_ms")
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
@@ -141,7 +144,7 @@ def count(kernel: MachineKernel, launch: Launch) -> Count:
         The counts; ``problem`` tells where they can't be trusted.
 
     Raises:
-        SrTvmError: The kernel is of an unknown GPU.
+        SrTvmError: The kernel is of an unknown GPU, and its statistics tell no wave.
     """
     found = match(kernel, launch.body)
     trips = found.trips or (1.0,) * len(kernel.loops)

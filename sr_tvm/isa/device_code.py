@@ -9,10 +9,17 @@ from pathlib import Path
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.launch import Launch
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Record, plain, read_file
 
 TEXT, FACTS = "kernels.cl", "kernels.json"
 SCHEMA, PROGRAMS, VERSION = "sr-tvm/device-kernels", "sr-tvm/device-programs", 1
+
+
+class KernelsFile(Record, frozen=True, forbid_unknown_fields=False):
+    """What ``kernels.json`` tells."""
+
+    launches: tuple[Launch, ...]
+    calls: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -21,8 +28,8 @@ class DeviceCode:
 
     Attributes:
         text: OpenCL C of all of them.
-        launches: what is known of each, in the text's order.
-        calls: names of the kernels that a run of the network launches, in that order.
+        launches: What is known of each, in the text's order.
+        calls: Names of the kernels that a run of the network launches, in that order.
     """
 
     text: str
@@ -40,7 +47,7 @@ class DeviceCode:
         """
         with files.atomic_file(Path(folder) / TEXT) as partial:
             partial.write_text(self.text, encoding="utf-8")
-        facts = {"launches": [launch.to_json() for launch in self.launches], "calls": list(self.calls)}
+        facts = KernelsFile(self.launches, self.calls).to_json()
         files.write_json(Path(folder) / FACTS, {"schema": SCHEMA, "version": VERSION, **facts})
 
     @classmethod
@@ -60,25 +67,28 @@ class DeviceCode:
         if not path.is_file():
             raise SrTvmError(f"{folder} has no {FACTS}: no OpenCL artifact, or an older one; compile the model again")
         value = files.read_json(path, SCHEMA, VERSION)
-        rows = expect(value.get("launches"), list, f"{path}: field launches")
-        launches = tuple(Launch.from_json(row, f"{path}: launches[{i}]") for i, row in enumerate(rows))
-        calls = tuple(expect(name, str, f"{path}: field calls") for name in expect(value.get("calls"), list, str(path)))
-        unknown = sorted(set(calls) - {launch.name for launch in launches})
+        told = read_file(KernelsFile, value, str(path))
+        unknown = sorted(set(told.calls) - {launch.name for launch in told.launches})
         if unknown:
             raise SrTvmError(f"{path}: field calls has {unknown[0]!r}, which is no kernel of it")
         try:
             text = (Path(folder) / TEXT).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SrTvmError(f"{Path(folder) / TEXT}: cannot be read ({error})") from None
-        return cls(text, launches, calls)
+        return cls(text, told.launches, told.calls)
 
 
-@dataclass(frozen=True)
-class KernelSource:
+class KernelSource(Record, frozen=True, forbid_unknown_fields=False):
     """One kernel as a program of its own: OpenCL C, and what is known of it."""
 
     text: str
     launch: Launch
+
+
+class ProgramsFile(Record, frozen=True, forbid_unknown_fields=False):
+    """The programs of a candidate."""
+
+    programs: list[KernelSource]
 
 
 def programs_of(library: str | Path) -> Path:
@@ -103,8 +113,7 @@ def save_programs(programs: Sequence[KernelSource], path: Path) -> None:
     Raises:
         SrTvmError: The place cannot be written, or its disk is full.
     """
-    rows = [{"text": program.text, "launch": program.launch.to_json()} for program in programs]
-    files.write_json(path, {"schema": PROGRAMS, "version": VERSION, "programs": rows})
+    files.write_json(path, {"schema": PROGRAMS, "version": VERSION, "programs": plain(list(programs))})
 
 
 def load_programs(path: Path) -> list[KernelSource]:
@@ -119,12 +128,4 @@ def load_programs(path: Path) -> list[KernelSource]:
     Raises:
         SrTvmError: The file is not there, or a field is missing or of another type.
     """
-    rows = expect(files.read_json(path, PROGRAMS, VERSION).get("programs"), list, f"{path}: field programs")
-    rows = [expect(row, dict, f"{path}: programs[{i}]") for i, row in enumerate(rows)]
-    return [
-        KernelSource(
-            expect(row.get("text"), str, f"{path}: programs[{i}].text"),
-            Launch.from_json(row.get("launch"), f"{path}: programs[{i}].launch"),
-        )
-        for i, row in enumerate(rows)
-    ]
+    return read_file(ProgramsFile, files.read_json(path, PROGRAMS, VERSION), str(path)).programs

@@ -13,14 +13,15 @@ from sr_tvm.errors import SrTvmError
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU by its name.
+    """What is known of one GPU.
 
     Attributes:
+        name: What people call it by, such as "adreno-660".
         family: "adreno" or "mali".
-        mesa_id: what Mesa's drm-shim takes for it.
-        warp: work-items of a wave where the compiler's statistics don't say.
+        mesa_id: What Mesa's drm-shim takes for it.
+        warp: Work-items of a wave where the compiler's statistics don't say.
         stands_for: "" or why another GPU's code is taken for it.
-        rates: published figures, each with its source (see gpus.json); a figure that nobody published is not there.
+        rates: Published figures, each with its source (see gpus.json); a figure that nobody published is not there.
     """
 
     name: str

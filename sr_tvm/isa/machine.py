@@ -26,14 +26,14 @@ class Instruction:
     """One instruction of the text.
 
     Attributes:
-        kind: one of ``KINDS``.
-        work: issue slots of the operation and its repeats.
-        stall: issue slots of the waiting that is written into it.
-        multiplies: floating-point multiplications that it does for a work-item, added to something or not.
-        half: whether it computes in 16 bits only, which Adreno does at twice the rate.
-        memory: which memory a load or store goes to, one of ``MEMORIES``; "" for the others.
-        size: bytes that it moves for a work-item.
-        preamble: whether it runs once a wave, before the shader proper.
+        kind: One of ``KINDS``.
+        work: Issue slots of the operation and its repeats.
+        stall: Issue slots of the waiting that is written into it.
+        multiplies: Floating-point multiplications that it does for a work-item, added to something or not.
+        half: Whether it computes in 16 bits only, which Adreno does at twice the rate.
+        memory: Which memory a load or store goes to, one of ``MEMORIES``; "" for the others.
+        size: Bytes that it moves for a work-item.
+        preamble: Whether it runs once a wave, before the shader proper.
     """
 
     op: str
@@ -57,14 +57,14 @@ class Statistics:
     """What the compiler itself says; None where this one does not say it.
 
     Attributes:
-        registers: of a work-item: of 32 bits on Mali, vectors of four of them on Adreno.
-        half_registers: vectors of four registers of 16 bits, on Adreno.
-        max_waves: on Adreno how many waves of it a core holds; on Mali 2 where 32 registers are enough, which let all
+        registers: Of a work-item: of 32 bits on Mali, vectors of four of them on Adreno.
+        half_registers: Vectors of four registers of 16 bits, on Adreno.
+        max_waves: On Adreno how many waves of it a core holds; on Mali 2 where 32 registers are enough, which let all
             threads of a core run, else 1.
-        wave: work-items of a wave.
-        spills, fills: instructions of the text that put registers into scratch memory and bring them back.
-        local_bytes, private_bytes: local memory of a work-group, scratch memory of a work-item.
-        max_group: the largest work-group that the registers allow.
+        wave: Work-items of a wave.
+        spills, fills: Instructions of the text that put registers into scratch memory and bring them back.
+        local_bytes, private_bytes: Local memory of a work-group, scratch memory of a work-item.
+        max_group: The largest work-group that the registers allow.
     """
 
     registers: int

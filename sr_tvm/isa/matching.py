@@ -22,7 +22,13 @@ TRIALS = 100_000
 
 @dataclass(frozen=True)
 class Match:
-    """Trip counts of the machine's loops, in their order; ``problem`` says why there are none."""
+    """Trip counts of the loops of machine code, in their order.
+
+    Attributes:
+        trips: How often each loop goes round, by itself.
+        multiplies: Multiplications of one work-item by these counts.
+        problem: Why there are none, or why they can't be trusted; "" where the multiplications are the source's.
+    """
 
     trips: tuple[float, ...]
     multiplies: float = 0
@@ -31,8 +37,10 @@ class Match:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A machine loop taken as the source's loop number ``source``: it goes round ``trips`` times, each for ``factor``
-    iterations of the source. The less the penalty, the plainer."""
+    """A machine loop taken as the source's loop number ``source``.
+
+    It goes round ``trips`` times, each for ``factor`` iterations of the source. The less the penalty, the plainer.
+    """
 
     source: int
     trips: float
@@ -89,7 +97,7 @@ def match(kernel: MachineKernel, body: SourceLoop) -> Match:
 def _strange(
     choice: Sequence[_Choice], parents: Sequence[int], own: Sequence[float], source: Sequence[SourceLoop]
 ) -> Iterator[bool]:
-    """Return for each machine loop whether an iteration multiplies other amounts than the source's it stands for."""
+    """Yield for each machine loop whether an iteration multiplies other amounts than the source's it stands for."""
     each = list(own[:-1])
     for at in reversed(range(len(each))):  # an inner loop comes after the one around it
         if parents[at] >= 0:

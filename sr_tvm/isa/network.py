@@ -16,9 +16,9 @@ class NetworkCount:
     """Counts of a network for one GPU.
 
     Attributes:
-        counts: one for each kernel, in the order of the first launch.
-        calls: how often a run of the network launches each, by name.
-        macs: multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
+        counts: One for each kernel, in the order of the first launch.
+        calls: How often a run of the network launches each, by name.
+        macs: Multiply-accumulates of the network as direct convolutions; None: as its kernels compute them, padding
             included.
     """
 
@@ -30,7 +30,7 @@ class NetworkCount:
 
     @property
     def useful_macs(self) -> float:
-        """What the network asks for, where it is known, else what the kernels compute."""
+        """Multiply-accumulates that the network asks for, where they are known; else those that the kernels compute."""
         return self.macs if self.macs is not None else self._sum(lambda c: c.macs * c.items)
 
     @property
@@ -45,7 +45,10 @@ class NetworkCount:
 
     @property
     def estimated_ms(self) -> float | None:
-        """The sum over all launches of the larger of both floors; None where the GPU's rates are not published."""
+        """Milliseconds of all launches, estimated: no phone was asked. None: the GPU's rates are not published.
+
+        Of each launch it is the larger of computing and of loading.
+        """
         if any(c.estimated_ms is None for c in self.counts):
             return None
         return self._sum(lambda c: c.estimated_ms or 0.0)
@@ -67,7 +70,7 @@ class NetworkCount:
         """Write the counts as a JSON object.
 
         Returns:
-            The compiler, each kernel's counts and calls, and the properties of the whole.
+            The GPU, the compiler, each kernel's counts and calls, and the properties of the whole.
         """
         derived = ("useful_macs", "slots", "mac_per_slot", "estimated_ms", "footprint", "problems")
         return {

@@ -103,7 +103,11 @@ def _child(command: list[str], environment: dict[str, str], output: Path, deadli
 
 
 def _program() -> Path:
-    """Return the probe, compiled on first use by zig, which has what other architectures need."""
+    """Return the probe, compiled on first use by zig, which has what other architectures need.
+
+    Raises:
+        SrTvmError: It does not compile, within the deadline, or cannot be made executable.
+    """
     source = (resources.files(__package__) / "probe.c").read_text(encoding="utf-8")
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = Path(platformdirs.user_cache_dir("sr-tvm")) / "gpu-isa-probe" / digest

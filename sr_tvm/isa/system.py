@@ -161,7 +161,10 @@ def _run(command: list[str], environment: dict[str, str] | None = None, cwd: Pat
 
 
 def main() -> None:
-    """Unpack the compilers, and say where; the way that ``make system-deps`` calls."""
+    """Unpack the compilers and print where they are, as ``make system-deps`` asks for.
+
+    Where they can't be had, the process exits with the message and code 1.
+    """
     try:
         place = unpack()
         sys.stdout.write(f"Mesa {mesa_version()} for Adreno and Mali: {place}\n")

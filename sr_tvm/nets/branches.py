@@ -30,7 +30,7 @@ EDGES = {
 
 
 class SumBranch(nn.Module):
-    """Adds a 1x1, a 1x3 and a 3x1 to a kernel (out, in, 3, 3)."""
+    """A parametrization that adds a 1x1, a 1x3 and a 3x1 to a kernel (out, in, 3, 3)."""
 
     def __init__(self, out: int, read: int) -> None:
         super().__init__()
@@ -39,12 +39,20 @@ class SumBranch(nn.Module):
         self.column = nn.Parameter(torch.zeros(out, read, SIDE, 1))
 
     def forward(self, kernel: Tensor) -> Tensor:
+        """Add the branches to a kernel.
+
+        Args:
+            kernel: (out, in, 3, 3), float32.
+
+        Returns:
+            The sum, of the same shape.
+        """
         row, column = functional.pad(self.row, (0, 0, 1, 1)), functional.pad(self.column, (1, 1))
         return kernel + functional.pad(self.pixel, (1, 1, 1, 1)) + row + column
 
 
 class Edges(nn.Module):
-    """Adds 1x1s behind fixed filters to a kernel (out, in, 3, 3)."""
+    """A parametrization that adds 1x1s behind fixed filters to a kernel (out, in, 3, 3)."""
 
     filters: Tensor
 
@@ -55,13 +63,21 @@ class Edges(nn.Module):
         self.mixes = nn.ParameterList(torch.zeros(out, read, 1, 1) for _ in EDGES)
 
     def forward(self, kernel: Tensor) -> Tensor:
+        """Add the branches to a kernel.
+
+        Args:
+            kernel: (out, in, 3, 3), float32.
+
+        Returns:
+            The sum, of the same shape.
+        """
         for mix, fixed in zip(self.mixes, self.filters, strict=True):
             kernel = kernel + mix * fixed
         return kernel
 
 
 class ProductBranch(nn.Module):
-    """Adds the product of a wide 3x3 and a 1x1 to a kernel (out, in, 3, 3)."""
+    """A parametrization that adds the product of a wide 3x3 and a 1x1 to a kernel (out, in, 3, 3)."""
 
     def __init__(self, out: int, read: int) -> None:
         super().__init__()
@@ -70,6 +86,14 @@ class ProductBranch(nn.Module):
         self.back = nn.Parameter(torch.zeros(out, wide, 1, 1))
 
     def forward(self, kernel: Tensor) -> Tensor:
+        """Add the branch to a kernel, in float32 also under autocast.
+
+        Args:
+            kernel: (out, in, 3, 3), float32.
+
+        Returns:
+            The sum, of the same shape.
+        """
         with torch.autocast(kernel.device.type, enabled=False):  # a kernel is rounded once, not twice
             return kernel + (self.back.flatten(1) @ self.wide.flatten(1)).view_as(kernel)
 
@@ -78,7 +102,12 @@ _MODULES = {"sum": SumBranch, "edges": Edges, "product": ProductBranch}
 
 
 def branch(model: WDSR, kind: str) -> None:
-    """Have the 3x3 filters of the blocks of ``model`` be trained with branches of ``kind``."""
+    """Have the 3x3 filters of a network's blocks be trained with branches.
+
+    Args:
+        model: Its ``project`` convolutions get the parametrization, in place.
+        kind: ``sum``, ``edges`` or ``product``; ``none`` changes nothing.
+    """
     if kind == NONE:
         return
     for block in model.blocks:

@@ -33,6 +33,14 @@ class EfficientResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the block.
+
+        Args:
+            x: (N, 64, H, W), float32.
+
+        Returns:
+            A tensor of the same shape.
+        """
         return torch.relu(self.body(x) + x)
 
 
@@ -48,6 +56,14 @@ class Cascade(nn.Module):
         self.joins = nn.ModuleList(_conv(CHANNELS * n, CHANNELS, 1) for n in (2, 3, 4))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the three stages.
+
+        Args:
+            x: (N, 64, H, W), float32.
+
+        Returns:
+            A tensor of the same shape.
+        """
         seen = out = x
         for i, join in enumerate(self.joins):
             seen = torch.cat([seen, self.stages[i % len(self.stages)](out)], dim=1)
@@ -83,5 +99,13 @@ class CARNM(nn.Module):
         self.exit = _conv(CHANNELS, COLOURS, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge pictures.
+
+        Args:
+            x: RGB in 0..1, (N, 3, H, W), float32.
+
+        Returns:
+            RGB, (N, 3, scale H, scale W), not clipped to 0..1.
+        """
         deep = self.body(self.entry(x - self.mean))
         return self.exit(self.up[f"x{self.scale}"](deep)) + self.mean

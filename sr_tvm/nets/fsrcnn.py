@@ -28,4 +28,12 @@ class FSRCNN(nn.Module):
         self.up = nn.ConvTranspose2d(d, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge pictures.
+
+        Args:
+            x: Luma in 0..1, (N, 1, H, W), float32.
+
+        Returns:
+            Luma, (N, 1, scale H, scale W), not clipped to 0..1.
+        """
         return self.up(self.body(x))

@@ -33,7 +33,14 @@ HALFWORD_UNITS = 64.0
 
 
 def rounded(value: Tensor) -> Tensor:
-    """Round halves up; backwards as if nothing had been rounded (straight-through estimator, Bengio et al. 2013)."""
+    """Round halves up; backwards as if nothing had been rounded (straight-through estimator, Bengio et al. 2013).
+
+    Args:
+        value: Of any shape.
+
+    Returns:
+        Whole numbers in the same dtype, with the gradient of ``value``.
+    """
     return torch.floor(value + 0.5).detach() + (value - value.detach())  # the second is 0, and has the gradient
 
 
@@ -73,7 +80,14 @@ class IntegerConvolution(nn.Module):
         self.bias = nn.Parameter((torch.from_numpy(plain) / self.unit.double()).float())
 
     def forward(self, value: Tensor) -> Tensor:
-        """Bytes (N, I, H, W) to bytes or halfwords (N, O, H, W), as numbers in float32."""
+        """Convolve as the integers do.
+
+        Args:
+            value: Bytes (N, I, H, W), as numbers in float32.
+
+        Returns:
+            Bytes or halfwords (N, O, H, W), as numbers in float32.
+        """
         weight = rounded((self.weight * LARGEST).clamp(-LARGEST, LARGEST))
         tall, wide = weight.shape[2:]
         bias, padding = rounded(self.bias * self.unit), (tall // 2, wide // 2)
@@ -89,7 +103,11 @@ class IntegerConvolution(nn.Module):
         return total if self.node.dtype == S16 else total.clamp(*BYTE)
 
     def integers(self) -> QuantizedConvolution:
-        """The convolution with the weights and the bias that :meth:`forward` rounds to."""
+        """Give the convolution with the weights and the bias that :meth:`forward` rounds to.
+
+        Returns:
+            Weights in int8 and the bias in int32, zero points in it.
+        """
         with torch.no_grad():
             weight = torch.floor((self.weight * LARGEST).clamp(-LARGEST, LARGEST) + 0.5).cpu().numpy().astype(np.int8)
             plain = torch.floor(self.bias * self.unit + 0.5).cpu().numpy().astype(np.int64)
@@ -123,7 +141,7 @@ class IntegerModel(nn.Module):
     1/255: those of the integer network, as long as its sums stay within the 24 bits of a float32.
 
     Raises:
-        SrTvmError: a node has no form that can be trained; the message names it.
+        SrTvmError: A node has no form that can be trained; the message names it.
     """
 
     def __init__(self, network: IntegerNetwork) -> None:
@@ -150,7 +168,14 @@ class IntegerModel(nn.Module):
         raise SrTvmError(f"{node.name}: {type(node).__name__} can't be trained in integers; convolutions and sums can")
 
     def forward(self, low: Tensor) -> Tensor:
-        """Enlarge pictures."""
+        """Enlarge pictures as the integer network does.
+
+        Args:
+            low: (N, C, H, W) in 0..1, float32; it is rounded to multiples of 1/255.
+
+        Returns:
+            (N, C', scale H, scale W), multiples of 1/255.
+        """
         found = {self.network.picture.name: torch.floor(low * 255 + 0.5)}
         for node in self.network.nodes:
             if node.name in self.steps:
@@ -158,10 +183,13 @@ class IntegerModel(nn.Module):
         return functional.pixel_shuffle(found[self.network.result.name], self.network.shuffle) / 255
 
     def integers(self) -> IntegerNetwork:
-        """The network with the weights as they are now.
+        """Give the network with the weights as they are now.
+
+        Returns:
+            A network of the same nodes and scales.
 
         Raises:
-            SrTvmError: a sum may leave its 32 bits.
+            SrTvmError: A sum may leave its 32 bits.
         """
         made = {c.node.name: c.integers() for c in self.convolutions if isinstance(c, IntegerConvolution)}
         nodes = tuple(made.get(node.name, node) for node in self.network.nodes)

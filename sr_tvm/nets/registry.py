@@ -16,15 +16,31 @@ _SEED = 0
 
 
 def is_name(name: str) -> bool:
-    """Whether :func:`build` knows ``name``."""
+    """Tell whether :func:`build` knows a network by some name.
+
+    Args:
+        name: Such as ``wdsr-8x16``.
+
+    Returns:
+        False for all other names.
+    """
     return bool(_WDSR.fullmatch(name)) or name in NAMES[1:]
 
 
 def build(name: str, scale: int = 2) -> nn.Module:
-    """The network in eval mode, its random weights seeded; the caller's random state is left alone.
+    """Make a network with random weights that are the same every time.
+
+    The caller's random state is left alone.
+
+    Args:
+        name: One of ``NAMES``.
+        scale: 2, 3 or 4; VGG-16 has none.
+
+    Returns:
+        The network in eval mode, on the CPU.
 
     Raises:
-        SrTvmError: unknown name or scale; the message lists the known ones.
+        SrTvmError: The name or the scale is unknown; the message lists the known ones.
     """
     if scale not in SCALES:
         raise SrTvmError(f"scale {scale!r} is not supported; 2, 3 or 4 is")
@@ -55,7 +71,19 @@ def _make(name: str, scale: int) -> nn.Module:
 
 
 def input_shape(name: str, height: int = 360, width: int = 640) -> tuple[int, int, int, int]:
-    """(N, C, H, W) that ``name`` takes: RGB for WDSR and CARN-M, luma for FSRCNN, 224 x 224 for VGG-16."""
+    """Give the shape of the input that a network takes.
+
+    Args:
+        name: One of ``NAMES``.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+
+    Returns:
+        (N, C, H, W): RGB for WDSR and CARN-M, luma for FSRCNN, 224 x 224 whatever is asked for VGG-16.
+
+    Raises:
+        SrTvmError: The name is unknown; the message lists the known ones.
+    """
     if name == "vgg16":
         return 1, COLOURS, 224, 224
     if not is_name(name):

@@ -38,4 +38,12 @@ class VGG16(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score pictures.
+
+        Args:
+            x: (N, 3, size, size), float32.
+
+        Returns:
+            Scores before the softmax, (N, classes).
+        """
         return self.classifier(torch.flatten(self.features(x), 1))

@@ -27,6 +27,14 @@ class WideBlock(nn.Module):
         self.project = _conv(block.linear, channels, BLOCK_KERNEL, normed)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the block.
+
+        Args:
+            x: (N, C, H, W), float32.
+
+        Returns:
+            A tensor of the same shape.
+        """
         return x + self.project(self.linear(torch.relu(self.expand(x))))
 
 
@@ -50,6 +58,14 @@ class WDSR(nn.Module):
         self.shuffle = nn.PixelShuffle(a.scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Enlarge pictures.
+
+        Args:
+            x: RGB in 0..1, (N, 3, H, W), float32.
+
+        Returns:
+            RGB, (N, 3, scale H, scale W), not clipped to 0..1.
+        """
         x = x - self.mean
         deep = self.head(x)
         for block in self.blocks:

@@ -20,7 +20,14 @@ MAX_JSON = 1 << 20  # characters of architecture JSON; 256 blocks need about 10,
 
 
 def fold(model: WDSR) -> WDSR:
-    """A copy in eval mode whose convolutions are plain: each weight is g v / |v|, so the output is the same."""
+    """Copy a network with plain convolutions: each weight is g v / |v|, branches added, so the output is the same.
+
+    Args:
+        model: With weight norm or without; it stays as it is.
+
+    Returns:
+        The copy, in eval mode, on the CPU.
+    """
     plain = WDSR(model.architecture, normed=False)
     source = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     with torch.no_grad():
@@ -34,10 +41,14 @@ def fold(model: WDSR) -> WDSR:
 
 
 def save_weights(model: WDSR, path: str | Path) -> None:
-    """Write ``model``, folded, as a weights file, atomically.
+    """Write a network, folded, as a weights file, atomically.
+
+    Args:
+        model: With weight norm or without.
+        path: The safetensors file; equal weights make equal files.
 
     Raises:
-        SrTvmError: the place cannot be written, or a weight is not finite.
+        SrTvmError: The place cannot be written, or a weight is not finite.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in fold(model).state_dict().items()}
     _finite(state, str(path))
@@ -48,15 +59,19 @@ def save_weights(model: WDSR, path: str | Path) -> None:
 def write_blob(path: str | Path, blob: bytes) -> None:
     """Write a file atomically.
 
+    Args:
+        path: The file, which is replaced where it exists.
+        blob: All of its bytes.
+
     Raises:
-        SrTvmError: the place cannot be written, or its disk is full.
+        SrTvmError: The place cannot be written, or its disk is full.
     """
     with files.atomic_file(path) as partial:
         partial.write_bytes(blob)
 
 
 def _sorted(blob: bytes) -> bytes:
-    """The same file, its header in one order: safetensors shuffles the metadata; equal weights make equal files."""
+    """Return the same file, its header in one order, as equal weights make equal files: safetensors shuffles it."""
     length = int.from_bytes(blob[:8], "little")
     header = json.loads(blob[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -66,7 +81,14 @@ def _sorted(blob: bytes) -> bytes:
 
 
 def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Every key of a weights file and its shape: (out, in, k, k) for a weight, (out,) for a bias."""
+    """List every key of a weights file and its shape.
+
+    Args:
+        architecture: Of the network.
+
+    Returns:
+        By key (out, in, k, k) for a weight, (out,) for a bias.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for name, cin, cout, kernel in architecture.convolutions:
         shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (cout, cin, kernel, kernel), (cout,)
@@ -74,10 +96,16 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def load_weights(path: str | Path) -> WDSR:
-    """Read a weights file into a plain network in eval mode, of the widths that the file itself tells.
+    """Read a weights file into a plain network, of the widths that the file itself tells.
+
+    Args:
+        path: The safetensors file, which may come from anyone.
+
+    Returns:
+        The network in eval mode, on the CPU.
 
     Raises:
-        SrTvmError: the file is missing, cut off, not safetensors, without or with a bad architecture, or its tensors
+        SrTvmError: The file is missing, cut off, not safetensors, without or with a bad architecture, or its tensors
             are not those of that architecture (name, shape, float32, finite).
     """
     path = Path(path)

@@ -22,18 +22,43 @@ _WHEN = (1980, 1, 1, 0, 0, 0)  # in archives: equal packages are equal files
 
 
 def java_class(name: str) -> str:
-    """The class's name for a network's: WdsrX237k of wdsr_x2_37k. It has no underscores, which JNI would mangle."""
+    """Make the name of a network's Java class: WdsrX237k of wdsr_x2_37k.
+
+    It has no underscores, which JNI would mangle.
+
+    Args:
+        name: The network's, a C identifier in small letters.
+
+    Returns:
+        The class's name, without its package.
+    """
     return "".join(part.capitalize() for part in re.split("_+", name) if part)
 
 
 def exports(name: str, device: bool = False) -> list[str]:
-    """The functions that Java calls; networks for a ``device`` have one more."""
+    """List the functions of the library that Java calls.
+
+    Args:
+        name: The network's.
+        device: Whether the network is for a device; then there is one more.
+
+    Returns:
+        Their symbols.
+    """
     natives = ("text", "workspaceBytes", "create", "destroy", "run", *(("device",) if device else ()))
     return [f"Java_srtvm_{java_class(name)}_{native}" for native in natives]
 
 
 def write(folder: Path, name: str, facts: Mapping[str, Any], library: Path, header: Path) -> None:
-    """Write ``NAME.aar``, and the sources of the Java side, into ``folder``."""
+    """Write ``NAME.aar``, and the sources of the Java side, into a folder.
+
+    Args:
+        folder: Which is made.
+        name: The network's.
+        facts: For the templates.
+        library: The shared library.
+        header: The C header.
+    """
     java, cpp = folder / "java" / "srtvm", folder / "cpp"
     java.mkdir(parents=True)
     cpp.mkdir()
@@ -56,7 +81,7 @@ def write(folder: Path, name: str, facts: Mapping[str, Any], library: Path, head
 
 
 def _manifest(name: str, device: bool) -> str:
-    """The archive's manifest, which a build merges into the app's."""
+    """Return the archive's manifest, which a build merges into the app's."""
     asked = "".join(f'        <uses-native-library android:name="{o}" android:required="false" />\n' for o in OPENCL)
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'

@@ -4,29 +4,60 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.package import hexagon, packets
 from sr_tvm.package.record import Package
 from sr_tvm.records.measurement import Measurement
-from sr_tvm.system import machine
+from sr_tvm.system import machine, validation
 from sr_tvm.system import program as programs
 from sr_tvm.system.death import how_ended
-from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.validation import Amount, Record, without
 
 SCHEMA, VERSION = "sr-tvm/package-bench", 1
 SAVED = "bench.json"  # in the package's folder: what the program printed elsewhere
 SECONDS = 20.0  # of measuring, at most
 DEADLINE_SECONDS = 300.0  # for all of it
-_TIMES = ("start_ms", "p50_ms", "p90_ms", "low_ms", "high_ms", "error_of_peak")
-_COUNTS = ("height", "width", "threads", "replays", "workspace_bytes", "peak_kb")
-# What networks for OpenCL tell besides: "opencl" or "cpu", the names of device and driver, why it was the CPU.
-_OF_DEVICES: dict[str, Any] = {
-    **dict.fromkeys(("ran_on", "device", "driver", "why"), str),
-    **dict.fromkeys(("tile_height", "tile_width"), int),
-}
-_REST: dict[str, Any] = {"narrow": bool, "clock": str, "clock_khz": dict, "millidegrees": dict, "samples_ms": list}
+_NOT_CONDITIONS = {"name", "model_sha256", "machine", "error", "samples_ms", "height", "width"}
+
+
+class Printed(Record, frozen=True):
+    """What the program prints, without schema and version.
+
+    Networks for OpenCL tell what it ``ran_on`` besides, "opencl" or "cpu", the names of device and driver, and why it
+    was the CPU.
+    """
+
+    name: str
+    model_sha256: str
+    machine: str
+    error: None
+    start_ms: float
+    p50_ms: float
+    p90_ms: float
+    low_ms: float
+    high_ms: float
+    error_of_peak: float
+    height: int
+    width: int
+    threads: int
+    replays: int
+    workspace_bytes: int
+    peak_kb: int
+    narrow: bool
+    clock: str
+    clock_khz: dict[str, Any]
+    millidegrees: dict[str, Any]
+    samples_ms: Annotated[list[Amount], Meta(min_length=1)]
+    ran_on: str = ""
+    device: str = ""
+    driver: str = ""
+    why: str = ""
+    tile_height: int = 0
+    tile_width: int = 0
 
 
 def measure(package: Package, height: int, width: int, threads: int, seconds: float = SECONDS) -> Measurement:
@@ -34,8 +65,18 @@ def measure(package: Package, height: int, width: int, threads: int, seconds: fl
 
     Of one for Hexagon the packets are counted, in the simulator.
 
+    Args:
+        package: The package.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+        threads: Of the run; of Hexagon, bands of rows.
+        seconds: Of measuring, at most.
+
+    Returns:
+        Times in ms, or packets.
+
     Raises:
-        SrTvmError: there is no program, it is for another machine and nothing is in ``bench.json`` yet, it failed, took
+        SrTvmError: There is no program, it is for another machine and nothing is in ``bench.json`` yet, it failed, took
             too long, or printed something else.
     """
     if package.target == hexagon.TARGET:
@@ -67,44 +108,38 @@ def _run(program: Path, height: int, width: int, threads: int, seconds: float) -
 
 
 def read(package: Package, text: str, where: str, device: str) -> Measurement:
-    """Read what the program of ``package`` printed.
+    """Read what the benchmark program of a package printed.
+
+    Args:
+        package: The package.
+        text: What was printed.
+        where: It comes from, for messages.
+        device: What the measurement calls the machine; an OpenCL device that is told of goes before.
+
+    Returns:
+        Times in ms.
 
     Raises:
-        SrTvmError: it is something else, of another network, or says that a check failed; the message begins with
+        SrTvmError: It is something else, of another network, or says that a check failed; the message begins with
             ``where``.
     """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         raise SrTvmError(f"{where}: is not one JSON object as {package.bench.name} prints it") from None
-    expect(value, dict, where)
+    value = validation.read(dict[str, Any], value, where)
     if value.get("schema") != SCHEMA or value.get("version") != VERSION:
         raise SrTvmError(f"{where}: is not {SCHEMA} version {VERSION}, as {package.bench.name} prints it")
     if value.get("error") is not None:
-        raise SrTvmError(f"{where}: {expect(value['error'], str, f'{where}: field error')}")
-    texts = {"schema", "name", "model_sha256", "machine"}
-    known = {*texts, "version", "error", *_TIMES, *_COUNTS, *_REST}
-    expect_keys(value, known, known | set(_OF_DEVICES), where)
-    kinds = {
-        **dict.fromkeys(texts, str),
-        **{name: kind for name, kind in _OF_DEVICES.items() if name in value},
-        **dict.fromkeys(_TIMES, float),
-        **dict.fromkeys(_COUNTS, int),
-        **_REST,
-    }
-    for name, kind in kinds.items():
-        if kind is not bool:
-            expect(value[name], kind, f"{where}: field {name}")
+        raise SrTvmError(f"{where}: {validation.read(str, value['error'], where, 'error')}")
+    validation.read(Printed, without(value, "schema", "version"), where)
     if value["model_sha256"] != package.model_sha256:
         raise SrTvmError(f"{where}: is of another model than {package.model}; run {package.bench.name} of this package")
     samples = value["samples_ms"]
-    for i, sample in enumerate(samples):
-        expect(sample, float, f"{where}: field samples_ms[{i}]", 0)
     if value.get("ran_on") == "opencl":
         device = value["device"]
-    left_out = {"samples_ms", "height", "width"}
-    conditions = {name: value[name] for name in (*_TIMES, *_COUNTS, *_REST) if name not in left_out}
-    conditions |= {name: value[name] for name in _OF_DEVICES if name in value} | {
+    told = (name for name in Printed.__struct_fields__ if name in value and name not in _NOT_CONDITIONS)
+    conditions = {name: value[name] for name in told} | {
         "repeats": len(samples),
         "runs_per_sample": 1,
         "schedule": package.schedule,

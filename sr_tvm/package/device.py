@@ -22,15 +22,29 @@ SOURCE_DATA, WEIGHT_DATA = "device_source", "device_weights"
 
 
 def is_device(artifact: Artifact) -> bool:
-    """Whether an artifact's kernels are OpenCL C."""
+    """Tell whether an artifact's kernels are OpenCL C.
+
+    Args:
+        artifact: Any artifact.
+
+    Returns:
+        True for one of a target with OpenCL.
+    """
     return str(artifact.tvm_target.get("kind", "")) == KIND
 
 
 def check_fallback(artifact: Artifact, fallback: Artifact | None) -> Artifact:
-    """Check that ``fallback`` is the same network for the CPU that calls the OpenCL artifact.
+    """Check that one artifact is the same network for the CPU that calls another's OpenCL.
+
+    Args:
+        artifact: The OpenCL one.
+        fallback: That for the CPU; None if none was named.
+
+    Returns:
+        ``fallback``.
 
     Raises:
-        SrTvmError: it is missing, of another model, or for another machine; the message says how to make one.
+        SrTvmError: It is missing, of another model, or for another machine; the message says how to make one.
     """
     platform = native.platform_of(artifact)
     target = "android-cpu" if platform.android else "cpu"
@@ -54,9 +68,10 @@ class Device:
     """The OpenCL part of a package.
 
     Attributes:
-        artifact: the OpenCL one.
-        picture: of the fallback.
-        margin: pixels of a tile at each side that are not kept, where it is not at the picture's edge.
+        artifact: The OpenCL one.
+        program: Of its kernels.
+        picture: Of the fallback.
+        margin: Pixels of a tile at each side that are not kept, where it is not at the picture's edge.
     """
 
     artifact: Artifact
@@ -68,8 +83,17 @@ class Device:
     def load(cls, artifact: Artifact, picture: PictureNames, halo: int, step: int) -> Device:
         """Read the OpenCL program of an artifact for pictures of one size, which become the tiles of larger ones.
 
+        Args:
+            artifact: The OpenCL one.
+            picture: Of the fallback.
+            halo: Input pixels to each side that the network looks at.
+            step: Rows that the fallback's kernels make at a time; margins are multiples of it.
+
+        Returns:
+            The part.
+
         Raises:
-            SrTvmError: there is none, it does not enlarge as the fallback's ``picture``, or its pictures are too small
+            SrTvmError: There is none, it does not enlarge as the fallback's ``picture``, or its pictures are too small
                 for tiles.
         """
         folder = artifact.folder / FOLDER
@@ -154,7 +178,11 @@ class Device:
         ]
 
     def facts(self) -> dict[str, Any]:
-        """What templates are told."""
+        """Collect what templates are told of the part.
+
+        Returns:
+            Facts by the names that the templates use.
+        """
         height, width = self.tile
         return {
             "tile_height": height,

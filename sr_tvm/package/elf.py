@@ -16,12 +16,19 @@ _LOCAL = 0
 
 
 def rename(data: bytes, new: Callable[[str], str | None]) -> bytes:
-    """Give an object file whose global and weak symbols have the names that ``new`` gives, None for as they are.
+    """Rename the global and weak symbols of an object file.
 
     The new names are appended to the file, in a copy of its table of names.
 
+    Args:
+        data: The file.
+        new: Gives a symbol's new name, None for as it is.
+
+    Returns:
+        The new file.
+
     Raises:
-        SrTvmError: it is no 64-bit little-endian ELF file.
+        SrTvmError: It is no 64-bit little-endian ELF file.
     """
     if data[:6] != b"\x7fELF\x02\x01":
         raise SrTvmError("the kernels' object file is no 64-bit little-endian ELF file")

@@ -43,5 +43,14 @@ TABLES = {"x86_64": X86, "aarch64": AARCH64}
 
 
 def rows(machine: str, features: Sequence[str]) -> list[tuple[int, int, int, int, int]]:
-    """The entries of C's table for those of ``features`` that a processor of ``machine`` can lack."""
+    """List the entries of C's table for the instruction sets that a processor can lack.
+
+    Args:
+        machine: As ``uname -m`` says it.
+        features: Instruction sets that the kernels use, by LLVM's names.
+
+    Returns:
+        (leaf, subleaf, register, bit, state) of each, as `sr_processor.h` reads them; without what every such processor
+        has.
+    """
     return [row for name, row in TABLES.get(machine, {}).items() if name in features]

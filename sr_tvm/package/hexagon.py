@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from sr_tvm.records.artifact import Artifact
 from sr_tvm.runtimes.c import NATIVE
 from sr_tvm.runtimes.hexagon import NATIVE as HEXAGON_NATIVE
 from sr_tvm.system import files
+from sr_tvm.system.validation import plain
 from sr_tvm.targets import link
 
 if TYPE_CHECKING:
@@ -35,12 +36,27 @@ _CALLED = ("sr_hexagon_mark", "TVMFFIErrorSetRaisedFromCStr", "TVMFFIErrorSetRai
 
 
 def is_hexagon(artifact: Artifact) -> bool:
-    """Whether an artifact is for Hexagon."""
+    """Tell whether an artifact is for Hexagon.
+
+    Args:
+        artifact: Any artifact.
+
+    Returns:
+        True for one of that target.
+    """
     return artifact.target == TARGET
 
 
 def renamed(assembly: str, prefix: str) -> str:
-    """Give assembly whose global symbols, and those it calls of a runtime, begin with ``prefix`` and are hidden."""
+    """Give the global symbols of assembly, and those that it calls of a runtime, a prefix, and hide them.
+
+    Args:
+        assembly: The text.
+        prefix: Of the new names.
+
+    Returns:
+        The new text.
+    """
     names = sorted({*_GLOBAL.findall(assembly), *_CALLED}, key=len, reverse=True)
     hidden = "".join(f"\t.hidden\t{prefix}{name}\n" for name in names)
     pattern = re.compile(rf"(?<![\w.$])(?:{'|'.join(map(re.escape, names))})(?![\w.$])")
@@ -48,9 +64,16 @@ def renamed(assembly: str, prefix: str) -> str:
 
 
 def known_scores(model_sha256: str) -> list[dict[str, Any]]:
-    """Give the scores of a model that sr-tvm ships: rows of "pictures", "images", "float32" and "trained", PSNR in dB.
+    """Find the scores of a model that sr-tvm ships.
 
-    Others have none.
+    Args:
+        model_sha256: Of the ONNX file.
+
+    Returns:
+        Rows of "pictures", "images", "float32" and "trained", PSNR in dB; none of other models.
+
+    Raises:
+        SrTvmError: A shipped record is damaged.
     """
     for path in sorted((shipped.models() / "int8").glob("*.json")):
         record = files.read_json(path, "sr-tvm/int8-model", 1)
@@ -61,10 +84,12 @@ def known_scores(model_sha256: str) -> list[dict[str, Any]]:
 
 @dataclass
 class HexagonWriter:
-    """Writes the package of an artifact into ``folder``.
+    """The making of a package for Hexagon from ``artifact``, in ``folder``.
+
+    ``name`` is the network's, ``scratch`` a folder for what is on the way, ``kind`` the package's form.
 
     Raises:
-        SrTvmError: the artifact holds no integer kernels, is of an older sr-tvm, or its network takes neither RGB nor
+        SrTvmError: The artifact holds no integer kernels, is of an older sr-tvm, or its network takes neither RGB nor
             luma; a C library is not what is asked for.
     """
 
@@ -120,7 +145,7 @@ class HexagonWriter:
             "scale": self.hexagon.shuffle,
             "channels": self.hexagon.channels[0],
             "halo": self.hexagon.halo,
-            "memory": asdict(self.hexagon.memory),
+            "memory": plain(self.hexagon.memory),
             "stages": self.hexagon.stages,
             "weights_bytes": len(self.data["weights"]),
             "biases_bytes": len(self.data["biases"]),
@@ -136,6 +161,13 @@ class HexagonWriter:
         }
 
     def write(self) -> None:
+        """Write header, library, benchmark program, example, texts and record into the folder.
+
+        Where the simulator is installed, the README also tells how many packets a picture takes.
+
+        Raises:
+            SrTvmError: The compiler is missing or fails, or the network fails in the simulator.
+        """
         for place in ("include", "lib", "example", "bin", "licences"):
             (self.folder / place).mkdir()
         (self.folder / "include" / f"{self.name}.h").write_text(render("hexagon_network.h", self.facts), "utf-8")
@@ -183,7 +215,7 @@ class HexagonWriter:
         return made
 
     def _data(self, name: str, data: bytes) -> Path:
-        """Bytes as read-only data, at a multiple of a vector."""
+        """Return an object file of bytes as read-only data, at a multiple of a vector."""
         source, made, label = self.scratch / f"{name}.S", self.scratch / f"{name}.o", f"{self.prefix}{name}"
         (self.scratch / f"{name}.bin").write_bytes(data)
         lines = (

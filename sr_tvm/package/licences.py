@@ -11,10 +11,14 @@ from sr_tvm.errors import SrTvmError
 
 
 def copy(folder: Path, musl: bool) -> None:
-    """Write into ``folder`` the licence of sr-tvm, and with ``musl`` of the C library inside the benchmark program.
+    """Write the licence texts that a package needs.
+
+    Args:
+        folder: Where they go.
+        musl: Whether the benchmark program has musl, a C library, inside.
 
     Raises:
-        SrTvmError: sr-tvm's licence text is not installed with it.
+        SrTvmError: The licence text of sr-tvm is not installed with it.
     """
     (folder / "sr-tvm.txt").write_text(_own(), encoding="utf-8")
     if musl:

@@ -36,8 +36,8 @@ class Platform:
     """Where a package runs.
 
     Attributes:
-        machine: as ``uname -m`` says it.
-        android: whether the libraries are for Android, whose C library nobody but its NDK has: they are compiled with
+        machine: As ``uname -m`` says it.
+        android: Whether the libraries are for Android, whose C library nobody but its NDK has: they are compiled with
             musl's headers, which agree with it in all that the runtime uses.
     """
 
@@ -56,7 +56,17 @@ class Platform:
 
 
 def platform_of(artifact: Artifact) -> Platform:
-    """The platform that an artifact's code is for."""
+    """Find the platform that an artifact's code is for.
+
+    Args:
+        artifact: For a CPU, or for OpenCL with a CPU that calls it.
+
+    Returns:
+        The platform of the library in it.
+
+    Raises:
+        SrTvmError: The library cannot be read.
+    """
     host = artifact.tvm_target.get("host") or {}
     android = "android" in str(artifact.tvm_target.get("mtriple") or host.get("mtriple", ""))
     return Platform(library_machine(artifact.library_path), android)
@@ -65,8 +75,12 @@ def platform_of(artifact: Artifact) -> Platform:
 def zig(arguments: Iterable[str | Path], what: str) -> None:
     """Run a command of zig.
 
+    Args:
+        arguments: Of the command.
+        what: It makes, for messages.
+
     Raises:
-        SrTvmError: ziglang is not installed, or it refuses ``what``, or takes too long.
+        SrTvmError: Ziglang is not installed, or it refuses ``what``, or takes too long.
     """
     if importlib.util.find_spec("ziglang") is None:
         raise SrTvmError("the compiler is missing: install the package 'ziglang' (pip install 'sr-tvm[compile]')")
@@ -79,29 +93,73 @@ def zig(arguments: Iterable[str | Path], what: str) -> None:
 
 
 def compile_c(source: Path, output: Path, triple: str, *options: str) -> None:
-    """Compile a C or assembly file to an object file; a warning of C is an error."""
+    """Compile a C or assembly file to an object file; a warning of C is an error.
+
+    Args:
+        source: The file; .c is C, anything else assembly.
+        output: The object file.
+        triple: Zig's name of what to compile for.
+        *options: Of the compiler, behind the usual ones.
+
+    Raises:
+        SrTvmError: The compiler is missing, or it refuses the file.
+    """
     warnings = WARNINGS if source.suffix == ".c" else ()
     zig(["cc", "-target", triple, *OPTIONS, *warnings, *options, "-c", source, "-o", output], source.name)
 
 
 def merge(output: Path, objects: Sequence[Path]) -> None:
-    """Make one object file of several."""
+    """Make one object file of several.
+
+    Args:
+        output: The file to write.
+        objects: Object files.
+
+    Raises:
+        SrTvmError: The linker is missing or fails.
+    """
     zig(["ld.lld", "-r", "-o", output, *objects], output.name)
 
 
 def archive(output: Path, objects: Sequence[Path]) -> None:
-    """Make a static library."""
+    """Make a static library.
+
+    Args:
+        output: The file to write; what is there is replaced.
+        objects: Object files.
+
+    Raises:
+        SrTvmError: The archiver is missing or fails.
+    """
     output.unlink(missing_ok=True)
     zig(["ar", "rcsD", output, *objects], output.name)
 
 
 def program(output: Path, objects: Sequence[Path], triple: str) -> None:
-    """Link a program that needs no library beside it."""
+    """Link a program that needs no library beside it.
+
+    Args:
+        output: The file to write.
+        objects: Object files.
+        triple: Zig's name of what they were compiled for.
+
+    Raises:
+        SrTvmError: The linker is missing or fails.
+    """
     zig(["cc", "-target", triple, "-O2", "-static", "-s", *objects, "-o", output], output.name)
 
 
 def open_program(output: Path, objects: Sequence[Path], platform: Platform) -> None:
-    """Link a program that opens libraries, and so needs the C library of its machine."""
+    """Link a program that opens libraries, and so needs the C library of its machine.
+
+    Args:
+        output: The file to write.
+        objects: Object files, compiled for the platform's libraries.
+        platform: Where it runs.
+
+    Raises:
+        SrTvmError: It is for an Android that is not aarch64, or the linker is missing or fails.
+    """
     if not platform.android:
         command: list[str | Path] = ["cc", "-target", platform.library, "-O2", "-s", *objects]
         zig([*command, "-lpthread", "-ldl", "-lm", "-o", output], output.name)
@@ -116,7 +174,17 @@ def open_program(output: Path, objects: Sequence[Path], platform: Platform) -> N
 
 
 def shared(output: Path, objects: Sequence[Path], platform: Platform, exports: Path) -> None:
-    """Link a shared library that shows the symbols named in the version script ``exports``, and no others."""
+    """Link a shared library that shows some symbols and no others.
+
+    Args:
+        output: The file to write, by whose name programs find it.
+        objects: Object files, compiled for the platform's libraries.
+        platform: Where it runs.
+        exports: A version script of the symbols that it shows.
+
+    Raises:
+        SrTvmError: The linker is missing or fails, as where Android lacks a function.
+    """
     flags = [f"--version-script={exports}", f"-soname={output.name}", "-z", "max-page-size=16384"]
     if platform.android:
         _link_android(output, ["-shared", *flags, *objects], platform)
@@ -149,7 +217,7 @@ BIONIC = {"libc.so": _LIBC.split(), "libm.so": _LIBM, "libdl.so": ["dlopen", "dl
 
 
 def _bionic(path: Path, names: Sequence[str], platform: Platform) -> Path:
-    """A library with the name of one of Android's, and the names that are used of it: to link with, never to run."""
+    """Return a library with the name and the used symbols of one of Android's: to link with, never to run."""
     source, made = path.with_suffix(".S"), path.with_suffix(".o")
     text = "".join(f".globl {name}\n.type {name}, @function\n{name}:\n" for name in names)
     source.write_text(f".text\n{text}", encoding="utf-8")

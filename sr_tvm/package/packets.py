@@ -11,15 +11,33 @@ from sr_tvm.package.record import Package
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.system import program as programs
 from sr_tvm.system.death import how_ended
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Amount, Count, Record, read
 
 SCHEMA, VERSION = "sr-tvm/package-packets", 1
 DEADLINE_SECONDS = 300.0
-_COUNTS = ("height", "width", "bands", "replays", "workspace_bytes", "packets", "instructions", "hvx")
+
+
+class Counted(Record, frozen=True, forbid_unknown_fields=False):
+    """What the program prints, as far as it is looked at."""
+
+    height: Count
+    width: Count
+    bands: Count
+    replays: Count
+    workspace_bytes: Count
+    packets: Count
+    instructions: Count
+    hvx: Count
+    packets_per_pixel: Amount
+    stages: list[Any]
 
 
 def missing() -> str | None:
-    """Say in one line what is not there to run such a program; None: the simulator is."""
+    """Find out what is not there to run such a program.
+
+    Returns:
+        One line that says it; None: the simulator is there.
+    """
     from sr_tvm.runners import hexagon_sim
 
     return hexagon_sim.missing()
@@ -28,8 +46,17 @@ def missing() -> str | None:
 def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, Any]:
     """Run a benchmark program in the simulator: it checks the network, then counts what a picture takes.
 
+    Args:
+        program: The benchmark program.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+        bands: Parts that the rows are made in, one after another.
+
+    Returns:
+        What the program printed, a JSON object, and which ``simulator`` it was.
+
     Raises:
-        SrTvmError: no simulator; the program is not done in time, crashes, says that a check failed, or prints
+        SrTvmError: No simulator; the program is not done in time, crashes, says that a check failed, or prints
             something else.
     """
     from sr_tvm.runners import hexagon_sim
@@ -45,24 +72,30 @@ def count(program: Path, height: int, width: int, bands: int = 1) -> dict[str, A
         value = json.loads(done.stdout)
     except (ValueError, RecursionError):
         raise SrTvmError(f"{program}: does not print one JSON object") from None
-    expect(value, dict, str(program))
+    value = read(dict[str, Any], value, str(program))
     if value.get("schema") != SCHEMA or value.get("version") != VERSION:
         raise SrTvmError(f"{program}: prints no {SCHEMA} version {VERSION}")
     if value.get("error") is not None:
-        raise SrTvmError(f"{program}: {expect(value['error'], str, f'{program}: field error')}")
-    for name in _COUNTS:
-        expect(value.get(name), int, f"{program}: field {name}", 0)
-    expect(value.get("packets_per_pixel"), float, f"{program}: field packets_per_pixel", 0)
-    expect(value.get("stages"), list, f"{program}: field stages")
+        raise SrTvmError(f"{program}: {read(str, value['error'], str(program), 'error')}")
+    read(Counted, value, str(program))
     value["simulator"] = f"qemu {found.version}, {found.cpu}"
     return dict(value)
 
 
 def measure(package: Package, height: int, width: int, bands: int) -> Measurement:
-    """Count the packets of a package's network for a picture, whose rows are made in ``bands``, one after another.
+    """Count the packets of a package's network for a picture.
+
+    Args:
+        package: Of target hexagon.
+        height: Of the input picture, in pixels.
+        width: Of the input picture, in pixels.
+        bands: Parts that the rows are made in, one after another.
+
+    Returns:
+        One sample, in packets, with an estimate of time among its conditions.
 
     Raises:
-        SrTvmError: as :func:`count`; or there is no program, or one of another model.
+        SrTvmError: As :func:`count`; or there is no program, or one of another model.
     """
     if not package.bench.is_file():
         raise SrTvmError(f"{package.folder}: has no benchmark program; compile and package the model again")

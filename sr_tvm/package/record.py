@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
+from msgspec import structs
+
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.validation import Count, PlainName, Record, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/package", 1
 FILE = "package.json"
 
 
-@dataclass(frozen=True)
-class Package:
-    """A package on disk. ``files`` are sizes in bytes by path in the folder, ``machine`` as ``uname -m`` says it."""
+class PackageFile(Record, frozen=True):
+    """What package.json tells: ``files`` are sizes in bytes by path in the folder, ``machine`` is uname's."""
 
-    folder: Path
-    name: str
+    name: PlainName
     model: str
     model_sha256: str
     target: str
     machine: str
-    scale: int
-    channels: int
-    halo: int
-    weight_bytes: int
+    scale: Count
+    channels: Count
+    halo: Count
+    weight_bytes: Count
     schedule: str
     architecture: dict[str, Any] | None
     files: dict[str, int]
 
+
+class Package(PackageFile, frozen=True, kw_only=True):
+    """A package on disk."""
+
+    folder: Path
+
     @property
     def bench(self) -> Path:
-        """The benchmark program, which there may be."""
+        """The path of the benchmark program, which need not be there."""
         return self.folder / "bin" / f"{self.name}-bench"
 
     def save(self) -> None:
-        """Write the record into its folder."""
-        value = asdict(self)
+        """Write the record into its folder, atomically."""
+        value = plain(structs.replace(self, folder=None))
         del value["folder"]
         files.write_json(self.folder / FILE, {"schema": SCHEMA, "version": VERSION, **value})
 
@@ -48,21 +51,15 @@ class Package:
     def load(cls, folder: str | Path) -> Package:
         """Read the record of a folder.
 
+        Args:
+            folder: Of the package.
+
+        Returns:
+            The record, with every field checked.
+
         Raises:
-            SrTvmError: there is none, or a field is missing or wrong.
+            SrTvmError: There is none, or a field is missing or wrong.
         """
         folder = Path(folder)
-        where = str(folder / FILE)
-        value = files.read_json(folder / FILE, SCHEMA, VERSION)
-        kinds: dict[str, Any] = {
-            **dict.fromkeys(("name", "model", "model_sha256", "target", "machine", "schedule"), str),
-            **dict.fromkeys(("scale", "channels", "halo", "weight_bytes"), int),
-            "architecture": (dict, NoneType),
-            "files": dict,
-        }
-        expect_keys(value, set(kinds), kinds.keys() | {"schema", "version"}, where)
-        for key, kind in kinds.items():
-            expect(value[key], kind, f"{where}: field {key}", 0 if kind is int else None)
-        if Path(value["name"]).name != value["name"]:
-            expect(None, str, f"{where}: field name")
-        return cls(folder, **{f.name: value[f.name] for f in dataclasses.fields(cls) if f.name != "folder"})
+        told = read_file(PackageFile, files.read_json(folder / FILE, SCHEMA, VERSION), str(folder / FILE))
+        return cls(folder=folder, **structs.asdict(told))

@@ -30,8 +30,15 @@ class PictureNames:
 def picture_of(program: Program, where: str) -> PictureNames:
     """Check that a program enlarges pictures of any size by a whole factor.
 
+    Args:
+        program: Of a CPU's artifact.
+        where: It comes from, for messages.
+
+    Returns:
+        What its sizes are called, its channels and its factor.
+
     Raises:
-        SrTvmError: it does something else; the message begins with ``where``.
+        SrTvmError: It does something else; the message begins with ``where``.
     """
     right = "one input 1xCxHxW of any height and width, and one output the same enlarged by a whole factor"
     if len(program.inputs) != 1 or len(program.outputs) != 1:
@@ -53,10 +60,12 @@ def picture_of(program: Program, where: str) -> PictureNames:
 
 
 class ProgramTables:
-    """The tables of one program; ``symbols`` are the kernels' names for C, by kernel.
+    """The rows of the tables of one program: ``values``, ``buffers`` and ``calls``.
+
+    A call is the kernel's symbol and the numbers of its arguments among ``values``.
 
     Raises:
-        SrTvmError: the program is too large for the runtime's fixed limits, or has a size by another name.
+        SrTvmError: The program is too large for the runtime's fixed limits, or has a size by another name.
     """
 
     def __init__(self, program: Program, picture: PictureNames, where: str) -> None:
@@ -96,7 +105,17 @@ class ProgramTables:
         return known[name]
 
     def size(self, size: Size) -> list[tuple[int, int, int]]:
-        """The terms of a size: factor, and how often height and width multiply it."""
+        """List the terms of a size.
+
+        Args:
+            size: In bytes, a sum of products of height and width.
+
+        Returns:
+            (factor, how often height multiplies it, how often width does) of each term.
+
+        Raises:
+            SrTvmError: It depends on something else.
+        """
         for name in size.names:
             self._name(name)
         return [(n, names.count(self.picture.height), names.count(self.picture.width)) for names, n in size.terms]

@@ -35,7 +35,14 @@ TOLERANCE, HALF_TOLERANCE = "1e-5", "1e-2"
 
 
 def default_name(artifact: Artifact) -> str:
-    """A name for a package: the model's, as C takes it."""
+    """Make a name for a package: the model's, as C takes it.
+
+    Args:
+        artifact: The artifact to package.
+
+    Returns:
+        A C identifier in small letters, of 60 at most.
+    """
     name = re.sub(r"[^a-z0-9]+", "_", Path(artifact.model).stem.lower()).strip("_")
     return name[:60] if _IDENTIFIER.fullmatch(name[:60]) else f"net_{name}"[:60].rstrip("_")
 
@@ -43,13 +50,21 @@ def default_name(artifact: Artifact) -> str:
 def write_package(
     artifact: Artifact, out: str | Path, name: str | None = None, kind: str = C, fallback: Artifact | None = None
 ) -> Package:
-    """Write the package of an artifact for any size into the folder ``out``, whole or not.
+    """Write the package of an artifact for any size, whole or not at all.
 
-    ``kind`` is one of :data:`KINDS`: a C library, or the same with an archive for Android and a class for Java. An
-    OpenCL artifact is for one size, which becomes that of tiles; ``fallback`` is the same network for the CPU.
+    Args:
+        artifact: Of a CPU, of Hexagon with integer kernels, or of OpenCL: that is for one size, which becomes that of
+            tiles.
+        out: The package's folder; a package that is there is replaced.
+        name: The network's in C; made of the model's if None.
+        kind: One of :data:`KINDS`: a C library, or the same with an archive for Android and a class for Java.
+        fallback: Of an OpenCL artifact, the same network for the CPU.
+
+    Returns:
+        The record of the package.
 
     Raises:
-        SrTvmError: the artifact has no program, does not enlarge pictures of any size, or is for a target that can't be
+        SrTvmError: The artifact has no program, does not enlarge pictures of any size, or is for a target that can't be
             packaged; ``fallback`` is missing or does not belong to it; ``name`` is no C identifier in small letters;
             ``out`` holds other things or can't be written.
     """
@@ -68,13 +83,20 @@ def write_package(
 def write_sources(
     artifact: Artifact, folder: Path, name: str | None = None, fallback: Artifact | None = None
 ) -> list[Path]:
-    """Write what a package's library is compiled from into a folder that is there: a header beside what is returned.
+    """Write what a package's library is compiled from.
 
-    That is a C file, which includes the headers of ``sr_tvm/runtimes/c/native``, an object file with the kernels, and
-    assembly files that include the weights, and a device's kernels, which lie beside them.
+    Args:
+        artifact: Of a CPU or of OpenCL.
+        folder: Which is there; a header is written beside what is returned.
+        name: The network's in C; made of the model's if None.
+        fallback: Of an OpenCL artifact, the same network for the CPU.
+
+    Returns:
+        A C file, which includes the headers of ``sr_tvm/runtimes/c/native``, an object file with the kernels, and
+        assembly files that include the weights, and a device's kernels, which lie beside them.
 
     Raises:
-        SrTvmError: as :func:`write_package`.
+        SrTvmError: As :func:`write_package`.
     """
     name = _checked_name(artifact, name)
     return _writer(artifact, name, folder, folder, fallback=fallback).sources(folder, folder)
@@ -144,7 +166,11 @@ class _Writer:
         self.facts = self._facts()
 
     def sources(self, include: Path, rest: Path) -> list[Path]:
-        """Write the header, the C file, and the kernels and data, which are linked with it; gives all but the first."""
+        """Write the header, the C file, and the kernels and data, which are linked with it.
+
+        Returns:
+            The paths of all but the header.
+        """
         (include / f"{self.name}.h").write_text(render("network.h", self.facts), encoding="utf-8")
         code, kernels = rest / f"{self.name}.c", rest / "kernels.o"
         code.write_text(render("network.c", self.facts), encoding="utf-8")
@@ -178,7 +204,7 @@ class _Writer:
         ).save()
 
     def _shared(self, whole: Path) -> None:
-        """The shared library and, in the form for Android, what is made of it."""
+        """Link the shared library and, in the form for Android, make what is made of it."""
         library = self.folder / "lib" / f"lib{self.name}.so"
         functions = FUNCTIONS + DEVICE_FUNCTIONS if self.device else FUNCTIONS
         shown, objects = [f"{self.name}_{name}" for name in functions], [whole]
@@ -241,7 +267,7 @@ class _Writer:
         }
 
     def _object(self, triple: str) -> Path:
-        """Everything of the network as one object file, whose symbols all begin with its name."""
+        """Return everything of the network as one object file, whose symbols all begin with its name."""
         data = [self._data(name, data, triple) for name, data in self.data.items()]
         library, whole = self.scratch / f"library-{triple}.o", self.scratch / f"{self.name}-{triple}.o"
         include = (f"-I{NATIVE}", f"-I{self.folder / 'include'}")
@@ -258,7 +284,7 @@ class _Writer:
         return made
 
     def _assembly(self, name: str, data: bytes, folder: Path) -> Path:
-        """Bytes as read-only data, at a multiple of 64 bytes; they lie beside the source in ``folder``."""
+        """Return an assembly file of bytes as read-only data, at a multiple of 64; they lie beside it in ``folder``."""
         source = folder / f"{name}.S"
         (folder / f"{name}.bin").write_bytes(data)
         label = f"{self.prefix}{name}"
@@ -271,7 +297,7 @@ class _Writer:
         return source
 
     def _bench(self) -> None:
-        """The benchmark program, if there is an example of what the network must give."""
+        """Build the benchmark program, if there is an example of what the network must give."""
         reference = self.source / programs.REFERENCE
         if not reference.is_file():
             return

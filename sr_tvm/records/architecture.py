@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import re
-import reprlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect_keys
+from sr_tvm.system.validation import CheckedRecord, Record, one_of, plain, read, without
 
 SCHEMA, VERSION = "sr-tvm/architecture", 1
 SCALES = (2, 3, 4)
-MAX_WIDTH, MAX_BLOCKS = 4096, 256
+FAMILY = "wdsr-b"
+Scale = Annotated[int, Meta(ge=min(SCALES), le=max(SCALES))]
+Width = Annotated[int, Meta(ge=1, le=4096)]
 HEAD_KERNEL, BLOCK_KERNEL, SKIP_KERNEL = 3, 3, 5
 COLOURS = 3
 
 
-def _width(value: Any, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_WIDTH:
-        shown = reprlib.repr(value)
-        raise SrTvmError(f"architecture field {field} is {shown}; a whole number from 1 to {MAX_WIDTH} is allowed")
-    return value
+class Family(Record, frozen=True, forbid_unknown_fields=False):
+    """The kind of network that a file says it is."""
+
+    family: Annotated[str, one_of([FAMILY])] = FAMILY
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(CheckedRecord, frozen=True):
     """One WDSR-B block: 1x1 to ``expand`` channels, ReLU, 1x1 to ``linear`` channels, 3x3 back, plus the input."""
 
-    expand: int
-    linear: int
+    expand: Width
+    linear: Width
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(CheckedRecord, frozen=True):
     """A WDSR-B network (Yu et al. 2018): head 3x3, blocks, tail 3x3, a 5x5 skip from the input, pixel shuffle.
 
     Pass-through blocks are gone: a network of depth 0 is the head, the tail and the skip.
@@ -44,19 +43,9 @@ class Architecture:
         SrTvmError: a field is out of range; the message names it and says what is allowed.
     """
 
-    scale: int
-    channels: int
-    blocks: tuple[Block, ...]
-
-    def __post_init__(self) -> None:
-        if type(self.scale) is not int or self.scale not in SCALES:
-            raise SrTvmError(f"architecture field scale is {reprlib.repr(self.scale)}; 2, 3 or 4 is allowed")
-        _width(self.channels, "channels")
-        if len(self.blocks) > MAX_BLOCKS:
-            raise SrTvmError(f"architecture field blocks has {len(self.blocks)} entries; {MAX_BLOCKS} at most")
-        for i, block in enumerate(self.blocks):
-            _width(block.expand, f"blocks[{i}].expand")
-            _width(block.linear, f"blocks[{i}].linear")
+    scale: Scale
+    channels: Width
+    blocks: Annotated[tuple[Block, ...], Meta(max_length=256)]
 
     @classmethod
     def uniform(cls, scale: int, depth: int, channels: int, expand: int = 6, linear: float = 0.84) -> Architecture:
@@ -92,37 +81,18 @@ class Architecture:
         return height * width * sum(cin * cout * k * k for _, cin, cout, k in self.convolutions)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "family": "wdsr-b",
-            "scale": self.scale,
-            "channels": self.channels,
-            "blocks": [{"expand": b.expand, "linear": b.linear} for b in self.blocks],
-        }
+        return {"schema": SCHEMA, "version": VERSION, "family": FAMILY, **plain(self)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str = "architecture") -> Architecture:
-        """Read what :meth:`to_json` gave; ``where`` begins the message of an error that is not about one width.
+        """Read what :meth:`to_json` gave; ``where`` begins the message of an error.
 
         Raises:
             SrTvmError: not an object, or a field is unknown, missing or out of range; the message names it.
         """
-        expect_keys(value, set(), {"schema", "version", "family", "scale", "channels", "blocks"}, where)
-        if value.get("family", "wdsr-b") != "wdsr-b":
-            raise SrTvmError(f"{where}: field family is {reprlib.repr(value['family'])}; only 'wdsr-b' is known")
-        blocks = value.get("blocks")
-        keys = {"expand", "linear"}
-        if not isinstance(blocks, list) or not all(isinstance(b, dict) and b.keys() == keys for b in blocks):
-            raise SrTvmError(f'{where}: field blocks must be a list of {{"expand": N, "linear": N}}')
-        try:
-            return cls(
-                value.get("scale"),  # type: ignore[arg-type]  # checked in __post_init__
-                value.get("channels"),  # type: ignore[arg-type]
-                tuple(Block(b["expand"], b["linear"]) for b in blocks),
-            )
-        except SrTvmError as error:
-            raise SrTvmError(f"{where}: {error}") from None
+        architecture = read(cls, without(value, "schema", "version", "family"), where)
+        read(Family, value, where)
+        return architecture
 
     def save(self, path: str | Path) -> None:
         files.write_json(path, self.to_json())
@@ -146,8 +116,6 @@ def by_name(text: str, scale: int | None = None) -> Architecture:
     if not Path(text).suffix and not Path(text).exists():
         raise SrTvmError(f"architecture {text!r} is not known; try wdsr-3x24 (blocks x channels), or name a JSON file")
     found = Architecture.load(text)
-    if type(found.scale) is not int:
-        raise SrTvmError(f"{text}: architecture field scale is {found.scale!r}; 2, 3 or 4 is allowed")
     if scale not in (None, found.scale):
         raise SrTvmError(f"{text}: its scale is {found.scale}, but --scale is {scale}")
     return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, structs
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.tensor import Tensor, shape_text
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect, expect_keys
 from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Count, PlainName, Record, RecordError, plain, read, read_file
 
 __all__ = ["Artifact", "Tensor"]
 
@@ -22,36 +21,53 @@ SCHEMA, VERSION, VERSIONS = "sr-tvm/artifact", 2, (1, 2)
 MANIFEST = "artifact.json"
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A compiled model on disk. ``folder`` holds artifact.json, the library, pass_report.json and any tuning record.
+Tensors = Annotated[tuple[Tensor, ...], Meta(min_length=1)]
+
+
+class Manifest(Record, frozen=True):
+    """What artifact.json tells of a compiled model.
 
     ``target`` is our preset's name, ``tvm_target`` TVM's own description of it. ``schedule`` is "default" or "tuned".
     ``kernels`` says which kernel runs on which device. ``notes`` are for people: "not yet optimised", "compile only".
     ``halo`` is how many input pixels to each side an output pixel depends on; None where the network can't be tiled.
     ``fp16``: where kernels keep numbers in float16, how many do; else None.
     ``verification``: where its kernels ran before it was written, and how far they were off; None if they did not.
-    ``any_size``: the library takes inputs of any size, also where :meth:`at` has fixed one. Not in the manifest.
     """
 
-    folder: Path
     model: str
     model_sha256: str
     target: str
     tvm_target: dict[str, Any]
-    library: str
+    library: PlainName
     library_sha256: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: Tensors
+    outputs: Tensors
     layout: str = "NCHW"
     schedule: str = "default"
     kernels: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = {}
     architecture: dict[str, Any] | None = None
-    halo: int | None = None
+    halo: Count | None = None
     fp16: dict[str, Any] | None = None
     verification: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for tensor in self.inputs:
+            if any("*" in d for d in tensor.shape if isinstance(d, str)):
+                raise RecordError(f"field inputs: {tensor.name!r} is {shape_text(tensor.shape)}; use plain names")
+        unknown = {n for t in self.outputs for n in t.names} - {n for t in self.inputs for n in t.names}
+        if unknown:
+            raise RecordError(f"field outputs: {sorted(unknown)[0]!r} is no dimension of an input")
+
+
+class Artifact(Manifest, frozen=True, kw_only=True):
+    """A compiled model on disk. ``folder`` holds artifact.json, the library, pass_report.json and any tuning record.
+
+    ``any_size``: the library takes inputs of any size, also where :meth:`at` has fixed one. Not in the manifest.
+    """
+
+    folder: Path
     any_size: bool = False
 
     def at(self, shapes: Mapping[str, Sequence[int]]) -> Artifact:
@@ -75,9 +91,9 @@ class Artifact:
             known = ", ".join(repr(t.name) for t in self.inputs)
             raise SrTvmError(f"{self.folder}: has no input {name!r}; it has {known}")
         fixed_inputs, fixed_outputs = (
-            tuple(dataclasses.replace(t, shape=t.at(sizes)) for t in some) for some in (self.inputs, self.outputs)
+            tuple(structs.replace(t, shape=t.at(sizes)) for t in some) for some in (self.inputs, self.outputs)
         )
-        return dataclasses.replace(self, inputs=fixed_inputs, outputs=fixed_outputs)
+        return structs.replace(self, inputs=fixed_inputs, outputs=fixed_outputs)
 
     @property
     def library_path(self) -> Path:
@@ -85,7 +101,7 @@ class Artifact:
 
     def save(self) -> None:
         """Write the manifest into ``folder``. Build inside :func:`sr_tvm.system.files.atomic_folder`."""
-        value = asdict(self)
+        value = plain(structs.replace(self, folder=None))
         del value["folder"], value["any_size"]
         for name in ("fp16", "verification"):  # a reader that does not know them can have the others
             if value[name] is None:
@@ -101,9 +117,10 @@ class Artifact:
         """
         folder = Path(folder)
         value = files.read_json(folder / MANIFEST, SCHEMA, *VERSIONS)
-        artifact = cls(folder=folder, **_checked(value, str(folder / MANIFEST)))
-        if Path(artifact.library).name != artifact.library:
-            raise SrTvmError(f"{folder / MANIFEST}: field library is {artifact.library!r}; give a plain file name")
+        manifest = read_file(Manifest, value, str(folder / MANIFEST))
+        read(str, manifest.tvm_target.get("kind", ""), str(folder / MANIFEST), "tvm_target.kind")
+        any_size = any(tensor.names for tensor in manifest.inputs)
+        artifact = cls(folder=folder, any_size=any_size, **structs.asdict(manifest))
         if not artifact.library_path.is_file():
             raise SrTvmError(f"{artifact.library_path}: no such file; compile the model again")
         if sha256(artifact.library_path) != artifact.library_sha256:
@@ -111,47 +128,3 @@ class Artifact:
         return artifact
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("model", "model_sha256", "target", "library", "library_sha256", "layout", "schedule"), str),
-    **dict.fromkeys(("inputs", "outputs", "kernels", "notes"), list),
-    **dict.fromkeys(("tvm_target", "versions"), dict),
-    "architecture": (dict, NoneType),
-    "halo": (int, NoneType),
-    "fp16": (dict, NoneType),
-    "verification": (dict, NoneType),
-}
-_ROWS: dict[str, type] = {"kernels": dict, "notes": str}
-
-
-def _checked(value: dict[str, Any], where: str) -> dict[str, Any]:
-    """The fields of a manifest as those of an :class:`Artifact`."""
-    needed = {f.name for f in dataclasses.fields(Artifact) if _required(f)} - {"folder"}
-    expect_keys(value, needed, _KINDS.keys() | {"schema", "version"}, where)
-    found = {k: v for k, v in value.items() if k in _KINDS}
-    for name, content in found.items():
-        least = 1 if name in ("inputs", "outputs") else 0 if name == "halo" else None
-        expect(content, _KINDS[name], f"{where}: field {name}", least)
-    for name in ("inputs", "outputs"):
-        found[name] = tuple(Tensor.from_json(t, f"{where}: field {name}[{i}]") for i, t in enumerate(found[name]))
-    _check_names(found["inputs"], found["outputs"], where)
-    found["any_size"] = any(t.names for t in found["inputs"])
-    for name, kind in _ROWS.items():
-        rows = enumerate(found.get(name, ()))
-        found[name] = tuple(expect(row, kind, f"{where}: field {name}[{i}]") for i, row in rows)
-    for key, version in found.get("versions", {}).items():
-        expect(version, str, f"{where}: field versions.{key}")
-    expect(found["tvm_target"].get("kind", ""), str, f"{where}: field tvm_target.kind")
-    return found
-
-
-def _check_names(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], where: str) -> None:
-    for tensor in inputs:
-        if any(isinstance(d, str) and "*" in d for d in tensor.shape):
-            raise SrTvmError(f"{where}: field inputs: {tensor.name!r} is {shape_text(tensor.shape)}; use plain names")
-    unknown = {n for t in outputs for n in t.names} - {n for t in inputs for n in t.names}
-    if unknown:
-        raise SrTvmError(f"{where}: field outputs: {sorted(unknown)[0]!r} is no dimension of an input")
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -6,45 +6,58 @@ launch are memories that can be bound once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.records.program import FILE, WEIGHTS, Stored
+from sr_tvm.records.artifact import Tensors
+from sr_tvm.records.program import FILE, WEIGHTS, Stored, StoredRow
 from sr_tvm.records.tensor import Tensor
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect, expect_keys
 from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Positive, Record, Symbol, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/device-program", 1
 INPUT, OUTPUT, WEIGHT, MEMORY = KINDS = ("input", "output", "weights", "memory")
-_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
-_BITS = (16, 32)
+Axes = tuple[Positive, Positive, Positive]
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Record, frozen=True):
     """Memory between kernels: ``bytes``, or where ``image`` tells width, height and layers, an array of 2D images.
 
     Pixels have four numbers of ``bits`` each.
     """
 
-    bytes: int
-    image: tuple[int, int, int] | None = None
-    bits: int = 32
+    bytes: Positive
+    image: Axes | None = None
+    bits: Literal[16, 32] = 32
 
 
-@dataclass(frozen=True)
-class KernelLaunch:
+class KernelLaunch(Record, frozen=True):
     """A kernel as it is launched: its name in the OpenCL C, its arguments' names, and sizes along x, y, z."""
 
-    kernel: str
-    arguments: tuple[str, ...]
-    groups: tuple[int, int, int]
-    items: tuple[int, int, int]
+    kernel: Symbol
+    arguments: Annotated[tuple[str, ...], Meta(min_length=1)]
+    groups: Axes
+    items: Axes
+
+
+class DeviceProgramFile(Record, frozen=True):
+    """A :class:`DeviceProgram` as it is written."""
+
+    inputs: Tensors
+    outputs: Tensors
+    constants: tuple[StoredRow, ...]
+    scratch: tuple[StoredRow, ...]
+    memories: tuple[Memory, ...]
+    launches: Annotated[tuple[KernelLaunch, ...], Meta(min_length=1)]
+    half: bool
+    source_sha256: str
+    digests: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -75,22 +88,18 @@ class DeviceProgram:
         files.write_json(folder / FILE, replace(self, digests=digests).to_json())
 
     def to_json(self) -> dict[str, Any]:
-        def tensor(t: Tensor) -> dict[str, Any]:
-            return {"name": t.name, "shape": list(t.shape), "dtype": t.dtype}
-
-        return {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "inputs": [tensor(t) for t in self.inputs],
-            "outputs": [tensor(t) for t in self.outputs],
-            "constants": [{**tensor(s.tensor), "place": s.place} for s in self.constants],
-            "scratch": [{**tensor(s.tensor), "place": s.place} for s in self.scratch],
-            "memories": [asdict(memory) for memory in self.memories],
-            "launches": [asdict(launch) for launch in self.launches],
-            "half": self.half,
-            "source_sha256": self.source_sha256,
-            "digests": dict(self.digests or {}),
-        }
+        written = DeviceProgramFile(
+            inputs=self.inputs,
+            outputs=self.outputs,
+            constants=tuple(map(StoredRow.of, self.constants)),
+            scratch=tuple(map(StoredRow.of, self.scratch)),
+            memories=self.memories,
+            launches=self.launches,
+            half=self.half,
+            source_sha256=self.source_sha256,
+            digests=dict(self.digests or {}),
+        )
+        return {"schema": SCHEMA, "version": VERSION, **plain(written)}
 
     @classmethod
     def load(cls, folder: str | Path, source: Path) -> DeviceProgram:
@@ -110,26 +119,17 @@ class DeviceProgram:
     @classmethod
     def from_json(cls, value: Any, where: str) -> DeviceProgram:
         """Read one, and check that its launches, tensors and memories fit together."""
-        lists = ("inputs", "outputs", "constants", "scratch", "memories", "launches")
-        kinds: dict[str, Any] = {**dict.fromkeys(lists, list), "half": bool, "source_sha256": str, "digests": dict}
-        expect_keys(value, set(kinds), kinds.keys() | {"schema", "version"}, where)
-        for key, kind in kinds.items():
-            least = 1 if key in ("inputs", "outputs", "launches") else None
-            if kind is bool:
-                if not isinstance(value[key], bool):
-                    raise SrTvmError(f"{where}: field {key} is no boolean")
-            else:
-                expect(value[key], kind, f"{where}: field {key}", least)
+        told = read_file(DeviceProgramFile, value, where)
         made = cls(
-            inputs=tuple(Tensor.from_json(t, f"{where}: field inputs[{i}]") for i, t in enumerate(value["inputs"])),
-            outputs=tuple(Tensor.from_json(t, f"{where}: field outputs[{i}]") for i, t in enumerate(value["outputs"])),
-            constants=_stored(value["constants"], f"{where}: field constants"),
-            scratch=_stored(value["scratch"], f"{where}: field scratch"),
-            memories=tuple(_memory(m, f"{where}: field memories[{i}]") for i, m in enumerate(value["memories"])),
-            launches=tuple(_launch(m, f"{where}: field launches[{i}]") for i, m in enumerate(value["launches"])),
-            half=value["half"],
-            source_sha256=value["source_sha256"],
-            digests=value["digests"],
+            inputs=told.inputs,
+            outputs=told.outputs,
+            constants=tuple(row.stored for row in told.constants),
+            scratch=tuple(row.stored for row in told.scratch),
+            memories=told.memories,
+            launches=told.launches,
+            half=told.half,
+            source_sha256=told.source_sha256,
+            digests=told.digests,
         )
         made._check(where)
         return made
@@ -151,46 +151,3 @@ class DeviceProgram:
         for launch in self.launches:
             for name in (n for n in launch.arguments if n not in known):
                 raise SrTvmError(f"{where}: a launch of {launch.kernel!r} takes {name!r}, which is no tensor")
-
-
-def _stored(rows: list[Any], where: str) -> tuple[Stored, ...]:
-    found = []
-    for i, row in enumerate(rows):
-        here, keys = f"{where}[{i}]", {"name", "shape", "dtype", "place"}
-        row = dict(expect_keys(row, keys, keys, here))
-        place = expect(row.pop("place"), int, f"{here}: field place", 0)
-        found.append(Stored(Tensor.from_json(row, here), place))
-    return tuple(found)
-
-
-def _axes(value: Any, where: str) -> tuple[int, int, int]:
-    if len(expect(value, list, where)) != 3:
-        raise SrTvmError(f"{where}: three sizes are needed")
-    x, y, z = (expect(n, int, where, 1) for n in value)
-    return x, y, z
-
-
-def _memory(value: Any, where: str) -> Memory:
-    keys = {"bytes", "image", "bits"}
-    expect_keys(value, keys, keys, where)
-    image = None if value["image"] is None else _axes(value["image"], f"{where}: field image")
-    bits = expect(value["bits"], int, f"{where}: field bits")
-    if bits not in _BITS:
-        raise SrTvmError(f"{where}: field bits is {bits}; {_BITS} are known")
-    return Memory(expect(value["bytes"], int, f"{where}: field bytes", 1), image, bits)
-
-
-def _launch(value: Any, where: str) -> KernelLaunch:
-    keys = {"kernel", "arguments", "groups", "items"}
-    expect_keys(value, keys, keys, where)
-    kernel = expect(value["kernel"], str, f"{where}: field kernel")
-    if not _SYMBOL.fullmatch(kernel):
-        raise SrTvmError(f"{where}: field kernel is {kernel[:80]!r}; a name as C has it is needed")
-    names = expect(value["arguments"], list, f"{where}: field arguments", 1)
-    arguments = tuple(expect(n, str, f"{where}: field arguments") for n in names)
-    return KernelLaunch(
-        kernel,
-        arguments,
-        _axes(value["groups"], f"{where}: field groups"),
-        _axes(value["items"], f"{where}: field items"),
-    )

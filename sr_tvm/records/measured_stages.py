@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
+from sr_tvm.system.validation import Count, Record, read_file
 
 NAME, SCHEMA, VERSION = "measured.json", "sr-tvm/measured-stages", 1
 
 
+class Measured(Record, frozen=True, forbid_unknown_fields=False):
+    """What the file tells."""
+
+    stages: list[Count]
+    weight: Count
+
+
 def write(folder: Path, stages: list[int], weight: int) -> None:
     """Say which stages count, by number, and how many kernels of the kind the network has."""
-    files.write_json(folder / NAME, {"schema": SCHEMA, "version": VERSION, "stages": stages, "weight": weight})
+    files.write_json(folder / NAME, {"schema": SCHEMA, "version": VERSION, **Measured(stages, weight).to_json()})
 
 
 def read(folder: Path) -> tuple[list[int], int]:
@@ -21,8 +28,5 @@ def read(folder: Path) -> tuple[list[int], int]:
     Raises:
         SrTvmError: the file is not there, or damaged.
     """
-    value = files.read_json(folder / NAME, SCHEMA, VERSION)
-    try:
-        return [int(i) for i in value["stages"]], int(value["weight"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise SrTvmError(f"{folder / NAME}: missing or wrong field: {error}") from None
+    told = read_file(Measured, files.read_json(folder / NAME, SCHEMA, VERSION), str(folder / NAME))
+    return told.stages, told.weight

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import reprlib
-from dataclasses import asdict, dataclass, field, fields
-from types import NoneType
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.system.fields import expect, expect_keys
+from sr_tvm.system.validation import Amount, CheckedRecord, one_of, plain, read, without
 
 SCHEMA, VERSION = "sr-tvm/measurement", 1
 ESTIMATED_MS = "estimated ms"  # nothing ran: see sr_tvm.runners.machine_code
 UNITS = ("ms", "packets", ESTIMATED_MS)
-_TEXTS = {"device", "target", "model", "model_sha256"}
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(CheckedRecord, frozen=True):
     """Samples of one artifact on one device.
 
     ``samples`` are in ``unit``: milliseconds, estimated milliseconds of what was not run, or instruction packets on
@@ -32,16 +28,10 @@ class Measurement:
     model: str
     model_sha256: str
     input_shape: tuple[int, ...]
-    samples: tuple[float, ...]
-    unit: str = "ms"
-    conditions: dict[str, Any] = field(default_factory=dict)
+    samples: Annotated[tuple[Amount, ...], Meta(min_length=1)]
+    unit: Annotated[str, one_of(UNITS)] = "ms"
+    conditions: dict[str, Any] = {}
     architecture: dict[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise SrTvmError(f"measurement field unit is {reprlib.repr(self.unit)}; {' or '.join(UNITS)} is allowed")
-        if not self.samples or not all(math.isfinite(s) and s >= 0 for s in self.samples):
-            raise SrTvmError("measurement field samples must hold at least one finite number, none below 0")
 
     def quantile(self, q: float) -> float:
         ordered = sorted(self.samples)
@@ -61,7 +51,7 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         low, high = self.interval
-        return {"schema": SCHEMA, "version": VERSION, **asdict(self), "median": self.median, "low": low, "high": high}
+        return {"schema": SCHEMA, "version": VERSION, **plain(self), "median": self.median, "low": low, "high": high}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Measurement:
@@ -71,22 +61,7 @@ class Measurement:
             SrTvmError: not an object, another schema or version, or a field is missing, unknown or of the wrong kind.
         """
         where = f"a {SCHEMA} record"
-        expect(value, dict, where)
-        if value.get("schema") != SCHEMA or value.get("version") != VERSION:
+        told: dict[str, Any] = read(dict[str, Any], value, where)
+        if told.get("schema") != SCHEMA or told.get("version") != VERSION:
             raise SrTvmError(f"not a {SCHEMA} version {VERSION} record")
-        derived = {"schema", "version", "median", "low", "high"}
-        expect_keys(value, _TEXTS | {"input_shape", "samples"}, {f.name for f in fields(cls)} | derived, where)
-        for name in sorted(_TEXTS):
-            expect(value[name], str, f"{where}: field {name}")
-        expect(value.get("conditions", {}), dict, f"{where}: field conditions")
-        expect(value.get("architecture"), (dict, NoneType), f"{where}: field architecture")
-        for name, kind in (("input_shape", int), ("samples", float)):
-            for i, number in enumerate(expect(value[name], list, f"{where}: field {name}")):
-                expect(number, kind, f"{where}: field {name}[{i}]")
-        kept = {k: v for k, v in value.items() if k not in derived}
-        kept["input_shape"] = tuple(kept["input_shape"])
-        try:
-            kept["samples"] = tuple(float(s) for s in kept["samples"])
-        except OverflowError:  # a whole number of hundreds of digits
-            raise SrTvmError(f"{where}: field samples holds a number that is too large") from None
-        return cls(**kept)
+        return read(cls, without(told, "schema", "version", "median", "low", "high"), where)

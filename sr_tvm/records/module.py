@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.regions.value import GLOBAL
+from sr_tvm.system.validation import Count, Record, read
 
 Role = Literal["input", "constant", "scratch", "output", "inout"]
-ROLES = ("input", "constant", "scratch", "output", "inout")
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(Record, frozen=True):
     """One tensor argument of a module's entry.
 
     ``role``: "input" is read, under its name in the session; "constant" is read, from the module's own file; "scratch"
@@ -23,14 +20,13 @@ class Argument:
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     dtype: str
     role: Role
     scope: str = GLOBAL
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(Record, frozen=True):
     """A library and how it is called.
 
     Attributes:
@@ -53,22 +49,10 @@ class Module:
     arguments: tuple[Argument, ...] = ()
     constants: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Module:
         """Read what :meth:`to_json` gave. Raises SrTvmError where it is no such thing."""
-        try:
-            arguments = tuple(
-                Argument(str(a["name"]), tuple(int(n) for n in a["shape"]), str(a["dtype"]), a["role"], str(a["scope"]))
-                for a in value["arguments"]
-            )
-            if any(a.role not in ROLES for a in arguments) or value["kind"] not in ("function", "vm"):
-                raise ValueError("an unknown role or kind")
-            return cls(**{**value, "arguments": arguments})
-        except (KeyError, TypeError, ValueError) as error:
-            raise SrTvmError(f"not the description of a module: {error}") from None
+        return read(cls, value, "the description of a module")
 
     @property
     def name(self) -> str:

@@ -6,23 +6,24 @@ library, a DSP's runner or a benchmark program can do the same with nothing of T
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
-from sr_tvm.records.size import Size, total
+from sr_tvm.records.artifact import Tensors
+from sr_tvm.records.size import Size, SizeText, total
 from sr_tvm.records.tensor import Tensor
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect, expect_keys
 from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Count, Positive, Record, Symbol, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/program", 1
 FOLDER, FILE = "program", "program.json"  # in an artifact
 OBJECT, WEIGHTS, REFERENCE = "kernels.o", "weights.bin", "reference.npz"
-_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 ALIGNMENT = 64  # bytes, of every constant and buffer: a cache line, and more than any vector
 
 
@@ -32,6 +33,21 @@ class Stored:
 
     tensor: Tensor
     place: int
+
+
+class StoredRow(Tensor, frozen=True, kw_only=True):
+    """A :class:`Stored` as it is written."""
+
+    place: Count
+
+    @classmethod
+    def of(cls, stored: Stored) -> StoredRow:
+        t = stored.tensor
+        return cls(t.name, t.shape, t.dtype, place=stored.place)
+
+    @property
+    def stored(self) -> Stored:
+        return Stored(Tensor(self.name, self.shape, self.dtype), self.place)
 
 
 @dataclass(frozen=True)
@@ -49,12 +65,36 @@ class Code:
     per_task: Size = Size()
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Record, frozen=True):
     """One call: the kernel's name and its arguments' names."""
 
     kernel: str
-    arguments: tuple[str, ...]
+    arguments: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class CodeRow(Record, frozen=True):
+    """A :class:`Code` as it is written."""
+
+    symbol: Symbol
+    once: SizeText
+    per_task: SizeText
+
+
+class ProgramFile(Record, frozen=True):
+    """A :class:`Program` as it is written; ``peak`` is for people."""
+
+    device: str
+    inputs: Tensors
+    outputs: Tensors
+    constants: tuple[StoredRow, ...]
+    scratch: tuple[StoredRow, ...]
+    buffers: tuple[SizeText, ...]
+    kernels: dict[str, CodeRow]
+    calls: tuple[Call, ...]
+    step: Positive
+    features: tuple[str, ...]
+    peak: str
+    digests: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -114,28 +154,22 @@ class Program:
         files.write_json(folder / FILE, replace(self, digests=digests).to_json())
 
     def to_json(self) -> dict[str, Any]:
-        def tensor(t: Tensor) -> dict[str, Any]:
-            return {"name": t.name, "shape": list(t.shape), "dtype": t.dtype}
-
-        return {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "device": self.device,
-            "inputs": [tensor(t) for t in self.inputs],
-            "outputs": [tensor(t) for t in self.outputs],
-            "constants": [{**tensor(s.tensor), "place": s.place} for s in self.constants],
-            "scratch": [{**tensor(s.tensor), "place": s.place} for s in self.scratch],
-            "buffers": [str(size) for size in self.buffers],
-            "kernels": {
-                name: {"symbol": code.symbol, "once": str(code.once), "per_task": str(code.per_task)}
-                for name, code in self.kernels.items()
-            },
-            "calls": [{"kernel": call.kernel, "arguments": list(call.arguments)} for call in self.calls],
-            "step": self.step,
-            "features": list(self.features),
-            "peak": str(self.peak()),
-            "digests": dict(self.digests or {}),
-        }
+        kernels = {n: CodeRow(c.symbol, str(c.once), str(c.per_task)) for n, c in self.kernels.items()}
+        written = ProgramFile(
+            device=self.device,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            constants=tuple(map(StoredRow.of, self.constants)),
+            scratch=tuple(map(StoredRow.of, self.scratch)),
+            buffers=tuple(map(str, self.buffers)),
+            kernels=kernels,
+            calls=self.calls,
+            step=self.step,
+            features=self.features,
+            peak=str(self.peak()),
+            digests=dict(self.digests or {}),
+        )
+        return {"schema": SCHEMA, "version": VERSION, **plain(written)}
 
     @classmethod
     def load(cls, folder: str | Path) -> Program:
@@ -159,60 +193,19 @@ class Program:
     @classmethod
     def from_json(cls, value: Any, where: str) -> Program:
         """Read one, and check that its calls, tensors and buffers fit together."""
-        kinds: dict[str, Any] = {
-            **dict.fromkeys(("inputs", "outputs", "constants", "scratch", "buffers", "calls", "features"), list),
-            **dict.fromkeys(("kernels", "digests"), dict),
-            **dict.fromkeys(("device", "peak"), str),
-            "step": int,
-        }
-        expect_keys(value, set(kinds), kinds.keys() | {"schema", "version"}, where)
-        for key, kind in kinds.items():
-            expect(value[key], kind, f"{where}: field {key}", 1 if key in ("inputs", "outputs", "step") else None)
-
-        def size(text: Any, field: str) -> Size:
-            return Size.parse(expect(text, str, f"{where}: field {field}"), f"{where}: field {field}")
-
-        def tensors(key: str) -> tuple[Tensor, ...]:
-            rows = enumerate(value[key])
-            return tuple(Tensor.from_json(t, f"{where}: field {key}[{i}]") for i, t in rows)
-
-        def stored(key: str) -> tuple[Stored, ...]:
-            found = []
-            for i, row in enumerate(value[key]):
-                here = f"{where}: field {key}[{i}]"
-                keys = {"name", "shape", "dtype", "place"}
-                row = dict(expect_keys(row, keys, keys, here))
-                place = expect(row.pop("place"), int, f"{here}: field place", 0)
-                found.append(Stored(Tensor.from_json(row, here), place))
-            return tuple(found)
-
-        kernels = {}
-        for name, row in value["kernels"].items():
-            here = f"kernels.{name}"
-            keys = {"symbol", "once", "per_task"}
-            expect_keys(row, keys, keys, f"{where}: field {here}")
-            symbol = expect(row["symbol"], str, f"{where}: field {here}.symbol")
-            if not _SYMBOL.fullmatch(symbol):
-                raise SrTvmError(f"{where}: field {here}.symbol is {symbol[:80]!r}; a name as C has it is needed")
-            kernels[name] = Code(symbol, size(row["once"], here), size(row["per_task"], here))
-        calls = []
-        for i, row in enumerate(value["calls"]):
-            here = f"{where}: field calls[{i}]"
-            expect_keys(row, {"kernel", "arguments"}, {"kernel", "arguments"}, here)
-            names = expect(row["arguments"], list, f"{here}: field arguments", 1)
-            calls.append(Call(expect(row["kernel"], str, here), tuple(expect(n, str, here) for n in names)))
+        told = read_file(ProgramFile, value, where)
         made = cls(
-            device=value["device"],
-            inputs=tensors("inputs"),
-            outputs=tensors("outputs"),
-            constants=stored("constants"),
-            scratch=stored("scratch"),
-            buffers=tuple(size(text, f"buffers[{i}]") for i, text in enumerate(value["buffers"])),
-            kernels=kernels,
-            calls=tuple(calls),
-            step=value["step"],
-            features=tuple(expect(f, str, f"{where}: field features[{i}]") for i, f in enumerate(value["features"])),
-            digests=value["digests"],
+            device=told.device,
+            inputs=told.inputs,
+            outputs=told.outputs,
+            constants=tuple(row.stored for row in told.constants),
+            scratch=tuple(row.stored for row in told.scratch),
+            buffers=tuple(map(Size.parse, told.buffers)),
+            kernels={n: Code(c.symbol, Size.parse(c.once), Size.parse(c.per_task)) for n, c in told.kernels.items()},
+            calls=told.calls,
+            step=told.step,
+            features=told.features,
+            digests=told.digests,
         )
         made._check(where)
         return made

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sr_tvm.errors import SrTvmError
+from msgspec import structs
+
 from sr_tvm.regions.region import Region
 from sr_tvm.system import files
+from sr_tvm.system.validation import Amount, Record, read, read_file, without
 
 if TYPE_CHECKING:
     from sr_tvm.codegen.kernel import Shape
@@ -24,8 +26,7 @@ Key = tuple[str, "Shape", str, tuple[tuple[str, int], ...]]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RegionRecord:
+class RegionRecord(Record, frozen=True, forbid_unknown_fields=False):
     """The best decisions found for the regions of one structure, by the lowering's name of it, at one shape.
 
     Attributes:
@@ -38,11 +39,11 @@ class RegionRecord:
     """
 
     region: str
-    shape: Shape
+    shape: tuple[int | None, int | None, int | None]
     lowering: str
     hardware: dict[str, int]
-    ms: float
-    default_ms: float
+    ms: Amount
+    default_ms: Amount
     decisions: dict[str, Any]
     clock: str = ""
     where: str = ""
@@ -55,35 +56,27 @@ class RegionRecord:
         return f"region {self.region} of {self.where}" if self.where else f"region {self.region}"
 
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        del value["where"]
-        return {**value, "shape": list(self.shape)}
+        return without(super().to_json(), "where")
 
     @classmethod
-    def from_json(cls, value: Any, where: str) -> RegionRecord:
-        """Read a record; one of a file of rows has its hardware among its own fields.
+    def from_json(cls, value: Any, where: str, place: str) -> RegionRecord:
+        """Read a record of the file ``where``, which stands at ``place`` in it; one of a file of rows has its hardware
+        among its own fields.
 
         Raises:
             SrTvmError: a field is missing or wrong; the message begins with ``where``.
         """
-        try:
-            shape = tuple(None if n is None else int(n) for n in value["shape"])
-            if len(shape) != 3:
-                raise ValueError("a shape is N, H and W")
-            hardware = value["hardware"] if "hardware" in value else {k: value[k] for k in ("lanes", "registers")}
-            return cls(
-                str(value["region"]),
-                shape,
-                str(value.get("lowering", "rows")),
-                {str(name): int(number) for name, number in hardware.items()},
-                float(value["ms"]),
-                float(value["default_ms"]),
-                dict(value["decisions"]),
-                str(value.get("clock", "")),
-                where,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SrTvmError(f"{where}: missing or wrong field: {error}") from None
+        value = without(value, "where")
+        if isinstance(value, dict) and "hardware" not in value:
+            hardware = {name: value[name] for name in ("lanes", "registers") if name in value}
+            value = {"lowering": "rows", **value, "hardware": hardware}
+        return structs.replace(read(cls, value, where, place), where=where)
+
+
+class RecordsFile(Record, frozen=True, forbid_unknown_fields=False):
+    """A file of records; :meth:`RegionRecord.from_json` reads each."""
+
+    records: list[Any]
 
 
 def key_of(region: Region, shape: Shape, lowering: Lowering[Any]) -> Key:
@@ -108,8 +101,9 @@ class RegionRecords:
         found = cls()
         for path in filter(None, map(file_in, folders)):
             schema, version = (SCHEMA, VERSION) if path.name == NAME else (ROWS_SCHEMA, ROWS_VERSION)
-            for row in _list(path, schema, version):
-                record = RegionRecord.from_json(row, str(path))
+            told = read_file(RecordsFile, files.read_json(path, schema, version), str(path))
+            for i, row in enumerate(told.records):
+                record = RegionRecord.from_json(row, str(path), f"records[{i}]")
                 found.records.setdefault(record.key, record)
         return found
 
@@ -147,10 +141,3 @@ def file_in(folder: str | Path) -> Path | None:
     """The file of records in a folder; None where there is none."""
     paths = (Path(folder) / name for name in (NAME, ROWS_NAME))
     return next((path for path in paths if path.is_file()), None)
-
-
-def _list(path: Path, schema: str, version: int) -> list[Any]:
-    value = files.read_json(path, schema, version).get("records")
-    if not isinstance(value, list):
-        raise SrTvmError(f"{path}: field records is missing or not a list")
-    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock, Timeout
 from tvm.s_tir.meta_schedule.database import JSONDatabase
 
 from sr_tvm import shipped
@@ -110,16 +110,12 @@ def _locked(folder: Path) -> Iterator[None]:
     """The kernel lets go of the lock when its holder dies; the file stays, since removing it would race."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / LOCK, "ab")  # noqa: SIM115  # closed below
+        lock = FileLock(folder / LOCK).acquire(blocking=False)
+    except Timeout:
+        raise SrTvmError(f"{folder}: another 'sr-tvm tune' is at work there; wait or use another folder") from None
     except OSError as error:
         raise _unusable(folder, error) from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SrTvmError(f"{folder}: another 'sr-tvm tune' is at work there; wait or use another folder") from None
-        except OSError as error:
-            raise _unusable(folder, error) from None
+    with lock:
         yield
 
 

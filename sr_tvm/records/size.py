@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.records.tensor import Tensor, term
 
-_PRODUCT = re.compile(r"[0-9]{1,18}(\*[A-Za-z_][A-Za-z0-9_]*)*")
+_PRODUCT = r"[0-9]{1,18}(\*[A-Za-z_][A-Za-z0-9_]*)*"
+SizeText = Annotated[
+    str, Meta(pattern=rf"^{_PRODUCT}( \+ {_PRODUCT})*\Z", description="a sum of products as '64 + 12*height*width'")
+]
 USUAL = 512  # what a name stands for where sizes are compared
 
 
@@ -35,12 +38,10 @@ class Size:
         return cls._made({(): count})
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Size:
-        """Read what :meth:`__str__` gives. Raises SrTvmError that begins with ``where``."""
+    def parse(cls, text: SizeText) -> Size:
+        """Read what :meth:`__str__` gives."""
         found: dict[tuple[str, ...], int] = {}
         for part in text.split(" + "):
-            if not _PRODUCT.fullmatch(part):
-                raise SrTvmError(f"{where} is {text[:80]!r}; a sum of products as '64 + 12*height*width' is needed")
             factor, *names = part.split("*")
             found[tuple(sorted(names))] = found.get(tuple(sorted(names)), 0) + int(factor)
         return cls._made(found)

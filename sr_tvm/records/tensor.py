@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-from sr_tvm.system.fields import expect, expect_keys
+from msgspec import Meta
+
+from sr_tvm.system.validation import Positive, Record
 
 Dim = int | str
-_DIM = re.compile(r"(?:([1-9][0-9]{0,3})\*)?([A-Za-z_][A-Za-z0-9_]*)")
+_NAMED = Meta(
+    pattern=r"^([1-9][0-9]{0,3}\*)?[A-Za-z_][A-Za-z0-9_]*\Z", description="a name as 'height' or '2*height'"
+)
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(Record, frozen=True):
     """One input or output: its name, shape and element type (numpy's name).
 
     A dimension of any size is a name in an input, as "height", and in an output a name or a multiple, as "2*height".
     """
 
     name: str
-    shape: tuple[Dim, ...]
+    shape: tuple[Positive | Annotated[str, _NAMED], ...]
     dtype: str = "float32"
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any], where: str = "tensor") -> Tensor:
-        """Read one of a manifest. Raises SrTvmError that begins with ``where`` and names the field that is wrong."""
-        keys = {"name", "shape", "dtype"}
-        expect_keys(value, keys, keys, where)
-        for i, n in enumerate(expect(value["shape"], list, f"{where}: field shape")):
-            if not (isinstance(n, str) and _DIM.fullmatch(n)):
-                expect(n, int, f"{where}: field shape[{i}]", least=1)
-        name, dtype = (expect(value[key], str, f"{where}: field {key}") for key in ("name", "dtype"))
-        return cls(name, tuple(value["shape"]), dtype)
 
     @property
     def names(self) -> set[str]:

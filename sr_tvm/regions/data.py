@@ -18,7 +18,7 @@ def region_hash(region: Region) -> str:
     """Hash the structure of a region: its operators, channels, kernel sizes and links, but no weights.
 
     Args:
-        region: Of which tuning records are looked up.
+        region: Any region, such as one that a tuning record is looked up for.
 
     Returns:
         16 hexadecimal digits, equal for regions of equal structure in every process.

@@ -19,8 +19,8 @@ class Delays:
 
     Attributes:
         rows: R, the rows of every value a step produces.
-        delay: of each value, in steps.
-        live: rows of each value that someone may still read at the end of a step, the newest R among them. A line
+        delay: Of each value, in steps.
+        live: Rows of each value that someone may still read at the end of a step, the newest R among them. A line
             buffer of so many rows is enough; one of :meth:`line_buffer` rows also keeps the R rows of a step side by
             side.
     """

@@ -13,14 +13,21 @@ DEPTHS = ("layer", "expand-project", "block", "net")
 
 
 def cut_at(region: Region, depth: str) -> list[Region]:
-    """Cut ``region`` into parts, in the order in which they run; together they compute what it does.
+    """Cut a region into the parts that fusion of a given depth would make of it.
 
     A layer is a convolution with the arithmetic after it; arithmetic on a source is done by every reader of it.
     "expand-project" joins 1x1 convolutions that follow one another, "block" everything between a residual's two ends,
     "net" everything. What a part needs of another is a result there, and a source of the same name here.
 
+    Args:
+        region: What the parts compute together.
+        depth: How far fusion reaches, one of :data:`DEPTHS`.
+
+    Returns:
+        The parts in the order in which they run.
+
     Raises:
-        SrTvmError: unknown depth, or a part would need itself through another one.
+        SrTvmError: The depth is unknown, or a part would need itself through another one.
     """
     if depth not in DEPTHS:
         raise SrTvmError(f"unknown depth {depth!r}; known are {', '.join(DEPTHS)}")
@@ -41,7 +48,7 @@ def cut_at(region: Region, depth: str) -> list[Region]:
 
 
 def _loads(region: Region) -> set[str]:
-    """Sources, and one-to-one arithmetic on them, such as a mean shift: what a first load makes."""
+    """Return what a first load makes: sources, and one-to-one arithmetic on them, such as a mean shift."""
     stored, found = {result.value for result in region.results}, set()
     for node in region.nodes:
         if isinstance(node, Source) or (
@@ -52,12 +59,12 @@ def _loads(region: Region) -> set[str]:
 
 
 def _layers(region: Region, loads: set[str], chains: bool) -> dict[str, str]:
-    """For each node the name of its part's first node: one part a layer, or a chain of 1x1 convolutions."""
+    """Return for each node the name of its part's first node: a part is a layer, or a chain of 1x1 convolutions."""
     part: dict[str, str] = {}
     stored = {result.value for result in region.results}
 
     def alone(name: str, reader: Node) -> bool:
-        """Whether ``reader`` can take the value over: nobody else wants it."""
+        """Return whether ``reader`` can take the value over: nobody else wants it."""
         return name in part and region.readers[name] == (reader,) and name not in stored
 
     for node in region.nodes:

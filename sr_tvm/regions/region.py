@@ -144,10 +144,10 @@ class Region:
         return Value(name, node.channels // shuffle**2, shuffle, node.dtype, quantization=node.quantization)
 
     def convolutions(self) -> Iterator[Conv]:
-        """List the convolutions in the region's order.
+        """Go through the convolutions in the region's order.
 
         Returns:
-            Of all nodes those that are a :class:`Conv`.
+            An iterator over those of the nodes that are a :class:`Conv`.
         """
         return (node for node in self.nodes if isinstance(node, Conv))
 

@@ -21,7 +21,7 @@ class Layout:
     four, the last of which is padded.
 
     Raises:
-        ValueError: not each of N, C, H and W once, or an axis that is split otherwise than channels are, once.
+        ValueError: Not each of N, C, H and W once, or an axis that is split otherwise than channels are, once.
     """
 
     axes: str
@@ -112,12 +112,12 @@ class Value:
     """A tensor (N, channels, H, W), N, H and W being its region's, and its form in memory.
 
     Attributes:
-        name: of the region's node that makes it.
-        enlarged: pixels of it for each pixel of the region, along each axis: the factor of a pixel shuffle.
-        dtype: of an element.
-        layout: order of its axes in memory.
-        scope: the memory it lies in: "global", "global.texture" or "global.vtcm".
-        quantization: what its integers mean; None where its numbers are themselves.
+        name: Of the region's node that makes it.
+        enlarged: Pixels of it for each pixel of the region, along each axis: the factor of a pixel shuffle.
+        dtype: Of an element.
+        layout: Order of its axes in memory.
+        scope: The memory it lies in: "global", "global.texture" or "global.vtcm".
+        quantization: What its integers mean; None where its numbers are themselves.
     """
 
     name: str

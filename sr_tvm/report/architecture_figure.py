@@ -43,7 +43,7 @@ class _Pen:
         self.axes.text(x, y, words, color=colour, ha=how.pop("ha", "center"), fontsize=how.pop("fontsize", 7.5), **how)
 
     def box(self, channels: int, colour: str, name: str = "") -> None:
-        """A layer at the current place; its output channels above, ``name`` below."""
+        """Draw a layer at the current place; its output channels above, ``name`` below."""
         tall = self.height(channels)
         shape = FancyBboxPatch((self.x, self.y - tall / 2), BOX, tall, boxstyle="round,pad=0,rounding_size=0.03",
                                facecolor=colour, edgecolor="none", zorder=2)  # fmt: skip
@@ -54,7 +54,11 @@ class _Pen:
         self.x += BOX
 
     def plus(self) -> float:
-        """A circled plus; gives the x of its centre."""
+        """Draw a circled plus.
+
+        Returns:
+            The x of its centre, in inches.
+        """
         centre = self.x + 0.07
         self.axes.add_patch(Circle((centre, self.y), 0.07, facecolor=svg.PAPER, edgecolor=svg.MUTED, lw=0.9, zorder=3))
         self.text(centre, self.y - 0.004, "+", va="center", fontsize=7.5, zorder=4)
@@ -84,7 +88,7 @@ def _block(pen: _Pen, number: int, expand: int, linear: int, channels: int) -> N
 
 
 def _wrap(pen: _Pen) -> None:
-    """From the end of a row to the start of the next."""
+    """Draw the line from the end of a row to the start of the next."""
     below = pen.y - TALL / 2 - 0.2
     start = LEFT - 0.15
     next_y = pen.y - TALL - ROW_GAP
@@ -93,7 +97,14 @@ def _wrap(pen: _Pen) -> None:
 
 
 def draw(architecture: Architecture) -> Figure:
-    """The figure, for any depth from 0 and any widths. Box heights are proportional to channels."""
+    """Draw an architecture of any depth from 0 and any widths. Box heights are proportional to channels.
+
+    Args:
+        architecture: The network.
+
+    Returns:
+        A figure in placeholder colours, which svg.py or standalone.py replaces; an inch is a unit.
+    """
     a, out = architecture, COLOURS * architecture.scale**2
     widest = max([a.channels, out, *(b.expand for b in a.blocks), *(b.linear for b in a.blocks)])
     figure = Figure()
@@ -125,7 +136,7 @@ def draw(architecture: Architecture) -> Figure:
 
 
 def _skip(pen: _Pen, join: float, out: int) -> None:
-    """The 5x5 from the input, in its lane under the last row, up into the plus at ``join``."""
+    """Draw the 5x5 from the input, in its lane under the last row, up into the plus at ``join``."""
     lane = pen.y - TALL / 2 - LANE
     high = min(pen.height(out), 0.4)
     middle = (0.2 + join) / 2
@@ -138,7 +149,7 @@ def _skip(pen: _Pen, join: float, out: int) -> None:
 
 
 def _frame(figure: Figure, axes: Any, right: float, bottom: float, blocks: bool) -> None:
-    """Limits and legend; one unit is one inch."""
+    """Set the limits and draw the legend; one unit is one inch."""
     top = TALL / 2 + 0.85
     names = [("head, tail 3×3; skip 5×5", svg.VIOLET)]
     if blocks:
@@ -157,7 +168,14 @@ def _frame(figure: Figure, axes: Any, right: float, bottom: float, blocks: bool)
 
 
 def architecture_svg(architecture: Architecture) -> str:
-    """The drawing as an ``<svg>`` element that is not scaled below legibility."""
+    """Draw an architecture as an element of the page that is not scaled below legibility.
+
+    Args:
+        architecture: The network.
+
+    Returns:
+        An ``<svg>`` element.
+    """
     a = architecture
     words = ", ".join(f"{b.expand}/{b.linear}" for b in a.blocks) or "none"
     with svg.settings():

@@ -25,7 +25,15 @@ def _calls(row: dict[str, Any]) -> str:
 
 
 def operator_bars(rows: Sequence[dict[str, Any]], limit: int = 16) -> str:
-    """Horizontal bars of {"kernel", "ms", "calls"} in the order given; beyond ``limit`` the smallest become one bar."""
+    """Draw the time of each operator as horizontal bars.
+
+    Args:
+        rows: {"kernel", "ms", "calls"} of each operator, from top to bottom.
+        limit: The most bars; beyond it the smallest become one.
+
+    Returns:
+        An ``<svg>`` element.
+    """
     rows = [{"kernel": _calls(r), "ms": float(r["ms"])} for r in rows]
     if len(rows) > limit:
         kept = sorted(range(len(rows)), key=lambda i: -rows[i]["ms"])[: limit - 1]
@@ -49,9 +57,15 @@ def operator_bars(rows: Sequence[dict[str, Any]], limit: int = 16) -> str:
 
 
 def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
-    """Best time so far against measured trials: of the whole network, and of its slowest kernels; a dot per candidate.
+    """Draw the best time so far against measured trials: of the whole network, and of its slowest kernels.
 
-    ``history`` is the tuner's: {"task", "trial", "ms", "best_ms", "total_ms"}; a failed candidate has no ``ms``.
+    A dot is a candidate.
+
+    Args:
+        history: The tuner's, {"task", "trial", "ms", "best_ms", "total_ms"} in order; a failed candidate has no ``ms``.
+
+    Returns:
+        An ``<svg>`` element.
     """
     tasks: dict[str, list[tuple[int, float | None, float | None]]] = {}
     for i, row in enumerate(history):
@@ -93,9 +107,13 @@ def tuning_curve(history: Sequence[dict[str, Any]]) -> str:
 
 
 def predicted_scatter(rows: Sequence[SpeedRow]) -> str:
-    """Predicted against measured milliseconds; a point on the diagonal was predicted exactly.
+    """Draw predicted against measured milliseconds; a point on the diagonal was predicted exactly.
 
-    The network of this run stands out.
+    Args:
+        rows: At least one network; that of this run stands out.
+
+    Returns:
+        An ``<svg>`` element.
     """
     points = [(r.measured, r.predicted, r.this) for r in rows]
     high = 1.08 * max(max(m, p) for m, p, _ in points)

@@ -11,7 +11,11 @@ PACKAGES = ("sr-tvm", "apache-tvm", "apache-tvm-ffi", "torch", "onnx", "onnxrunt
 
 
 def machine() -> dict[str, str | int | float]:
-    """Processor, cores this process may use, memory in GiB and system. No host name: it says nothing about speed."""
+    """Describe this machine. No host name: it says nothing about speed.
+
+    Returns:
+        Processor, cores that this process may use, memory in GiB, system, and whether it is a virtual machine.
+    """
     memory = here.field("/proc/meminfo", "MemTotal").split()
     return {
         "cpu": here.cpu_name(),
@@ -23,7 +27,14 @@ def machine() -> dict[str, str | int | float]:
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Installed versions of ``packages`` and of Python; those that are not installed are left out."""
+    """List the installed versions of packages and of Python.
+
+    Args:
+        packages: Their names on a package index.
+
+    Returns:
+        Versions by name; without the packages that are not installed.
+    """
     found = {"python": platform.python_version()}
     for name in packages:
         try:

@@ -1,26 +1,74 @@
-"""Small pieces of HTML. Everything that comes from outside goes through :func:`text`."""
+"""Small pieces of HTML, as Jinja2 macros in parts.html.j2. What is no ``Markup`` is escaped, wherever it comes from."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 from sr_tvm.report.svg import clean
 
 
-def text(value: Any, limit: int = 2000) -> str:
-    """``value`` as escaped text on one line."""
-    return html.escape(clean(value, limit))
+@cache
+def environment() -> jinja2.Environment:
+    """Open the templates beside this file; a name that a page lacks is an error.
+
+    Returns:
+        Jinja2's environment, which escapes what is filled in.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["line"] = text
+    return made
+
+
+def _part(name: str, *given: Any) -> Markup:
+    return Markup(getattr(environment().get_template("parts.html.j2").module, name)(*given))
+
+
+def text(value: Any, limit: int = 2000) -> Any:
+    """Put a value on one line, to be escaped by the template that it goes into.
+
+    Args:
+        value: Anything that has a text; ``Markup`` stays as it is.
+        limit: The most characters; the middle of what is longer is left out.
+
+    Returns:
+        Plain text, or the ``Markup``.
+    """
+    return value if isinstance(value, Markup) else clean(value, limit)
 
 
 def ms(value: float) -> str:
-    """Milliseconds with three digits that count."""
+    """Format a time with three digits that count.
+
+    Args:
+        value: In milliseconds.
+
+    Returns:
+        The number and its unit.
+    """
     return f"{value:.3g} ms" if value < 1000 else f"{value:.0f} ms"
 
 
 def amount(value: float) -> str:
-    """A large count, short: 36.7 K, 8.5 G."""
+    """Format a large count, short: 36.7 K, 8.5 G.
+
+    Args:
+        value: The count.
+
+    Returns:
+        Three digits that count and a prefix, to put a unit behind.
+    """
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " K")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
@@ -29,39 +77,132 @@ def amount(value: float) -> str:
 
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: set[int], strong: set[int] | None = None
-) -> str:
-    """A table; columns in ``numbers`` are set to the right, rows in ``strong`` stand out.
+) -> Markup:
+    """Build a table.
 
-    Cells are escaped here, unless they are :class:`Markup`.
+    Args:
+        heads: Titles of the columns.
+        rows: Cells of each row.
+        numbers: Indices of columns that are set to the right.
+        strong: Indices of rows that stand out.
+
+    Returns:
+        HTML.
     """
-
-    def cell(tag: str, i: int, value: Any) -> str:
-        inner = value if isinstance(value, Markup) else text(value)
-        return f'<{tag} class="n">{inner}</{tag}>' if i in numbers else f"<{tag}>{inner}</{tag}>"
-
-    head = "".join(cell("th", i, h) for i, h in enumerate(heads))
-    body = []
-    for r, row in enumerate(rows):
-        this = ' class="this"' if strong and r in strong else ""
-        body.append(f"<tr{this}>" + "".join(cell("td", i, v) for i, v in enumerate(row)) + "</tr>")
-    top = f"<thead><tr>{head}</tr></thead>" if any(heads) else ""
-    return f'<div class="wide"><table>{top}<tbody>{"".join(body)}</tbody></table></div>'
+    return _part("table", heads, list(rows), numbers, strong or set())
 
 
-class Markup(str):
-    """Text that is HTML already, made by us."""
+def section(title: str, *parts: Markup | str) -> Markup:
+    """Build a section of the page.
+
+    Args:
+        title: Not yet escaped.
+        *parts: HTML; what is "" is left out.
+
+    Returns:
+        HTML.
+    """
+    return _part("section", title, parts)
 
 
-def section(title: str, *parts: str) -> str:
-    return f"<section><h2>{text(title)}</h2>\n" + "\n".join(p for p in parts if p) + "</section>"
+def para(words: str, note: bool = False) -> Markup:
+    """Build a paragraph.
+
+    Args:
+        words: Not yet escaped.
+        note: Whether it is set small, as a note.
+
+    Returns:
+        HTML.
+    """
+    return _part("para", words, note)
 
 
-def para(words: str, note: bool = False) -> str:
-    """A paragraph of words not yet escaped."""
-    return f'<p class="note">{text(words)}</p>' if note else f"<p>{text(words)}</p>"
+def heading(words: str) -> Markup:
+    """Build a title within a section.
+
+    Args:
+        words: Not yet escaped.
+
+    Returns:
+        HTML.
+    """
+    return _part("heading", words)
 
 
-def facts(items: Iterable[tuple[str, str, str]]) -> str:
-    """The figures at the top: (name, value, what it means)."""
-    cells = (f"<div><dt>{text(n)}</dt><dd>{text(v)}</dd><small>{text(s)}</small></div>" for n, v, s in items)
-    return f'<dl class="facts">{"".join(cells)}</dl>'
+def wide(drawing: str) -> Markup:
+    """Let a drawing scroll where the page is narrow.
+
+    Args:
+        drawing: An ``<svg>`` element, made by us.
+
+    Returns:
+        HTML.
+    """
+    return _part("wide", Markup(drawing))
+
+
+def code(words: Any) -> Markup:
+    """Set words as code.
+
+    Args:
+        words: Not yet escaped.
+
+    Returns:
+        HTML.
+    """
+    return Markup("<code>{}</code>").format(text(words))
+
+
+def facts(items: Iterable[tuple[str, str, str]]) -> Markup:
+    """Build the list of figures at the top of the page.
+
+    Args:
+        items: (name, value, what it means) of each, not yet escaped.
+
+    Returns:
+        HTML.
+    """
+    return _part("facts", list(items))
+
+
+def slider(left: str, right: str, left_name: str, right_name: str) -> Markup:
+    """Build a pair of pictures with an edge between them that can be moved.
+
+    Args:
+        left: A data URI.
+        right: A data URI of a picture of the same size.
+        left_name: What the left one is, not yet escaped.
+        right_name: What the right one is, not yet escaped.
+
+    Returns:
+        HTML.
+    """
+    return _part("slider", left, right, left_name, right_name)
+
+
+def crops(pictures: Iterable[tuple[str, str]]) -> Markup:
+    """Build a row of small pictures, side by side.
+
+    Args:
+        pictures: A data URI and a caption, not yet escaped, of each.
+
+    Returns:
+        HTML.
+    """
+    return _part("crops", list(pictures))
+
+
+def enlarged(source: str, caption: str, size: str, file: str) -> Markup:
+    """Build a large picture with its caption.
+
+    Args:
+        source: A data URI.
+        caption: Not yet escaped.
+        size: Of the picture, in words.
+        file: Its name in the run's folder.
+
+    Returns:
+        HTML.
+    """
+    return _part("enlarged", source, caption, size, file)

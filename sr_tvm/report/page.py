@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import string
 from pathlib import Path
+
+from markupsafe import Markup
 
 from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import picture_section, run_folder, sections
-from sr_tvm.report.html_parts import facts, text
+from sr_tvm.report.html_parts import environment, facts
 from sr_tvm.system import files
 
 PAGE = "report.html"
@@ -29,20 +30,25 @@ SECTIONS = (
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``folder``/report.html from ``folder``/summary.json and the files that it names; give its path.
+    """Write report.html from a run folder's summary.json and the files that it names.
 
-    The page stands alone: pictures are data URIs, drawings inline SVG, and its content policy forbids loading
-    anything. A part that the run has not made is left out.
+    The page stands alone: pictures are data URIs, drawings inline SVG, and its content policy forbids loading anything.
+    A part that the run has not made is left out.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        The path of the page, in ``folder``.
 
     Raises:
-        SrTvmError: no summary there, it is not ours, or a field of it is missing or of a wrong kind.
+        SrTvmError: No summary there, it is not ours, or a field of it is missing or of a wrong kind.
     """
     folder = Path(folder)
     summary = run_folder.load(folder)
     parts, part = [], "header"
     try:
-        title = text(summary.title, 200)
-        lead = text(summary.lead)
+        title, lead = summary.title, summary.lead
         top = facts(sections.headline(summary))
         for make in SECTIONS:
             part = make.__name__
@@ -52,9 +58,9 @@ def write_report(folder: str | Path) -> Path:
         where = folder / run_folder.SUMMARY
         raise SrTvmError(f"{where}: cannot write the part '{part}' of the page: {reason}") from error
     script = picture_section.SCRIPT
-    page = string.Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=title, lead=lead, facts=top, sections="\n".join(parts), script=script, version=__version__,
-        css=(_HERE / "page.css").read_text(encoding="utf-8").strip(),
+    page = environment().get_template("page.html.j2").render(
+        title=title, lead=lead, facts=top, sections=parts, script=Markup(script), version=__version__,
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8").strip()),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
     with files.atomic_file(folder / PAGE) as partial:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.report import run_folder
-from sr_tvm.report.html_parts import para, section, text
+from sr_tvm.report.html_parts import crops, enlarged, heading, para, section, slider
 from sr_tvm.report.pictures import data_uri, open_picture
 from sr_tvm.report.summary import Compare, Summary
 
@@ -20,24 +20,9 @@ SCRIPT = (
 ZOOM = 4
 
 
-def _slider(left: Image.Image, right: Image.Image, names: tuple[str, str]) -> str:
-    a, b = text(names[0]), text(names[1])
-    return (
-        f'<div class="slider"><img src="{data_uri(right)}" alt="{b}">'
-        f'<img class="over" src="{data_uri(left)}" alt="{a}">'
-        f'<span class="l">{a}</span><span class="r">{b}</span>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{a} on the left, {b} on the right"></div>'
-    )
-
-
-def _crops(pictures: list[tuple[Image.Image, str]], box: tuple[int, int, int, int]) -> str:
-    cells = []
-    for picture, caption in pictures:
-        crop = picture.crop(box)
-        crop = crop.resize((crop.width * ZOOM, crop.height * ZOOM), Image.Resampling.NEAREST)
-        cells.append(f'<figure><img src="{data_uri(crop, 0)}" alt="{text(caption)}"><figcaption>{text(caption)}'
-                     "</figcaption></figure>")  # fmt: skip
-    return f'<div class="crops">{"".join(cells)}</div>'
+def _close_up(picture: Image.Image, box: tuple[int, int, int, int]) -> str:
+    crop = picture.crop(box)
+    return data_uri(crop.resize((crop.width * ZOOM, crop.height * ZOOM), Image.Resampling.NEAREST), 0)
 
 
 def _box(crop: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -55,16 +40,29 @@ def _compare(c: Compare, folder: Path) -> list[str]:
     if not truth.size == bicubic.size == ours.size:
         raise SrTvmError(f"{folder}: the compared pictures differ in size; run the step again")
     of = [c.psnr_bicubic, c.psnr_ours]
-    crops = [(bicubic, f"bicubic, {of[0]:.2f} dB"), (ours, f"network, {of[1]:.2f} dB"), (truth, "original")]
+    shown = [(bicubic, f"bicubic, {of[0]:.2f} dB"), (ours, f"network, {of[1]:.2f} dB"), (truth, "original")]
+    box = _box(c.crop, truth.size)
     return [
         para(c.caption),
-        _slider(bicubic, ours, (f"bicubic {of[0]:.2f} dB", f"network {of[1]:.2f} dB")),
-        _crops(crops, _box(c.crop, truth.size)),
+        slider(data_uri(bicubic), data_uri(ours), f"bicubic {of[0]:.2f} dB", f"network {of[1]:.2f} dB"),
+        crops((_close_up(picture, box), caption) for picture, caption in shown),
         para(c.crop_note, note=True),
     ]
 
 
 def pictures(summary: Summary, folder: Path) -> str:
+    """Build the section that shows a photograph before and after.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run, with the pictures that the summary names.
+
+    Returns:
+        HTML; "" if the run has no pictures.
+
+    Raises:
+        SrTvmError: A picture is missing, outside the folder or no picture, or their sizes differ.
+    """
     p = summary.pictures
     if not p:
         return ""
@@ -76,9 +74,7 @@ def pictures(summary: Summary, folder: Path) -> str:
         if max(picture.size) > 1280:
             picture.thumbnail((1280, 1280), Image.Resampling.LANCZOS)
         parts += [
-            "<h3>The photograph itself, enlarged</h3>",
-            f'<figure><img src="{data_uri(picture, 88)}" alt="enlarged photograph" style="max-width:40rem">'
-            f"<figcaption>{text(e.caption)} {size} pixels; in full in <code>{text(e.file)}</code>."
-            "</figcaption></figure>",
+            heading("The photograph itself, enlarged"),
+            enlarged(data_uri(picture, 88), e.caption, size, e.file),
         ]
     return section("Before and after", *parts)

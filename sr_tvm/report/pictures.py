@@ -15,10 +15,16 @@ MOST_PIXELS = 64_000_000
 
 
 def open_picture(path: Path) -> Image.Image:
-    """An RGB picture.
+    """Read a picture of a run folder as RGB.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        Pillow's image in mode RGB.
 
     Raises:
-        SrTvmError: not a picture, or an absurdly large one.
+        SrTvmError: Not a picture, or an absurdly large one.
     """
     try:
         with open_image(path) as picture:
@@ -30,7 +36,16 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def data_uri(picture: Image.Image, quality: int = 92) -> str:
-    """JPEG without chroma subsampling; ``quality`` 0 means lossless PNG, for crops looked at pixel by pixel."""
+    """Encode a picture for use in a page.
+
+    Args:
+        picture: In mode RGB.
+        quality: Of a JPEG without chroma subsampling, 1 to 100; 0 means lossless PNG, for crops looked at pixel by
+            pixel.
+
+    Returns:
+        A data URI.
+    """
     buffer = io.BytesIO()
     if quality:
         picture.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)

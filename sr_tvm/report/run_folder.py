@@ -17,8 +17,14 @@ SUMMARY = "summary.json"
 def load(folder: str | Path) -> Summary:
     """Read the summary of a run.
 
+    Args:
+        folder: Of the run.
+
+    Returns:
+        The summary, with every field checked.
+
     Raises:
-        SrTvmError: the folder or its summary is missing, is not one of ours, or has a field of a wrong kind.
+        SrTvmError: The folder or its summary is missing, is not one of ours, or has a field of a wrong kind.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -30,17 +36,36 @@ def load(folder: str | Path) -> Summary:
 
 
 def save(folder: str | Path, summary: Summary) -> Path:
-    """Write ``summary`` into the folder, atomically, with schema and version added."""
+    """Write the summary of a run, atomically, with schema and version added.
+
+    Args:
+        folder: Of the run; made if it is missing.
+        summary: As far as the run has come.
+
+    Returns:
+        The path of summary.json.
+
+    Raises:
+        SrTvmError: The folder cannot be written.
+    """
     path = Path(folder) / SUMMARY
     files.write_json(path, {"schema": SCHEMA, "version": VERSION, **summary.to_json()})
     return path
 
 
 def inside(folder: Path, name: Any, field: str) -> Path:
-    """The path of a file that a summary names. A summary may come from anyone: only files below its folder are read.
+    """Find a file that a summary names. A summary may come from anyone: only files below its folder are read.
+
+    Args:
+        folder: Of the run.
+        name: What the summary says, of any type.
+        field: Where it says so, for the message.
+
+    Returns:
+        The path of a file that exists.
 
     Raises:
-        SrTvmError: the name leads out of the folder, or there is no such file.
+        SrTvmError: The name leads out of the folder, or there is no such file.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise SrTvmError(f"{folder / SUMMARY}: field {field} is {name!r}; a file name is expected")

@@ -4,32 +4,51 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from markupsafe import Markup
+
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.report import figures
 from sr_tvm.report.architecture_figure import architecture_svg
-from sr_tvm.report.html_parts import Markup, amount, ms, para, section, table, text
+from sr_tvm.report.html_parts import amount, code, heading, ms, para, section, table, wide
 from sr_tvm.report.summary import Summary
 
 
-def _wide(drawing: str) -> str:
-    return f'<div class="wide">{drawing}</div>'
-
-
 def architecture(summary: Summary, folder: Path) -> str:
+    """Build the section that draws the network.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run, for messages.
+
+    Returns:
+        HTML; "" if the run has no architecture.
+
+    Raises:
+        SrTvmError: The architecture is not one.
+    """
     if not summary.architecture:
         return ""
     a = Architecture.from_json(summary.architecture, f"{folder}: field architecture")
     depth = f"{len(a.blocks)} block{'s' * (len(a.blocks) != 1)}"
     words = f"WDSR-B, x{a.scale}, {depth} of {a.channels} channels, {a.params:,} parameters."
     return section(
-        "The network", para(words), _wide(architecture_svg(a)),
+        "The network", para(words), wide(architecture_svg(a)),
         para("Numbers are output channels, and boxes are as high as their layer is wide. The arcs are the residual "
              "connections of the blocks.", note=True),
     )  # fmt: skip
 
 
 def parity(summary: Summary, folder: Path) -> str:
+    """Build the section that compares the outputs of each step with PyTorch's.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if nothing was compared.
+    """
     if not summary.parity:
         return ""
     ok, off = Markup("equal"), Markup('<span class="bad">off</span>')
@@ -42,6 +61,15 @@ def parity(summary: Summary, folder: Path) -> str:
 
 
 def passes(summary: Summary, folder: Path) -> str:
+    """Build the section on what the passes did: kernels, traffic and fusions before and after.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if the run has no report of the passes.
+    """
     p = summary.passes
     if not p:
         return ""
@@ -58,20 +86,38 @@ def passes(summary: Summary, folder: Path) -> str:
             key = (str(f["kernel"]), " → ".join(map(str, f["operators"])), str(f.get("rule", "")))
             count[key] = count.get(key, 0) + 1
         shown = list(count.items())[:60]
-        rows = [(f"{n}×", Markup(f"<code>{text(name)}</code>"), ops, rule) for (name, ops, rule), n in shown]
+        rows = [(f"{n}×", code(name), ops, rule) for (name, ops, rule), n in shown]
         heads = ("", "kernel", "operators", "rule")
-        parts += ["<h3>Which operators became one kernel</h3>", table(heads, rows, {0})]
+        parts += [heading("Which operators became one kernel"), table(heads, rows, {0})]
     return section("What the passes did", *parts)
 
 
 def operators(summary: Summary, folder: Path) -> str:
+    """Build the section that shows the time of each operator.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if operators were not measured.
+    """
     if not summary.per_operator:
         return ""
     note = para(summary.per_operator_note, note=True) if summary.per_operator_note else ""
-    return section("Time by operator", _wide(figures.operator_bars(summary.per_operator)), note)
+    return section("Time by operator", wide(figures.operator_bars(summary.per_operator)), note)
 
 
 def tuning(summary: Summary, folder: Path) -> str:
+    """Build the section on what the tuner found.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if nothing was tuned.
+    """
     t = summary.tuning
     if not t:
         return ""
@@ -81,12 +127,21 @@ def tuning(summary: Summary, folder: Path) -> str:
                   f"ones found, {t.default_ms / t.tuned_ms:.2f} times as fast.")  # fmt: skip
     elif t.kernels_default_ms and t.kernels_best_ms is not None and t.kernels_best_ms >= t.kernels_default_ms:
         words += " None was faster than the default, which the build then keeps."
-    drawing = _wide(figures.tuning_curve(t.history)) if t.history else ""
+    drawing = wide(figures.tuning_curve(t.history)) if t.history else ""
     legend = "A dot is a candidate, a line the best so far of one region or kernel. "
     return section("Tuning", para(words), drawing, para(legend + t.note, note=True) if t.history else "")
 
 
 def speed(summary: Summary, folder: Path) -> str:
+    """Build the section that compares the speed model with what was measured.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if no networks were compared.
+    """
     s = summary.speed
     if not s or not s.rows:
         return ""
@@ -96,12 +151,21 @@ def speed(summary: Summary, folder: Path) -> str:
         body.append((r.name, ms(r.measured), ms(r.predicted), error))
     strong = {i for i, r in enumerate(s.rows) if r.this}
     return section(
-        "Predicted against measured", *map(para, s.method), _wide(figures.predicted_scatter(s.rows)),
+        "Predicted against measured", *map(para, s.method), wide(figures.predicted_scatter(s.rows)),
         table(("architecture", "measured", "predicted", "error"), body, {1, 2, 3}, strong),
     )  # fmt: skip
 
 
 def every_target(summary: Summary, folder: Path) -> str:
+    """Build the section with a row for each target: its time, and how that was found.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if only one target was built.
+    """
     t = summary.every_target
     if not t:
         return ""
@@ -114,6 +178,15 @@ def every_target(summary: Summary, folder: Path) -> str:
 
 
 def how(summary: Summary, folder: Path) -> str:
+    """Build the section on how it was measured: conditions, machine, versions, and the time of each step.
+
+    Args:
+        summary: Of the run.
+        folder: Of the run.
+
+    Returns:
+        HTML; "" if the summary tells nothing of it.
+    """
     parts = [para(line) for line in summary.method]
     if summary.measurement:
         m = Measurement.from_json(summary.measurement)
@@ -124,15 +197,22 @@ def how(summary: Summary, folder: Path) -> str:
                           f"Conditions: {conditions or 'none given'}."))  # fmt: skip
     for title, facts in (("Machine", summary.machine), ("Versions", summary.versions)):
         if facts:
-            parts += [f"<h3>{title}</h3>", table(("", ""), list(facts.items()), set())]
+            parts += [heading(title), table(("", ""), list(facts.items()), set())]
     if summary.steps:
         rows = [(s.name, f"{s.seconds:.1f} s") for s in summary.steps]
-        parts += ["<h3>Time of each step</h3>", table(("step", "seconds"), rows, {1})]
+        parts += [heading("Time of each step"), table(("step", "seconds"), rows, {1})]
     return section("How it was measured", *parts) if parts else ""
 
 
 def headline(summary: Summary) -> list[tuple[str, str, str]]:
-    """The figures at the top of the page, as far as the run has them."""
+    """Collect the figures at the top of the page, as far as the run has them.
+
+    Args:
+        summary: Of the run.
+
+    Returns:
+        (name, value, what it means) of each.
+    """
     items = []
     if summary.measurement:
         m = Measurement.from_json(summary.measurement)

@@ -23,7 +23,7 @@ DPI = 200
 
 
 def _paint(figure: Figure) -> None:
-    """Replace the placeholder colours of everything in ``figure``."""
+    """Replace the placeholder colours of everything in ``figure`` by the page's light ones."""
     parts = figure.findobj()
     # An annotation's arrow is not among its children.
     parts += [arrow for part in parts if (arrow := getattr(part, "arrow_patch", None)) is not None]
@@ -40,7 +40,13 @@ def _paint(figure: Figure) -> None:
 
 
 def write_architecture(architecture: Architecture, path: Path, kind: str) -> None:
-    """Write the architecture's drawing to ``path``, ``kind`` "svg" or "png"; equal networks make equal files."""
+    """Draw an architecture into a file of its own; equal networks make equal files.
+
+    Args:
+        architecture: The network.
+        path: Of the file. Not atomic: give it a partial file.
+        kind: "svg" or "png".
+    """
     with svg.settings():
         figure = draw(architecture)
         _paint(figure)

@@ -27,7 +27,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(text: Any, limit: int = 40) -> str:
-    """A label: one line, without control characters, cut in the middle when longer than ``limit``."""
+    """Make a label of a text: one line, without control characters.
+
+    Args:
+        text: Anything that has a text.
+        limit: The most characters; the middle of what is longer is left out.
+
+    Returns:
+        Plain text, not escaped.
+    """
     line = _CONTROL.sub(" ", str(text))
     if len(line) <= limit:
         return line
@@ -36,12 +44,21 @@ def clean(text: Any, limit: int = 40) -> str:
 
 
 def settings() -> Any:
-    """The context that figures are drawn in."""
+    """Make the context that figures are drawn in, for a ``with`` statement.
+
+    Returns:
+        A context manager of matplotlib's settings.
+    """
     return matplotlib.rc_context(_SETTINGS)  # type: ignore[arg-type]
 
 
 def bare(axes: Any, grid: str = "") -> None:
-    """Only what is read: no box, thin lines of the grid along ``grid`` ("x", "y" or "both")."""
+    """Leave only what is read of a chart: no box, thin lines of the grid.
+
+    Args:
+        axes: Of matplotlib; changed.
+        grid: Which lines of the grid: "x", "y", "both" or "" for none.
+    """
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(length=0, colors=MUTED, labelcolor=INK)
@@ -52,7 +69,17 @@ def bare(axes: Any, grid: str = "") -> None:
 
 
 def finish(figure: Figure, prefix: str, title: str, min_width: int = 0) -> str:
-    """The figure as an ``<svg>`` element; ``title`` is its description for readers who cannot see it."""
+    """Write a figure as an element of the page, its placeholder colours as CSS variables.
+
+    Args:
+        figure: Drawn in the context of :func:`settings`.
+        prefix: Of the element's ids, other than that of any drawing on the page.
+        title: Its description for readers who cannot see it.
+        min_width: Below which it is not scaled, in CSS pixels.
+
+    Returns:
+        An ``<svg>`` element.
+    """
     buffer = io.StringIO()
     with settings():
         figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.03,

@@ -18,7 +18,10 @@ from sr_tvm.errors import SrTvmError
 
 
 class ProcessGroup:
-    """``size`` processes, of which this is ``rank``; one alone unless told otherwise."""
+    """The processes of one search: ``size`` of them, of which this is ``rank``; one alone unless told otherwise.
+
+    ``device`` is where this process computes, the CPU if None.
+    """
 
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.size, self.device = rank, size, device or torch.device("cpu")
@@ -29,10 +32,16 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """The part of a batch of ``batch`` patches that is this process's.
+        """Compute which patches of a batch are this process's.
+
+        Args:
+            batch: Patches of a step, of all processes together.
+
+        Returns:
+            The slice of the batch, as long in every process.
 
         Raises:
-            SrTvmError: the batch cannot be divided evenly.
+            SrTvmError: The batch cannot be divided evenly.
         """
         if batch % self.size:
             raise SrTvmError(f"batch is {batch}; with {self.size} processes a multiple of {self.size} is needed")
@@ -40,9 +49,16 @@ class ProcessGroup:
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def mean(self, tensors: Sequence[Tensor], extra: Sequence[float] = ()) -> list[float]:
-        """Average ``tensors`` over all processes, in place; gives the averages of ``extra``.
+        """Average ``tensors`` over all processes, in place.
 
         Every process gets the same bits: each number is summed once and sent to all.
+
+        Args:
+            tensors: Of any shapes, the same in every process, in the same order; overwritten by their averages.
+            extra: Plain numbers to average on the way, in float32.
+
+        Returns:
+            The averages of ``extra``, in its order.
         """
         if self.size == 1:
             return list(extra)
@@ -57,13 +73,17 @@ class ProcessGroup:
         return flat[at:].tolist()
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has called this; alone, return at once."""
         if self.size > 1:
             dist.barrier()
 
     @contextmanager
     def leader_first(self) -> Iterator[None]:
-        """The leading process does this before the others, who then find what it has cached."""
+        """Let the leading process run the body before the others do, who then find what it has cached.
+
+        Yields:
+            Nothing; the body runs once in each process.
+        """
         if not self.leads:
             self.wait()
         yield
@@ -73,12 +93,18 @@ class ProcessGroup:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[ProcessGroup]:
-    """The group that torchrun has started this process in, left in the end; without torchrun, this process alone.
+    """Join the group that torchrun has started this process in, and leave it in the end; without torchrun, stay alone.
 
-    Several processes on CUDA take a GPU each, by their local rank; the group's ``device`` is theirs.
+    Several processes on CUDA take a GPU each, by their local rank.
+
+    Args:
+        device: Of a process that is alone; of several, only its type counts: CUDA speaks by NCCL, all else by Gloo.
+
+    Yields:
+        The group, whose ``device`` is this process's.
 
     Raises:
-        SrTvmError: torchrun's variables are there but wrong.
+        SrTvmError: Torchrun's variables are there but wrong.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ProcessGroup(device=device)

@@ -13,10 +13,14 @@ from sr_tvm.training.slicing import adopt, copy_part
 
 @torch.no_grad()
 def extract(supernet: SuperNet, normed: bool = False) -> WDSR:
-    """The dense network of what ``supernet`` keeps: the same function, without the masked channels and blocks.
+    """Build the dense network of what a supernet keeps: the same function, without the masked channels and blocks.
 
     Args:
-        normed: with weight norm, to train on; else plain and in eval mode.
+        supernet: The network with masks; not changed.
+        normed: With weight norm, to train on; else plain and in eval mode.
+
+    Returns:
+        A network with its own copies of the weights, on the supernet's device.
     """
     net = supernet.net
     dense = WDSR(supernet.architecture(), normed=False).to(net.mean.device)

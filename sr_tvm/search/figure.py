@@ -12,10 +12,17 @@ NAMES = ("architecture.svg", "architecture.png")
 
 
 def write_figure(architecture: Architecture, folder: Path) -> list[Path]:
-    """Write the drawing of every layer's width; gives the paths, none where matplotlib is not installed.
+    """Write the drawing of every layer's width, as architecture.svg and architecture.png.
+
+    Args:
+        architecture: The network that a search has found.
+        folder: Where the files go; files that are there are replaced, atomically.
+
+    Returns:
+        The paths of both files; an empty list where matplotlib is not installed.
 
     Raises:
-        SrTvmError: the folder cannot be written.
+        SrTvmError: The folder cannot be written.
     """
     if find_spec("matplotlib") is None:
         return []

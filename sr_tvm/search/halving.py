@@ -30,7 +30,18 @@ LR = 2e-3
 
 
 def of_depth(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bounds, blocks: int) -> WDSR | None:
-    """The network of so many blocks within ``bounds`` that the search would choose as it stands; None if none fits."""
+    """Build the network of so many blocks within ``bounds`` that the search would choose as it stands.
+
+    Args:
+        net: The supernet of the search; not changed.
+        worth: The mean square of the task's gradient to each indicator, by the indicator's name in ``net``.
+        predict: The speed model, as in speed/differentiable.py.
+        bounds: Latencies that are allowed, in the speed model's unit.
+        blocks: How many blocks the network has.
+
+    Returns:
+        A normed network to train on; None if no choice of widths with so many blocks fits.
+    """
     net = copy.deepcopy(net)
     choice = Selection(net, worth, predict, blocks, blocks)
     if int(choice.kept[-1].sum()) < blocks:
@@ -60,13 +71,16 @@ class Contender:
 
 
 class SuccessiveHalving:
-    """Successive halving of ``networks``, ``steps`` training steps in all.
+    """Successive halving (Jamieson and Talwalkar 2016) of ``networks``, ``steps`` training steps in all.
 
     In each round every network that is left learns from the same batches; the better half, rounded up, goes on.
 
     Args:
-        networks: normed, at least one.
-        precision: of the blocks' convolutions.
+        networks: Normed, at least one.
+        steps: Training steps of all networks together.
+        precision: Of the blocks' convolutions, a floating-point type's name.
+        clip: The largest norm of the gradients of one network; 0 for none.
+        group: Processes that share every batch; this one alone if None.
     """
 
     def __init__(
@@ -88,16 +102,25 @@ class SuccessiveHalving:
 
     @property
     def over(self) -> bool:
+        """Whether one network is left."""
         return len(self.left) == 1
 
     @property
     def leader(self) -> Contender:
+        """The network that is left with the smallest loss."""
         return min(self.left, key=lambda c: c.loss)
 
     def advance(self, low: Tensor, high: Tensor) -> bool:
-        """A step of each network that is left; whether it was the last of a round.
+        """Train each network that is left for one step, and at the end of a round drop the worse half.
 
         A loss that is no number counts as the worst.
+
+        Args:
+            low: This process's patches, RGB in 0..1, float32 (N, 3, H, W).
+            high: What they should become, float32 (N, 3, scale H, scale W).
+
+        Returns:
+            Whether the step was the last of a round.
         """
         for contender in self.left:
             contender.network.zero_grad(set_to_none=True)

@@ -27,21 +27,26 @@ SUPERNET_FILE = "supernet.safetensors"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search ended with: the predicted latency and whether it is within 3 % under the budget."""
+    """What a search ended with: the predicted ``latency`` and the ``budget``, in the speed model's unit."""
 
     latency: float
     budget: float
 
     @property
     def inside(self) -> bool:
+        """Whether the predicted latency is at most the budget and at most 3 % under it."""
         return self.budget * (1 - TOLERANCE) <= self.latency <= self.budget
 
 
 def look_ahead(settings: SearchSettings, folder: Path) -> None:
-    """Find out what would stop a search there before pictures are prepared for it.
+    """Find out what would stop a search in ``folder`` before pictures are prepared for it.
+
+    Args:
+        settings: Of the search that is about to begin or to go on.
+        folder: Where its checkpoint is or will be; made if it is missing.
 
     Raises:
-        SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a search with other settings.
+        SrTvmError: The folder cannot be made, or holds a checkpoint that is damaged or of a search with other settings.
     """
     files.check_writable(folder / CHECKPOINT)
     if (folder / CHECKPOINT).exists():
@@ -49,7 +54,15 @@ def look_ahead(settings: SearchSettings, folder: Path) -> None:
 
 
 def agree(group: ProcessGroup, step: int) -> bool:
-    """Whether all processes are at the same step; all are told the same."""
+    """Find out whether all processes are at the same step; all get the same answer.
+
+    Args:
+        group: The processes; each has to call this.
+        step: Of this process, 0 or more.
+
+    Returns:
+        Whether all named the same step.
+    """
     # In two parts: a sum of float32 is exact below 2^24 alone.
     parts = [float(step % 4096), float(step // 4096)]
     differs = group.mean([], parts) != parts
@@ -66,10 +79,17 @@ def search(
     leading one writes; all read, so ``folder`` must be seen by all.
 
     Args:
-        told: what the history says of the speed model.
+        searcher: One that has not taken a step.
+        folder: Of the checkpoint, the weights, the architecture and the history.
+        report: Called after every step with how far the search has come.
+        told: What the history says of the speed model; nothing if None.
+
+    Returns:
+        The predicted latency beside the budget.
+
     Raises:
-        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after a checkpoint.
-        SrTvmError: the checkpoint is damaged or of another search, or not seen by all processes, or the folder cannot
+        KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM, after a checkpoint.
+        SrTvmError: The checkpoint is damaged or of another search, or not seen by all processes, or the folder cannot
             be written.
     """
     path, group = folder / CHECKPOINT, searcher.group
@@ -106,10 +126,16 @@ def search(
 
 
 def write_results(searcher: Searcher, folder: Path, outcome: Outcome, told: dict[str, Any]) -> None:
-    """weights.safetensors, architecture.json and history.json.
+    """Write weights.safetensors, architecture.json and history.json of a search that has ended.
+
+    Args:
+        searcher: After its last step.
+        folder: Where the files go; each is written atomically.
+        outcome: The latency and budget that the history names.
+        told: What the history says of the speed model.
 
     Raises:
-        SrTvmError: the folder cannot be written.
+        SrTvmError: The search has not ended, or the folder cannot be written.
     """
     if searcher.step < searcher.settings.steps:
         raise SrTvmError("the search has not ended; there is no result to write")

@@ -1,6 +1,9 @@
-"""Pruning baselines, after appendix A of "Compiler-Aware Neural Architecture Search for On-Mobile Real-time
-Super-Resolution" (Wu et al. 2022): (i) once by batch norm's gamma, (ii) again and again while factors are regularised,
-(iii) masks that are all penalised alike. Each ends within the budget of the same speed model that the search uses."""
+"""Pruning baselines of the search, which go by the size of a channel's scaling factor.
+
+After appendix A of "Compiler-Aware Neural Architecture Search for On-Mobile Real-time Super-Resolution" (Wu et al.
+2022): (i) once by batch norm's gamma, (ii) again and again while factors are regularised, (iii) masks that are all
+penalised alike. Each ends within the budget of the same speed model that the search uses.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,26 @@ Report = Callable[[int, float, float], None]
 
 
 def silent(step: int, loss: float, latency: float) -> None:
-    """A report that nobody reads."""
+    """Ignore a report, as the default of what wants one.
+
+    Args:
+        step: Steps done.
+        loss: The last L1 loss.
+        latency: Of what is kept, in the speed model's unit.
+    """
 
 
 def equal(predict: Latency) -> Latency:
-    """(iii): the same latency, but with the same gradient to every channel and block, whatever it costs.
+    """Make baseline (iii) of a speed model: the same latency, but one gradient to all channels and blocks alike.
 
-    For `Searcher` in place of the speed model, with a ``power`` of 1: the penalty is one on the number of indicators
-    that are on, and pulls at all of them alike.
+    For `Searcher` in place of the speed model, with a ``power`` of 1: the penalty is then one on the number of
+    indicators that are on, and pulls at all of them alike, whatever they cost.
+
+    Args:
+        predict: The speed model, as in speed/differentiable.py.
+
+    Returns:
+        A function that takes what ``predict`` takes and gives the same scalar.
     """
 
     def blind(channels: Tensor, expand: Tensor, linear: Tensor, keep: Tensor) -> Tensor:
@@ -55,12 +70,20 @@ def equal(predict: Latency) -> Latency:
 
 
 def prune(net: Scaled, predict: Latency, budget: float) -> float:
-    """Drop the channels of the smallest factors, over all layers, until ``net`` is within ``budget``; its latency.
+    """Drop the channels of the smallest factors, over all layers, until ``net`` is within ``budget``.
 
     The last to go may have been a large one: then the strongest of the just dropped that still fit come back.
 
+    Args:
+        net: The network with scaling factors, whose masks are changed.
+        predict: The speed model, as in speed/differentiable.py.
+        budget: The largest latency that is allowed, in the speed model's unit.
+
+    Returns:
+        The latency of what is kept, in the same unit.
+
     Raises:
-        SrTvmError: the fewest channels that are kept of each layer take longer; ``net`` is then pruned to these.
+        SrTvmError: The fewest channels that are kept of each layer take longer; ``net`` is then pruned to these.
     """
     ranked = [(v, g, i) for g, values in net.importance().items() for i, v in enumerate(values.tolist())]
     dropped: list[tuple[str, int]] = []
@@ -86,12 +109,21 @@ def prune(net: Scaled, predict: Latency, budget: float) -> float:
 def one_shot(
     settings: SearchSettings, pairs: Pairs, predict: Latency, start: WDSR, device: torch.device, report: Report = silent
 ) -> WDSR:
-    """(i): train ``start`` with batch norm for the steps of a search, then prune it once.
+    """Run baseline (i): train ``start`` with batch norm for the steps of a search, then prune it once.
+
+    Args:
+        settings: Of the search to compare with: its steps, batches, rate, clipping, seed, budget and fewest channels.
+        pairs: Training pictures.
+        predict: The speed model, as in speed/differentiable.py.
+        start: The trained supernet.
+        device: Where to train.
+        report: Called after every step with the steps done, the loss and the latency of what is kept.
 
     Returns:
         A plain network in eval mode, to fine-tune.
+
     Raises:
-        SrTvmError: the budget cannot be reached, or the loss is no longer a number.
+        SrTvmError: The budget cannot be reached, or the loss is no longer a number.
     """
     looked = [_batch(settings, pairs, -1 - i, device)[0] for i in range(LOOK)]
     net = Scaled(start.to(device), BATCH_NORM, settings.least, torch.cat(looked)).to(device)
@@ -110,12 +142,28 @@ def iterative(
     strength: float = STRENGTH,
     kind: str = GAIN,
 ) -> WDSR:
-    """(ii): train ``start`` with the L1 norm of its factors in the loss, and prune ROUNDS times.
+    """Run baseline (ii): train ``start`` with the L1 norm of its factors in the loss, and prune again and again.
 
     A fixed weight of that norm would have to be found anew for each kind of factor and stage of training, as for masks
-    (penalty.py): ``strength`` is in units of the task's gradient to the median factor. Batch norm hurts
-    super-resolution, so the factors are the gains of weight norm unless ``kind`` says otherwise. What is returned and
-    raised is as for :func:`one_shot`.
+    (penalty.py); so it is weighed by the task's gradient. The target falls straight to the budget in the first three
+    quarters of the steps, and the network is pruned to it ten times on the way. Batch norm hurts super-resolution, so
+    the factors are the gains of weight norm unless ``kind`` says otherwise.
+
+    Args:
+        settings: Of the search to compare with: its steps, batches, rate, clipping, seed, budget and fewest channels.
+        pairs: Training pictures.
+        predict: The speed model, as in speed/differentiable.py.
+        start: The trained supernet.
+        device: Where to train.
+        report: Called after every step with the steps done, the loss and the latency of what is kept.
+        strength: How hard the L1 norm pulls, in units of the task's gradient to the median factor.
+        kind: Of the factors, ``gain`` or ``batch-norm``; see `Scaled`.
+
+    Returns:
+        A plain network in eval mode, to fine-tune.
+
+    Raises:
+        SrTvmError: The budget cannot be reached, or the loss is no longer a number.
     """
     looked = [_batch(settings, pairs, -1 - i, device)[0] for i in range(LOOK if kind == BATCH_NORM else 0)]
     net = Scaled(start.to(device), kind, settings.least, torch.cat(looked) if looked else None).to(device)
@@ -131,7 +179,7 @@ def _steps(settings: SearchSettings) -> int:
 
 
 def _batch(settings: SearchSettings, pairs: Pairs, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of step 0, 1, ...; below 0, batches of another seed."""
+    """Return low and high resolution of step 0, 1, ..., float32 (N, 3, H, W); below 0, batches of another seed."""
     s = settings
     batch = pairs.batch(s.seed if step >= 0 else s.seed + 2**31, abs(step), s.batch, s.patch)
     return torch.from_numpy(batch.low).to(device), torch.from_numpy(batch.high).to(device)
@@ -147,7 +195,11 @@ def _train(
     strength: float,
     target: Schedule,
 ) -> None:
-    """The steps of a search, with its batches, its optimizer, rate and clipping; prune where a round ends."""
+    """Take the steps of a search, with its batches, optimizer, rate and clipping; prune where a round ends.
+
+    Raises:
+        SrTvmError: The loss is no longer a number, or pruning cannot reach a target.
+    """
     net.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizers = Optimizers(dict(net.named_parameters()), settings.search_lr, device, "adam")
     factors, every = list(net.factors().values()), max(1, target.steps // ROUNDS)

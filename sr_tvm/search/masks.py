@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 THRESHOLD = 0.5
 NUDGE = 0.01
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
-    """The values of ``hard``, exactly, and the gradient of ``soft``; one shape."""
+    """Take values from one tensor and their gradient from another (Bengio et al. 2013).
+
+    Args:
+        hard: The values, of any shape.
+        soft: Of the same shape; the gradient of the result goes here.
+
+    Returns:
+        Exactly ``hard``, as a tensor whose gradient to ``soft`` is 1.
+    """
     # soft - soft is 0 for finite numbers, so that nothing is rounded.
     return hard + (soft - soft.detach())
 
@@ -37,27 +46,38 @@ class Mask(nn.Module):
         self.scores = nn.Parameter(torch.ones(count))
 
     def kept(self) -> Tensor:
-        """(count,) bool."""
+        """Decide which channels stay: those with a score over the threshold, and the ``least`` largest anyway.
+
+        Returns:
+            (count,) bool.
+        """
         scores = self.scores.detach()
         kept = scores > THRESHOLD
         strongest = torch.argsort(scores, descending=True, stable=True)[: self.least]
         return kept.index_fill(0, strongest, True)
 
+    @override
     def forward(self) -> Tensor:
-        """(count,) of 0 and 1 whose gradient goes to the scores as it is."""
         return straight_through(self.kept().to(self.scores.dtype), self.scores)
 
     @torch.no_grad()
     def settle(self, kept: Tensor) -> None:
-        """Fix the choice: scores of 1 for ``kept`` (count,), of 0 for the others."""
+        """Fix the choice for good: scores become 1 for what is kept and 0 for the others.
+
+        Args:
+            kept: (count,) bool.
+        """
         self.scores.copy_(kept)
 
     @torch.no_grad()
     def agree(self, kept: Tensor) -> None:
-        """Make ``kept`` (count,) the choice: scores that say otherwise go just over, or under, the threshold.
+        """Make ``kept`` the choice: scores that say otherwise go just over, or under, the threshold.
 
         What is kept only for being among the least has a score under the threshold and may keep it, but not beside
         others that are over it: there would be room for these alone.
+
+        Args:
+            kept: (count,) bool.
         """
         more = int(kept.sum()) > self.least
         raised = kept & (self.scores <= THRESHOLD) & (more | ~self.kept())
@@ -85,27 +105,43 @@ class Choice(nn.Module):
         self.through = nn.Parameter(torch.ones(count))
 
     def margin(self) -> Tensor:
-        """(count,): how much the block's indicator exceeds the other's, in -1..1."""
+        """Compute how much each block's indicator exceeds that of the way around it.
+
+        Returns:
+            (count,) in -1..1.
+        """
         return self.through - self.around
 
     def kept(self) -> Tensor:
-        """(count,) bool."""
+        """Decide which blocks stay: those whose margin is not below 0.
+
+        Returns:
+            (count,) bool.
+        """
         return self.margin().detach() >= 0
 
+    @override
     def forward(self) -> Tensor:
-        """(count,) of 0 and 1; the gradient goes to both paths, with opposite signs."""
         margin = self.margin()
         return straight_through(self.kept().to(margin.dtype), margin)
 
     @torch.no_grad()
     def settle(self, kept: Tensor) -> None:
-        """Fix the choice: ``kept`` (count,)."""
+        """Fix the choice for good: of each block one path's indicator becomes 1 and the other's 0.
+
+        Args:
+            kept: (count,) bool, of the blocks.
+        """
         self.through.copy_(kept)
         self.around.copy_(~kept)
 
     @torch.no_grad()
     def agree(self, kept: Tensor) -> None:
-        """Make ``kept`` (count,) the choice: margins that say otherwise go just over, or under, 0."""
+        """Make ``kept`` the choice: margins that say otherwise go just over, or under, 0.
+
+        Args:
+            kept: (count,) bool, of the blocks.
+        """
         before = self.kept()
         for scores, sign in ((self.around, -1), (self.through, 1)):
             scores.copy_(torch.where(kept & ~before, THRESHOLD + sign * NUDGE, scores))

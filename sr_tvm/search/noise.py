@@ -12,7 +12,7 @@ MEMORY = 0.99
 
 
 class Noise:
-    """Of all ``indicators`` of ``net`` by name, also of those that a phase does not move.
+    """The noise of all ``indicators`` of ``net``, by name; also of those that a phase does not move.
 
     ``squares`` is the running mean of their squared gradients, of ``seen`` steps. What an indicator is worth is its
     noise to the ``power``; see penalty.py.
@@ -36,14 +36,21 @@ class Noise:
         self.seen += 1
 
     def sizes(self) -> dict[str, Tensor]:
-        """The root mean square of the gradient to each.
+        """Compute the root mean square of the task's gradient to each indicator.
 
         A few gradients tell little of one indicator: as long as they are few, it counts as much as its layer's mean.
+
+        Returns:
+            By the indicator's name, tensors of its shape.
         """
         few = MEMORY ** max(1, self.seen)
         squares = {name: square / (1 - few) for name, square in self.squares.items()}
         return {name: square.lerp(square.mean(), few).sqrt() for name, square in squares.items()}
 
     def worth(self) -> dict[str, Tensor]:
-        """In the unit of the squared noise or, by the power, another."""
+        """Compute what each indicator is worth: its noise to the ``power``.
+
+        Returns:
+            By the indicator's name, tensors of its shape; in the unit of the squared gradient at a power of 2.
+        """
         return {name: n**self.power for name, n in self.sizes().items()}

@@ -16,7 +16,17 @@ ALIKE = 0.03
 
 
 def latency_of(model: SpeedModel, architecture: Architecture, height: int, width: int) -> float:
-    """The prediction for one network on a low-resolution input of ``height`` x ``width``, in ``model.unit``."""
+    """Predict the latency of one network.
+
+    Args:
+        model: The speed model.
+        architecture: The network.
+        height: Of the low-resolution input, in pixels.
+        width: Of the low-resolution input, in pixels.
+
+    Returns:
+        The latency in ``model.unit``.
+    """
     return model.predict([Sample(architecture, height, width, 1.0)])[0]
 
 
@@ -29,7 +39,20 @@ def under(
     channels: Iterable[int] = CHANNELS,
     depths: Iterable[int] = DEPTHS,
 ) -> list[tuple[Architecture, float]]:
-    """All uniform networks within ``budget`` with their latencies, the one with the most parameters first."""
+    """List all uniform networks within a budget, the one with the most parameters first.
+
+    Args:
+        model: The speed model.
+        scale: Of the networks.
+        budget: The largest latency that is allowed, in ``model.unit``.
+        height: Of the low-resolution input, in pixels.
+        width: Of the low-resolution input, in pixels.
+        channels: Widths of the residual path to try.
+        depths: Numbers of blocks to try.
+
+    Returns:
+        Each network with its predicted latency in ``model.unit``; empty if none fits.
+    """
     nets = [Architecture.uniform(scale, depth, n) for n in channels for depth in depths]
     latencies = model.predict([Sample(a, height, width, 1.0) for a in nets])
     found = [(a, ms) for a, ms in zip(nets, latencies, strict=True) if ms <= budget]
@@ -45,17 +68,27 @@ def plain(
     channels: int | None = None,
     within: Architecture | None = None,
 ) -> Architecture:
-    """The uniform WDSR that makes the most of ``budget``, in ``model.unit``.
+    """Choose the uniform WDSR that makes the most of a budget.
 
     Of those within 3 % of the most parameters it is the slowest: of equally many it uses the time that it may take, so
-    that a searched network is not compared with one that was given less.
+    that a searched network is not compared with one that was given less. With 24 channels it is the usual supernet with
+    fewer blocks, but a block is a quarter of the largest budget and more than half of the smallest (of the Galaxy S21,
+    x2); of any width, it comes close to the budget.
 
-    ``channels`` may be fixed; ``within`` is a supernet that it must fit into, 16 blocks of 24 channels if None. With
-    24 channels it is that supernet with fewer blocks, but a block is a quarter of the largest budget and more than half
-    of the smallest (of the Galaxy S21, x2); of any width, it comes close to the budget.
+    Args:
+        model: The speed model.
+        scale: Of the network.
+        budget: The largest latency that is allowed, in ``model.unit``.
+        height: Of the low-resolution input, in pixels.
+        width: Of the low-resolution input, in pixels.
+        channels: The width of the residual path; any from 4 up if None.
+        within: A supernet that the network must fit into; one of 16 blocks of 24 channels if None.
+
+    Returns:
+        The architecture.
 
     Raises:
-        SrTvmError: not even one block fits; the message says what the cheapest takes.
+        SrTvmError: Not even one block fits; the message says what the cheapest takes.
     """
     most = CHANNELS[-1] if within is None else within.channels
     widths = range(min(CHANNELS[0], most), most + 1) if channels is None else (channels,)

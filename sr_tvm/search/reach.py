@@ -15,10 +15,17 @@ from sr_tvm.speed.differentiable import Latency
 
 
 def reachable(predict: Latency, settings: SearchSettings) -> tuple[float, float]:
-    """The latencies of the smallest network of the supernet and of the whole.
+    """Check that a budget can be met, and predict how fast and how slow a network of the supernet can be.
+
+    Args:
+        predict: The speed model, as in speed/differentiable.py.
+        settings: Of the search; its budget is in the speed model's unit.
+
+    Returns:
+        The latencies of the smallest network of the supernet and of the whole, in that unit.
 
     Raises:
-        SrTvmError: the budget is not between them, or nothing is found within 3 % under it.
+        SrTvmError: The budget is not between them, or nothing is found within 3 % under it.
     """
     small, large = settings.smallest.within(settings.supernet), settings.supernet
     least, most = (latency_of_architecture(predict, a) for a in (small, large))

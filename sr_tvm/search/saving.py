@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,44 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.searcher import Searcher
-from sr_tvm.search.settings import FINETUNE, HALVING, SearchSettings
+from sr_tvm.search.settings import FINETUNE, HALVING
+from sr_tvm.system.validation import Count, Finite, Record, read
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.loop import check_same
 
-_NUMBERS = ("step", "loss", "latency", "target", "psnr")
+
+class SearchRow(Record, frozen=True, forbid_unknown_fields=False):
+    """A line of the history; only what a line has of these is kept."""
+
+    step: Count
+    channels: Count
+    blocks: list[tuple[Count, Count]]
+    phase: str
+    loss: Finite | None = None
+    latency: Finite | None = None
+    target: Finite | None = None
+    psnr: Finite | None = None
+    depths: dict[str, Finite] = {}
+
+
+class SearchCounters(Record, frozen=True, forbid_unknown_fields=False):
+    """The state in a checkpoint, but for the architecture."""
+
+    loss_sum: Finite
+    loss_count: Count
+    history: list[SearchRow]
+    depth: Count | None
 
 
 def asked(searcher: Searcher) -> dict[str, Any]:
-    """What a resumed search must agree on, besides its settings: pictures, and the speed model by two latencies."""
+    """Describe what a resumed search must agree on: settings, pictures, and the speed model by two latencies.
+
+    Args:
+        searcher: The search.
+
+    Returns:
+        A JSON object.
+    """
     speed = f"{searcher.least:.6g}-{searcher.most:.6g}"
     return searcher.settings.to_json() | {"data": searcher.pairs.digest, "speed": speed}
 
@@ -29,8 +57,13 @@ def asked(searcher: Searcher) -> dict[str, Any]:
 def check(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Refuse to resume a search under other settings than it began with.
 
+    Args:
+        found: What the checkpoint says that it was asked; see :func:`asked`.
+        wanted: The same of now; without ``speed`` where the speed model is not known yet.
+        path: Of the checkpoint, for the message.
+
     Raises:
-        SrTvmError: naming the setting.
+        SrTvmError: A setting differs; the message names it.
     """
     if found.get("supernet") != wanted["supernet"]:
         raise SrTvmError(f"{path}: began with another supernet; resume with the same, or name another output")
@@ -57,7 +90,15 @@ def _tensors(searcher: Searcher) -> dict[str, Tensor]:
 
 
 def save(searcher: Searcher, path: Path) -> None:
-    """Write the checkpoint, atomically."""
+    """Write the checkpoint of a search, atomically.
+
+    Args:
+        searcher: The search, between two steps.
+        path: Of the file; an older checkpoint is replaced.
+
+    Raises:
+        SrTvmError: The file cannot be written.
+    """
     state = {
         "loss_sum": searcher.loss_sum,
         "loss_count": searcher.loss_count,
@@ -71,8 +112,12 @@ def save(searcher: Searcher, path: Path) -> None:
 def restore(searcher: Searcher, path: Path) -> None:
     """Take up a checkpoint, in a searcher that has not taken a step.
 
+    Args:
+        searcher: Made with the same settings, pictures and speed model.
+        path: Of the checkpoint.
+
     Raises:
-        SrTvmError: it is damaged, or of a search with other settings, pictures or speed model.
+        SrTvmError: It is damaged, or of a search with other settings, pictures or speed model.
     """
     told = peek(path)
     check(told["run"], asked(searcher), path)
@@ -98,15 +143,23 @@ def restore(searcher: Searcher, path: Path) -> None:
         halving = searcher.phase.name == HALVING
         searcher.noise.seen = searcher.settings.width_steps if halving else step - searcher.phase.begin
     try:
-        searcher.depth = _depth(saved.state["depth"], searcher.settings)
-        searcher.loss_sum, searcher.loss_count = _number(saved.state["loss_sum"]), int(saved.state["loss_count"])
-        searcher.history = [_row(row) for row in saved.state["history"]]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise SrTvmError(f"{path}: a damaged checkpoint (its counters); {HINT}") from None
+        counters = read(SearchCounters, saved.state, str(path))
+    except SrTvmError as error:
+        raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
+    least, most = searcher.settings.smallest.blocks, len(searcher.settings.supernet.blocks)
+    if counters.depth is not None and not least <= counters.depth <= most:
+        raise SrTvmError(f"{path}: field depth is {counters.depth}: a damaged checkpoint; {HINT}")
+    searcher.depth, searcher.loss_sum, searcher.loss_count = counters.depth, counters.loss_sum, counters.loss_count
+    kept = SearchRow.__struct_fields__
+    searcher.history = [{k: v for k, v in row.items() if k in kept} for row in saved.state["history"]]
 
 
 def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architecture:
-    """The architecture that a checkpoint was found to have: one of the supernet's."""
+    """Return the architecture that a checkpoint was found to have: one of the supernet's.
+
+    Raises:
+        SrTvmError: It is no architecture, or not one of the supernet's.
+    """
     found = Architecture.from_json(state.get("architecture"), f"{path}: field architecture")  # type: ignore[arg-type]
     big = searcher.settings.supernet
     widest = [max(x) for x in zip(*((b.expand, b.linear) for b in big.blocks), strict=True)]
@@ -114,29 +167,3 @@ def _found(state: dict[str, Any], searcher: Searcher, path: Path) -> Architectur
     if not fits or any(b.expand > widest[0] or b.linear > widest[1] for b in found.blocks):
         raise SrTvmError(f"{path}: a damaged checkpoint (its architecture is not one of the supernet's); {HINT}")
     return found
-
-
-def _depth(value: Any, settings: SearchSettings) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not settings.smallest.blocks <= int(value) <= len(settings.supernet.blocks):
-        raise ValueError
-    return int(value)
-
-
-def _number(value: Any) -> float:
-    if not math.isfinite(number := float(value)):
-        raise ValueError
-    return number
-
-
-def _row(row: Any) -> dict[str, Any]:
-    """A line of the history, checked; raises ValueError, KeyError or TypeError."""
-    if not isinstance(row, dict):
-        raise TypeError
-    out: dict[str, Any] = {k: v if v is None else _number(v) for k, v in row.items() if k in _NUMBERS}
-    blocks = [[int(expand), int(linear)] for expand, linear in row["blocks"]]
-    out |= {"step": int(row["step"]), "channels": int(row["channels"]), "blocks": blocks, "phase": str(row["phase"])}
-    if "depths" in row:
-        out["depths"] = {str(int(k)): _number(v) for k, v in row["depths"].items()}
-    return {k: out[k] for k in row if k in out}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import fold
@@ -19,7 +20,7 @@ PATH = "channels"
 
 
 class Scaled(nn.Module):
-    """``start`` with a factor for each output channel of head and blocks, and masks of what is pruned.
+    """A network ``start`` with a factor for each output channel of head and blocks, and masks of what is pruned.
 
     RGB in 0..1, (N, 3, H, W), to (N, 3, scale H, scale W). Of kind ``batch-norm`` each of these convolutions is
     followed by a batch norm, whose gamma is the factor (Liu et al. 2017, "Learning Efficient Convolutional Networks
@@ -28,8 +29,14 @@ class Scaled(nn.Module):
     channels: head and blocks all write to it.
 
     Args:
-        pictures: low resolution (N, 3, H, W), from which batch norm takes means and spreads: its gamma and beta begin
+        start: The trained network; copied.
+        kind: ``batch-norm`` or ``gain``.
+        least: The fewest channels of each layer that pruning leaves.
+        pictures: Low resolution (N, 3, H, W), from which batch norm takes means and spreads: its gamma and beta begin
             so that, in eval mode, the function is that of ``start``. Of kind ``gain`` not looked at.
+
+    Raises:
+        ValueError: ``kind`` is another.
     """
 
     def __init__(self, start: WDSR, kind: str, least: Least, pictures: Tensor | None = None) -> None:
@@ -66,7 +73,11 @@ class Scaled(nn.Module):
             self.norms[_key(name)] = layer
 
     def convolutions(self) -> Iterator[tuple[str, str, nn.Conv2d]]:
-        """Of those with factors: (name, group of the output channels, convolution)."""
+        """List the convolutions that have factors, in the order in which they run.
+
+        Yields:
+            Each one's name, the group of its output channels, and the convolution.
+        """
         yield "head", PATH, self.net.head
         for i, block in enumerate(self.net.blocks):
             yield f"blocks.{i}.expand", f"expand{i}", block.expand  # type: ignore[misc]
@@ -74,32 +85,52 @@ class Scaled(nn.Module):
             yield f"blocks.{i}.project", PATH, block.project  # type: ignore[misc]
 
     def factors(self) -> dict[str, nn.Parameter]:
-        """By the convolution's name: batch norm's gammas (n,), or weight norm's gains (n, 1, 1, 1)."""
+        """Collect the scaling factors of all convolutions that have them.
+
+        Returns:
+            By the convolution's name, batch norm's gammas (n,) or weight norm's gains (n, 1, 1, 1).
+        """
         if self.kind == BATCH_NORM:
             return {name: self.norms[_key(name)].weight for name, _, _ in self.convolutions()}  # type: ignore[misc]
         return {name: c.parametrizations.weight.original0 for name, _, c in self.convolutions()}  # type: ignore[misc,union-attr]
 
     def live(self) -> list[Tensor]:
-        """Like :meth:`factors`, in their order: 1 where the channel is kept, 0 where not."""
+        """Tell for each factor whether its channel is kept.
+
+        Returns:
+            Tensors in the order and of the shapes of :meth:`factors`: 1 where the channel is kept, 0 where not.
+        """
         groups = {name: group for name, group, _ in self.convolutions()}
         return [self.masks[groups[name]].to(f).view_as(f) for name, f in self.factors().items()]
 
     def importance(self) -> dict[str, Tensor]:
-        """By group, the mean size (n,) of the factors of the layers that write to it."""
+        """Compute how much each channel matters: the mean size of the factors of the layers that write to it.
+
+        Returns:
+            By group, (n,) float32 on the CPU.
+        """
         factors, found = self.factors(), dict[str, list[Tensor]]()
         for name, group, _ in self.convolutions():
             found.setdefault(group, []).append(factors[name].detach().flatten().abs())
         return {group: torch.stack(parts).mean(0).cpu() for group, parts in found.items()}
 
     def widths(self) -> Widths:
-        """How many channels are kept, float64; all blocks are."""
+        """Count the channels that are kept; all blocks are.
+
+        Returns:
+            Counts as float64 tensors, to predict a latency from.
+        """
         blocks = range(len(self.supernet.blocks))
         counts = {name: mask.sum().double() for name, mask in self.masks.items()}
         expand, linear = ([counts[f"{kind}{i}"] for i in blocks] for kind in ("expand", "linear"))
         return Widths(counts[PATH], torch.stack(expand), torch.stack(linear), torch.ones(len(blocks)).double())
 
     def architecture(self) -> Architecture:
-        """What is kept."""
+        """Describe what is kept as a network of its own.
+
+        Returns:
+            The architecture, with all blocks of the supernet.
+        """
         w = self.widths()
         blocks = tuple(Block(int(e), int(m)) for e, m in zip(w.expand, w.linear, strict=True))
         return Architecture(self.supernet.scale, int(w.channels), blocks)
@@ -111,6 +142,7 @@ class Scaled(nn.Module):
         mask = self.masks[group]
         return x if mask.all() else x * mask.to(x).view(1, -1, 1, 1)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         net, layers = self.net, self.convolutions()
         x = x - net.mean
@@ -123,7 +155,11 @@ class Scaled(nn.Module):
 
     @torch.no_grad()
     def dense(self) -> WDSR:
-        """A plain network of what is kept, batch norm folded: the same function as this one in eval mode."""
+        """Build the plain network of what is kept, batch norm folded: the same function as this one in eval mode.
+
+        Returns:
+            A network in eval mode without weight norm, on the same device.
+        """
         small = WDSR(self.architecture(), normed=False).to(self.net.mean).eval()
         # Which group each convolution reads and writes; None is all channels.
         groups: dict[str, tuple[str | None, str | None]] = {"head": (None, PATH), "tail": (PATH, None)}
@@ -157,7 +193,7 @@ def _normed(start: WDSR) -> WDSR:
 
 
 def _key(name: str) -> str:
-    """A convolution's name as a key: modules' names have no dots."""
+    """Return a convolution's name as a key of a module dictionary, whose keys have no dots."""
     return name.replace(".", "_")
 
 

@@ -46,13 +46,17 @@ class Searcher:
     """The network of the current phase (a `SuperNet`, in the last a dense `WDSR`), its optimizers, counters, history.
 
     Args:
-        start: the trained supernet; a fresh one is made from the seed if None.
-        predict: the speed model; see speed/differentiable.py.
-        validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end of
+        settings: What is searched and how long; the budget is in the speed model's unit.
+        pairs: Training pictures, of the supernet's scale.
+        predict: The speed model; see speed/differentiable.py.
+        start: The trained supernet; a fresh one is made from the seed if None.
+        validate: Scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end of
             each phase. If None, the history has no PSNR.
-        power: what an indicator is worth is its noise to this power; see penalty.py.
+        group: Processes that share every batch; this one alone, on the CPU, if None.
+        power: What an indicator is worth is its noise to this power; see penalty.py.
+
     Raises:
-        SrTvmError: the budget cannot be reached, or pairs or start do not fit the settings.
+        SrTvmError: The budget cannot be reached, or pairs or start do not fit the settings.
     """
 
     def __init__(
@@ -123,7 +127,7 @@ class Searcher:
         return {n: p for n, p in self.network.named_parameters() if n.startswith(inner)}
 
     def _indicators(self) -> dict[str, nn.Parameter]:
-        """Those that this phase searches; only the last changes the depth."""
+        """Return those that this phase searches, by name; only the last phase of a search changes the depth."""
         assert isinstance(self.network, SuperNet)
         outer = ("net.",) if self.phase.name == DEPTH else ("net.", "blocks.")
         return {n: p for n, p in self.network.named_parameters() if not n.startswith(outer)}
@@ -137,18 +141,22 @@ class Searcher:
 
     @property
     def architecture(self) -> Architecture:
+        """The network that is kept as the search stands."""
         return self.network.architecture() if isinstance(self.network, SuperNet) else self.network.architecture
 
     @property
     def latency(self) -> float:
-        """Of what is kept, predicted."""
+        """The predicted latency of what is kept, in the speed model's unit."""
         return latency_of_architecture(self.predict, self.architecture)
 
     def advance(self) -> SearchProgress:
-        """One step, while halving one of every network; at the end of a phase also what comes between it and the next.
+        """Take one step, while halving one of every network; at a phase's end also what comes between it and the next.
+
+        Returns:
+            How far the search has come.
 
         Raises:
-            SrTvmError: the loss is no longer a number.
+            SrTvmError: The loss is no longer a number.
         """
         s, phase = self.settings, self.phase
         if phase.name == HALVING:
@@ -180,7 +188,11 @@ class Searcher:
         return self._after(phase, latency, target)
 
     def _penalize(self, target: float) -> float:
-        """Add the latency's pull to the gradient of the task; gives the latency before the step."""
+        """Add the latency's pull to the gradient of the task.
+
+        Returns:
+            The latency before the step, in the speed model's unit.
+        """
         assert isinstance(self.network, SuperNet) and self.noise is not None
         self.noise.look()
         latency = latency_of(self.predict, self.network.widths())
@@ -195,7 +207,7 @@ class Searcher:
         return float(latency.detach())
 
     def _depths(self) -> tuple[int, int]:
-        """The fewest and the most blocks after this step."""
+        """Return the fewest and the most blocks after this step."""
         s, phase, every = self.settings, self.phase, len(self.settings.supernet.blocks)
         if phase.name != DEPTH:
             return every, every
@@ -207,7 +219,14 @@ class Searcher:
         return self.depth, every - int((every - self.depth) * done + 1e-9)
 
     def _halve(self) -> SearchProgress:
-        """A step of the networks that are left. A checkpoint is of the start of the halving until that is over."""
+        """Take a step of the networks that are left. A checkpoint is of the start of the halving until that is over.
+
+        Returns:
+            How far the search has come.
+
+        Raises:
+            SrTvmError: No network that is left has a finite loss.
+        """
         assert isinstance(self.network, SuperNet) and self.noise is not None
         s, phase = self.settings, self.phase
         if self.halving is None:
@@ -237,7 +256,11 @@ class Searcher:
         return SearchProgress(step, s.steps, phase.name, leader.loss, latency, None, found, due, None)
 
     def _after_halving(self, found: Architecture, loss: float, told: dict[int, float] | None = None) -> SearchProgress:
-        """To the phase behind it, with a row of the history that has the loss of each depth when it dropped out."""
+        """Go on to the phase behind it, with a row of the history that has the loss of each depth when it dropped out.
+
+        Returns:
+            How far the search has come.
+        """
         s, phase = self.settings, self.phase
         self.step, self.halving = phase.begin + phase.steps, None
         latency = latency_of_architecture(self.predict, found)
@@ -289,7 +312,11 @@ class Searcher:
             self._use(self.network)
 
     def become(self, dense: WDSR) -> None:
-        """Take up the network that was found, and its running average."""
+        """Take up the network that was found, and begin its running average.
+
+        Args:
+            dense: Normed, on any device; its optimizers come with the next phase.
+        """
         self.network = dense
         self.average = WDSR(dense.architecture).to(self.device)
         self.average.load_state_dict(dense.state_dict())

@@ -27,7 +27,7 @@ NEAR = 1e-3
 
 @dataclass(frozen=True)
 class Bounds:
-    """Latencies that are allowed, the fewest blocks and, unless any number will do, the most."""
+    """Latencies that are allowed, in the speed model's unit, the fewest blocks and, unless None, the most."""
 
     low: float
     high: float
@@ -36,13 +36,22 @@ class Bounds:
 
     @classmethod
     def under(cls, high: float, blocks: int, most: int | None = None) -> Bounds:
-        """Within 3 % under ``high``, and not at the very edges: an MLP rounds to float32."""
+        """Make the bounds of a target: within 3 % under it, and not at the very edges, as an MLP rounds to float32.
+
+        Args:
+            high: The target, in the speed model's unit.
+            blocks: The fewest blocks.
+            most: The most blocks; any number if None.
+
+        Returns:
+            The bounds.
+        """
         return cls(high * (1 - TOLERANCE) * (1 + EDGE), high * (1 - EDGE), blocks, most)
 
 
 @dataclass(frozen=True)
 class Move:
-    """Turn unit ``index`` of group ``group`` on or off; the smaller ``cost``, the sooner."""
+    """A move of a `Selection`: unit ``index`` of group ``group``, on or off; the smaller ``cost``, the sooner."""
 
     group: int
     index: int
@@ -54,6 +63,13 @@ class Selection:
 
     ``scores``, ``worth`` and ``kept`` hold one tensor each; ``least`` how many units stay on. No block is regrown
     beyond ``most``.
+
+    Args:
+        net: The supernet, from which the choice begins.
+        worth: The mean square of each indicator's gradient, by the indicator's name in ``net``.
+        predict: The speed model, as in speed/differentiable.py.
+        blocks: The fewest blocks.
+        most: The most blocks; all of the supernet's if None.
     """
 
     def __init__(
@@ -71,6 +87,11 @@ class Selection:
         self.most = self.count if most is None else most
 
     def latency(self) -> float:
+        """Predict the latency of the choice as it stands.
+
+        Returns:
+            The latency in the speed model's unit.
+        """
         with torch.no_grad():
             return float(self.predict(*self._widths()))
 
@@ -84,16 +105,28 @@ class Selection:
         )
 
     def _prices(self) -> list[Tensor]:
-        """Per group: the latency of one more unit; for blocks one each."""
+        """Return per group the latency of one more unit, a scalar tensor; for the blocks (B,), one each."""
         widths = [w.requires_grad_() for w in self._widths()]
         channels, expand, linear, keep = torch.autograd.grad(self.predict(*widths), widths)
         return [channels, *expand.unbind(), *linear.unbind(), keep]
 
     def toggle(self, move: Move) -> None:
+        """Turn a unit on if it is off, and off if it is on.
+
+        Args:
+            move: Which unit of which group.
+        """
         self.kept[move.group][move.index] ^= True
 
     def moves(self, grow: bool) -> list[Move]:
-        """What can be dropped, or regrown, the best first: of each layer one channel, and every block."""
+        """List what can be dropped, or regrown, the best first: of each layer one channel, and every block.
+
+        Args:
+            grow: Whether to turn units on; else to turn them off.
+
+        Returns:
+            The moves by rising cost.
+        """
         found, blocks, b = [], self.kept[-1], self.count
         for group, price in enumerate(self._prices()):
             on, is_blocks = self.kept[group], group == 2 * b + 1
@@ -115,7 +148,15 @@ class Selection:
         return sorted(found, key=lambda m: m.cost)
 
     def grow(self, low: float, high: float) -> float:
-        """While the latency is below ``low``: turn on the strongest that does not lead over ``high``. Gives it."""
+        """Turn on the strongest unit that does not lead over ``high``, until the latency is no longer below ``low``.
+
+        Args:
+            low: Where it is enough, in the speed model's unit.
+            high: The largest latency that is allowed, in the same unit.
+
+        Returns:
+            The latency after it, in the same unit; below ``low`` where nothing more fits.
+        """
         latency = self.latency()
         while latency < low:
             for move in self.moves(grow=True):

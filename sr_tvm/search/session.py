@@ -23,15 +23,29 @@ OUTPUT = (720, 1280)
 
 
 def default_input(scale: int) -> tuple[int, int]:
-    """Low-resolution height and width whose output is 1280x720, or just larger."""
+    """Compute the low-resolution size whose output is 1280x720, or just larger.
+
+    Args:
+        scale: Of the network.
+
+    Returns:
+        Height and width in pixels.
+    """
     return -(-OUTPUT[0] // scale), -(-OUTPUT[1] // scale)
 
 
 def load_supernet(path: str | Path, scale: int) -> WDSR:
-    """A trained supernet.
+    """Read the weights of a trained supernet.
+
+    Args:
+        path: Of the safetensors file.
+        scale: That it should have.
+
+    Returns:
+        The network, with the architecture that the file names.
 
     Raises:
-        SrTvmError: no weights file, or of another scale.
+        SrTvmError: It is no weights file, or of another scale.
     """
     net = load_weights(path)
     if net.architecture.scale != scale:
@@ -40,7 +54,15 @@ def load_supernet(path: str | Path, scale: int) -> WDSR:
 
 
 def tell(name: str, model: SpeedModel) -> dict[str, Any]:
-    """What the results say of a speed model."""
+    """Describe a speed model as the results of a search do.
+
+    Args:
+        name: Of the model, as it was asked for.
+        model: The speed model.
+
+    Returns:
+        A JSON object.
+    """
     return {"name": name, "kind": model.kind, "source": model.source, "unit": model.unit, "error": model.error}
 
 
@@ -56,12 +78,25 @@ def prepare(
     warn: Warn = lambda _: None,
     tick: Tick = lambda done, total: None,
 ) -> Searcher:
-    """Everything that a search needs, checked before the first step.
+    """Collect everything that a search needs, checked before the first step.
 
     Args:
-        supernet: what the supernet begins as; read from the settings' weights file if not given.
+        settings: What is searched and how long.
+        speed: The speed model.
+        data: Folders of training pictures.
+        supernet: What the supernet begins as; read from the settings' weights file if not given.
+        validate: A folder of validation pictures; without, no network is scored.
+        group: Processes that share every batch; this one alone, on the CPU, if None.
+        threads: Of torch on the CPU; torch's own choice if None.
+        cache: A folder for prepared pictures; the usual one if None.
+        warn: Called with what is odd but does not stop the search.
+        tick: Called with how many pictures are prepared, and of how many.
+
+    Returns:
+        A searcher before its first step.
+
     Raises:
-        SrTvmError: the budget cannot be reached, the speed model is for another input size, a folder is missing or
+        SrTvmError: The budget cannot be reached, the speed model is for another input size, a folder is missing or
             empty or has no usable picture, or training holds a validation picture.
     """
     group, scale = group or ProcessGroup(), settings.supernet.scale

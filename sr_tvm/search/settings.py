@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from sr_tvm.errors import SrTvmError
+from msgspec import Meta, structs
+from typing_extensions import override
+
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.search.selection import Bounds
 from sr_tvm.search.supernet import Least
-from sr_tvm.training.settings import PRECISIONS, WeightsFile
+from sr_tvm.system.validation import MOST, CheckedRecord, RecordError
+from sr_tvm.training.settings import (
+    Average,
+    Batch,
+    Clip,
+    Interval,
+    Patch,
+    Precision,
+    Rate,
+    Seed,
+    Steps,
+    WeightsFile,
+)
 
 # Successive halving is "race" in the files of searches, and so is the setting of its steps.
 SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE = "supernet", "width", "race", "depth", "finetune"
 
+Side = Annotated[int, Meta(ge=8, le=16384)]
+AboveZero = Annotated[float, Meta(gt=0, le=MOST, description="a number above 0")]
+
 
 @dataclass(frozen=True)
 class SearchPhase:
-    """``steps`` steps from step ``begin`` on."""
+    """A phase of a search: ``steps`` steps from step ``begin`` on."""
 
     name: str
     begin: int
@@ -26,11 +43,11 @@ class SearchPhase:
 
     @property
     def searches(self) -> bool:
+        """Whether masks move, or networks compete, in this phase."""
         return self.name in (WIDTH, HALVING, DEPTH)
 
 
-@dataclass(frozen=True)
-class SearchSettings:
+class SearchSettings(CheckedRecord, frozen=True):
     """One search of a network of ``budget`` (in the speed model's unit) on a low-resolution ``height`` x ``width``.
 
     ``supernet_steps``, ``width_steps``, ``race_steps``, ``depth_steps`` and ``finetune_steps`` are the phases' lengths;
@@ -47,58 +64,38 @@ class SearchSettings:
     """
 
     supernet: Architecture
-    budget: float
-    height: int
-    width: int
-    supernet_steps: int = 0
-    width_steps: int = 2000
-    race_steps: int = 6000
-    depth_steps: int = 4000
-    finetune_steps: int = 12000
-    batch: int = 4
-    patch: int = 32
-    lr: float = 6e-3
-    search_lr: float = 5e-4
-    travel: float = 4.0
-    gamma: float = 0.3
-    seed: int = 0
-    ema: float = 0.999
-    clip: float = 0.5
-    precision: str = "float32"
-    validate_every: int = 500
+    budget: AboveZero
+    height: Side
+    width: Side
+    supernet_steps: Steps = 0
+    width_steps: Steps = 2000
+    race_steps: Steps = 6000
+    depth_steps: Steps = 4000
+    finetune_steps: Steps = 12000
+    batch: Batch = 4
+    patch: Patch = 32
+    lr: Rate = 6e-3
+    search_lr: Rate = 5e-4
+    travel: AboveZero = 4.0
+    gamma: AboveZero = 0.3
+    seed: Seed = 0
+    ema: Average = 0.999
+    clip: Clip = 0.5
+    precision: Precision = "float32"
+    validate_every: Interval = 500
     least: Least = Least()
     supernet_weights: WeightsFile | None = None
 
-    def __post_init__(self) -> None:
-        ranges = {"batch": (1, 4096), "patch": (8, 1024), "seed": (0, 2**32 - 1), "validate_every": (1, 10**9)}
-        ranges |= {f"{name}_steps": (0, 10**9) for name in (SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE)}
-        ranges |= {"height": (8, 16384), "width": (8, 16384)}
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise SrTvmError(f"{name.replace('_', ' ')} is {value}; a whole number from {low} to {high} is allowed")
-        for name in ("lr", "search_lr"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 < value <= 1):
-                raise SrTvmError(f"{name.replace('_', ' ')} is {value}; a number above 0, at most 1, is allowed")
-        for name in ("gamma", "travel", "budget"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise SrTvmError(f"{name} is {value}; a number above 0 is allowed")
-        if not 0 <= self.ema < 1:
-            raise SrTvmError(f"ema is {self.ema}; a number from 0 to below 1 is allowed")
-        if not 0 <= self.clip < math.inf:
-            raise SrTvmError(f"clip is {self.clip}; a number from 0, which is for none, is allowed")
-        if self.precision not in PRECISIONS:
-            raise SrTvmError(f"precision is {self.precision!r}; {' or '.join(PRECISIONS)} is allowed")
+    @override
+    def check(self) -> None:
         if not self.supernet.blocks:
-            raise SrTvmError("the supernet has no blocks; there is nothing to search")
+            raise RecordError("the supernet has no blocks; there is nothing to search")
         if not self.width_steps + self.depth_steps:
-            raise SrTvmError("width steps and depth steps are both 0; there would be no search")
+            raise RecordError("width steps and depth steps are both 0; there would be no search")
 
     @property
     def phases(self) -> tuple[SearchPhase, ...]:
-        """In order; fine-tuning is always the last, if only of 0 steps."""
+        """The phases in order; fine-tuning is always the last, if only of 0 steps."""
         found, begin = [], 0
         for name in (SUPERNET, WIDTH, HALVING, DEPTH, FINETUNE):
             steps = getattr(self, f"{name}_steps")
@@ -111,22 +108,36 @@ class SearchSettings:
 
     @property
     def steps(self) -> int:
-        """Of all phases."""
+        """The steps of all phases together."""
         last = self.phases[-1]
         return last.begin + last.steps
 
     def searched(self, step: int) -> int:
-        """How many steps of masks, in width and depth, come before ``step``."""
+        """Count the steps of masks, in width and depth, that come before a step.
+
+        Args:
+            step: Counted from 0, of the whole search.
+
+        Returns:
+            Steps of the width and the depth phase together.
+        """
         phases = [p for p in self.phases if p.name in (WIDTH, DEPTH)]
         return sum(min(p.steps, max(0, step - p.begin)) for p in phases)
 
     def phase(self, step: int) -> SearchPhase:
-        """Of step 0, 1, ...; beyond the last step it is the last phase."""
+        """Find the phase that a step is in.
+
+        Args:
+            step: Counted from 0, of the whole search.
+
+        Returns:
+            The phase; beyond the last step it is the last one.
+        """
         return next((p for p in self.phases if step < p.begin + p.steps), self.phases[-1])
 
     @property
     def mask_lr(self) -> float:
-        """Adam's for the indicators, whose steps are of about its size."""
+        """Adam's rate for the indicators, whose steps are of about its size."""
         return self.travel / (self.width_steps + self.depth_steps)
 
     @property
@@ -137,17 +148,29 @@ class SearchSettings:
 
     @property
     def bounds(self) -> Bounds:
-        """Where the search must end."""
+        """The latencies and depths that the search must end within."""
         return Bounds.under(self.budget, self.smallest.blocks)
 
     def learning_rate(self, step: int) -> float:
-        """For weights: a cosine from ``lr`` towards zero in a phase of training, constant in one of searching."""
+        """Compute the rate of the weights: a cosine from ``lr`` towards zero while training, constant while searching.
+
+        Args:
+            step: Counted from 0, of the whole search.
+
+        Returns:
+            The rate; each phase of training has a cosine of its own.
+        """
         phase = self.phase(step)
         if phase.searches:
             return self.search_lr
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - phase.begin) / max(1, phase.steps)))
 
     def to_json(self) -> dict[str, Any]:
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        """Write the settings as a checkpoint and the history hold them.
+
+        Returns:
+            A JSON object.
+        """
+        plain = structs.asdict(self)
         weights = self.supernet_weights and str(self.supernet_weights)
         return plain | {"supernet": self.supernet.to_json(), "least": vars(self.least), "supernet_weights": weights}

@@ -16,12 +16,18 @@ TRIES = 400  # of regrowing something that is too large and dropping other thing
 
 
 def follow(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bounds) -> None:
-    """After an optimizer's step: have what ``net`` keeps stay with the target, the upper one of ``bounds``.
+    """Have what ``net`` keeps stay with the target after an optimizer's step.
 
     A step can carry several scores over the threshold at once, all blocks even, where one would have done: what fell
     too far is brought back, the strongest first, up to the lower bound. A block that returns is a quarter of a small
     network at once, and noise lets one return that lies at the threshold: what is more than 3 % above the target is
     dropped, the weakest first. So is a block that is one too many for ``bounds``.
+
+    Args:
+        net: The supernet, whose indicators are moved where they say otherwise.
+        worth: The mean square of each indicator's gradient, by the indicator's name in ``net``.
+        predict: The speed model, as in speed/differentiable.py.
+        bounds: Of latency, the target being the upper one, and of depth.
     """
     high = bounds.high * (1 + TOLERANCE)
     with torch.no_grad():  # the usual case, told without looking at every unit
@@ -37,10 +43,16 @@ def follow(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bo
 
 
 def settle(net: SuperNet, worth: dict[str, Tensor], predict: Latency, bounds: Bounds) -> float:
-    """Move the choice of ``net`` into ``bounds``, as near as it gets, and fix it; gives its latency.
+    """Move the choice of ``net`` into ``bounds``, as near as it gets, and fix it.
 
     Args:
-        worth: the mean square of each indicator's gradient, by the indicator's name in ``net``.
+        net: The supernet, whose indicators become 0 and 1.
+        worth: The mean square of each indicator's gradient, by the indicator's name in ``net``.
+        predict: The speed model, as in speed/differentiable.py.
+        bounds: Of latency and depth.
+
+    Returns:
+        The latency of the choice, in the speed model's unit.
     """
     choice = Selection(net, worth, predict, bounds.blocks, bounds.most)
     _need_blocks(choice)
@@ -75,13 +87,25 @@ def _need_blocks(choice: Selection) -> None:
 
 
 def drop_blocks(choice: Selection) -> None:
-    """Drop the weakest blocks where there are more than the most."""
+    """Drop the weakest blocks where there are more than the most.
+
+    Args:
+        choice: What is kept; changed.
+    """
     while int(choice.kept[-1].sum()) > max(choice.most, choice.least[-1]):
         choice.toggle(next(m for m in choice.moves(grow=False) if m.group == len(choice.kept) - 1))
 
 
 def drop(choice: Selection, bounds: Bounds, banned: set[tuple[int, int]]) -> None:
-    """Until the latency is below the upper bound: the weakest that does not lead below the lower, else the weakest."""
+    """Drop units until the latency is not above the upper bound.
+
+    Each time it is the weakest that does not lead below the lower bound, or else the weakest.
+
+    Args:
+        choice: What is kept; changed. It stays above the bound where nothing more can go.
+        bounds: Of latency.
+        banned: Group and index of units that must stay.
+    """
     latency = choice.latency()
     while latency > bounds.high:
         fallback: Move | None = None

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from sr_tvm.nets.wdsr import WDSR, WideBlock
 from sr_tvm.records.architecture import Architecture, Block
@@ -27,7 +28,14 @@ class Least:
     blocks: int = 1
 
     def within(self, supernet: Architecture) -> Architecture:
-        """The smallest network of a supernet, one of ``blocks`` blocks; a supernet may itself be smaller."""
+        """Describe the smallest network of a supernet.
+
+        Args:
+            supernet: Which may itself be smaller in places.
+
+        Returns:
+            A network of ``blocks`` blocks.
+        """
         blocks = (Block(min(self.expand, b.expand), min(self.linear, b.linear)) for b in supernet.blocks[: self.blocks])
         return Architecture(supernet.scale, min(self.channels, supernet.channels), tuple(blocks))
 
@@ -46,10 +54,10 @@ KINDS = ("expand", "linear")
 
 
 class SuperNet(nn.Module):
-    """``net``, a normed WDSR, whose channels and blocks are masked.
+    """A normed WDSR, ``net``, whose channels and blocks are masked.
 
-    One mask is shared along the residual path: by the head's output and that of every block. Each block has one for
-    its expanded and one for its linear layer. RGB in 0..1, (N, 3, H, W), to (N, 3, scale H, scale W).
+    One mask is shared along the residual path: by the head's output and that of every block. Each block has one for its
+    expanded and one for its linear layer. RGB in 0..1, (N, 3, H, W), to (N, 3, scale H, scale W).
 
     Masks multiply weights, not activations: the same function for a hundredth of the memory traffic. That of an
     expanded layer multiplies the inputs of the next, behind the ReLU, where the gradient of a masked channel is alive.
@@ -68,7 +76,15 @@ class SuperNet(nn.Module):
         self.blocks = Choice(len(a.blocks))
 
     def mask(self, kind: str, block: int) -> Mask:
-        """The mask of a block's ``expand`` or ``linear`` layer."""
+        """Find the mask of one layer of a block.
+
+        Args:
+            kind: ``expand`` or ``linear``.
+            block: Counted from 0.
+
+        Returns:
+            The mask itself.
+        """
         return cast(Mask, getattr(self, kind)[block])
 
     @property
@@ -77,21 +93,37 @@ class SuperNet(nn.Module):
         return [self.channels, *(self.mask(kind, i) for kind in KINDS for i in range(len(self.expand)))]
 
     def indicators(self) -> list[nn.Parameter]:
-        """The parameters that are not weights."""
+        """List the parameters that are not weights.
+
+        Returns:
+            The scores of all masks, and both paths' indicators of the blocks.
+        """
         return [p for name, p in self.named_parameters() if not name.startswith("net.")]
 
     def widths(self) -> Widths:
-        """How many channels are kept, and which blocks."""
+        """Count the channels that are kept, and tell which blocks are, differentiably to the indicators.
+
+        Returns:
+            Counts and choices as float32 tensors.
+        """
         count = range(len(self.expand))
         expand, linear = (torch.stack([self.mask(kind, i)().sum() for i in count]) for kind in KINDS)
         return Widths(self.channels().sum(), expand, linear, self.keep())
 
     def keep(self) -> Tensor:
-        """(B,) of 0 and 1: the blocks that are kept."""
+        """Tell which blocks are kept, differentiably to their indicators.
+
+        Returns:
+            (B,) of 0 and 1, float32.
+        """
         return self.blocks()
 
     def architecture(self) -> Architecture:
-        """What is kept, as a network of its own; a block that is not kept is gone."""
+        """Describe what is kept as a network of its own; a block that is not kept is gone.
+
+        Returns:
+            The architecture.
+        """
         kept = self.blocks.kept().nonzero().flatten().tolist()
         blocks = [Block(*(int(self.mask(kind, i).kept().sum()) for kind in KINDS)) for i in kept]
         return Architecture(self.net.architecture.scale, int(self.channels.kept().sum()), tuple(blocks))
@@ -102,6 +134,7 @@ class SuperNet(nn.Module):
             mask.confine()
         self.blocks.confine()
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         net, path, keep = self.net, self.channels(), self.keep()
         x = x - net.mean
@@ -119,7 +152,7 @@ class SuperNet(nn.Module):
 
 
 def _conv(x: Tensor, conv: nn.Conv2d, out: Tensor, into: Tensor | None = None) -> Tensor:
-    """A convolution whose output channels, and input channels, are masked."""
+    """Return a convolution whose output channels, and input channels unless ``into`` is None, are masked."""
     assert conv.bias is not None
     weight = conv.weight * out.view(-1, 1, 1, 1)
     if into is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.records.measurement import Measurement
@@ -85,7 +86,7 @@ def measure(
             onnx = _quantized(onnx, seed)
         artifact = compile_model(onnx, target, Path(folder) / "out", options=CompileOptions(use_shipped_log=False))
         record = device.measure(artifact.at({artifact.inputs[0].name: input_shape}), repeats)
-    return dataclasses.replace(record, model="random", architecture=architecture.to_json())
+    return structs.replace(record, model="random", architecture=architecture.to_json())
 
 
 def _quantized(path: Path, seed: int) -> Path:

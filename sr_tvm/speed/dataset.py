@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from filelock import FileLock
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.records.measurement import Measurement
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Positive, Record, plain, read
 
 
-@contextmanager
-def _locked(path: Path, mode: str, lock: int) -> Iterator[IO[bytes]]:
+def _lock(path: Path) -> FileLock:
+    """The lock of a file, in a file of its own beside it, by whatever name it is opened."""
+    real = Path(os.path.realpath(path))
+    return FileLock(real.with_name(f".{real.name}.lock"))
+
+
+@contextlib.contextmanager
+def _opened(path: Path, mode: str) -> Iterator[IO[bytes]]:
     try:
         if "a" in mode:
             path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, mode) as handle:
-            fcntl.flock(handle, lock)  # let go when the file is closed
             yield handle
     except OSError as error:
         reason = error.strerror or error
@@ -43,15 +49,21 @@ def _whole(line: bytes) -> bool:
         return False
 
 
+class GroupConditions(Record, frozen=True, forbid_unknown_fields=False):
+    """Those of a measurement's that a group is made of."""
+
+    threads: Positive = 1
+    schedule: str = ""
+    clock: str = ""
+
+
 def _checked(m: Measurement) -> Measurement:
     """The measurement, if its conditions and architecture are what a group and a sample are made of.
 
     Raises:
         SrTvmError: one is not; the message names it.
     """
-    expect(m.conditions.get("threads", 1), int, "field conditions.threads", 1)
-    for name in ("schedule", "clock"):
-        expect(m.conditions.get(name, ""), str, f"field conditions.{name}")
+    read(GroupConditions, plain(m.conditions), "a measurement", "conditions")
     if m.architecture is not None:
         Architecture.from_json(m.architecture, "field architecture")
     return m
@@ -68,7 +80,7 @@ def append(path: str | Path, measurement: Measurement) -> None:
     path = Path(path)
     record = json.dumps(_checked(measurement).to_json(), allow_nan=False).encode() + b"\n"
     fresh = not path.exists()
-    with _locked(path, "a+b", fcntl.LOCK_EX) as handle:
+    with _opened(path, "a+b") as handle, _lock(path):
         tail = _last_line(handle)
         if tail and _whole(tail):
             record = b"\n" + record
@@ -97,7 +109,7 @@ def check_writable(path: str | Path) -> None:
     if not path.exists():
         files.check_writable(path)
         return
-    with _locked(path, "ab", fcntl.LOCK_SH):
+    with _opened(path, "ab"):
         pass
 
 
@@ -122,7 +134,9 @@ def load(path: str | Path) -> list[Measurement]:
         SrTvmError: no such file, or a line is not a measurement; the message names the line.
     """
     path = Path(path)
-    with _locked(path, "rb", fcntl.LOCK_SH) as handle:
+    with _opened(path, "rb") as handle, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # in a folder that can only be read nobody appends
+            stack.enter_context(_lock(path))
         lines = handle.read().split(b"\n")
     last = lines.pop()
     if last and _whole(last):

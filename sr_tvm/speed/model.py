@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import functools
-import reprlib
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import NoneType
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import structs
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.measurement import UNITS
 from sr_tvm.speed import physical
 from sr_tvm.speed.sample import Sample
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect
 from sr_tvm.system.files import sha256
+from sr_tvm.system.validation import Amount, Count, PlainName, Positive, Record, one_of, plain, read_file
 
 SCHEMA, VERSION = "sr-tvm/speed-model", 1
 KINDS = ("physical", "mlp", "mlp-monotone")
 SURROGATE = "stand-in"  # the word of the files
 MEASURED = "measured"
+
+
+class Head(Record, frozen=True, forbid_unknown_fields=False):
+    """What the file tells of every kind of model; see :class:`SpeedModel`."""
+
+    kind: Annotated[str, one_of(KINDS)]
+    source: Annotated[str, one_of((MEASURED, SURROGATE))]
+    unit: Annotated[str, one_of(UNITS)]
+    fitted_to: dict[str, Any]
+    samples: Count
+    error: Amount | None
+    ends: bool = True
+
+
+class Weights(Record, frozen=True, forbid_unknown_fields=False):
+    """What it tells of an MLP: the file beside it, and the size of the input."""
+
+    weights: PlainName
+    weights_sha256: str
+    height: Positive
+    width: Positive
 
 
 class Predictor(Protocol):
@@ -55,17 +75,8 @@ class SpeedModel:
 
     def save(self, path: str | Path) -> None:
         path = Path(path)
-        value: dict[str, Any] = {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "kind": self.kind,
-            "source": self.source,
-            "unit": self.unit,
-            "fitted_to": self.fitted_to,
-            "samples": self.samples,
-            "error": self.error,
-            "ends": self.ends,
-        }
+        told = Head(self.kind, self.source, self.unit, self.fitted_to, self.samples, self.error, self.ends)
+        value: dict[str, Any] = {"schema": SCHEMA, "version": VERSION, **plain(told)}
         if self.kind != physical.KIND:
             from sr_tvm.speed import mlp
 
@@ -88,42 +99,17 @@ class SpeedModel:
         """
         path = Path(path)
         value = files.read_json(path, SCHEMA, VERSION)
-        kind = value.get("kind")
-        if kind not in KINDS:
-            raise SrTvmError(f"{path}: field kind is {kind!r}; {' or '.join(KINDS)} is allowed")
-        try:
-            model = cls(kind, None, *_common(value, path))
-            if kind == "physical":
-                return replace(model, predictor=physical.Physical.from_json(value, str(path)))
-            name, digest = value["weights"], value["weights_sha256"]
-            if not isinstance(name, str) or Path(name).name != name:
-                raise SrTvmError(f"{path}: field weights is {reprlib.repr(name)}; a plain file name is needed")
-            height = expect(value["height"], int, f"{path}: field height", 1)
-            size = (height, expect(value["width"], int, f"{path}: field width", 1))
-        except KeyError as key:
-            raise SrTvmError(f"{path}: field {key.args[0]} is missing; fit the model again") from None
-        weights = path.with_name(name)
-        if not weights.is_file() or sha256(weights) != digest:
+        head = read_file(Head, value, str(path))
+        model = cls(predictor=None, **structs.asdict(head))
+        if head.kind == physical.KIND:
+            return replace(model, predictor=physical.Physical.from_json(value, str(path)))
+        told = read_file(Weights, value, str(path))
+        weights = path.with_name(told.weights)
+        if not weights.is_file() or sha256(weights) != told.weights_sha256:
             raise SrTvmError(f"{weights}: not there, or not the weights {path.name} was saved with; fit again")
         from sr_tvm.speed import mlp
 
-        return replace(model, predictor=mlp.Mlp.load(weights, size, kind == mlp.MONOTONE))
-
-
-def _common(value: dict[str, Any], path: Path) -> tuple[str, str, dict[str, Any], int, float | None, bool]:
-    """The fields that every kind has, checked: source, unit, fitted_to, samples, error, ends (true if not there)."""
-    for name, choices in (("source", (MEASURED, SURROGATE)), ("unit", UNITS)):
-        if value[name] not in choices:
-            raise SrTvmError(f"{path}: field {name} is {reprlib.repr(value[name])}; {' or '.join(choices)} is allowed")
-    error = expect(value["error"], (float, NoneType), f"{path}: field error", 0)
-    if error is not None and error > sys.float_info.max:
-        raise SrTvmError(f"{path}: field error is {reprlib.repr(error)}; a finite number is needed")
-    fitted_to = expect(value["fitted_to"], dict, f"{path}: field fitted_to")
-    samples = expect(value["samples"], int, f"{path}: field samples", 0)
-    ends = value.get("ends", True)
-    if not isinstance(ends, bool):
-        raise SrTvmError(f"{path}: field ends is {reprlib.repr(ends)}; true or false is allowed")
-    return value["source"], value["unit"], fitted_to, samples, error, ends
+        return replace(model, predictor=mlp.Mlp.load(weights, (told.height, told.width), head.kind == mlp.MONOTONE))
 
 
 def fitter(kind: str) -> Any:

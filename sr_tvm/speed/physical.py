@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.speed.sample import FEATURES, MACS, Sample, features
+from sr_tvm.system.validation import Amount, Record, plain, read
 
 KIND = "physical"
 # How strongly a kind of layer is held to the common price per MAC, against one sample's weight of 1.
 HOLD = 1e-3
 MIN_SAMPLES = 3
+# The price of each feature, by its name.
+Prices = msgspec.defstruct("Prices", [(name, Amount) for name in FEATURES], bases=(Record,), frozen=True)
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,11 @@ class Physical:
         return [float(np.dot(_row(sample), self.prices)) for sample in samples]
 
     def to_json(self) -> dict[str, Any]:
-        return {"prices": dict(zip(FEATURES, self.prices, strict=True))}
+        return {"prices": plain(Prices(*self.prices))}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> Physical:
-        prices = value.get("prices")
-        if not isinstance(prices, dict) or prices.keys() != set(FEATURES):
-            raise SrTvmError(f"{where}: field prices must hold exactly {', '.join(FEATURES)}")
-        numbers = tuple(prices[name] for name in FEATURES)
-        if not all(isinstance(n, int | float) and 0 <= n <= sys.float_info.max for n in numbers):
-            raise SrTvmError(f"{where}: field prices must hold finite numbers, none below 0")
-        return cls(numbers)
+        return cls(msgspec.structs.astuple(read(Prices, value.get("prices"), where, "prices")))
 
 
 def _row(sample: Sample) -> list[float]:

@@ -142,13 +142,27 @@ def without(value: Any, *names: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Records in ``value`` as JSON has them; numbers of NumPy as Python's."""
-    return msgspec.to_builtins(value, enc_hook=_number)
+    """Records in ``value`` as JSON has them; texts and numbers of other libraries as Python's."""
+    return _lists(msgspec.to_builtins(value, enc_hook=_built_in))
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, float) or hasattr(value, "item"):
-        return value.item() if hasattr(value, "item") else float(value)
+def _lists(value: Any) -> Any:
+    """What was read and what is to be written are equal: JSON has no tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(part) for key, part in value.items()}
+    return [_lists(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _built_in(value: Any) -> Any:
+    """What is a text or a number to Python, too: TVM's strings are classes of their own, and NumPy's numbers."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if hasattr(value, "item"):
+        return value.item()
     raise TypeError(f"{type(value).__name__} is nothing that JSON has")
 
 

@@ -26,8 +26,17 @@ SHARE = 0.5
 
 
 def source(pairs: Pairs, settings: TrainingSettings, device: torch.device) -> Source:
-    """A function from a step to its (low, high) or (low, high, teacher_output), float32 in 0..1 on ``device``, in
-    channels-last memory order."""
+    """Choose where the batches of a run are cut: on the CPU, ahead by a thread, or on a GPU that holds all pictures.
+
+    Args:
+        pairs: What the run learns from.
+        settings: The run's.
+        device: Where the batches are needed.
+
+    Returns:
+        A function from a step to its (low, high) or (low, high, teacher_output): (N, 3, p, p) and twice (N, 3, scale p,
+        scale p), float32 in 0..1 on ``device``, in channels-last memory order.
+    """
     if device.type != "cuda":
         return Cut(pairs, settings, device)
     free, _ = torch.cuda.mem_get_info(device)
@@ -37,13 +46,24 @@ def source(pairs: Pairs, settings: TrainingSettings, device: torch.device) -> So
 
 
 class Cut:
-    """Cut by the CPU when it is asked for. Beside a step on the CPU that is too little to be worth a thread."""
+    """A source of batches that the CPU cuts when they are asked for.
+
+    Beside a step on the CPU that is too little work to be worth a thread.
+    """
 
     def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
         self.pairs, self.settings, self.device = pairs, settings, device
         self.draw = Drawing(pairs, settings)
 
     def __call__(self, step: int) -> Planes:
+        """Cut a step's batch.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            Its planes, on the device; the copy to a GPU need not have ended.
+        """
         batch = self.pairs.cut(self.draw(step), self.settings.shape(step)[1])
         planes = [torch.from_numpy(p) for p in batch.planes]
         if self.device.type == "cuda":  # only from pinned memory is the copy not waited for
@@ -52,7 +72,7 @@ class Cut:
 
 
 class Ahead:
-    """Has a thread make the next step's batch while this step is computed."""
+    """A source of batches that has a thread make the next step's while this step is computed."""
 
     def __init__(self, made: Source) -> None:
         self.made = made
@@ -61,6 +81,14 @@ class Ahead:
         self.next: Future[Planes] | None = None
 
     def __call__(self, step: int) -> Planes:
+        """Take a step's batch, and have the thread begin the next.
+
+        Args:
+            step: From 0; one that does not follow on the last is made now.
+
+        Returns:
+            Its planes.
+        """
         ready = self.next if step == self.step else None
         batch = ready.result() if ready else self.made(step)
         self.step, self.next = step + 1, self.thread.submit(self.made, step + 1)
@@ -68,10 +96,11 @@ class Ahead:
 
 
 class Resident:
-    """All pictures on the device, as they are in the cache; a batch is an index computed there and one look-up.
+    """A source of batches that keeps all pictures on the device, as they are in the cache.
 
-    A turned patch is read in the turned order: with i, j the row and column in the batch and m = size - 1, a quarter
-    turn (numpy's rot90) reads (j, m - i), and mirroring is j -> m - j before it.
+    A batch is an index computed there and one look-up. A turned patch is read in the turned order: with i, j the row
+    and column in the batch and m = size - 1, a quarter turn (numpy's rot90) reads (j, m - i), and mirroring is
+    j -> m - j before it.
     """
 
     def __init__(self, pairs: Pairs, settings: TrainingSettings, device: torch.device) -> None:
@@ -84,6 +113,14 @@ class Resident:
             self.planes.append(_Plane(outputs, patches, scale, device))
 
     def __call__(self, step: int) -> Planes:
+        """Look up a step's batch.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            Its planes, on the device.
+        """
         drawn = torch.from_numpy(self.draw(step))
         if self.device.type == "cuda":
             drawn = drawn.pin_memory()
@@ -114,7 +151,7 @@ class _Plane:
         self.orders = torch.tensor(ORDERS, device=device)
 
     def cut(self, drawn: Tensor, patch: int, shuffled: bool) -> Tensor:
-        """Rows of :class:`Drawing`, on the device, to (N, 3, size, size)."""
+        """Return the patches of rows of :class:`Drawing` on the device, (N, 3, size, size), float32 in 0..1."""
         picture, y, x, way = (column.view(-1, 1, 1) for column in drawn.unbind(1))
         rows, columns = (places[way[:, 0, 0] % 8] for places in self.turned[patch])
         rows, columns = rows + y * self.scale, columns + x * self.scale
@@ -126,7 +163,7 @@ class _Plane:
 
 
 def _turned(size: int) -> tuple[Tensor, Tensor]:
-    """The rows and the columns that a patch is read from in each of the 8 ways, (8, size, size)."""
+    """Return the rows and the columns that a patch is read from in each of the 8 ways, (8, size, size)."""
     i, j = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     rows, columns = [], []
     for way in range(8):

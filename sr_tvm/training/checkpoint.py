@@ -17,14 +17,30 @@ from torch import Tensor
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import write_blob
+from sr_tvm.system.validation import Count, Record, read_file
 
 SCHEMA, VERSION = "sr-tvm/training-checkpoint", 3  # 1 drew other patches, 2 had other optimizers
 HINT = "delete it to start again, or name another output"
 
 
+class Told(Record, frozen=True, forbid_unknown_fields=False):
+    """What the metadata tell: ``step`` steps are done; what the run was asked to do, and its counters."""
+
+    step: Count
+    run: dict[str, Any]
+    state: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """``step`` steps are done. ``run`` is what the run was asked to do, ``state`` its counters; both are JSON."""
+    """All that a run needs to go on.
+
+    Attributes:
+        step: How many steps are done.
+        tensors: Weights, averaged weights and the optimizers' moments, by name; float32.
+        run: What the run was asked to do, as JSON.
+        state: Its counters, as JSON.
+    """
 
     step: int
     tensors: dict[str, Tensor]
@@ -32,10 +48,13 @@ class Checkpoint:
     state: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write it, atomically.
+        """Write the checkpoint, atomically.
+
+        Args:
+            path: The file, which is replaced where it exists.
 
         Raises:
-            SrTvmError: a tensor is no longer of finite numbers (what was there before stays), or the place cannot be
+            SrTvmError: A tensor is no longer of finite numbers (what was there before stays), or the place cannot be
                 written.
         """
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}
@@ -50,7 +69,18 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path, shapes: dict[str, tuple[int, ...]]) -> Checkpoint:
-        """Read a checkpoint whose tensors must have ``shapes``; see :func:`peek` for its settings alone."""
+        """Read a checkpoint; see :func:`peek` for its settings alone.
+
+        Args:
+            path: The file, which may come from anyone.
+            shapes: Of all its tensors, by name.
+
+        Returns:
+            The checkpoint, its tensors on the CPU.
+
+        Raises:
+            SrTvmError: It is damaged, of another version, or its tensors are not finite float32 of ``shapes``.
+        """
         told = peek(path)
         try:
             with safe_open(path, framework="pt") as handle:
@@ -68,10 +98,16 @@ class Checkpoint:
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """The JSON of a checkpoint: ``step``, ``run`` and ``state``.
+    """Read the JSON of a checkpoint.
+
+    Args:
+        path: The file, which may come from anyone.
+
+    Returns:
+        ``step``, ``run`` and ``state``, beside schema and version.
 
     Raises:
-        SrTvmError: it is not a checkpoint of this version, or damaged.
+        SrTvmError: It is not a checkpoint of this version, or damaged.
     """
     try:
         with safe_open(path, framework="pt") as handle:
@@ -80,7 +116,8 @@ def peek(path: Path) -> dict[str, Any]:
         raise SrTvmError(f"{path}: a damaged checkpoint ({str(error)[:120]}); {HINT}") from None
     if not isinstance(told, dict) or (told.get("schema"), told.get("version")) != (SCHEMA, VERSION):
         raise SrTvmError(f"{path}: not a {SCHEMA} version {VERSION}; {HINT}")
-    step, run, state = told.get("step"), told.get("run"), told.get("state")
-    if type(step) is not int or step < 0 or not isinstance(run, dict) or not isinstance(state, dict):
-        raise SrTvmError(f"{path}: a damaged checkpoint (step, run or state); {HINT}")
+    try:
+        read_file(Told, told, str(path))
+    except SrTvmError as error:
+        raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
     return told

@@ -31,9 +31,15 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture: ``high`` (scale h, scale w, 3) and ``low`` (h, w, 3), uint8, mapped from the cache file.
+    """One picture of a training set, mapped from the cache file.
 
-    ``teacher_output`` is what a teacher makes of ``low``, like ``high`` but float16, 0..1; see distillation.py.
+    Attributes:
+        name: Path of the picture.
+        digest: Tells its pixels from all others.
+        high: (scale h, scale w, 3), uint8.
+        low: (h, w, 3), uint8.
+        teacher_output: What a teacher makes of ``low``, (scale h, scale w, 3), float16 in 0..1; None without a teacher.
+            See distillation.py.
     """
 
     name: str
@@ -45,8 +51,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Batch:
-    """``low`` (N, 3, p, p), ``high`` and, where there is a teacher, ``teacher_output`` (N, 3, scale p, scale p),
-    float32 in 0..1, in channels-last memory order."""
+    """Patches to learn from in one step, float32 in 0..1, in channels-last memory order.
+
+    Attributes:
+        low: (N, 3, p, p).
+        high: (N, 3, scale p, scale p).
+        teacher_output: Like ``high``; None without a teacher.
+    """
 
     low: NDArray[np.float32]
     high: NDArray[np.float32]
@@ -54,12 +65,16 @@ class Batch:
 
     @property
     def planes(self) -> tuple[NDArray[np.float32], ...]:
+        """All of its arrays: (low, high), and the teacher's output where there is a teacher."""
         return (self.low, self.high) if self.teacher_output is None else (self.low, self.high, self.teacher_output)
 
 
 class Pairs:
-    """All pairs of one training run. A batch depends on the seed and the step alone, so that a resumed run draws
-    what an uninterrupted one would have drawn."""
+    """All pairs of one training run.
+
+    A batch depends on the seed and the step alone, so that a resumed run draws what an uninterrupted one would have
+    drawn.
+    """
 
     def __init__(self, pairs: Sequence[Pair], scale: int) -> None:
         self.pairs, self.scale = tuple(pairs), scale
@@ -72,14 +87,21 @@ class Pairs:
 
     @property
     def digest(self) -> str:
-        """Tells two training sets apart by their pixels and order."""
+        """64 hexadecimal digits that tell two training sets apart by their pixels and order."""
         return hashlib.sha256("".join(p.digest for p in self.pairs).encode()).hexdigest()
 
     def large_enough(self, patch: int, warn: Warn) -> Pairs:
-        """Without the pictures that are smaller than a patch of ``patch`` low-resolution pixels; each is warned of.
+        """Leave out the pictures that are smaller than a patch.
+
+        Args:
+            patch: Side of a patch, in low-resolution pixels.
+            warn: Told of each picture that is left out, and why.
+
+        Returns:
+            The pairs that are large enough, in order.
 
         Raises:
-            SrTvmError: no picture is large enough.
+            SrTvmError: No picture is large enough.
         """
         large = [p for p in self.pairs if min(p.low.shape[:2]) >= patch]
         if not large:
@@ -94,10 +116,18 @@ class Pairs:
         return Pairs(large, self.scale)
 
     def draw(self, seed: int, step: int, size: int, patch: int, ways: int = 8) -> NDArray[np.int64]:
-        """Which patches make the batch of ``step``: rows (picture, y, x, way), shape (size, 4).
+        """Choose the patches of a step's batch: all pictures alike, and all places in each; drawing.py draws otherwise.
 
-        All pictures alike, and all places in each; drawing.py draws otherwise. ``y`` and ``x`` are the patch's first
-        low-resolution row and column, ``way`` one of the 8 of :func:`_turn`, or of 48: 6 orders of the colours of each.
+        Args:
+            seed: Of the run.
+            step: From 0.
+            size: Patches in the batch.
+            patch: Side of a patch, in low-resolution pixels.
+            ways: 8 to turn and mirror patches; 48 to put their colours in any of the 6 orders too.
+
+        Returns:
+            (size, 4), rows of picture, y, x and way: the patch's first low-resolution row and column, and which of the
+            ``ways`` it is turned.
         """
         # All at once: on a GPU, where a step takes about a millisecond, a loop of draws would be what it waits for.
         even = np.random.default_rng([seed, step]).random((size, 4))
@@ -106,11 +136,29 @@ class Pairs:
         return np.column_stack([picture, (even[:, 1:] * np.column_stack([room, np.full(size, ways)])).astype(np.int64)])
 
     def batch(self, seed: int, step: int, size: int, patch: int) -> Batch:
-        """Draw ``size`` patches of ``patch`` low-resolution pixels, turned and mirrored in one of the 8 ways."""
+        """Draw and cut the patches of a step's batch, turned and mirrored in one of the 8 ways.
+
+        Args:
+            seed: Of the run.
+            step: From 0.
+            size: Patches in the batch.
+            patch: Side of a patch, in low-resolution pixels.
+
+        Returns:
+            The batch, of (size, 3, patch, patch) in low resolution.
+        """
         return self.cut(self.draw(seed, step, size, patch), patch)
 
     def cut(self, drawn: NDArray[np.int64], patch: int) -> Batch:
-        """The batch of the rows of :meth:`draw`."""
+        """Cut the patches of a batch.
+
+        Args:
+            drawn: Rows of :meth:`draw`.
+            patch: Side of a patch, in low-resolution pixels.
+
+        Returns:
+            The batch, its patches in the order of the rows.
+        """
         s, size = self.scale, len(drawn)
         low = np.empty((size, patch, patch, 3), np.uint8)
         high = np.empty((size, patch * s, patch * s, 3), np.uint8)
@@ -127,7 +175,7 @@ class Pairs:
 
 
 def _turn(image: NDArray[Any], way: int) -> NDArray[Any]:
-    """``way`` % 4 quarter turns, then mirrored where ``way`` % 8 is 4 or more, the colours in order ``way`` // 8."""
+    """Return ``way`` % 4 quarter turns, mirrored where ``way`` % 8 is 4 or more, the colours in order ``way`` // 8."""
     image = np.rot90(image, way % 4)
     image = image[:, ::-1] if way % 8 >= 4 else image
     return image[:, :, ORDERS[way // 8]] if way >= 8 else image
@@ -138,6 +186,11 @@ def _channels_first(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def default_cache() -> Path:
+    """Return the folder where training pairs are kept by default.
+
+    Returns:
+        A folder in the user's cache, which need not exist.
+    """
     return Path(platformdirs.user_cache_dir("sr-tvm")) / "training"
 
 
@@ -148,17 +201,23 @@ def load_pairs(
     warn: Warn = lambda _: None,
     tick: Tick = lambda done, total: None,
 ) -> Pairs:
-    """Read the pictures of ``folders``, and make or take from the cache their low resolution.
+    """Read the pictures of some folders, and make or take from the cache their low resolution.
 
     The cache entry is named after the content of all the files, is written atomically, and is made again when it is
     damaged. A picture that is there twice counts once.
 
     Args:
-        cache: where pairs are kept; the user's cache folder by default.
-        warn: told each picture that is left out, with its name and why, and of each folder what else is in it.
-        tick: told (files done, files in all) while the pairs are made.
+        folders: Of pictures.
+        scale: By how much a picture's sides are shrunk.
+        cache: Where pairs are kept; the user's cache folder by default.
+        warn: Told each picture that is left out, with its name and why, and of each folder what else is in it.
+        tick: Told (files done, files in all) while the pairs are made.
+
+    Returns:
+        The pairs, pictures mapped from the cache.
+
     Raises:
-        SrTvmError: a folder is missing or empty, or none of its pictures can be read, or the cache cannot be written.
+        SrTvmError: A folder is missing or empty, or none of its pictures can be read, or the cache cannot be written.
     """
     paths = [path for folder in folders for path in pictures.list_pictures(folder, warn)]
     chosen: dict[str, Path] = {}
@@ -213,7 +272,7 @@ def _crc(path: Path) -> int:
 
 
 def _open(place: Path, scale: int, names: Sequence[str], warn: Warn) -> list[Pair] | None:
-    """The pairs of a cache entry, or None when it is not there or damaged."""
+    """Return the pairs of a cache entry, or None when it is not there or damaged."""
     try:
         index = files.read_json(place / INDEX, SCHEMA, VERSION)
         rows = index["pictures"]

@@ -41,17 +41,25 @@ def distill(
     tick: Tick = lambda done, total: None,
     ensemble: bool = False,
 ) -> Pairs:
-    """The same pairs, each with the ``teacher``'s enlargement of its low resolution.
+    """Add to each pair the teacher's enlargement of its low resolution.
 
     One file a picture, written atomically: interrupted, it goes on with the next one; a damaged file is made again.
 
     Args:
-        digest: of the teacher's weights file.
-        tick: told (pictures done, pictures in all).
-        ensemble: take the mean of what it makes of all 8 turns and mirrors of the picture, turned back: the
+        pairs: Without a teacher's output, or with another's.
+        teacher: A folded network of the pairs' scale; it is moved to ``device``.
+        digest: Of the teacher's weights file.
+        device: Where the teacher computes.
+        cache: Folder where the output is kept; the user's cache folder by default.
+        tick: Told (pictures done, pictures in all).
+        ensemble: Take the mean of what it makes of all 8 turns and mirrors of the picture, turned back: the
             self-ensemble of EDSR (Lim et al. 2017, section 3.4), better pictures for 8 times the work.
+
+    Returns:
+        The same pairs, each with the teacher's output, mapped from the cache.
+
     Raises:
-        SrTvmError: the cache cannot be written.
+        SrTvmError: The cache cannot be written.
     """
     place, made = Path(cache or data.default_cache()) / "taught", []
     _allow_files(len(pairs.pairs))
@@ -69,7 +77,7 @@ def distill(
 
 
 def _allow_files(count: int) -> None:
-    """A mapped file stays open, and many systems allow a process 1024 unless it asks for more."""
+    """Raise the limit of open files: a mapped file stays open, and many systems allow a process 1024 unless it asks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 1024 if hard == resource.RLIM_INFINITY else min(hard, count + 1024)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -102,7 +110,7 @@ def _ensemble(teacher: WDSR, low: Tensor) -> Tensor:
 
 
 def _enlarge(teacher: WDSR, low: Tensor) -> Tensor:
-    """(1, 3, h, w) to (1, 3, scale h, scale w), in tiles where the picture is large."""
+    """Return (1, 3, h, w) as (1, 3, scale h, scale w), in tiles where the picture is large."""
     scale, halo = teacher.architecture.scale, teacher.architecture.halo
     height, width = low.shape[2:]
     out = low.new_empty((1, low.shape[1], height * scale, width * scale))
@@ -113,7 +121,11 @@ def _enlarge(teacher: WDSR, low: Tensor) -> Tensor:
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16] | None:
-    """Mapped from its file; None when that is not there or damaged."""
+    """Return what is mapped from its file; None when that is not there or damaged.
+
+    Raises:
+        SrTvmError: It is there and cannot be read.
+    """
     try:
         blob = path.read_bytes()
         if zlib.crc32(blob[:-CHECK]).to_bytes(CHECK) != blob[-CHECK:]:

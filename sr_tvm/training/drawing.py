@@ -22,10 +22,10 @@ FLOOR = 1.0
 
 
 class Drawing:
-    """Draws the patches of ``pairs`` as ``settings`` say.
+    """Draws the patches of a run's batches, as its settings say.
 
     Raises:
-        SrTvmError: a weight is of a folder that none of the pictures is from, or no picture is large enough.
+        SrTvmError: A weight is of a folder that none of the pictures is from, or no picture is large enough.
     """
 
     def __init__(self, pairs: Pairs, settings: TrainingSettings) -> None:
@@ -37,8 +37,15 @@ class Drawing:
         self.places = {p: None if plain and self._fits(p) else self._places(p) for p in settings.patches}
 
     def __call__(self, step: int) -> NDArray[np.int64]:
-        """Rows (picture, y, x, way) of the batch of ``step``, as :meth:`Pairs.cut` takes them; ``way`` is one of 8, or
-        of 48 where colours are shuffled."""
+        """Choose the patches of a step's batch.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            (N, 4), rows of picture, y, x and way, as :meth:`Pairs.cut` takes them; ``way`` is one of 8, or of 48 where
+            colours are shuffled.
+        """
         s = self.settings
         size, patch = s.shape(step)
         ways = 8 * len(ORDERS) if s.shuffle else 8
@@ -56,7 +63,7 @@ class Drawing:
 
 
 class PatchPlaces:
-    """All places for patches of ``patch`` low-resolution pixels, a block apart, and the chance of each.
+    """All places for patches of one size, a block apart, and the chance of each.
 
     A picture's chance is its share times the mean, over its places, of the patch's energy to the power of ``detail``.
     """
@@ -88,7 +95,15 @@ class PatchPlaces:
         self.room = sizes - (patch - 1)
 
     def draw(self, even: NDArray[np.float64], ways: int) -> NDArray[np.int64]:
-        """Rows (picture, y, x, way) by (N, 4) even numbers in 0..1."""
+        """Turn even random numbers into patches.
+
+        Args:
+            even: (N, 4), evenly distributed in 0..1.
+            ways: In how many ways a patch may be turned.
+
+        Returns:
+            (N, 4), rows of picture, y, x and way, in low-resolution pixels.
+        """
         at = np.minimum(np.searchsorted(self.sums, even[:, 0] * self.sums[-1], "right"), len(self.sums) - 1)
         picture, corner = self.picture[at], self.corner[at]
         within = np.minimum(BLOCK, self.room[picture] - corner)
@@ -97,10 +112,17 @@ class PatchPlaces:
 
 
 def shares(pairs: Pairs, settings: TrainingSettings) -> NDArray[np.float64]:
-    """How often each picture is drawn compared with the others: the weight of its folder, 1 where none is given.
+    """Look up how often each picture is drawn compared with the others.
+
+    Args:
+        pairs: The pictures.
+        settings: Its ``weights`` are by the names of folders.
+
+    Returns:
+        (pictures,), float64: the weight of its folder, 1 where none is given.
 
     Raises:
-        SrTvmError: a weight is of a folder that none of the pictures is from.
+        SrTvmError: A weight is of a folder that none of the pictures is from, or all weights are 0.
     """
     weights = dict(settings.weights)
     folders = [Path(pair.name).parent.name for pair in pairs.pairs]
@@ -114,7 +136,15 @@ def shares(pairs: Pairs, settings: TrainingSettings) -> NDArray[np.float64]:
 
 
 def block_energy(high: NDArray[np.uint8], scale: int) -> NDArray[np.float64]:
-    """Mean square of the gradient of (H, W, 3) in each block; blocks at the lower and right edge may be smaller."""
+    """Compute the mean square of the gradient of a picture's green in each block, in 0..255 squared.
+
+    Args:
+        high: (H, W, 3), uint8.
+        scale: Of the pair: a block is ``BLOCK`` low-resolution pixels a side.
+
+    Returns:
+        (block rows, block columns), float64, at least ``FLOOR``; blocks at the lower and right edge may be smaller.
+    """
     green = high[:, :, 1].astype(np.float32)
     energy = np.zeros(green.shape, np.float32)
     energy[1:] += np.diff(green, axis=0) ** 2
@@ -126,7 +156,16 @@ def block_energy(high: NDArray[np.uint8], scale: int) -> NDArray[np.float64]:
 
 
 def patch_energy(energy: NDArray[np.float64], patch: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Mean of the blocks that a patch covers, for patches that begin at the first ``shape`` blocks."""
+    """Compute the mean energy of the blocks that each patch covers.
+
+    Args:
+        energy: Of all blocks of a picture, from :func:`block_energy`.
+        patch: Side of a patch, in low-resolution pixels.
+        shape: How many rows and columns of blocks a patch may begin at, from the first.
+
+    Returns:
+        (``shape``), float64: of the patch that begins at each of these blocks.
+    """
     span = -(-patch // BLOCK)
     sums = np.pad(energy, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     (y0, y1), (x0, x1) = (

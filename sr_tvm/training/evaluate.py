@@ -24,16 +24,24 @@ def evaluate(
     warn: Callable[[str], None] = lambda _: None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Mean PSNR-Y and SSIM-Y of ``upscale`` over the pictures of ``folder``.
+    """Score an upscaler by its mean PSNR-Y and SSIM-Y over the pictures of a folder.
 
-    Each picture is cut to a multiple of ``scale``, shrunk by MATLAB-style bicubic in uint8 RGB, given to ``upscale``
-    as (h, w, 3) uint8 and compared on the BT.601 luma with ``scale`` border pixels shaved; a grey picture is its own Y.
+    Each picture is cut to a multiple of ``scale``, shrunk by MATLAB-style bicubic in uint8 RGB, upscaled, and compared
+    on the BT.601 luma with ``scale`` border pixels shaved; a grey picture is its own Y.
+
+    Args:
+        upscale: From (h, w, 3), uint8, to (scale h, scale w, 3), uint8.
+        folder: Of pictures in high resolution.
+        scale: 2, 3 or 4.
+        warn: Told each picture that is left out, and why.
+        tick: Told (pictures done, pictures in all).
 
     Returns:
         ``psnr_y`` (dB; infinite if some output is perfect), ``ssim_y``, ``images`` (how many) and ``rows``, one
         {name, psnr_y, ssim_y} each.
+
     Raises:
-        SrTvmError: the scale is unknown, the folder has no readable picture, or an output has the wrong size.
+        SrTvmError: The scale is unknown, the folder has no readable picture, or an output has the wrong size.
     """
     if scale not in SCALES:
         raise SrTvmError(f"scale is {scale}; one of {', '.join(map(str, SCALES))} is allowed")
@@ -59,11 +67,20 @@ def examples(
     warn: Callable[[str], None] = lambda _: None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[Path, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Of each usable picture: its path, itself cut to a multiple of ``scale``, (H, W[, 3]), and its low resolution
-    (h, w, 3), uint8.
+    """Read the pictures of a folder, and make the low resolution of each.
+
+    Args:
+        folder: Of pictures in high resolution.
+        scale: By how much a picture's sides are shrunk.
+        warn: Told each picture that is left out, and why.
+        tick: Told (pictures done, pictures in all).
+
+    Yields:
+        Of each usable picture: its path, itself cut to a multiple of ``scale``, (H, W[, 3]), and its low resolution
+        (h, w, 3), both uint8.
 
     Raises:
-        SrTvmError: the folder has no usable picture.
+        SrTvmError: The folder has no usable picture.
     """
     paths, found = pictures.list_pictures(folder, warn), 0
     for i, path in enumerate(paths):

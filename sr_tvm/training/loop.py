@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import UNSET, UnsetType
 from torch import Tensor, nn
 
 from sr_tvm.errors import SrTvmError
@@ -17,6 +18,7 @@ from sr_tvm.nets.wdsr import WDSR
 from sr_tvm.nets.weights import load_weights
 from sr_tvm.records.architecture import Architecture
 from sr_tvm.system import files, interrupts, machine
+from sr_tvm.system.validation import Count, Finite, Record, read
 from sr_tvm.training import batches, slicing
 from sr_tvm.training.checkpoint import HINT, Checkpoint, peek
 from sr_tvm.training.data import Pairs
@@ -35,10 +37,33 @@ HISTORY_SCHEMA, HISTORY_VERSION = "sr-tvm/training-history", 1
 SPENT = "spent.json"
 
 
+class HistoryRow(Record, frozen=True, forbid_unknown_fields=False):
+    """What is kept of a validation; no PSNR in what was run without pictures to validate on."""
+
+    step: Count
+    loss: Finite
+    psnr: Finite | UnsetType = UNSET
+
+
+class TrainingCounters(Record, frozen=True, forbid_unknown_fields=False):
+    """The state in a checkpoint."""
+
+    loss_sum: Finite
+    loss_count: Count
+    history: list[HistoryRow]
+    seconds: Finite = 0.0
+
+
 @dataclass(frozen=True)
 class TrainingProgress:
-    """After ``step`` of ``steps``: the loss (mean since the last validation, as last looked at) and, on a validation,
-    its PSNR in dB."""
+    """What a run has come to.
+
+    Attributes:
+        step: How many steps are done.
+        steps: How many there are in all.
+        loss: Mean since the last validation, as last looked at.
+        psnr: In dB, of a validation after this step; None where there was none.
+    """
 
     step: int
     steps: int
@@ -50,11 +75,15 @@ class Trainer:
     """One run in memory: the network, the optimizers' moments and the averaged weights.
 
     Args:
-        validate: scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end.
+        settings: What the run is asked to do.
+        pairs: What it learns from, of the network's scale.
+        validate: Scores a folded network, PSNR in dB; called every ``settings.validate_every`` steps and at the end.
             If None, the history has the loss of each such interval and no PSNR.
-        graph: on a GPU, replay steps as a CUDA graph.
+        device: Where the steps are computed.
+        graph: On a GPU, replay steps as a CUDA graph.
+
     Raises:
-        SrTvmError: the pairs, ``settings.init`` or ``settings.teacher`` do not fit the architecture.
+        SrTvmError: The pairs, ``settings.init`` or ``settings.teacher`` do not fit the architecture.
     """
 
     def __init__(
@@ -97,7 +126,7 @@ class Trainer:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What a resumed run must agree on."""
+        """The settings and the data as JSON, which a resumed run must agree on."""
         return self.settings.to_json() | {"data": self.pairs.digest}
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -109,8 +138,11 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint.
 
+        Args:
+            path: The file, which is replaced where it exists.
+
         Raises:
-            SrTvmError: the loss is no longer a number, or the place cannot be written.
+            SrTvmError: The loss is no longer a number, or the place cannot be written.
         """
         self._look()
         state = {"loss_sum": self.loss_sum, "loss_count": self.loss_count, "history": self.history}
@@ -120,8 +152,11 @@ class Trainer:
     def restore(self, path: Path) -> None:
         """Take up a checkpoint.
 
+        Args:
+            path: The file, which may come from anyone.
+
         Raises:
-            SrTvmError: it is damaged, or of a run with other settings, data or architecture.
+            SrTvmError: It is damaged, or of a run with other settings, data or architecture.
         """
         check_same(peek(path)["run"], self.run, path)
         self.gradient.forget()
@@ -135,26 +170,21 @@ class Trainer:
                 weight.copy_(saved.tensors[f"model.{name}"])
                 mean.copy_(saved.tensors[f"average.{name}"])
         try:
-            self.step = saved.step
-            self.loss_sum, self.loss_count = float(saved.state["loss_sum"]), int(saved.state["loss_count"])
-            # No PSNR in what was run without pictures to validate on.
-            self.history = [
-                {k: float(row[k]) for k in ("step", "loss", "psnr") if k != "psnr" or k in row}
-                for row in saved.state["history"]
-            ]
-            for row in self.history:
-                row["step"] = int(row["step"])
-            self.seconds = float(saved.state.get("seconds", 0.0))
-            if not all(math.isfinite(v) for row in (*self.history, {"sum": self.loss_sum}) for v in row.values()):
-                raise ValueError
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise SrTvmError(f"{path}: a damaged checkpoint (its counters); {HINT}") from None
+            told = read(TrainingCounters, saved.state, str(path))
+        except SrTvmError as error:
+            raise SrTvmError(f"{error}: a damaged checkpoint; {HINT}") from None
+        self.step, self.seconds = saved.step, told.seconds
+        self.loss_sum, self.loss_count = told.loss_sum, told.loss_count
+        self.history = [row.to_json() for row in told.history]
 
     def advance(self) -> TrainingProgress:
-        """One step, and a validation where one is due.
+        """Do one step, and a validation where one is due.
+
+        Returns:
+            What the run has come to.
 
         Raises:
-            SrTvmError: the loss is no longer a number.
+            SrTvmError: The loss is no longer a number.
         """
         s = self.settings
         # A GPU is still at the last step when the next one is asked for: its time is from one to the next.
@@ -195,7 +225,14 @@ class Trainer:
             self._mean = self.loss_sum / self.loss_count
 
     def write_results(self, folder: Path) -> None:
-        """What was trained, history.json, and spent.json, which no two runs have alike."""
+        """Write what was trained, history.json, and spent.json, which no two runs have alike.
+
+        Args:
+            folder: Of the run; files of the same names are replaced.
+
+        Raises:
+            SrTvmError: The folder cannot be written.
+        """
         self.trained.write(self.average, folder)
         files.write_json(
             folder / "history.json",
@@ -205,7 +242,7 @@ class Trainer:
 
     @property
     def spent(self) -> dict[str, Any]:
-        """What all steps have taken: pictures and time, and on what."""
+        """What all steps have taken, as JSON: low-resolution pixels and minutes, and on what device."""
         on_gpu = self.device.type == "cuda"
         return {
             "low_resolution_pixels": self.settings.pixels,
@@ -216,10 +253,16 @@ class Trainer:
 
 
 def other_networks(settings: TrainingSettings) -> tuple[WDSR | None, WDSR | None]:
-    """What the run begins with and its teacher, checked to fit.
+    """Read the networks that a run begins with and learns from, and check that they fit.
+
+    Args:
+        settings: The run's; ``init`` and ``teacher`` name the files.
+
+    Returns:
+        The network to begin with and the teacher, each None where the settings have none.
 
     Raises:
-        SrTvmError: a file is not a weights file, or too small to be sliced, or the teacher's scale is another.
+        SrTvmError: A file is not a weights file, or too small to be sliced, or the teacher's scale is another.
     """
     start, teacher = (load_weights(file.path) if file else None for file in (settings.init, settings.teacher))
     if start is not None and settings.init is not None:
@@ -235,7 +278,16 @@ def other_networks(settings: TrainingSettings) -> tuple[WDSR | None, WDSR | None
 
 
 def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Refuse to resume a run under other settings than it began with."""
+    """Refuse to resume a run under other settings than it began with.
+
+    Args:
+        found: What a checkpoint says that the run was asked to do.
+        wanted: What it is asked now; only these fields are compared.
+        path: Of the checkpoint, for the message.
+
+    Raises:
+        SrTvmError: A field differs; it is named, with both values.
+    """
     # What began before there were these went as if they were at their defaults.
     found = {name: default for name, default in LATER.items() if name in wanted} | found
     for field in wanted:
@@ -251,10 +303,14 @@ def check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
 
 
 def look_ahead(settings: TrainingSettings, folder: Path) -> None:
-    """Find out what would stop a run there before pictures are prepared for it.
+    """Find out what would stop a run before pictures are prepared for it.
+
+    Args:
+        settings: The run's.
+        folder: Where its results would go.
 
     Raises:
-        SrTvmError: the folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings, or
+        SrTvmError: The folder cannot be made, or holds a checkpoint that is damaged or of a run with other settings, or
             a weights file to begin with or learn from does not fit.
     """
     path = folder / CHECKPOINT
@@ -265,13 +321,19 @@ def look_ahead(settings: TrainingSettings, folder: Path) -> None:
 
 
 def train(trainer: Trainer, folder: Path, report: Callable[[TrainingProgress], None]) -> None:
-    """Run to the last step, from the checkpoint in ``folder`` if there is one, and write the results there.
+    """Run to the last step and write the results.
 
-    Checkpoints every minute, at each interruption, and at the end.
+    It goes on from the checkpoint in ``folder`` if there is one, and writes one every minute, at an interruption, and
+    at the end.
+
+    Args:
+        trainer: Before its first step.
+        folder: Gets the checkpoint and the results.
+        report: Told what the run has come to after each step.
 
     Raises:
-        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after a checkpoint.
-        SrTvmError: the checkpoint is damaged or of another run, or the folder cannot be written.
+        KeyboardInterrupt: It was stopped by Ctrl-C or SIGTERM, after a checkpoint.
+        SrTvmError: The checkpoint is damaged or of another run, or the folder cannot be written.
     """
     path = folder / CHECKPOINT
     if path.exists():

@@ -21,7 +21,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """For filters, (out, in, kernel, kernel), read as matrices (out, in * kernel * kernel).
+    """The Muon optimizer for filters, (out, in, kernel, kernel), read as matrices (out, in * kernel * kernel).
 
     ``lr`` is the size of a step's singular values, times sqrt(rows / columns) in tall matrices. It may be a tensor, for
     steps that are recorded.
@@ -32,7 +32,11 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step, by the gradients that are there."""
+        """Move the weights by one step, by the gradients that are there.
+
+        Args:
+            closure: Ignored; PyTorch's optimizers have it.
+        """
         for group in self.param_groups:
             alike: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
@@ -56,7 +60,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """(N, rows, columns), each with its singular values brought to about 1 (0.7 to 1.2), by Newton-Schulz rounds."""
+    """Bring the singular values of matrices to about 1 (0.7 to 1.2), by Newton-Schulz rounds.
+
+    Args:
+        matrices: (N, rows, columns), floating point.
+
+    Returns:
+        Matrices of the same shape and, nearly, the same singular vectors.
+    """
     a, b, c = QUINTIC
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     tall = x.shape[1] > x.shape[2]

@@ -15,12 +15,13 @@ MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "muon": ("momentum",)}
 
 
 class Optimizers:
-    """Of the parameters of a `WDSR` with weight norm, or some of them.
+    """What moves the parameters of a `WDSR` with weight norm, or some of them.
 
     Args:
-        weights: by their names in the network; those of filters in blocks are told by them.
-        lr: see :meth:`rate`.
-        optimizer: ``muon`` or ``adam``.
+        weights: By their names in the network; those of filters in blocks are told by them.
+        lr: The first rate; see :meth:`rate`.
+        device: Where the weights are.
+        optimizer: ``muon`` or ``adam``: what moves the filters of blocks.
     """
 
     def __init__(
@@ -37,12 +38,21 @@ class Optimizers:
         self.muon = Muon([weights[n] for n in weights if n in self.filters], faster) if self.filters else None
 
     def add(self, weights: dict[str, nn.Parameter], lr: float) -> None:
-        """Have Adam move others too, always at ``lr`` and with its usual memory."""
+        """Have Adam move other parameters too, always at one rate and with its usual memory.
+
+        Args:
+            weights: By names that none of the others has.
+            lr: Their rate.
+        """
         self.weights |= weights
         self.adam.add_param_group({"params": list(weights.values()), "lr": lr, "betas": (0.9, 0.999)})
 
     def rate(self, lr: float) -> None:
-        """Set Adam's rate; Muon's is `FILTERS` times that."""
+        """Set the learning rate of the next steps.
+
+        Args:
+            lr: Adam's; Muon's is `FILTERS` times that.
+        """
         for optimizer, rate in ((self.adam, lr), (self.muon, lr * FILTERS)):
             if optimizer is None:
                 continue
@@ -53,13 +63,17 @@ class Optimizers:
                 group["lr"] = rate
 
     def step(self) -> None:
-        """One step, by the gradients that are there."""
+        """Move all weights by one step, by the gradients that are there."""
         self.adam.step()
         if self.muon:
             self.muon.step()
 
     def moments(self) -> dict[str, Tensor]:
-        """What is remembered of each weight, zeros before the first step: "exp_avg.head.bias" and so on."""
+        """List what is remembered of each weight.
+
+        Returns:
+            By names like ``exp_avg.head.bias``, each of its weight's shape; zeros before the first step.
+        """
         out: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
             kind, optimizer = self._of(name)
@@ -68,7 +82,12 @@ class Optimizers:
         return out
 
     def remember(self, moments: dict[str, Tensor], steps: int) -> None:
-        """Take up the :meth:`moments` of a run that has done ``steps`` steps."""
+        """Take up the moments of another run.
+
+        Args:
+            moments: What its :meth:`moments` listed.
+            steps: How many steps it had done.
+        """
         for name, weight in self.weights.items():
             kind, optimizer = self._of(name)
             state = {k: torch.empty_like(weight).copy_(moments[f"{k}.{name}"]) for k in MOMENTS[kind]}
@@ -81,5 +100,5 @@ class Optimizers:
 
 
 def _filter(name: str, weight: Tensor) -> bool:
-    """Whether it is weight norm's v, not its g, of a convolution of a block."""
+    """Return whether it is weight norm's v, not its g, of a convolution of a block."""
     return "blocks." in name and weight.dim() == 4 and weight[0].numel() > 1

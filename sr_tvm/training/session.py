@@ -27,9 +27,14 @@ PERFECT = 100.0
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores a network by its mean PSNR-Y in dB, on pictures (high, low) that are kept in memory.
+    """Scores a network by its mean PSNR-Y in dB, on pictures that are kept in memory.
 
     On a GPU, making them anew would take longer than the steps in between.
+
+    Attributes:
+        pictures: High resolution (H, W[, 3]) and low resolution (h, w, 3) of each, uint8.
+        scale: By how much the network enlarges.
+        device: Where it computes.
     """
 
     pictures: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...]
@@ -38,25 +43,55 @@ class Validation:
 
     @classmethod
     def read(cls, folder: str | Path, scale: int, device: torch.device, warn: Warn = lambda _: None) -> Validation:
-        """
+        """Read the pictures of a folder and make their low resolution.
+
+        Args:
+            folder: Of pictures in high resolution.
+            scale: By how much the network enlarges.
+            device: Where it computes.
+            warn: Told each picture that is left out, and why.
+
+        Returns:
+            The validation.
+
         Raises:
-            SrTvmError: the folder has no usable picture.
+            SrTvmError: The folder has no usable picture.
         """
         return cls(tuple((high, low) for _, high, low in examples(folder, scale, warn)), scale, device)
 
     def psnr(self, upscale: Upscale) -> float:
+        """Score an upscaler.
+
+        Args:
+            upscale: From (h, w, 3), uint8, to (scale h, scale w, 3), uint8.
+
+        Returns:
+            Mean PSNR-Y in dB, at most ``PERFECT``.
+        """
         found = (metrics.psnr_y(high, upscale(low), self.scale) for high, low in self.pictures)
         return min(math.fsum(found) / len(self.pictures), PERFECT)
 
     def __call__(self, model: nn.Module) -> float:
+        """Score a network.
+
+        Args:
+            model: Folded; it is moved to the device.
+
+        Returns:
+            Mean PSNR-Y in dB, at most ``PERFECT``.
+        """
         return self.psnr(network(model.to(self.device), self.device))
 
 
 def refuse_leak(pairs: Pairs, validate: str | Path) -> None:
-    """Raise an error when a training picture is also a validation picture, told by their pixels.
+    """Insist that no training picture is also a validation picture, told by their pixels.
+
+    Args:
+        pairs: To train on.
+        validate: Folder of the validation pictures.
 
     Raises:
-        SrTvmError: naming both files.
+        SrTvmError: One is; the message names both files.
     """
     known = {pair.digest: pair.name for pair in pairs.pairs}
     for path in pictures.list_pictures(validate):
@@ -80,15 +115,25 @@ def prepare(
     tick: Tick = lambda done, total: None,
     graph: bool = True,
 ) -> tuple[Trainer, float | None]:
-    """Everything that a run needs, checked before the first step.
+    """Make everything that a run needs, checked before the first step.
 
-    ``graph``: on a GPU, replay steps as a CUDA graph.
+    Args:
+        settings: What the run is asked to do.
+        data: Folders of training pictures.
+        validate: Folder of validation pictures; None for none.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        threads: That PyTorch may use on the CPU; None to leave it to PyTorch.
+        cache: Folder where training pairs are kept; the user's cache folder by default.
+        warn: Told each picture that is left out, and why.
+        tick: Told (done, in all) while pictures are prepared.
+        graph: On a GPU, replay steps as a CUDA graph.
 
     Returns:
         The trainer, and bicubic's PSNR-Y in dB on the validation pictures; None, and a trainer that tells the loss
         alone, if there are none to ``validate`` on.
+
     Raises:
-        SrTvmError: a folder is missing or empty, training holds a validation picture, or the device is not there.
+        SrTvmError: A folder is missing or empty, training holds a validation picture, or the device is not there.
     """
     place = pick_device(device)
     if threads:

@@ -9,9 +9,8 @@ gives the same slice.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from sr_tvm.errors import SrTvmError
@@ -23,15 +22,20 @@ PICTURES, SIZE, SEED = 4, 48, 0
 
 
 def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
-    """Pick blocks and channels of ``big`` as the start of a network of ``architecture``.
+    """Pick blocks and channels of a trained network as the start of a smaller one.
 
     Of another scale, each pixel of the output begins as the one of ``big`` at its place (:func:`rescale`).
     Blocks keep their order. The residual channels are chosen once for the whole network, since head, blocks and tail
     share them; the expanded and the linear channels for each block by itself. What is kept is copied as it is: moving
     the mean of what is dropped into the biases was measured and gains nothing reliably.
 
+    Args:
+        big: The trained network; it stays as it is.
+        architecture: Of the smaller one.
+
     Returns:
         A plain network in eval mode, on the CPU; ``big`` itself, folded, if it has that architecture already.
+
     Raises:
         SrTvmError: ``architecture`` has more blocks or wider ones than ``big``.
     """
@@ -64,10 +68,14 @@ def slice_weights(big: WDSR, architecture: Architecture) -> WDSR:
 
 
 def check(big: Architecture, small: Architecture) -> None:
-    """Whether ``small`` can be cut out of ``big``.
+    """Insist that one architecture can be cut out of another.
+
+    Args:
+        big: What there are weights of.
+        small: What is wanted.
 
     Raises:
-        SrTvmError: naming the field that is too large.
+        SrTvmError: A field of ``small`` is too large; it is named.
     """
     if small.channels > big.channels:
         raise SrTvmError(f"architecture field channels is {small.channels}; the weights have {big.channels}, no more")
@@ -75,9 +83,16 @@ def check(big: Architecture, small: Architecture) -> None:
 
 
 def rescale(net: WDSR, scale: int) -> WDSR:
-    """The same folded network for another scale: head and blocks do at x4 much of what they do at x2.
+    """Turn a folded network into one for another scale: head and blocks do at x4 much of what they do at x2.
 
     Tail and skip make scale x scale pixels out of one; each of the new ones is a copy of the old one that lies there.
+
+    Args:
+        net: Folded; it stays as it is.
+        scale: Of the new network.
+
+    Returns:
+        The network in eval mode; ``net`` itself where it has that scale.
     """
     before = net.architecture.scale
     if before == scale:
@@ -96,7 +111,11 @@ def rescale(net: WDSR, scale: int) -> WDSR:
 
 
 def noise() -> Tensor:
-    """Seeded pictures, (PICTURES, 3, SIZE, SIZE) in 0..1, whose amplitude falls as 1/frequency, like photographs'."""
+    """Make seeded pictures whose amplitude falls as 1/frequency, like photographs'.
+
+    Returns:
+        (PICTURES, 3, SIZE, SIZE), float32 in 0..1, always the same.
+    """
     random = torch.Generator().manual_seed(SEED)
     across = torch.fft.rfftfreq(SIZE)
     down = torch.fft.fftfreq(SIZE)[:, None]
@@ -108,7 +127,7 @@ def noise() -> Tensor:
 
 
 def _activations(net: WDSR, pictures: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """What enters each block and, last, the tail; each block's expanded values after ReLU; its linear values."""
+    """Return the energies of what enters each block and, last, the tail; of expanded values after ReLU; of linear."""
     entered, expanded, linears = [], [], []
     deep = net.head(pictures - net.mean)
     for block in _wide(net):
@@ -126,12 +145,12 @@ def _wide(net: WDSR) -> list[WideBlock]:
 
 
 def _energy(values: Tensor) -> Tensor:
-    """Mean of the squares of each channel, over all pictures and pixels; shape (channels,)."""
+    """Return the mean of the squares of each channel, over all pictures and pixels; shape (channels,)."""
     return values.square().mean((0, 2, 3))
 
 
 def _run(net: WDSR, pictures: Tensor, leave_out: int | None) -> Tensor:
-    """The output, not yet shuffled, without one of the blocks."""
+    """Return the output, not yet shuffled, without one of the blocks."""
     x = pictures - net.mean
     deep = net.head(x)
     for j, block in enumerate(net.blocks):
@@ -144,12 +163,12 @@ def _sent(seen: Tensor, reader: nn.Conv2d) -> Tensor:
 
 
 def _largest(score: Tensor, count: int) -> Tensor:
-    """The indices of the ``count`` largest, in ascending order; the lower index where two are equal."""
+    """Return the indices of the ``count`` largest, in ascending order; the lower index where two are equal."""
     return torch.argsort(score, descending=True, stable=True)[:count].sort().values
 
 
 def _blocks(big: WDSR, small: Architecture, pictures: Tensor) -> list[int]:
-    """Which blocks stay: those without which the output changes most, one by one."""
+    """Return which blocks stay: those without which the output changes most, one by one."""
     depth = len(big.blocks)
     if depth == len(small.blocks):
         return list(range(depth))
@@ -159,7 +178,11 @@ def _blocks(big: WDSR, small: Architecture, pictures: Tensor) -> list[int]:
 
 
 def _places(big: Architecture, small: Architecture, value: list[float]) -> list[int]:
-    """For each block of ``small`` one of ``big`` that is at least as wide, in order, of the largest total value."""
+    """Return for each block of ``small`` one of ``big`` that is as wide or wider, in order, of the largest total value.
+
+    Raises:
+        SrTvmError: There is none for a block.
+    """
     best: list[tuple[float, list[int]] | None] = [(0.0, [])] * (len(big.blocks) + 1)
     for i, wanted in enumerate(small.blocks):
         # best[j]: blocks 0..i of small, placed among the first j of big
@@ -181,7 +204,14 @@ def _places(big: Architecture, small: Architecture, value: list[float]) -> list[
 
 
 def copy_part(to: nn.Conv2d, of: nn.Conv2d, out: Tensor | None, read: Tensor | None) -> None:
-    """Copy the output channels ``out`` and the input channels ``read``, indices or a mask (None: all)."""
+    """Copy channels of one convolution, weights and bias, into another.
+
+    Args:
+        to: Changed in place; it has as many channels as are copied.
+        of: What is copied.
+        out: Output channels, as indices or a mask; None for all.
+        read: Input channels, as indices or a mask; None for all.
+    """
     weight, bias = of.weight, of.bias
     assert bias is not None and to.bias is not None
     weight = weight if read is None else weight[:, read]
@@ -190,7 +220,12 @@ def copy_part(to: nn.Conv2d, of: nn.Conv2d, out: Tensor | None, read: Tensor | N
 
 
 def adopt(model: WDSR, plain: WDSR) -> None:
-    """Give ``model``, which has weight norm, the weights of the folded ``plain``: they become v, and their norms g."""
+    """Give a network with weight norm the weights of a folded one: they become v, and their norms g.
+
+    Args:
+        model: With weight norm; changed in place.
+        plain: Folded, of the same architecture.
+    """
     source = {name: m for name, m in plain.named_modules() if isinstance(m, nn.Conv2d)}
     with torch.no_grad():
         for name, conv in model.named_modules():

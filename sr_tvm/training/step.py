@@ -26,7 +26,15 @@ CHARBONNIER = 1e-3
 
 
 def charbonnier(output: Tensor, wanted: Tensor) -> Tensor:
-    """The mean of sqrt(difference^2 + `CHARBONNIER`^2), Lai et al. 2017."""
+    """Compute Charbonnier's loss, the mean of sqrt(difference^2 + `CHARBONNIER`^2) (Lai et al. 2017).
+
+    Args:
+        output: Of the network, of any shape, in 0..1.
+        wanted: Of the same shape.
+
+    Returns:
+        One number.
+    """
     return ((output - wanted).square() + CHARBONNIER**2).sqrt().mean()
 
 
@@ -35,10 +43,15 @@ LOSS: dict[str, Loss] = {"l1": functional.l1_loss, "charbonnier": charbonnier, "
 
 
 def mixed(model: WDSR, device: torch.device, dtype: torch.dtype) -> None:
-    """Have the blocks' convolutions compute in ``dtype``, within ``torch.autocast``.
+    """Have the blocks' convolutions compute in another precision, within ``torch.autocast``.
 
     Head, tail, skip and the sum along the residual path stay float32: in bfloat16, whose steps just below 1 are 1/256,
     the output would be rounded as coarsely as the picture itself.
+
+    Args:
+        model: Changed in place.
+        device: Where it computes.
+        dtype: Of the blocks' convolutions.
     """
     for block in model.blocks:
         # Weights are made anew each step from v and g, so there is nothing to cache between the casts.
@@ -47,10 +60,16 @@ def mixed(model: WDSR, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def best_precision(device: torch.device) -> str:
-    """``bfloat16`` where the hardware multiplies it, else ``float32``.
+    """Choose the precision of the blocks' convolutions that the hardware is fastest in.
 
     On a CPU with AVX512-BF16 a step of a 3x24 takes 63 ms of thread time instead of 113, to the same PSNR
     (docs/training.md); on others PyTorch would only imitate it.
+
+    Args:
+        device: Where the steps are computed.
+
+    Returns:
+        ``bfloat16`` where the hardware multiplies it, else ``float32``.
     """
     if device.type == "cuda":
         has = torch.cuda.get_device_capability(device) >= (8, 0)
@@ -61,15 +80,21 @@ def best_precision(device: torch.device) -> str:
 
 
 class TrainingStep:
-    """Forward, loss, backward, and the optimizers' step.
+    """One gradient step: forward, loss, backward, and the optimizers' step.
 
     The loss is that to the truth or, of batches with a teacher's output: (1 - share) that to the truth + share that to
     the teacher's.
 
     Args:
-        record: makes of a function one that repeats its work on the device, Python left out; None: every step is
+        model: What is trained, on ``device``.
+        lr: The first learning rate.
+        share: Of the loss, to the teacher's output.
+        device: Where the step is computed.
+        record: Makes of a function one that repeats its work on the device, Python left out; None: every step is
             plain Python. See :func:`cuda_graph`.
-        clip: the largest norm of all gradients together; longer ones are shortened to it. 0: as they are.
+        clip: The largest norm of all gradients together; longer ones are shortened to it. 0: as they are.
+        optimizer: Of the blocks' filters, ``muon`` or ``adam``.
+        loss: A key of ``LOSS``.
     """
 
     def __init__(
@@ -98,7 +123,13 @@ class TrainingStep:
         self.repeat: Callable[[Planes], None] | None = None if self.record is None else self._first
 
     def __call__(self, batch: Planes, lr: float) -> None:
-        """Change the model by one step on low (N, 3, p, p), high (N, 3, scale p, scale p), teacher_output like high."""
+        """Change the model by one step.
+
+        Args:
+            batch: Low (N, 3, p, p), high (N, 3, scale p, scale p) and, with a teacher, its output like high; float32
+                in 0..1.
+            lr: The learning rate.
+        """
         self.optimizers.rate(lr)
         if self.batch and self.batch[0].shape != batch[0].shape:
             self.forget()  # larger patches from now on
@@ -123,7 +154,7 @@ class TrainingStep:
         self.total += loss.detach()
 
     def _first(self, batch: Planes) -> None:
-        """The first steps as they come, then record; a recording does not compute, so its step is then repeated."""
+        """Do the first steps as they come, then record; a recording does not compute, so its step is then repeated."""
         self.batch = tuple(plane.clone() for plane in batch)
         with _best_kernels(batch[0].device):
             if self.plain < PLAIN_STEPS:
@@ -144,10 +175,17 @@ class TrainingStep:
 
 
 def cuda_graph(body: Body) -> Body:
-    """Record ``body`` as a CUDA graph; see https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA graphs".
+    """Record a function as a CUDA graph; see https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA graphs".
+
+    Args:
+        body: Work on the GPU alone, on tensors that stay where they are.
+
+    Returns:
+        A function that repeats the work.
 
     Raises:
-        SrTvmError: this GPU or PyTorch cannot record it.
+        SrTvmError: This GPU or PyTorch cannot record it.
+        torch.cuda.OutOfMemoryError: The GPU's memory is too small for the step.
     """
     graph = torch.cuda.CUDAGraph()
     try:

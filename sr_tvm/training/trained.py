@@ -20,25 +20,51 @@ WEIGHTS, ONNX = "weights.safetensors", "model.onnx"
 
 
 class Trained(Protocol):
-    """What is trained. ``result`` is the file, in the run's folder, that comes of it."""
+    """What is trained.
+
+    Attributes:
+        result: Name of the file, in the run's folder, that comes of it.
+    """
 
     result: str
 
     def make(self) -> nn.Module:
-        """As it begins; twice asked, twice the same."""
+        """Make the network as it begins; twice asked, twice the same.
+
+        Returns:
+            A module in training mode, on the CPU.
+        """
 
     def folded(self, module: nn.Module) -> nn.Module:
-        """The same in the form that it is used in: (N, 3, H, W) in 0..1 to (N, 3, scale H, scale W)."""
+        """Give the network in the form that it is used in.
+
+        Args:
+            module: What :meth:`make` made, trained.
+
+        Returns:
+            A module from (N, 3, H, W) in 0..1 to (N, 3, scale H, scale W).
+        """
 
     def write(self, module: nn.Module, folder: Path) -> None:
-        """Write what it has become."""
+        """Write what the network has become.
+
+        Args:
+            module: What :meth:`make` made, trained.
+            folder: Of the run.
+        """
 
 
 def trained(settings: TrainingSettings) -> Trained:
-    """What the settings ask to train.
+    """Choose what the settings ask to train.
+
+    Args:
+        settings: The run's.
+
+    Returns:
+        What makes the network and writes it.
 
     Raises:
-        SrTvmError: a file that it begins as can't be read, or does not fit.
+        SrTvmError: A file that it begins as can't be read, or does not fit.
     """
     wanted = settings.architecture
     return Integers(wanted) if isinstance(wanted, IntegerFile) else Floats(wanted, settings)
@@ -54,6 +80,14 @@ class Floats:
         self.start = load_weights(settings.init.path) if settings.init else None
 
     def make(self) -> WDSR:
+        """Make the network as it begins: a slice of ``settings.init``, or random by the settings' seed.
+
+        Returns:
+            A WDSR with weight norm in training mode, on the CPU.
+
+        Raises:
+            SrTvmError: ``settings.init`` is too small for the architecture.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             model = WDSR(self.architecture)
@@ -63,10 +97,27 @@ class Floats:
         return model
 
     def folded(self, module: nn.Module) -> nn.Module:
+        """Copy the network with plain convolutions, without branches.
+
+        Args:
+            module: What :meth:`make` made, trained.
+
+        Returns:
+            A WDSR in eval mode, on the CPU.
+        """
         assert isinstance(module, WDSR)
         return fold(module)
 
     def write(self, module: nn.Module, folder: Path) -> None:
+        """Write the weights file and the architecture.
+
+        Args:
+            module: What :meth:`make` made, trained.
+            folder: Of the run.
+
+        Raises:
+            SrTvmError: The folder cannot be written, or a weight is not finite.
+        """
         assert isinstance(module, WDSR)
         save_weights(module, folder / WEIGHTS)
         self.architecture.save(folder / "architecture.json")
@@ -81,14 +132,39 @@ class Integers:
         self.file = file
 
     def make(self) -> nn.Module:
+        """Make the network as its file has it.
+
+        Returns:
+            An IntegerModel, on the CPU.
+
+        Raises:
+            SrTvmError: The file can't be read, or has a node that can't be trained.
+        """
         from sr_tvm.nets.integer import IntegerModel
 
         return IntegerModel(self.file.network())
 
     def folded(self, module: nn.Module) -> nn.Module:
+        """Return the network as it is: it computes as it is used.
+
+        Args:
+            module: What :meth:`make` made, trained.
+
+        Returns:
+            ``module`` itself.
+        """
         return module
 
     def write(self, module: nn.Module, folder: Path) -> None:
+        """Write the int8 ONNX file.
+
+        Args:
+            module: What :meth:`make` made, trained.
+            folder: Of the run.
+
+        Raises:
+            SrTvmError: A sum may leave its 32 bits, or the folder cannot be written.
+        """
         import onnx
 
         from sr_tvm.nets.integer import IntegerModel

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
 
-from sr_tvm.errors import SrTvmError
+from msgspec import Meta
 
+from sr_tvm.system.validation import CheckedRecord, Count, Positive, RecordError
+
+Probability = Annotated[float, Meta(ge=0, le=1, description="a probability from 0 to 1")]
 G = TypeVar("G")
 # Attempts at a new candidate before a generation settles for fewer: small spaces run dry.
 ATTEMPTS = 12
@@ -77,8 +80,7 @@ class Space(Protocol[G]):
         ...
 
 
-@dataclass(frozen=True)
-class GeneticSettings:
+class GeneticSettings(CheckedRecord, frozen=True):
     """Options of the genetic search.
 
     Attributes:
@@ -94,36 +96,19 @@ class GeneticSettings:
         SrTvmError: A field is out of range; the message names it and says what is allowed.
     """
 
-    population: int = 32
-    elite: int = 8
-    tournament: int = 3
-    p_crossover: float = 0.7
-    p_mutation: float = 0.9
-    p_random: float = 0.1
-    seed: int = 0
+    population: Annotated[int, Meta(ge=2, le=10_000)] = 32
+    elite: Count = 8
+    tournament: Positive = 3
+    p_crossover: Probability = 0.7
+    p_mutation: Probability = 0.9
+    p_random: Probability = 0.1
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
-    def __post_init__(self) -> None:
-        self._whole("population", 2, 10_000)
-        self._whole("elite", 0, self.population)
-        self._whole("tournament", 1, self.population)
-        self._whole("seed", 0, 2**31 - 1)
-        for name in ("p_crossover", "p_mutation", "p_random"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise SrTvmError(f"genetic setting {name} is {value!r}; a probability from 0 to 1 is allowed")
-
-    def _whole(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise SrTvmError(f"genetic setting {name} is {value!r}; a whole number from {low} to {high} is allowed")
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the fields as JSON holds them.
-
-        Returns:
-            All fields by name.
-        """
-        return asdict(self)
+    def check(self) -> None:
+        for name in ("elite", "tournament"):
+            if getattr(self, name) > self.population:
+                shown = f"{getattr(self, name)}; at most the population, {self.population},"
+                raise RecordError(f"genetic settings: field {name} is {shown} is needed")
 
 
 @dataclass

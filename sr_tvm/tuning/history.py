@@ -13,22 +13,52 @@ from typing import Any
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.system import files
+from sr_tvm.system.validation import Count, Record, read, read_file
 
 SCHEMA, VERSION, NAME, JOURNAL = "sr-tvm/tuning", 1, "tuning.json", "tuning-journal.jsonl"
 SAVE_EVERY_S = 5.0
-FIELDS = {"target": str, "threads": int, "clock": str, "seed": int, "settings": dict, "tasks": list, "history": list}
+
+
+class TaskRow(Record, frozen=True, forbid_unknown_fields=False):
+    """A task: ``workload`` is the kernel's structural hash, ``before_ms`` its time with the default schedule."""
+
+    workload: str
+    task: str = ""
+    weight: Count = 1
+    flops: float | None = None
+    before_ms: float | None = None
+    error: str | None = None
+
+
+class TrialRow(Record, frozen=True, forbid_unknown_fields=False):
+    """A trial: ``key`` is the candidate's structural hash, ``of`` the size of its generation, ``ms`` None if it failed.
+
+    Told besides are ``trial``, ``best_ms`` of its task so far, ``total_ms`` of the whole model so far and ``error``; of
+    a region its decisions.
+    """
+
+    task: str
+    workload: str
+    key: str
+    generation: int
+    of: int
+    ms: float | None
+
+
+class HistoryFile(Record, frozen=True, forbid_unknown_fields=False):
+    """What tuning.json tells; tasks and trials are in the order of measurement."""
+
+    target: str
+    threads: Count
+    clock: str
+    seed: int
+    settings: dict[str, Any]
+    tasks: list[TaskRow]
+    history: list[TrialRow]
 
 
 class History:
-    """Settings, tasks and trials of the runs in one folder.
-
-    A task is {task, workload, weight, flops, before_ms, error}: ``workload`` is the kernel's structural hash,
-    ``before_ms`` its time with the default schedule.
-
-    A trial is {task, workload, key, trial, generation, of, ms, best_ms, total_ms, error}, in the order of measurement:
-    ``key`` the candidate's structural hash, ``of`` how many its generation has, ``ms`` None if it failed, ``best_ms``
-    of its task so far, ``total_ms`` of the whole model so far.
-    """
+    """Settings, tasks and trials of the runs in one folder; these are JSON, see :class:`TaskRow`, :class:`TrialRow`."""
 
     def __init__(self, folder: str | Path) -> None:
         self.path, self.journal = Path(folder) / NAME, Path(folder) / JOURNAL
@@ -56,16 +86,11 @@ class History:
         if not history.path.exists():
             return history
         value = files.read_json(history.path, SCHEMA, VERSION)
-        for name, kind in FIELDS.items():
-            if not isinstance(value.get(name), kind):
-                raise SrTvmError(f"{history.path}: field {name} is missing or not a {kind.__name__}")
+        read_file(HistoryFile, value, str(history.path))
         history.target, history.threads, history.clock = value["target"], value["threads"], value["clock"]
         history.seed, history.settings = value["seed"], value["settings"]
-        try:
-            history.tasks = {t["workload"]: t for t in value["tasks"]}
-            history.trials = [_trial(t) for t in value["history"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise SrTvmError(f"{history.path}: missing or wrong field: {error}") from None
+        history.tasks = {t["workload"]: t for t in value["tasks"]}
+        history.trials = value["history"]
         history._take_journal()
         return history
 
@@ -80,8 +105,9 @@ class History:
         known = {(t["workload"], t["key"]) for t in self.trials}
         for line in self.journal.read_bytes().split(b"\n")[:-1]:
             try:
-                trial = _trial(json.loads(line))
-            except (KeyError, TypeError, ValueError) as error:
+                trial = json.loads(line)
+                read(TrialRow, trial, "it")
+            except (ValueError, RecursionError, SrTvmError) as error:
                 raise SrTvmError(f"{self.journal}: not a line of ours ({error}); remove the file") from None
             if (trial["workload"], trial["key"]) not in known:
                 self.trials.append(trial)
@@ -135,10 +161,3 @@ class History:
         files.write_json(self.path, self.to_json())
         self.journal.unlink(missing_ok=True)
         self._saved = time.monotonic()
-
-
-def _trial(t: dict[str, Any]) -> dict[str, Any]:
-    """Return a trial as read, its fields of the right types."""
-    found = {**t, "ms": None if t["ms"] is None else float(t["ms"])}
-    found |= {name: int(t[name]) for name in ("generation", "of")}
-    return found | {name: str(t[name]) for name in ("task", "workload", "key")}

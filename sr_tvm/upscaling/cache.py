@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from filelock import FileLock
 
 from sr_tvm import __version__, shipped
 from sr_tvm.errors import SrTvmError
@@ -28,21 +28,35 @@ COMPILER = ("frontend", "passes", "regions", "codegen", "targets", "records", "b
 LIMIT_BYTES = 500_000_000
 # ...but none that was used or built so recently: another process may be about to load it. A loaded one may go.
 RECENT_SECONDS = 3600.0
+# Held to use an entry and to remove one, each for milliseconds, so that one kind of lock will do.
+LOCK, LOCK_SECONDS = ".lock", 10.0
 
 
 def cache_folder() -> Path:
-    """Where compiled networks are kept. It can be deleted at any time."""
+    """Find the folder where compiled networks are kept. It can be deleted at any time.
+
+    Returns:
+        A path in the user's cache, which need not exist.
+    """
     return Path(platformdirs.user_cache_dir("sr-tvm")) / "artifacts"
 
 
 def compiled(model: Model, tile: tuple[int, int] | None, folder: Path | None = None) -> tuple[Artifact, bool]:
-    """The artifact of ``model`` for input tiles of (height, width), or of any size, and whether it was in the cache.
+    """Take a model's artifact from the cache, or compile it into the cache.
 
     Two processes may build the same entry at once: each builds beside it, and the first to finish names it. An entry
     that is damaged is built again. Whoever builds one removes others that make the cache too large.
 
+    Args:
+        model: The model; of one that is an artifact already, that is returned.
+        tile: (height, width) of the input tiles to compile for; None for any size.
+        folder: Of the cache; the user's if None.
+
+    Returns:
+        The artifact, and whether it was there before.
+
     Raises:
-        SrTvmError: the model cannot be compiled, or the cache folder cannot be written.
+        SrTvmError: The model cannot be compiled, or the cache folder cannot be written.
     """
     if model.artifact is not None:
         return model.artifact, True
@@ -71,9 +85,14 @@ def compiled(model: Model, tile: tuple[int, int] | None, folder: Path | None = N
 
 
 def prune(folder: Path, keep: Path | None = None) -> None:
-    """Remove the entries of ``folder`` that were unused for longest, down to LIMIT_BYTES; never ``keep``.
+    """Remove the entries that were unused for longest, until no more than LIMIT_BYTES are left.
 
-    Several processes may prune at once, or use entries meanwhile. What cannot be removed stays.
+    Several processes may prune at once, or use entries meanwhile. What cannot be removed stays, as does what was used
+    within the last hour.
+
+    Args:
+        folder: Of the cache.
+        keep: An entry that stays whatever its age.
     """
     with contextlib.suppress(OSError):
         found = [(_mtime(entry), _bytes(entry), entry) for entry in folder.iterdir() if entry.is_dir()]
@@ -86,7 +105,14 @@ def prune(folder: Path, keep: Path | None = None) -> None:
 
 
 def size(folder: Path | None = None) -> int:
-    """Bytes of all that is kept."""
+    """Measure how large the cache is.
+
+    Args:
+        folder: Of the cache; the user's if None.
+
+    Returns:
+        Bytes of all files in it.
+    """
     return _bytes(cache_folder() if folder is None else folder)
 
 
@@ -107,10 +133,14 @@ def _mtime(entry: Path) -> float:
 
 
 def _remove(entry: Path) -> bool:
-    """Remove an entry unless it was used just now. By another name first: nobody may find half of it."""
+    """Remove an entry unless it was used just now. By another name first: nobody may find half of it.
+
+    Returns:
+        Whether it is gone.
+    """
     doomed = entry.with_name(f".{uuid.uuid4().hex}.old")
-    with _locked(entry.parent, fcntl.LOCK_EX):
-        if time.time() - _mtime(entry) < RECENT_SECONDS:
+    with _locked(entry.parent) as held:
+        if not held or time.time() - _mtime(entry) < RECENT_SECONDS:
             return False
         try:
             os.rename(entry, doomed)
@@ -121,22 +151,27 @@ def _remove(entry: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    """Hold a lock on ``folder`` itself, shared to use an entry and exclusive to remove one; none where locks fail."""
-    handle = None
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of the entries in ``folder``.
+
+    There is none in a folder that can only be read, nor where another process has it and is stopped.
+
+    Yields:
+        Whether it is held.
+    """
+    lock, held = FileLock(folder / LOCK, timeout=LOCK_SECONDS), False
+    with contextlib.suppress(OSError):
+        lock.acquire()
+        held = True
     try:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            fcntl.flock(handle, kind)
-        yield
+        yield held
     finally:
-        if handle is not None:
-            os.close(handle)
+        lock.release()
 
 
 def _use(entry: Path) -> Artifact | None:
-    """The artifact of an entry that is there and whole, marked as used now."""
-    with _locked(entry.parent, fcntl.LOCK_SH):
+    """Return the artifact of an entry that is there and whole, marked as used now; else None."""
+    with _locked(entry.parent):
         artifact = _load(entry)
         if artifact is not None:
             with contextlib.suppress(OSError):  # a cache that can only be read is as good
@@ -172,7 +207,7 @@ def _key(model: Model, shape: tuple[int | str, ...]) -> str:
 
 
 def _digest(root: Path, names: tuple[str, ...]) -> str:
-    """A hash of the source or data files in those folders of ``root``, "" for none."""
+    """Return a hash of the source and data files in those folders of ``root``."""
     digest = hashlib.sha256()
     for name in names:
         for file in sorted(p for p in (root / name).rglob("*") if p.suffix in (".py", ".json")):

@@ -14,7 +14,14 @@ Progress = Callable[[int, int], None]
 
 
 def reach(halo: int) -> int:
-    """The halo of everything that happens to a tile: the network and the bicubic planes beside it."""
+    """Compute the halo of everything that happens to a tile: the network and the bicubic planes beside it.
+
+    Args:
+        halo: Of the network, in input pixels to each side.
+
+    Returns:
+        Input pixels to each side that an output pixel depends on.
+    """
     return max(halo, planes.BICUBIC_REACH)
 
 
@@ -28,12 +35,26 @@ def enlarge(
     dtype: np.dtype | type | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Enlarge (H, W, C) pixels by ``scale``; C as in :class:`~sr_tvm.imaging.reading.Picture`, and kept.
+    """Enlarge pixels, tile by tile, to what the network makes of the whole picture.
 
-    ``run`` is the network on one tile: float32 (``channels``, h, w) to (``channels``, scale h, scale w), where
-    ``channels`` is 3 (RGB) or 1 (BT.601 luma; chroma is then enlarged bicubically). Alpha is always enlarged
-    bicubically: what is fully opaque or fully transparent stays exactly so, which no network promises.
-    ``dtype`` is uint8 or uint16, the input's by default. ``progress(tiles done, tiles)`` is called after each tile.
+    Alpha is always enlarged bicubically: what is fully opaque or fully transparent stays exactly so, which no network
+    promises.
+
+    Args:
+        pixels: (H, W, C), uint8 or uint16; C as in :class:`~sr_tvm.imaging.reading.Picture`.
+        run: The network on one tile: float32 (``channels``, h, w) to (``channels``, scale h, scale w).
+        channels: Of the network: 3 (RGB), or 1 (BT.601 luma; chroma is then enlarged bicubically).
+        scale: The network's factor.
+        halo: Input pixels to each side that the network looks at.
+        tile: The side of square tiles, or (height, width), in input pixels.
+        dtype: Of the result, uint8 or uint16; that of ``pixels`` if None.
+        progress: Called after each tile with the tiles done and all tiles.
+
+    Returns:
+        (scale H, scale W, C).
+
+    Raises:
+        SrTvmError: Tiles are too small for the halo.
     """
     height, width, planes_in = pixels.shape
     alpha = planes_in in (2, 4)
@@ -58,7 +79,7 @@ def enlarge(
 
 
 def _network(x: np.ndarray, run: Run, channels: int, scale: int) -> np.ndarray:
-    """(h, w, 1 or 3) floats to (scale h, scale w, the same)."""
+    """Return (scale h, scale w, C) floats of (h, w, C), where C is 1 or 3 and the network may want the other."""
     grey = x.shape[2] == 1
     if channels == 3:
         y = _planar(run, np.repeat(x, 3, axis=2) if grey else x)

@@ -43,13 +43,19 @@ class Model:
     onnx: OnnxModel | None = field(default=None, compare=False, repr=False)
 
     def tile(self, height: int, width: int, wanted: int | None, halo: int) -> tuple[int, int]:
-        """The (height, width) to tile a picture of ``height`` x ``width`` with; where sizes are fixed, to compile for.
+        """Choose the tiles for a picture; where sizes are fixed, they are what to compile for.
 
-        ``wanted`` is the side for large pictures, TILE or ANY_SIZE_TILE by default; ``halo`` as in
-        :func:`~sr_tvm.imaging.tiles.plan`.
+        Args:
+            height: Of the picture, in input pixels.
+            width: Of the picture, in input pixels.
+            wanted: The side of tiles for large pictures; if None, ANY_SIZE_TILE of a model for any size and else TILE.
+            halo: Input pixels to each side that an output pixel depends on, as in :func:`~sr_tvm.imaging.tiles.plan`.
+
+        Returns:
+            (height, width) of a tile in input pixels.
 
         Raises:
-            SrTvmError: the model is fixed to a size that this picture cannot be covered with.
+            SrTvmError: The model is fixed to a size that this picture cannot be covered with.
         """
         if wanted is None:
             wanted = ANY_SIZE_TILE if self.any_size else TILE
@@ -70,7 +76,14 @@ class Model:
 
 
 def default_model() -> Path:
-    """The ONNX file that comes with sr-tvm."""
+    """Find the ONNX file that comes with sr-tvm.
+
+    Returns:
+        Its path.
+
+    Raises:
+        SrTvmError: It is missing.
+    """
     path = shipped.models() / DEFAULT
     if not path.is_file():
         raise SrTvmError(f"the shipped model {path} is missing; name one with --model, or install sr-tvm again")
@@ -78,10 +91,16 @@ def default_model() -> Path:
 
 
 def open_model(path: str | Path | None = None) -> Model:
-    """Read what a model is: an ONNX file, an artifact folder, or the shipped model if None.
+    """Read what a model is.
+
+    Args:
+        path: Of an ONNX file or an artifact's folder; the shipped model if None.
+
+    Returns:
+        What must be known to send a picture through it.
 
     Raises:
-        SrTvmError: no such file, not a model, or not one that maps a picture to a larger one tile by tile.
+        SrTvmError: No such file, not a model, or not one that maps a picture to a larger one tile by tile.
     """
     path = default_model() if path is None else Path(path)
     return _from_artifact(path) if path.is_dir() else _from_onnx(path)
@@ -144,17 +163,32 @@ def _from_artifact(path: Path) -> Model:
 
 
 def example_shapes(artifact: Artifact) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The shapes of the first input and the first output, any size being 1021 x 769, which nothing is by chance."""
+    """Make up whole numbers for the shapes of an artifact's first input and first output.
+
+    Args:
+        artifact: For one size or for any.
+
+    Returns:
+        Both shapes; where it takes any size, for 1021 x 769 input pixels, which nothing is by chance.
+    """
     given = artifact.inputs[0]
     sizes = {d: n for d, n in zip(given.shape, (1, 1, 1021, 769), strict=False) if isinstance(d, str)}
     return given.at(sizes), artifact.outputs[0].at(sizes)
 
 
 def channels_and_scale(where: Path, given: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, int]:
-    """Of a compiled network that maps shape ``given`` to ``made``.
+    """Find the channels and the factor of a compiled network from what it maps to what.
+
+    Args:
+        where: Its path, for the message.
+        given: Shape of its input, (1, C, H, W).
+        made: Shape of its output.
+
+    Returns:
+        C, 1 or 3, and the whole factor.
 
     Raises:
-        SrTvmError: its output is not its input enlarged by a whole factor.
+        SrTvmError: Its output is not its input enlarged by a whole factor.
     """
     good = len(given) == len(made) == 4 and given[:2] == made[:2] and given[0] == 1 and given[1] in CHANNELS
     scale = made[2] // given[2] if good else 0

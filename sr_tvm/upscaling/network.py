@@ -12,10 +12,12 @@ from sr_tvm.upscaling.model import channels_and_scale, example_shapes
 
 
 class Network:
-    """Loads an artifact once and runs it on many tiles, on ``threads`` cores (all of them by default).
+    """An artifact that was loaded once to run on many tiles, on ``threads`` cores (all of them by default).
+
+    ``channels`` is 1 (luma) or 3 (RGB), ``scale`` the factor.
 
     Raises:
-        SrTvmError: the artifact does not enlarge pictures or was made for another machine, or too many threads.
+        SrTvmError: The artifact does not enlarge pictures or was made for another machine, or too many threads.
     """
 
     def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
@@ -26,10 +28,16 @@ class Network:
         self._device.load(artifact)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """float32 (C, H, W) of the tile's shape, or of any that the artifact takes, to float32 (C, scale H, scale W).
+        """Run the network on one tile.
+
+        Args:
+            x: float32 (C, H, W) in 0..1, of the artifact's shape or of any that it takes.
+
+        Returns:
+            float32 (C, scale H, scale W), finite and not clipped.
 
         Raises:
-            SrTvmError: the tile is of another shape, the run failed, or the network's output is not finite.
+            SrTvmError: The tile is of another shape, the run failed, or the network's output is not finite.
         """
         (y,) = self._device.run(self.artifact, [np.asarray(x[None], np.float32)])
         if not np.isfinite(y).all():

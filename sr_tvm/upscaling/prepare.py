@@ -10,13 +10,21 @@ from sr_tvm.upscaling.model import Model
 
 
 def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int) -> tuple[Model, Artifact, bool]:
-    """``model`` as it is used for a picture of ``height`` x ``width``, its artifact, and whether that was in the cache.
+    """Choose how a picture goes through a model, for any size or in tiles of its own, and have it compiled.
 
-    ``wanted`` and ``halo`` are as in :meth:`Model.tile`. Where the model that is returned has no ``any_size``, the
-    artifact is for tiles of one size.
+    Args:
+        model: The model as it was opened.
+        height: Of the picture, in input pixels.
+        width: Of the picture, in input pixels.
+        wanted: The side of tiles for large pictures; None as in :meth:`Model.tile`.
+        halo: Input pixels to each side that an output pixel depends on.
+
+    Returns:
+        The model as it is used for the picture, its artifact, and whether that was in the cache. Where the model that
+        is returned has no ``any_size``, the artifact is for tiles of one size.
 
     Raises:
-        SrTvmError: the model cannot be compiled, or the cache folder cannot be written.
+        SrTvmError: The model cannot be compiled, or the cache folder cannot be written.
     """
     from sr_tvm.system.tvm_setup import import_tvm
 
@@ -34,5 +42,12 @@ def prepare(model: Model, height: int, width: int, wanted: int | None, halo: int
 
 
 def streams(artifact: Artifact) -> bool:
-    """Whether an artifact for any size is fast: sums that do not stream have plain loops, which are not."""
+    """Tell whether an artifact for any size is fast: sums that do not stream have plain loops, which are not.
+
+    Args:
+        artifact: For any size.
+
+    Returns:
+        False if a kernel that sums has the default schedule.
+    """
     return not any(row["reduces"] for row in artifact.kernels if row["schedule"] == "default")

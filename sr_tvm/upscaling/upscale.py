@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Upscaled:
-    """What was done. Sizes are (width, height) in pixels, ``seconds`` of wall time by stage."""
+    """What was done to a picture. Sizes are (width, height) in pixels, ``seconds`` of wall time by stage."""
 
     input: str
     output: str
@@ -49,6 +49,11 @@ class Upscaled:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Write the record for ``--json``.
+
+        Returns:
+            A JSON object with one field for each of this record.
+        """
         return asdict(self)
 
 
@@ -61,14 +66,25 @@ def upscale_file(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: Progress | None = None,
 ) -> Upscaled:
-    """Enlarge the picture ``src`` into ``dst``, whose extension gives the format; whole or not at all.
+    """Enlarge a picture file into another, whose extension gives the format; whole or not at all.
 
-    ``model`` is an ONNX file, an artifact folder or None for the shipped network; the first run with a model compiles
-    it and keeps that in the user's cache, for any size where it can be, else for the size of the tiles. ``tile`` is the
-    side of a tile in input pixels, see Model.tile for the default. ``threads`` is all cores by default.
+    The first run with a model compiles it and keeps that in the user's cache, for any size where it can be, else for
+    the size of the tiles.
+
+    Args:
+        src: The picture file.
+        dst: The file to write.
+        model: An ONNX file or an artifact's folder; the shipped network if None.
+        tile: The side of a tile in input pixels; see :meth:`Model.tile` for None.
+        threads: Cores to use; all if None.
+        max_megapixels: The largest input picture that is taken, in 1e6 pixels.
+        progress: Called with the stage, what is done and the total; see Progress.
+
+    Returns:
+        What was done, and how long each stage took.
 
     Raises:
-        SrTvmError: a bad picture, model or output name; see read_picture, open_model and check_fits.
+        SrTvmError: A bad picture, model or output name; see read_picture, open_model and check_fits.
     """
     src, dst = Path(src), Path(dst)
     if tile is not None and tile < 1:
@@ -152,7 +168,7 @@ def _check_output(src: Path, dst: Path) -> None:
 
 
 def _without_opaque_alpha(picture: Picture) -> Picture:
-    """For a format without transparency: an alpha plane that hides nothing is no loss."""
+    """Return the picture for a format without transparency: an alpha plane that hides nothing is no loss."""
     pixels = picture.pixels
     if not picture.has_alpha or (pixels[..., -1] < np.iinfo(pixels.dtype).max).any():
         return picture

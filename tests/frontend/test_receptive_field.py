@@ -48,6 +48,7 @@ NETS = {
     "fsrcnn x2": (lambda: registry.build("fsrcnn", 2), 1, 2),
     "fsrcnn x3": (lambda: registry.build("fsrcnn", 3), 1, 3),
     "dilated": (lambda: Plain(nn.Conv2d(1, 2, 3, padding=3, dilation=3)), 1, 1),
+    "batch norm": (lambda: Plain(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3, padding=1)), 3, 1),
     "even kernel": (lambda: Plain(nn.ZeroPad2d((0, 3, 1, 2)), nn.Conv2d(1, 2, 4)), 1, 1),
     "reflection": (lambda: Plain(nn.ReflectionPad2d(2), nn.Conv2d(1, 2, 5), nn.PixelShuffle(1)), 1, 1),
     "nearest": (lambda: Plain(nn.Upsample(scale_factor=2), nn.Conv2d(1, 2, 5, padding=2)), 1, 2),

@@ -67,7 +67,7 @@ def test_device_code_that_was_changed_is_refused(artifact, tmp_path):
         DeviceCode.load(tmp_path)
     facts["launches"][0]["groups"] = ["many"]
     (tmp_path / FACTS).write_text(json.dumps(facts))
-    with pytest.raises(SrTvmError, match=r"launches\[0\]: groups is 'many'"):
+    with pytest.raises(SrTvmError, match=r"field launches\[0\]\.groups is \['many'\]; a list of 3"):
         DeviceCode.load(tmp_path)
     (tmp_path / FACTS).unlink()
     with pytest.raises(SrTvmError, match="compile the model again"):

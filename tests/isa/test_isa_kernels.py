@@ -1,8 +1,7 @@
 """From TIR to a phone GPU's instructions, with Mesa's compilers; without them these skip."""
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import system
@@ -83,7 +82,7 @@ def test_the_fused_kernel_is_far_ahead_of_stock_schedules(compilers, gpu):
 
 def test_counts_grow_with_the_picture_and_not_for_a_work_item(compilers):
     text, (launch,) = lower(fused_kernel.module(), registry.get("adreno").tvm_target())
-    twice = dataclasses.replace(launch, groups=(32, 1, 1))
+    twice = structs.replace(launch, groups=(32, 1, 1))
     (one, two) = count_sources([(text, [launch, twice])], "adreno-660")[0]
     assert two.slots == one.slots
     assert two.total_slots == 2 * one.total_slots
@@ -97,7 +96,7 @@ def test_a_kernel_that_does_not_build_is_told(compilers):
 def test_an_unknown_kernel_and_gpu_are_told(compilers):
     text, (launch,) = lower(fused_kernel.module(), registry.get("adreno").tvm_target())
     with pytest.raises(SrTvmError, match="has no kernel other; it has fused_kernel"):
-        count_sources([(text, [dataclasses.replace(launch, name="other")])], "adreno-660")
+        count_sources([(text, [structs.replace(launch, name="other")])], "adreno-660")
     with pytest.raises(SrTvmError, match="unknown GPU 'adreno-1'"):
         count_sources([(text, [launch])], "adreno-1")
 

@@ -1,8 +1,7 @@
 """Trip counts of machine loops, on kernels of multiplications and stores only."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from sr_tvm.isa.launch import SourceLoop
 from sr_tvm.isa.machine import Instruction, MachineKernel, outer_first

@@ -99,5 +99,5 @@ def test_a_run_moves_them_and_goes_on_as_if_never_stopped(kind, folders, tmp_pat
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(SrTvmError, match="branches is 'more'; none or sum or edges or product is allowed"):
+    with pytest.raises(SrTvmError, match="field branches is 'more'; 'none', 'sum', 'edges' or 'product' is needed"):
         TrainingSettings(NET, branches="more")

@@ -1,12 +1,15 @@
 """Trainings side by side for some minutes: order, time, resuming, and what one that fails does to the others."""
 
+import os
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -265,6 +268,9 @@ sys.meta_path[:] = [f for f in sys.meta_path if not getattr(f, "__module__", "")
 sys.path[:] = [p for p in sys.path if p not in ("", {root!r})]
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
+        if name == "msgspec":  # none but that of the wheels
+            places = [place for place in sys.path if "sr-tvm-wheels-" in place]
+            return importlib.machinery.PathFinder.find_spec(name, places) or importlib.machinery.ModuleSpec(name, self)
         if name.split(".")[0] in {{"skimage", "scipy", "tvm", "tvm_ffi", "onnx", "onnxscript", "tifffile", "matplotlib",
                                   "onnxruntime", "ml_dtypes", "packaging", "tornado", "elftools", "imageio"}}:
             return importlib.machinery.ModuleSpec(name, self)
@@ -289,12 +295,20 @@ def test_the_rehearsal(folders, tmp_path):
     validate = [(f"eval/Set5/{p.name}", p.read_bytes()) for p in sorted((data / "eval/Set5").iterdir())]
     told = f'{{"schema": "{pack.SCHEMA}", "version": {pack.VERSION}}}'.encode()
     pack.write(tmp_path / "pack.zip", [(pack.INDEX, told), *members, *validate])
+    (wheels := tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(wheels / "msgspec-0-cp3-linux.whl", "w") as archive:
+        place = Path(msgspec.__file__).parent
+        for file in (p for p in place.rglob("*") if p.suffix in (".py", ".so")):
+            archive.write(file, file.relative_to(place.parent))
     line = [sys.executable, "-c", BARE.format(root=str(ROOT)), str(ROOT / "models/train.py"), "--device", "cpu"]
     line += ["--minutes", "1", "--data", str(tmp_path / "pack.zip"), "--work", str(tmp_path / "work")]
     line += ["--cache", str(tmp_path / "cache"), "--only", f"{TEACHER[2]},wdsr_x2_37k,wdsr_x2_s21_40ms"]
     line += ["--steps", "3", "--supernet-steps", "3", "--jobs", "2"]
+    missing = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert "msgspec is not on a GPU machine" in missing.stderr
+    there = {**os.environ, "SR_TVM_WHEELS": str(wheels)}
     for _ in range(2):
-        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=120, env=there)
         assert done.returncode == 0, done.stderr
         assert "3 of 3 done" in done.stdout and "the same command goes on" in done.stdout
     for name in (TEACHER[2], "wdsr_x2_37k", "wdsr_x2_s21_40ms"):

@@ -1,10 +1,10 @@
 """The CPU in this process: right outputs, honest conditions, refusals."""
 
-import dataclasses
 import shutil
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners import threads
@@ -103,9 +103,9 @@ def test_refusals(artifact, picture, tmp_path):
     with pytest.raises(SrTvmError, match="repeats is 0"):
         LocalRunner().measure(artifact, repeats=0)
     with pytest.raises(SrTvmError, match="made for the OpenCL of an Android phone"):
-        LocalRunner().run(dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali"), [picture])
+        LocalRunner().run(structs.replace(artifact, tvm_target={"kind": "opencl"}, target="mali"), [picture])
     # The one x86 CPU with every extension that LLVM knows.
-    newest = dataclasses.replace(artifact, tvm_target={"kind": "llvm", "mcpu": "diamondrapids"})
+    newest = structs.replace(artifact, tvm_target={"kind": "llvm", "mcpu": "diamondrapids"})
     with pytest.raises(SrTvmError, match="compiled for the CPU diamondrapids; this one .* lacks a"):
         LocalRunner().run(newest, [picture])
     shutil.copytree(artifact.folder, tmp_path / "other")
@@ -113,9 +113,9 @@ def test_refusals(artifact, picture, tmp_path):
     data = bytearray(library.read_bytes())
     data[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
     library.write_bytes(data)
-    other = dataclasses.replace(artifact, folder=tmp_path / "other", library_sha256=sha256(library))
+    other = structs.replace(artifact, folder=tmp_path / "other", library_sha256=sha256(library))
     with pytest.raises(SrTvmError, match="made for aarch64"):
         LocalRunner().run(other, [picture])
     library.write_bytes(b"not a library")
     with pytest.raises(SrTvmError, match="not an ELF"):
-        LocalRunner().run(dataclasses.replace(other, library_sha256=sha256(library)), [picture])
+        LocalRunner().run(structs.replace(other, library_sha256=sha256(library)), [picture])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from device_nets import tiny_artifact, wdsr_module
+from msgspec.structs import replace
 
 from sr_tvm.build.compiler import compile_module
 from sr_tvm.build.options import CompileOptions

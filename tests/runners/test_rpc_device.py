@@ -1,6 +1,5 @@
 """Over a real tracker and server: the same outputs as here, and an error in time for everything that hangs."""
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.runners import tracker_client
@@ -204,7 +204,7 @@ def test_another_architecture_is_refused_before_the_upload(artifact, picture, de
     data = bytearray(library.read_bytes())
     data[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
     library.write_bytes(data)
-    arm = dataclasses.replace(artifact, folder=tmp_path / "arm", target="android-cpu", library_sha256=sha256(library))
+    arm = structs.replace(artifact, folder=tmp_path / "arm", target="android-cpu", library_sha256=sha256(library))
     with pytest.raises(SrTvmError, match=r"made for aarch64 \(target android-cpu\).*is x86_64"):
         device.run(arm, [picture])
 
@@ -298,7 +298,7 @@ def test_a_stock_server(artifact, picture, tracker, stock_server):
         assert device.measure(artifact, repeats=2).median > 0
         with pytest.raises(SrTvmError, match="can't time single kernels"):
             device.per_operator(artifact)
-        no_gpu = dataclasses.replace(artifact, tvm_target={"kind": "opencl"}, target="mali")
+        no_gpu = structs.replace(artifact, tvm_target={"kind": "opencl"}, target="mali")
         # Where our OpenCL runtime was built, TVM's own server has it too: a CPU's kernel then gets an OpenCL tensor.
         with pytest.raises(SrTvmError, match="mali|opencl|device_type"):
             device.run(no_gpu, [picture])

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from sr_tvm.build.compiler import compile_model
 from sr_tvm.errors import SrTvmError
@@ -121,7 +122,7 @@ def test_a_phones_artifact_is_refused_here(artifacts, expected):
     with pytest.raises(SrTvmError, match="made for aarch64|compile it with --host"):
         LocalRunner().run(artifact, [expected[0]])
     # On an Arm machine its library would load.
-    claimed = dataclasses.replace(artifacts["mali", HOST], tvm_target=artifact.tvm_target)
+    claimed = structs.replace(artifacts["mali", HOST], tvm_target=artifact.tvm_target)
     with pytest.raises(SrTvmError, match=f"made for the OpenCL of an Android phone .* compile it with --host {HOST}"):
         LocalRunner().run(claimed, [expected[0]])
 

@@ -1,9 +1,8 @@
 """The pruning baselines: the same function with factors and without what is pruned, and always within the budget."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.architecture import Architecture, Block

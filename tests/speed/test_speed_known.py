@@ -82,7 +82,7 @@ def test_files_from_before_ends_count_them_and_nonsense_is_refused(tmp_path):
     known.find("galaxy-s21").save(path)
     value = json.loads(path.read_text())
     path.write_text(json.dumps({**value, "ends": 0}))
-    with pytest.raises(SrTvmError, match="field ends is 0; true or false is allowed"):
+    with pytest.raises(SrTvmError, match="field ends is 0; true or false is needed"):
         known.find(str(path))
     del value["ends"]
     path.write_text(json.dumps(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import numpy as np
@@ -12,6 +11,7 @@ import tvm
 from harness import HOST, QUICK, Compiled, module_of, random_inputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from qemu import PHONE, Emulated, needs_qemu
 from region_nets import Builder, regions, sizes
 from region_reference import evaluate, result_name
@@ -71,7 +71,7 @@ def test_a_block_is_close_to_float32_but_not_in_float32(winograd: bool) -> None:
 def test_between_two_pieces_tensors_are_float32() -> None:
     region = block()
     decisions = EMULATED.decide(region, ANY)
-    twice = dataclasses.replace(decisions, cuts=(3,), pieces=decisions.pieces[:1] * 2)
+    twice = structs.replace(decisions, cuts=(3,), pieces=decisions.pieces[:1] * 2)
     kernels = EMULATED.lower(region, ANY, "region", twice)
     assert len(kernels) == 2 and all(c.numbers.dtype == "float16" for k in kernels for c in k.constants)
     inputs = random_inputs(region, (1, 9, 17))

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import onnx
 import pytest
 import tvm
 from click.testing import CliRunner
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from skimage import data

@@ -1,10 +1,10 @@
 """The cache of compiled networks: what is removed when it grows too large, and what never is."""
 
-import fcntl
 import os
 import threading
 
 import pytest
+from filelock import FileLock
 
 from sr_tvm.upscaling import cache
 
@@ -30,7 +30,7 @@ def age(entry, days):
 
 
 def names(folder):
-    return sorted(p.name for p in folder.iterdir())
+    return sorted(p.name for p in folder.iterdir() if p.name != cache.LOCK)
 
 
 def test_the_longest_unused_go_first(folder):
@@ -64,16 +64,21 @@ def test_leftovers_of_a_killed_process_go_too(folder):
 
 def test_an_entry_that_comes_into_use_while_pruning_stays(folder):
     """A process that uses an entry holds the lock; the pruner waits for it, and then looks at the entry again."""
-    using = os.open(folder, os.O_RDONLY)
-    fcntl.flock(using, fcntl.LOCK_SH)
     pruner = threading.Thread(target=cache.prune, args=(folder,))
-    pruner.start()
-    pruner.join(0.2)
-    assert pruner.is_alive() and len(names(folder)) == 4
-    age(folder / "40", 0)
-    os.close(using)
+    with FileLock(folder / cache.LOCK):
+        pruner.start()
+        pruner.join(0.2)
+        assert pruner.is_alive() and len(names(folder)) == 4
+        age(folder / "40", 0)
     pruner.join(10)
     assert names(folder) == ["10", "40"]
+
+
+def test_nothing_goes_while_another_process_keeps_the_lock(folder, monkeypatch):
+    monkeypatch.setattr(cache, "LOCK_SECONDS", 0.1)
+    with FileLock(folder / cache.LOCK):
+        cache.prune(folder)
+    assert len(names(folder)) == 4
 
 
 def test_no_folder_yet(tmp_path):

@@ -56,10 +56,10 @@ def test_json_there_and_back(tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("half",), 1, "half is no boolean"),
+        (("half",), 1, "half is 1; true or false"),
         (("launches",), [], "launches"),
         (("launches", 0, "kernel"), "k()", "a name as C has it"),
-        (("launches", 0, "groups"), [1, 2], "three sizes"),
+        (("launches", 0, "groups"), [1, 2], "groups is [1, 2]; a list of 3"),
         (("launches", 0, "items"), [1, 0, 2], "items"),
         (("launches", 0, "arguments"), ["x", "z"], "'z', which is no tensor"),
         (("memories", 1, "bits"), 8, "bits is 8"),

@@ -158,7 +158,7 @@ def test_resumed_run_has_the_same_candidates(stopped_after):
     ],
 )
 def test_settings_out_of_range_are_named(field, value):
-    with pytest.raises(SrTvmError, match=f"genetic setting {field} is "):
+    with pytest.raises(SrTvmError, match=f"genetic settings: field {field} is "):
         GeneticSettings(**{field: value})
 
 

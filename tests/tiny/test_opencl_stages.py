@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Result, Source
 from sr_tvm.targets.opencl.cost import Costs

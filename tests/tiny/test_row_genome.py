@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.region_decisions import NAME, ROWS_NAME, ROWS_SCHEMA, RegionRecord, RegionRecords
@@ -269,8 +269,8 @@ def test_record_that_does_not_fit_is_passed_over(space, region, caplog):
     [
         ({"schema": "other"}, "not a sr-tvm/region-decisions file"),
         ({"version": 9}, "version 9"),
-        ({"records": {}}, "records is missing or not a list"),
-        ({"records": [{"region": "x"}]}, "missing or wrong field: 'shape'"),
+        ({"records": {}}, "field records is {}; a list is needed"),
+        ({"records": [{"region": "x"}]}, r"field records\[0\].shape is missing"),
     ],
 )
 def test_bad_files_are_named(space, region, tmp_path, change, message):

@@ -64,7 +64,9 @@ def test_one_that_crashes_is_quoted(client, dying, words):
 
 def test_a_server_can_not_change_our_conditions(tmp_path, monkeypatch):
     shape = (Tensor("x", (1, 3, 4, 4)),)
-    artifact = Artifact(tmp_path, "m.onnx", "0" * 64, "cpu", {"kind": "llvm"}, "model.so", "0" * 64, shape, shape)
+    artifact = Artifact(
+        "m.onnx", "0" * 64, "cpu", {"kind": "llvm"}, "model.so", "0" * 64, shape, shape, folder=tmp_path
+    )
     server = {
         "tvm": "0.27", "machine": "aarch64", "governor": None, "cpu": ["x"], "threads": 64, "clock": "thread-cpu",
         "schedule": "tuned", "method": "in process", "repeats": 1, "anything": "else",

@@ -9,6 +9,7 @@ import pytest
 import quantize_nets
 import torch
 from click.testing import CliRunner
+from msgspec import structs
 
 from sr_tvm.cli.train import command
 from sr_tvm.errors import SrTvmError
@@ -180,5 +181,5 @@ def test_a_checkpoint_of_floats_is_another_run(begin, folders, tmp_path):
 
 def test_another_file_of_that_name_is_another_run(begin, file):
     trainer = begin()
-    changed = replace(trainer.settings, architecture=replace(trainer.settings.architecture, digest="0" * 16))
+    changed = structs.replace(trainer.settings, architecture=replace(trainer.settings.architecture, digest="0" * 16))
     assert changed.to_json() != trainer.settings.to_json()

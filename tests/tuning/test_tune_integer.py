@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from quantize_nets import pictures, wdsr
@@ -66,7 +66,7 @@ def test_decisions_without_effect_are_not_two(network):
     lowering = KernelLowering(68)
     for stage, _ in kinds(network).values():
         space = lowering.space(stage, OPEN)
-        other = dataclasses.replace(DEFAULT, tiles=4) if stage.expand else dataclasses.replace(DEFAULT, spread="last")
+        other = structs.replace(DEFAULT, tiles=4) if stage.expand else structs.replace(DEFAULT, spread="last")
         assert space.repair(other) == space.default
         assert not lowering.fits(other, stage, OPEN)
 
@@ -75,7 +75,7 @@ def test_decisions_without_effect_are_not_two(network):
 def test_a_record_that_is_none_is_told(field, value):
     with pytest.raises(SrTvmError, match=f"a.json: field {field} is"):
         HvxDecisions.from_json(DEFAULT.to_json() | {field: value}, "a.json")
-    with pytest.raises(SrTvmError, match=r"a.json: not the decisions"):
+    with pytest.raises(SrTvmError, match=r"a.json: field fused is missing"):
         HvxDecisions.from_json({}, "a.json")
 
 
@@ -106,7 +106,7 @@ def test_a_search_in_packets_whose_records_a_build_replays(model, network, tmp_p
     records = RegionRecords.open([folder])
     lowering = registry.get("hexagon").integer_lowering()
     last = list(kinds(network))[-1]
-    decisions = dataclasses.replace(DEFAULT, direction="down")
+    decisions = structs.replace(DEFAULT, direction="down")
     name, shape, by, hardware = last, OPEN, lowering.name, lowering.hardware
     from sr_tvm.records.region_decisions import RegionRecord
 

@@ -1,10 +1,9 @@
 """One compiled network for pictures of every size: no seams, no second compilation, no sizes that fail."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from upscale_nets import TILE, assert_same_pixels, export, noise, reference_rgb, save
 
 from sr_tvm.build.compiler import compile_model
@@ -74,9 +73,9 @@ def test_plain_loops_for_any_size_are_not_used(tmp_path, plain_model, monkeypatc
     slow = [{"kernel": "fused_conv2d_add", "device": "cpu", "calls": 1, "schedule": "default", "reduces": True}]
     fast = [{**slow[0], "kernel": "stream0", "reduces": False}, {**slow[0], "schedule": "tuned"}]
     assert all(not row["reduces"] for row in artifact.kernels)
-    assert not streams(dataclasses.replace(artifact, kernels=tuple(slow + fast)))
-    assert streams(dataclasses.replace(artifact, kernels=tuple(fast)))
-    dataclasses.replace(artifact, kernels=tuple(slow)).save()
+    assert not streams(structs.replace(artifact, kernels=tuple(slow + fast)))
+    assert streams(structs.replace(artifact, kernels=tuple(fast)))
+    structs.replace(artifact, kernels=tuple(slow)).save()
     pixels = noise(20, 30, 3)
     done = upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", plain_model, tile=TILE)
     assert not done.any_size and not done.cached

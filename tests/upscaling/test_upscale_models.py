@@ -1,9 +1,8 @@
 """What may be given as a model: ONNX files of fixed size, artifacts, and what is refused."""
 
-import dataclasses
-
 import pytest
 import torch
+from msgspec import structs
 from upscale_nets import assert_same_pixels, export, noise, reference_rgb, save, wdsr
 
 from sr_tvm.errors import SrTvmError
@@ -29,7 +28,7 @@ def test_an_artifact_folder_as_the_model(tmp_path, model):
 
 def test_an_artifact_that_does_not_say_how_far_it_looks(tmp_path, plain_model):
     compiled, _ = cache.compiled(open_model(plain_model), (24, 24), tmp_path / "cache")
-    artifact = dataclasses.replace(compiled, halo=None)
+    artifact = structs.replace(compiled, halo=None)
     artifact.save()
     pixels = noise(24, 24, 3)
     upscale_file(save(tmp_path / "a.png", pixels), tmp_path / "b.png", artifact.folder)

@@ -72,7 +72,7 @@ class PacketInstruction:
 
     @cached_property
     def adds_to(self) -> frozenset[int]:
-        """Those of them that it reads as well."""
+        """Numbers of the vector registers that it adds to, or combines in place: it writes and reads them."""
         return self.writes if self._sides[0].rstrip().endswith(("+", "-", "|", "&", "^")) else frozenset()
 
     @cached_property
@@ -82,7 +82,7 @@ class PacketInstruction:
 
     @cached_property
     def early(self) -> frozenset[int]:
-        """Those that must have been there for more than a packet, see STALL."""
+        """Numbers of the vector registers that must have been written more than a packet before, see STALL."""
         if self.stores:
             return frozenset(_numbers(self.text)) if "vmemu" in self.text else frozenset()
         return frozenset(_numbers(self._sides[1])) if _EARLY.search(self._sides[1]) else frozenset()
@@ -97,7 +97,12 @@ def _numbers(text: str) -> Iterator[int]:
 
 @dataclass
 class Packet:
-    """Instructions that run together, and the hardware loops, 0 or 1, that end with it."""
+    """Instructions that run together.
+
+    Attributes:
+        instructions: In the order of the text.
+        ends: The hardware loops, 0 or 1, that end with the packet.
+    """
 
     instructions: list[PacketInstruction] = field(default_factory=list)
     ends: tuple[int, ...] = ()

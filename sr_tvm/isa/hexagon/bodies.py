@@ -17,11 +17,11 @@ class Body:
 
     Attributes:
         depth: 1 for a loop that is in no other.
-        trips: turns for one of the loop around it; None where nobody knows.
+        trips: Turns for one of the loop around it; None where nobody knows.
         multiplications: ``vrmpy``, two of which a packet may have.
         vector: HVX instructions.
-        loads, stores: of whole vectors; ``spills`` are those of them that go to or come from the stack.
-        stalls: packets that wait for the one before, see :data:`~sr_tvm.isa.hexagon.assembly.STALL`.
+        loads, stores: Of whole vectors; ``spills`` are those of them that go to or come from the stack.
+        stalls: Packets that wait for the one before, see :data:`~sr_tvm.isa.hexagon.assembly.STALL`.
     """
 
     depth: int
@@ -40,6 +40,11 @@ class Body:
         return self.multiplications * LANES / self.packets if self.packets else 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Write the body as a JSON object.
+
+        Returns:
+            The fields, multiply-accumulates a packet, and the bound on them.
+        """
         return {**asdict(self), "mac_per_packet": round(self.macs_per_packet, 2), "bound": BOUND}
 
 
@@ -65,6 +70,11 @@ class Nest:
         return total[0], total[1], total[2]
 
     def to_json(self) -> dict[str, Any]:
+        """Write the nest as a JSON object.
+
+        Returns:
+            The function's name, what a whole turn of the outermost loop takes, and each loop's body.
+        """
         packets, multiplications, stalls = self.turn
         whole = {"packets": packets, "vrmpy": multiplications, "stalls": stalls,
                  "mac_per_packet": round(multiplications * LANES / packets, 2) if packets else 0.0}  # fmt: skip
@@ -72,9 +82,14 @@ class Nest:
 
 
 def nest(function: AssemblyFunction, inner: int | None = None) -> Nest | None:
-    """Find the nest of loops that multiplies most; None where nothing is multiplied in a loop.
+    """Find the nest of loops that multiplies most.
 
-    Loops inside that do not tell how often they turn do so ``inner`` times.
+    Args:
+        function: Of the assembly.
+        inner: Turns of loops inside that do not tell how often they turn; None: not known.
+
+    Returns:
+        The loops, outer first; None where nothing is multiplied in a loop.
     """
     found = [loop for loop in loops(function) if _count(function.packets[loop.first : loop.last + 1])]
     if not found:
@@ -120,7 +135,10 @@ def _body(
 
 
 def _stalls(function: AssemblyFunction, loop: PacketLoop, place: int) -> bool:
-    """Whether a packet waits for the vector packet before it; before the first comes the last, of the turn before."""
+    """Return whether a packet waits for the vector packet before it.
+
+    Before the first of a loop comes the last, of the turn before.
+    """
     packet = function.packets[place]
     around = [*range(place - 1, loop.first - 1, -1), *range(loop.last, place, -1)]
     before = next((function.packets[i] for i in around if function.packets[i].is_vector), None)

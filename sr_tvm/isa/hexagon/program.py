@@ -10,20 +10,19 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.isa.hexagon.assembly import AssemblyFunction, functions
 from sr_tvm.isa.hexagon.bodies import BOUND, LANES, Nest, nest
 from sr_tvm.system import files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Record, plain, read_file
 
 ASSEMBLY, CALLS = "network.s", "row_functions.json"
 SCHEMA, VERSION = "sr-tvm/hexagon-row-functions", 1
 
 
-@dataclass(frozen=True)
-class RowCall:
+class RowCall(Record, frozen=True, array_like=True):
     """A row function as a stage calls it for each of its rows.
 
     Attributes:
-        symbol: its name in the assembly.
-        tiles: of 32 pixels that a turn of its outer loop makes.
-        inner: turns of the loop inside, where it has one.
+        symbol: Its name in the assembly.
+        tiles: Of 32 pixels that a turn of its outer loop makes.
+        inner: Turns of the loop inside, where it has one.
     """
 
     symbol: str
@@ -31,13 +30,24 @@ class RowCall:
     inner: int
 
 
-@dataclass(frozen=True)
-class StageCalls:
-    """A stage: its words, and the row functions that make one of its rows."""
+class StageCalls(Record, frozen=True, forbid_unknown_fields=False):
+    """A stage: its words, and the row functions that make one of its rows.
+
+    Attributes:
+        what: Words for people on what it computes.
+        macs: Multiply-accumulates of the stage for one pixel.
+        calls: The row functions.
+    """
 
     what: str
     macs: int
     calls: tuple[RowCall, ...]
+
+
+class CallsFile(Record, frozen=True, forbid_unknown_fields=False):
+    """The row functions of all stages."""
+
+    stages: list[StageCalls]
 
 
 @dataclass(frozen=True)
@@ -48,23 +58,33 @@ class StageCount:
     nests: tuple[Nest, ...]
 
     def _sum(self, which: int) -> float:
-        """Of a tile: packets, multiplications or stalls of all calls."""
+        """Return packets, multiplications or stalls of all calls, for a tile."""
         return sum(n.turn[which] / call.tiles for n, call in zip(self.nests, self.stage.calls, strict=True))
 
     @property
     def packets(self) -> float:
+        """Packets in loops for a tile of 32 pixels."""
         return self._sum(0)
 
     @property
     def stalls(self) -> float:
+        """Packets in loops that stall, for a tile of 32 pixels."""
         return self._sum(2)
 
     @property
     def macs_per_packet(self) -> float:
-        """Of the loops alone: what a row takes before and after them is not in it, nor what fills up vectors."""
+        """Multiply-accumulates of the network for a packet in loops.
+
+        What a row takes before and after the loops is not in it, nor what fills up vectors.
+        """
         return self.stage.macs * LANES / 4 / self.packets if self.packets else 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Write the counts of the stage as a JSON object.
+
+        Returns:
+            Packets and stalls of a tile, multiply-accumulates a packet, and each row function's nest.
+        """
         return {
             "what": self.stage.what,
             "packets_a_tile": round(self.packets, 2),
@@ -93,6 +113,11 @@ class ProgramCount:
         return sum(stage.stage.macs for stage in self.stages) * LANES / 4 / packets if packets else 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Write the counts of the program as a JSON object.
+
+        Returns:
+            How it was counted, the figures of the whole program, and those of each stage.
+        """
         return {
             "how": "static: counted in the assembly, nothing ran; the bound is two vrmpy a packet",
             "bound": BOUND,
@@ -103,16 +128,29 @@ class ProgramCount:
 
 
 def save(folder: Path, stages: list[StageCalls]) -> None:
-    """Write which row functions make the stages."""
-    rows = [{"what": s.what, "macs": s.macs, "calls": [[c.symbol, c.tiles, c.inner] for c in s.calls]} for s in stages]
-    files.write_json(folder / CALLS, {"schema": SCHEMA, "version": VERSION, "stages": rows})
+    """Write which row functions make the stages, into an artifact's ``row_functions.json``.
+
+    Args:
+        folder: Of the artifact; it is there.
+        stages: In the order they run.
+
+    Raises:
+        SrTvmError: The place cannot be written, or its disk is full.
+    """
+    files.write_json(folder / CALLS, {"schema": SCHEMA, "version": VERSION, "stages": plain(stages)})
 
 
 def load(folder: Path) -> list[StageCalls]:
     """Read what :func:`save` wrote.
 
+    Args:
+        folder: Of the artifact.
+
+    Returns:
+        The stages in the order they run.
+
     Raises:
-        SrTvmError: the artifact has none, as those of other targets, or it is damaged.
+        SrTvmError: The artifact has none, as those of other targets, or it is damaged.
     """
     path = folder / CALLS
     if not path.is_file():
@@ -120,21 +158,21 @@ def load(folder: Path) -> list[StageCalls]:
             f"{folder} holds no row functions of Hexagon: quantise a model ('sr-tvm quantize'), and compile it with "
             "this version for target hexagon"
         )
-    rows = expect(files.read_json(path, SCHEMA, VERSION).get("stages"), list, f"{path}: field stages")
-    try:
-        return [
-            StageCalls(str(r["what"]), int(r["macs"]), tuple(RowCall(str(n), int(t), int(i)) for n, t, i in r["calls"]))
-            for r in rows
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise SrTvmError(f"{path}: missing or wrong field: {error}") from None
+    return read_file(CallsFile, files.read_json(path, SCHEMA, VERSION), str(path)).stages
 
 
 def count(folder: Path) -> ProgramCount:
-    """Count the loops of the artifact in ``folder``.
+    """Count the loops of an artifact for Hexagon, in its assembly: nothing runs.
+
+    Args:
+        folder: Of the artifact.
+
+    Returns:
+        Packets, multiplications and stalls of each stage.
 
     Raises:
-        SrTvmError: as :func:`load`; or a row function is not in the assembly, or has no loop that multiplies.
+        SrTvmError: The artifact has no row functions, or is damaged; or a row function is not in the assembly, or has
+            no loop that multiplies.
     """
     stages = load(folder)
     path = folder / ASSEMBLY

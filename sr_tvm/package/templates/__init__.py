@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 
 def render(name: str, facts: Mapping[str, Any]) -> str:
-    """Fill in the template ``name``; a fact that it names and that is missing is an error."""
+    """Fill in a template; a fact that it names and that is missing is an error.
+
+    Args:
+        name: Of the template, without ``.j2``.
+        facts: By name.
+
+    Returns:
+        The text.
+    """
     return _environment().get_template(f"{name}.j2").render(facts)
 
 
@@ -35,13 +43,13 @@ def _environment() -> jinja2.Environment:
 
 
 def _c_string(text: str) -> str:
-    """A text as C has it, whatever characters are in it."""
+    """Return a text as C has it, whatever characters are in it."""
     safe = set(range(32, 127)) - set(b'"?\\')  # with "?", trigraphs
     return '"' + "".join(chr(b) if b in safe else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
 def _plain(text: str) -> str:
-    """A text for a comment, which it must not end, or for a table."""
+    """Return a text for a comment, which it must not end, or for a table."""
     return re.sub(r"[^A-Za-z0-9 ._+-]", "_", text)
 
 
@@ -52,7 +60,12 @@ def _terms(terms: Sequence[tuple[int, int, int]]) -> str:
 def write_texts(folder: Path, name: str, facts: dict[str, Any], kind: str = "") -> None:
     """Write what a package has beside its code: example, files of CMake and pkg-config, README.
 
-    ``kind`` begins the names of the templates of packages that have their own; CMake's version file is the same in all.
+    Args:
+        folder: Of the package, in which ``lib`` and ``example`` are.
+        name: The network's.
+        facts: For the templates.
+        kind: Begins the names of the templates of packages that have their own; CMake's version file is the same in
+            all.
     """
     cmake, example, package = folder / "lib" / "cmake" / name, folder / "example", folder / "lib" / "pkgconfig"
     cmake.mkdir(parents=True)

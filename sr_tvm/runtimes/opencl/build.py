@@ -6,12 +6,11 @@ Imports nothing heavy: the place of what is built is asked on every import of TV
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import importlib.util
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -129,23 +128,19 @@ def _locked(path: Path) -> Iterator[None]:
     Raises:
         SrTvmError: the lock's file cannot be made, or another process holds it for too long.
     """
-    until = time.monotonic() + DEADLINE_SECONDS
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=DEADLINE_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock.acquire()
+    except Timeout:
+        raise SrTvmError(f"{path}: another process has been building for {DEADLINE_SECONDS:g} s") from None
     except OSError as error:
-        raise SrTvmError(f"cannot write {path}: {error.strerror or error}") from error
+        # A file system without locks: both build, and each takes its name whole.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise SrTvmError(f"cannot write {path}: {error.strerror or error}") from error
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise SrTvmError(f"{path}: another process has been building for {DEADLINE_SECONDS:g} s") from None
-                time.sleep(0.1)
-            except OSError:  # a file system without locks: both build, and each takes its name whole
-                break
         yield
     finally:
-        os.close(handle)
+        lock.release()

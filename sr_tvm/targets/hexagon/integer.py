@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sr_tvm.isa.hexagon import program
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.system import files as own_files
-from sr_tvm.system.fields import expect
+from sr_tvm.system.validation import Record, plain, read_file
 from sr_tvm.targets import link
 from sr_tvm.targets.hexagon import machine_code, processors
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR
@@ -31,8 +30,7 @@ RUN = LANES * TILES  # pixels that line buffers grow by
 RUNNER_MCPU = "hexagonv65"  # of the runner and its C library: one for all, for each takes minutes the first time
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Record, frozen=True, forbid_unknown_fields=False):
     """What a runner must know of a program beside its artifact.
 
     Attributes:
@@ -61,7 +59,7 @@ class Facts:
         return width
 
     def save(self, path: Path) -> None:
-        own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **asdict(self)})
+        own_files.write_json(path, {"schema": SCHEMA, "version": VERSION, **plain(self)})
 
     @classmethod
     def load(cls, path: Path) -> Facts:
@@ -70,18 +68,7 @@ class Facts:
         Raises:
             SrTvmError: no such file, or damaged.
         """
-        value = own_files.read_json(path, SCHEMA, VERSION)
-        numbers: dict[str, Any] = expect(value.get("memory"), dict, f"{path}: field memory")
-        fields = {
-            name: expect(numbers.get(name), int, f"{path}: field memory.{name}")
-            for name in WorkspaceSize.__annotations__
-        }
-        channels = expect(value.get("channels"), list, f"{path}: field channels")
-        rows = expect(value.get("stages"), list, f"{path}: field stages")
-        shuffle = expect(value.get("shuffle"), int, f"{path}: field shuffle")
-        named = tuple((str(name), int(macs)) for name, macs in rows)
-        halo = expect(value.get("halo", -1), int, f"{path}: field halo")
-        return cls((int(channels[0]), int(channels[1])), shuffle, WorkspaceSize(**fields), named, halo)
+        return read_file(cls, own_files.read_json(path, SCHEMA, VERSION), str(path))
 
 
 def build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import tvm
 
@@ -11,7 +12,7 @@ from sr_tvm.errors import SrTvmError
 
 # A loop that carries more values than LLVM's default of 16 is not rotated, and gets no hardware loop.
 ROTATION = "-rotation-max-header-size:uint={}"
-ROTATED = 200
+ROTATED: Final = 200
 # From which end a block of instructions is scheduled: LLVM's enumeration MISched::Direction.
 DIRECTION = "-misched-prera-direction:int={}"
 DIRECTIONS = {"down": 1, "up": 2, "both": 3}

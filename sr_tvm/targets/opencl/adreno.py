@@ -9,7 +9,10 @@ from sr_tvm.targets.opencl.family import OpenCl
 
 @dataclass(frozen=True)
 class Adreno(OpenCl):
-    """Images between kernels: texture units find the border for free, and have a cache of their own."""
+    """The GPUs of Qualcomm's Snapdragon phones.
+
+    What lies between kernels are images: texture units find the border for free, and have a cache of their own.
+    """
 
     name = "adreno"
     description = "Qualcomm Adreno GPU of an Android phone, OpenCL"

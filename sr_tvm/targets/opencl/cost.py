@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from sr_tvm.regions.region import Region
 from sr_tvm.targets.opencl.decisions import GROUPS, StageDecisions
@@ -41,10 +43,10 @@ class Costs:
     """What a stage costs by its decisions.
 
     Attributes:
-        region: the stage.
-        narrow: as in the decisions of the whole region.
-        size: the picture's height and width.
-        number: bytes of a number in memory.
+        region: The stage.
+        narrow: As in the decisions of the whole region.
+        size: The picture's height and width.
+        number: Bytes of a number in memory.
     """
 
     region: Region

@@ -18,7 +18,7 @@ from sr_tvm.runtimes.opencl import backend
 from sr_tvm.system import machine
 from sr_tvm.targets.cpu import android
 from sr_tvm.targets.opencl import device_code
-from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL
+from sr_tvm.targets.opencl.decisions import BUFFER, GLOBAL, IMAGE, LOCAL, Loads
 from sr_tvm.targets.opencl.images import AllocateImages
 from sr_tvm.targets.opencl.limits import PC, Limits
 from sr_tvm.targets.opencl.lowering import OpenClLowering
@@ -59,7 +59,7 @@ class OpenCl(Target):
     storage: ClassVar[str] = IMAGE
     limits: ClassVar[Limits] = Limits()
     sums: ClassVar[str] = FLOAT32
-    load: ClassVar[int] = 1
+    load: ClassVar[Loads] = 1
     link_options = android.PAGES
     host: str = ANDROID
     dtype: str = FLOAT32

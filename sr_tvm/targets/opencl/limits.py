@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a family of GPUs.
+    """What a work-group, and a work-item of it, may take of a family of GPUs.
 
     Attributes:
-        local_bytes: local memory of a work-group.
-        items: work-items of a work-group.
-        registers: vectors of four float32 that a work-item has without spilling.
+        local_bytes: Local memory of a work-group.
+        items: Work-items of a work-group.
+        registers: Vectors of four float32 that a work-item has without spilling.
     """
 
     local_bytes: int = 32768

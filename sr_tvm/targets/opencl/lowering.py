@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from typing_extensions import override
@@ -15,7 +15,17 @@ from sr_tvm.regions.value import FLOAT16, FLOAT32
 from sr_tvm.targets.cpu.rows.element import ELEMENTS, check_range
 from sr_tvm.targets.lowering import Lowering
 from sr_tvm.targets.opencl.cost import Costs
-from sr_tvm.targets.opencl.decisions import BUFFER, GROUPS, IMAGE, LOCAL, PIXELS, TILES, OpenClDecisions, StageDecisions
+from sr_tvm.targets.opencl.decisions import (
+    BUFFER,
+    GROUPS,
+    IMAGE,
+    LOCAL,
+    PIXELS,
+    TILES,
+    Loads,
+    OpenClDecisions,
+    StageDecisions,
+)
 from sr_tvm.targets.opencl.forms import stored
 from sr_tvm.targets.opencl.kernel import StageKernel
 from sr_tvm.targets.opencl.limits import Limits
@@ -23,7 +33,7 @@ from sr_tvm.targets.opencl.shares import outputs_of
 from sr_tvm.targets.opencl.space import StageSpace
 from sr_tvm.targets.opencl.stages import cut_stages
 
-NARROW_ENOUGH = 32  # channels that go from convolution to convolution in registers where nobody tuned
+NARROW_ENOUGH: Final = 32  # channels that go from convolution to convolution in registers where nobody tuned
 
 
 class OpenClLowering(Lowering[OpenClDecisions]):
@@ -44,7 +54,7 @@ class OpenClLowering(Lowering[OpenClDecisions]):
         weights: str = LOCAL,
         dtype: str = FLOAT32,
         sums: str = FLOAT32,
-        load: int = 1,
+        load: Loads = 1,
     ) -> None:
         self.limits, self.storage, self.weights = limits or Limits(), storage, weights
         self.dtype, self.sums, self.load = dtype, sums, load

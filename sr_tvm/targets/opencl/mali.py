@@ -11,7 +11,11 @@ from sr_tvm.targets.opencl.limits import MALI
 
 @dataclass(frozen=True)
 class Mali(OpenCl):
-    """Images between kernels, too; its local memory is plain memory behind a cache."""
+    """Arm's GPUs, of Exynos, Dimensity and Tensor phones.
+
+    What lies between kernels are images, too. Local memory is plain memory behind a cache. float16 kernels add in
+    float16.
+    """
 
     name = "mali"
     description = "Arm Mali GPU of an Android phone, OpenCL"

@@ -6,11 +6,11 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from sr_tvm.codegen.kernel import Shape
@@ -75,7 +75,7 @@ class StageSpace(DecisionSpace[OpenClDecisions]):
         return [(piece.region, outputs_of(piece.region, way[0])) for piece in cut_stages(self.region, *way)]
 
     def _aligned(self, decisions: OpenClDecisions) -> OpenClDecisions:
-        """Fit those of a deeper or shallower network: first and last stages are alike, and the middle repeats."""
+        """Return those of a deeper or shallower network fitted to this: ends are alike, and the middle repeats."""
         given, there = decisions.stages, len(self.stages(self._same[decisions.way]))
         front = -(-min(len(given), there) // 2)
         back = min(len(given), there) - front

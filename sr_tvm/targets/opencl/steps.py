@@ -13,7 +13,9 @@ from sr_tvm.targets.opencl.stages import Hidden, hidden_of, spatial
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionSum:
-    """A value as a bias, plus the pixels of other values, plus convolutions, which begin with what is there.
+    """A step that makes a value of a bias, plus the pixels of other values, plus convolutions.
+
+    The convolutions begin with what is there.
 
     Attributes:
         value: The name of what is made.
@@ -48,7 +50,7 @@ class AddedConvolution:
 
 @dataclass(frozen=True, eq=False)
 class Apply:
-    """Arithmetic on a value, channel by channel."""
+    """A step that does arithmetic on a value in registers, channel by channel."""
 
     node: Pointwise
 
@@ -60,7 +62,7 @@ class Apply:
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """Values one after another along the channels."""
+    """A step that puts values in registers one after another along the channels."""
 
     node: Concat
 
@@ -72,7 +74,11 @@ class Join:
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """A value of which the work-item's own pixels are read from memory."""
+    """A step that reads the work-item's own pixels of a value from memory into registers.
+
+    Attributes:
+        value: The name of a source of the stage.
+    """
 
     value: str
 

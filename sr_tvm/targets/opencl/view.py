@@ -19,7 +19,13 @@ Parameter = Callable[[str, int, Expr], Expr]  # of a node by its name, which one
 
 @dataclass(frozen=True)
 class Pixels:
-    """A work-item's own: ``count`` neighbours in a row, the first in column ``x`` of picture ``image`` of the batch."""
+    """The pixels of a work-item: neighbours in a row of a picture.
+
+    Attributes:
+        image: Which picture of the batch, an expression.
+        x: Column of the first, an expression.
+        count: How many.
+    """
 
     image: Expr
     x: Expr

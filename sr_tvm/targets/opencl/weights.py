@@ -165,7 +165,7 @@ class WeightBlock:
 
     Attributes:
         numbers: (splits, turns, vectors of a turn, 4); a split is what one work-item's share of the channels needs.
-        groups: where a turn is a group of four inputs of a row, the groups of a row; else 0. How many turns are taken
+        groups: Where a turn is a group of four inputs of a row, the groups of a row; else 0. How many turns are taken
             at a time divides it, or is a multiple of it.
     """
 
@@ -188,9 +188,9 @@ class WeightPhase:
     """Blocks whose weights are in local memory at the same time.
 
     Attributes:
-        turns: of a single block, as many turns' weights as there are at a time; 0: those of all.
-        offset: in vectors, of the first split's numbers among those of all phases.
-        size: vectors that are in local memory at a time; 0: none, they are read where they lie.
+        turns: Of a single block, as many turns' weights as there are at a time; 0: those of all.
+        offset: In vectors, of the first split's numbers among those of all phases.
+        size: Vectors that are in local memory at a time; 0: none, they are read where they lie.
     """
 
     blocks: tuple[WeightBlock, ...]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from random import Random
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system.validation import Record, one_of, plain, read_whole, without
 from sr_tvm.targets.lowering import DecisionSpace
 
 SCHEMA, VERSION = "sr-tvm plain decisions", 1
 ORDERS = tuple("".join(order) for order in itertools.permutations("oik"))
-ROWS = (1, 2, 3, 4, 6, 8, 12, 16)
+Rows = Literal[1, 2, 3, 4, 6, 8, 12, 16]
+ROWS: tuple[Rows, ...] = get_args(Rows)
 
 
-@dataclass(frozen=True)
-class PlainDecisions:
+class PlainDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """Choices for a whole region.
 
     Attributes:
@@ -29,8 +30,8 @@ class PlainDecisions:
             from the cache.
     """
 
-    order: str = ORDERS[0]
-    rows: int = 1
+    order: Annotated[str, one_of(ORDERS)] = ORDERS[0]
+    rows: Rows = 1
 
     def to_json(self) -> dict[str, Any]:
         """Describe the decisions as JSON, from which :meth:`from_json` reads them.
@@ -38,7 +39,7 @@ class PlainDecisions:
         Returns:
             The schema's name and version, the order and the rows.
         """
-        return {"schema": SCHEMA, "version": VERSION, **asdict(self)}
+        return {"schema": SCHEMA, "version": VERSION, **plain(self)}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> PlainDecisions:
@@ -56,10 +57,7 @@ class PlainDecisions:
         """
         if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, VERSION):
             raise SrTvmError(f"{where}: not version {VERSION} of {SCHEMA}")
-        order, rows = data.get("order"), data.get("rows")
-        if order not in ORDERS or rows not in ROWS or isinstance(rows, bool):
-            raise SrTvmError(f"{where}: order is one of {', '.join(ORDERS)}, rows one of {', '.join(map(str, ROWS))}")
-        return cls(order, rows)
+        return read_whole(cls, without(data, "schema", "version"), where)
 
 
 class PlainSpace(DecisionSpace[PlainDecisions]):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
@@ -95,8 +95,8 @@ def test_our_kernel_reads_its_halo_and_its_weights_once_a_group() -> None:
     region, shape = Region(nodes, (Result("second", 1),)), (1, height, width)
     lowering = OpenClLowering(storage=IMAGE)
     decided = lowering.decide(region, shape)
-    stages = tuple(dataclasses.replace(s, pixels=2, group=(16, 4), outputs=0) for s in decided.stages)
-    first, second = lowering.lower(region, shape, "k", dataclasses.replace(decided, stages=stages))
+    stages = tuple(structs.replace(s, pixels=2, group=(16, 4), outputs=0) for s in decided.stages)
+    first, second = lowering.lower(region, shape, "k", structs.replace(decided, stages=stages))
     found = of(IRModule({second.entry: second.functions[second.entry]}))
     read = 0
     for x in range(0, width, 32):

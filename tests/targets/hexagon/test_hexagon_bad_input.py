@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -14,6 +14,7 @@ from gpu_harness import decided, examples
 from harness import module_of, random_inputs
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from region_nets import regions, wdsr
 from region_reference import evaluate, result_name
 
@@ -35,7 +36,7 @@ SIZE = (1, 9, 11)
 
 
 def summed_in(decisions: OpenClDecisions, sums: str) -> OpenClDecisions:
-    return dataclasses.replace(decisions, stages=tuple(dataclasses.replace(s, sums=sums) for s in decisions.stages))
+    return structs.replace(decisions, stages=tuple(structs.replace(s, sums=sums) for s in decisions.stages))
 
 
 def error(region, decisions) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from sr_tvm.codegen.kernel import Shape
 from sr_tvm.regions.region import Region
@@ -67,7 +69,7 @@ class Choices:
             "winograd": tuple(range(0, registers // 4 + 1)) if winograd and pays else (0,),
             "lines": (1, 2) if winograd and pays else (1,),
             "pairs": (True, False),
-            "chunk": (*(c for c in CHUNKS if c < wide), wide) if wide else (Tiles.chunk,),
+            "chunk": (*(c for c in CHUNKS if c < wide), wide) if wide else (Tiles().chunk,),
             "unroll": (1, 2, 4),
         }
         if layer:

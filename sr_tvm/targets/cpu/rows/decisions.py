@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sr_tvm.errors import SrTvmError
+from sr_tvm.system.validation import Record, plain, read_whole, without
 
 SCHEMA = "sr-tvm row decisions"
 
 
-@dataclass(frozen=True)
-class Tiles:
+Place = Annotated[int, Meta(ge=1, le=1 << 20)]
+
+
+class Tiles(Record, frozen=True, forbid_unknown_fields=False):
     """Decisions on a stage's code.
 
     Attributes:
@@ -23,16 +27,15 @@ class Tiles:
         unroll: input channels that one iteration of a convolution by its definition takes, where that divides them.
     """
 
-    registers: int = 28
-    winograd: int = 6
-    lines: int = 1
+    registers: Annotated[int, Meta(ge=2, le=64)] = 28
+    winograd: Annotated[int, Meta(ge=0, le=16)] = 6
+    lines: Annotated[int, Meta(ge=1, le=2)] = 1
     pairs: bool = True
-    chunk: int = 48
-    unroll: int = 1
+    chunk: Annotated[int, Meta(ge=1, le=1 << 16)] = 48
+    unroll: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
-@dataclass(frozen=True)
-class PieceDecisions:
+class PieceDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """What is decided about one piece of a region.
 
     Attributes:
@@ -41,13 +44,12 @@ class PieceDecisions:
         tiles: the register tiles of its stages.
     """
 
-    width: int
-    phases: int
+    width: Place
+    phases: Annotated[int, Meta(ge=1, le=2)]
     tiles: Tiles
 
 
-@dataclass(frozen=True)
-class RowDecisions:
+class RowDecisions(Record, frozen=True, forbid_unknown_fields=False):
     """What is decided about a region.
 
     Attributes:
@@ -55,7 +57,7 @@ class RowDecisions:
         pieces: the decisions of each piece between the cuts, one more than cuts.
     """
 
-    cuts: tuple[int, ...]
+    cuts: tuple[Place, ...]
     pieces: tuple[PieceDecisions, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class RowDecisions:
         Returns:
             The schema's name and version, the cuts, and the fields of every piece.
         """
-        return {"schema": SCHEMA, "version": 1, "cuts": list(self.cuts), "pieces": [asdict(p) for p in self.pieces]}
+        return {"schema": SCHEMA, "version": 1, **plain(self)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: str) -> RowDecisions:
@@ -81,36 +83,19 @@ class RowDecisions:
             SrTvmError: It is of another schema or version, a field is missing, of another type or out of range, or
                 there is not one piece more than cuts.
         """
-        try:
-            if data["schema"] != SCHEMA or data["version"] != 1:
-                raise SrTvmError(f"{where}: not version 1 of {SCHEMA}")
-            pieces = [
-                PieceDecisions(_whole(p, "width", 1, 1 << 20), _whole(p, "phases", 1, 2), _tiles(p["tiles"]))
-                for p in data["pieces"]
-            ]
-            cuts = [_whole({"cut": cut}, "cut", 1, 1 << 20) for cut in data["cuts"]]
-        except (KeyError, TypeError) as error:
-            raise SrTvmError(f"{where}: the decisions lack {error}") from error
-        if len(pieces) != len(cuts) + 1:
-            raise SrTvmError(f"{where}: {len(cuts)} cuts make {len(cuts) + 1} pieces, but it has {len(pieces)}")
-        return cls(tuple(cuts), tuple(pieces))
+        if not isinstance(data, dict) or (data.get("schema"), data.get("version")) != (SCHEMA, 1):
+            raise SrTvmError(f"{where}: not version 1 of {SCHEMA}")
+        pieces = data.get("pieces")
+        if isinstance(pieces, list):
+            data = {**data, "pieces": [_since_lines(piece) for piece in pieces]}
+        found = read_whole(cls, without(data, "schema", "version"), where)
+        if len(found.pieces) != len(found.cuts) + 1:
+            cuts, made = len(found.cuts), len(found.pieces)
+            raise SrTvmError(f"{where}: {cuts} cuts make {cuts + 1} pieces, but it has {made}")
+        return found
 
 
-def _tiles(data: dict[str, Any]) -> Tiles:
-    if not isinstance(data["pairs"], bool):
-        raise TypeError("pairs as true or false")
-    return Tiles(
-        _whole(data, "registers", 2, 64),
-        _whole(data, "winograd", 0, 16),
-        _whole({"lines": 1} | data, "lines", 1, 2),  # records of before there was a choice lack it
-        data["pairs"],
-        _whole(data, "chunk", 1, 1 << 16),
-        _whole(data, "unroll", 1, 64),
-    )
-
-
-def _whole(data: dict[str, Any], name: str, low: int, high: int) -> int:
-    value = data[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise TypeError(f"{name} as a whole number from {low} to {high}")
-    return value
+def _since_lines(piece: Any) -> Any:
+    """Records of before there was a choice of lines lack it."""
+    tiles = piece.get("tiles") if isinstance(piece, dict) else None
+    return {**piece, "tiles": {"lines": 1} | tiles} if isinstance(tiles, dict) else piece

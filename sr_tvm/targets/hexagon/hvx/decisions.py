@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-from sr_tvm.errors import SrTvmError
+from sr_tvm.system.validation import Record, one_of, read_whole
 from sr_tvm.targets.hexagon import machine_code
 
-TILES = (1, 2, 4)  # rows are made up to whole runs of 4
-SUMS = (12, 16, 20, 24)  # of 32 registers; the taps take the rest
-READY = (0, 1, 2, 3, 4)
+Tiles = Literal[0, 1, 2, 4]  # rows are made up to whole runs of 4
+TILES: tuple[Tiles, ...] = get_args(Tiles)[1:]
+Sums = Literal[12, 16, 20, 24]  # of 32 registers; the taps take the rest
+SUMS: tuple[Sums, ...] = get_args(Sums)
+Shared = Literal[0, 1, 2, 3, 4]
+READY: tuple[Shared, ...] = get_args(Shared)
+Ready = Literal[-1, 0, 1, 2, 3, 4]
 ORDERS = "tiles", "outputs"
 READS = "late", "early"
 SPREADS = "spread", "first", "last"
 DIRECTIONS = ("", *machine_code.DIRECTIONS)
-ROTATIONS = (machine_code.ROTATED, 16)
+Rotation = Literal[200, 16]
+ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
 
 
-@dataclass(frozen=True)
-class HvxDecisions:
+class HvxDecisions(Record, frozen=True):
     """How one kind of kernel is written.
 
     Attributes:
@@ -37,23 +39,20 @@ class HvxDecisions:
     """
 
     fused: bool = True
-    tiles: int = 0
-    sums: int = 24
-    order: str = "tiles"
-    read: str = "late"
-    ready: int = -1
-    shared: int = 1
-    spread: str = "spread"
-    direction: str = ""
-    rotation: int = machine_code.ROTATED
+    tiles: Tiles = 0
+    sums: Sums = 24
+    order: Annotated[str, one_of(ORDERS)] = "tiles"
+    read: Annotated[str, one_of(READS)] = "late"
+    ready: Ready = -1
+    shared: Shared = 1
+    spread: Annotated[str, one_of(SPREADS)] = "spread"
+    direction: Annotated[str, one_of(DIRECTIONS)] = ""
+    rotation: Rotation = machine_code.ROTATED
 
     @property
     def llvm(self) -> machine_code.Options:
         """The options that LLVM gets for the kernel."""
         return machine_code.options(self.direction, self.rotation)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> HvxDecisions:
@@ -62,12 +61,7 @@ class HvxDecisions:
         Raises:
             SrTvmError: a field is missing, unknown, of another type or out of range; the message begins with ``where``.
         """
-        if not isinstance(data, Mapping) or set(data) != {field.name for field in fields(cls)}:
-            raise SrTvmError(f"{where}: not the decisions of a kernel of hexagon")
-        for name, allowed in ALLOWED.items():
-            if data[name] not in allowed or isinstance(data[name], bool) != isinstance(allowed[0], bool):
-                raise SrTvmError(f"{where}: field {name} is {data[name]!r}; {', '.join(map(str, allowed))} is allowed")
-        return cls(**data)
+        return read_whole(cls, data, where)
 
 
 ALLOWED: dict[str, tuple[Any, ...]] = {

@@ -20,6 +20,7 @@ from sr_tvm.codegen.functions import Functions
 from sr_tvm.isa.hexagon.program import RowCall, StageCalls
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.regions.delays import timetable
+from sr_tvm.system.validation import Record
 from sr_tvm.targets.hexagon import machine_code
 from sr_tvm.targets.hexagon.hvx import blend, convolution, edges, pack, pair
 from sr_tvm.targets.hexagon.hvx.code import LANES, VECTOR, HvxBuilder, groups
@@ -41,8 +42,7 @@ class HvxLineBuffer:
     seal: int  # pixels right of the picture that someone reads
 
 
-@dataclass(frozen=True)
-class WorkspaceSize:
+class WorkspaceSize(Record, frozen=True, forbid_unknown_fields=False):
     """What a picture needs of the workspace, as vectors: ``rows`` whole rows of a tile's vector, and ``fixed``."""
 
     rows: int

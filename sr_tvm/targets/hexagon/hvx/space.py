@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from sr_tvm.targets.hexagon.hvx.decisions import (
     ALLOWED,
@@ -48,7 +50,7 @@ class KernelSpace(DecisionSpace[HvxDecisions]):
         made = replace(DEFAULT, **matters)
         if self.stage.expand is not None or not made.fused:
             return made
-        one = replace(self.stage, decisions=made)
+        one = dataclasses.replace(self.stage, decisions=made)
         if all(form.tiles == 1 for form, _ in one.forms()):
             made = replace(made, order=DEFAULT.order)  # there is one order
         return made
