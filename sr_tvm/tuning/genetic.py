@@ -15,6 +15,7 @@ from random import Random
 from typing import Annotated, Generic, Protocol, TypeVar
 
 from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.system.validation import CheckedRecord, Count, Positive, RecordError
 
@@ -104,6 +105,7 @@ class GeneticSettings(CheckedRecord, frozen=True):
     p_random: Probability = 0.1
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
+    @override
     def check(self) -> None:
         for name in ("elite", "tournament"):
             if getattr(self, name) > self.population:
