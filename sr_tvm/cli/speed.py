@@ -28,7 +28,7 @@ _device = click.option("--device", help="Which device of the file, where it hold
 
 @click.group()
 def command() -> None:
-    """The speed model: measure random networks, fit a model to them, see how well it predicts, predict.
+    """Measure random networks, fit a speed model to them, see how well it predicts, predict.
 
     \b
     sr-tvm speed collect --count 8 --input-shape 1x3x90x160 -o runs/speed.jsonl
@@ -197,7 +197,7 @@ def evaluate(data: str, kind: str, model_path: str | None, device: str | None, a
 @click.option("--input-shape", type=InputShape(), required=True)
 @_json
 def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int, int], as_json: bool) -> None:
-    """The latency of a network that has not been measured; ARCHITECTURE is its .json file.
+    """Predict the latency of a network that has not been measured; ARCHITECTURE is its .json file.
 
     \b
     sr-tvm speed predict models/wdsr_x2_37k.json --model runs/speed-model.json --input-shape 1x3x360x640

@@ -166,7 +166,7 @@ def servers(tracker: str, seconds: float | None = None) -> list[Server]:
 
     Raises:
         SrTvmError: No tracker answers there in time, or its answer is not understood.
-    """
+    """  # noqa: DOC501  caught below
     seconds = CONNECT_SECONDS if seconds is None else seconds
     with _connection(tracker, seconds) as (sock, until):
         answer = _ask(sock, [SUMMARY], until)
@@ -227,7 +227,7 @@ def request(tracker: str, key: str, seconds: float) -> tuple[str, int, str]:
 
     Raises:
         SrTvmError: No such server is free, another client was faster, or no tracker answers.
-    """
+    """  # noqa: DOC501  caught below
     wait_for_free(tracker, key, min(seconds, 5.0))
     with _connection(tracker, min(seconds, CONNECT_SECONDS)) as (sock, until):
         try:

@@ -14,7 +14,7 @@ import pytest
 from sr_tvm.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models/README.md", ROOT / "tuning_logs/README.md"]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name / "README.md" for name in ("", "models", "tuning_logs"))]
 TOP = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - {"runs", "tuning", "build", "dist"}
 ROOMS = {path.name for path in (ROOT / "sr_tvm").iterdir()}
 SOURCE = ("benchmarks", "docs", "models", "passes", "recipes", "sr_tvm", "tests", "tuning_logs")
@@ -52,7 +52,8 @@ def exists(path: str) -> bool:
 
 
 def is_repository_path(span: str) -> bool:
-    if span in OF_OTHERS or not re.fullmatch(r"[\w./-]+", span) or span.startswith(("/", ".")) or PLACEHOLDER.search(span):
+    no_path = not re.fullmatch(r"[\w./-]+", span) or span.startswith(("/", "."))
+    if span in OF_OTHERS or no_path or PLACEHOLDER.search(span):
         return False
     if "/" not in span:
         return span.endswith((".py", ".c", ".h", ".S", ".j2"))
