@@ -1,4 +1,4 @@
-"""Makes what models/ holds, from pictures; models/README.md has the commands. Not installed with the package."""
+"""Recipes that make what models/ holds, from pictures; models/README.md has the commands. They are not installed."""
 
 import time
 from pathlib import Path
