@@ -1,4 +1,4 @@
-"""Recipes that make what models/ holds, from pictures; models/README.md has the commands. They are not installed."""
+"""Makes what models/ holds, from pictures; models/README.md has the commands. Not installed with the package."""
 
 import time
 from pathlib import Path
