@@ -99,7 +99,7 @@ class JobStep:
         """Say how far the command is, for a list.
 
         Returns:
-            "done", "begun", what is wrong with the result, or "" where there is nothing yet.
+            "done", "begun", "older than" its source, what is wrong with the result, or "" where there is nothing yet.
         """
         try:
             if self.done():

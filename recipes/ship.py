@@ -140,13 +140,13 @@ def read(models: Path) -> list[dict[str, Any]]:
 
 
 def digest(path: Path) -> str:
-    """Compute what tells whether a weights file is the one that is meant.
+    """Hash a weights file, to tell whether it is the one that is meant.
 
     Args:
         path: The file.
 
     Returns:
-        The digest as ``WeightsFile`` has it.
+        The first 16 hex digits of its SHA-256, which histories and records name it by.
 
     Raises:
         SrTvmError: The file cannot be read.
