@@ -91,7 +91,14 @@ def collect(
 
 @contextmanager
 def _opened(device: str, tracker: str | None, target: str, threads: int, isa: str | None = None) -> Iterator[Runner]:
-    """The device, closed afterwards."""
+    """Open the device, and close it after the block.
+
+    Yields:
+        Its runner.
+
+    Raises:
+        SrTvmError: The target is unknown or does not run here, or the device can't be had.
+    """
     from sr_tvm.targets import registry
 
     registry.check(target)
@@ -119,7 +126,7 @@ def _opened(device: str, tracker: str | None, target: str, threads: int, isa: st
 
 
 def _group(device: Runner, target: str, input_shape: tuple[int, ...]) -> Conditions:
-    """What measurements on the device are comparable with: default schedules, and the clock that it measures by."""
+    """Return what measurements on the device are comparable with: default schedules, and the clock it measures by."""
     from sr_tvm.speed.feedback import Conditions
 
     return Conditions(device.name, target, "default", device.threads, device.clock, device.unit, input_shape)
@@ -214,7 +221,11 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
 
 
 def _samples(data: str, device: str | None) -> tuple[Conditions | str, list[Sample], bool]:
-    """(what they are of, samples, whether they are a surrogate's)."""
+    """Return what they are of, samples, and whether they are a surrogate's.
+
+    Raises:
+        SrTvmError: There are no measurements of such networks.
+    """
     from sr_tvm.speed import feedback
     from sr_tvm.speed.dataset import load
     from sr_tvm.speed.sample import read_csv

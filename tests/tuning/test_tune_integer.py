@@ -53,7 +53,7 @@ def test_genomes_are_valid_and_have_one_form(network):
     for kind, (stage, _) in kinds(network).items():
         space, rng = lowering.space(stage, OPEN), Random(0)
         seeds = list(space.seeds())
-        assert seeds[0] == space.default == DEFAULT
+        assert seeds[0] == space.default == space.repair(stage.usual)
         assert len({space.key(s) for s in seeds}) == len(seeds) > 8
         for _ in range(50):
             genome = space.mutate(space.crossover(space.random(rng), rng.choice(seeds), rng), rng) or space.default
@@ -66,7 +66,7 @@ def test_decisions_without_effect_are_not_two(network):
     lowering = KernelLowering(68)
     for stage, _ in kinds(network).values():
         space = lowering.space(stage, OPEN)
-        other = structs.replace(DEFAULT, tiles=4) if stage.expand else structs.replace(DEFAULT, spread="last")
+        other = structs.replace(space.default, **({"tiles": 4} if stage.expand else {"spread": "last"}))
         assert space.repair(other) == space.default
         assert not lowering.fits(other, stage, OPEN)
 
@@ -106,7 +106,7 @@ def test_a_search_in_packets_whose_records_a_build_replays(model, network, tmp_p
     records = RegionRecords.open([folder])
     lowering = registry.get("hexagon").integer_lowering()
     last = list(kinds(network))[-1]
-    decisions = structs.replace(DEFAULT, direction="down")
+    decisions = structs.replace(DEFAULT, direction="up")  # by default it goes down
     name, shape, by, hardware = last, OPEN, lowering.name, lowering.hardware
     from sr_tvm.records.region_decisions import RegionRecord
 
