@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,9 +20,10 @@ from recipes.minutes import choose
 from recipes.priorities import ITEMS, TEACHER, WEIGHTS, Item
 from sr_tvm.errors import SrTvmError
 from sr_tvm.nets.weights import load_weights
-from sr_tvm.system import files
+from sr_tvm.system import files, program
 from sr_tvm.training.loop import HISTORY_SCHEMA, HISTORY_VERSION
 
+EXPORT_SECONDS = 600.0  # that an export may take
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -62,7 +62,7 @@ def adopt(item: Item, work: Path, models: Path) -> bool:
 
 def _export(weights: Path, onnx: Path) -> None:
     line = [sys.executable, "-m", "sr_tvm", "export", str(weights), "-o", str(onnx), *ship.EXPORT]
-    done = subprocess.run(line, capture_output=True, text=True)
+    done = program.run(line, "sr-tvm export", EXPORT_SECONDS)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason told"])[-1]
         raise SrTvmError(f"{shlex.join(line)}: {last}")

@@ -46,7 +46,7 @@ def run(check: Check) -> CheckResult:
     """Make a check; one that breaks down itself has failed.
 
     Args:
-        check: The check; the first line of its docstring names it where it breaks down.
+        check: The check; the first line of its docstring, after the verb, names it where it breaks down.
 
     Returns:
         How it went.
@@ -54,7 +54,8 @@ def run(check: Check) -> CheckResult:
     try:
         return check()
     except Exception as error:  # a broken installation can break anything, and saying so is the task here
-        what = (check.__doc__ or check.__name__).split("\n")[0].rstrip(".")
+        what = (check.__doc__ or check.__name__).split("\n")[0].removeprefix("Check ").rstrip(".")
+        what = what[:1].upper() + what[1:]
         found = f"{type(error).__name__}: {one_line(error, 200)}"
         return CheckResult(what, FAIL, found, INSTALL.format("compile,train,report"))
 

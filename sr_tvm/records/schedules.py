@@ -38,9 +38,7 @@ def open_database(folder: str | Path, create: bool = True) -> Any:
 
     Raises:
         SrTvmError: The folder can't be written, holds no database and ``create`` is False, or TVM can't read it.
-        _unusable: That the folder can't be written or read, which is an SrTvmError.
-        PermissionError: Never leaves this function: it is raised inside, and told as SrTvmError.
-    """
+    """  # noqa: DOC501  PermissionError is caught below
     folder = Path(folder)
     if not create:
         return _read_copy(folder)
@@ -50,7 +48,7 @@ def open_database(folder: str | Path, create: bool = True) -> Any:
         if not os.access(folder, os.W_OK):
             raise PermissionError(None, "permission denied")
     except OSError as error:
-        raise _unusable(folder, error) from None
+        raise SrTvmError(_unusable(folder, error)) from None
     return _opened(folder, folder)
 
 
@@ -67,13 +65,13 @@ def _read_copy(folder: Path) -> Any:
                     (copy / file).write_bytes((folder / file).read_bytes())
             _repair(copy, folder)
         except OSError as error:
-            raise _unusable(folder, error) from None
+            raise SrTvmError(_unusable(folder, error)) from None
         return _opened(copy, folder)
 
 
-def _unusable(folder: Path, error: OSError) -> SrTvmError:
+def _unusable(folder: Path, error: OSError) -> str:
     reason = error.strerror or error
-    return SrTvmError(f"cannot use {folder} for tuning records: {reason}; name a folder of your own")
+    return f"cannot use {folder} for tuning records: {reason}; name a folder of your own"
 
 
 def _opened(folder: Path, shown: Path) -> Any:
@@ -134,7 +132,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise SrTvmError(f"{folder}: another 'sr-tvm tune' is at work there; wait or use another folder") from None
     except OSError as error:
-        raise _unusable(folder, error) from None
+        raise SrTvmError(_unusable(folder, error)) from None
     with lock:
         yield
 

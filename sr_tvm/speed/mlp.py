@@ -168,8 +168,7 @@ class Mlp:
 
         Raises:
             SrTvmError: No such file, or it holds something else.
-            ValueError: Never leaves this method: it is raised inside, and told as SrTvmError.
-        """
+        """  # noqa: DOC501  ValueError is caught below
         model = cls(size, monotone=monotone)
         try:
             state = load_file(path)

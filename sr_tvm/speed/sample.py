@@ -114,8 +114,7 @@ def read_csv(path: str | Path, device: str | None = None) -> tuple[str, list[Sam
 
     Raises:
         SrTvmError: No such device (those there are listed), or a row is wrong; the message names the line.
-        ValueError: Never leaves this function: it is raised inside, and told as SrTvmError.
-    """
+    """  # noqa: DOC501  ValueError is caught below
     known = csv_columns(path)
     if device is None and len(known) == 1:
         device = known[0]

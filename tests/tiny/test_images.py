@@ -155,12 +155,13 @@ def profile(kind="sRGB"):
 def test_colour_profile_and_exif_travel_along(tmp_path, suffix):
     exif = Image.Exif()
     exif[0x010F] = "maker"
-    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "a.png", icc_profile=profile(), exif=exif)
+    colours = profile()  # which holds the second that it was made in
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / "a.png", icc_profile=colours, exif=exif)
     picture = read_picture(tmp_path / "a.png")
     path = tmp_path / f"out{suffix}"
     write_picture(path, picture, output_format(path))
     with Image.open(path) as image:
-        assert image.info["icc_profile"] == profile()
+        assert image.info["icc_profile"] == colours
         if suffix != ".tiff":
             assert image.getexif()[0x010F] == "maker"
 

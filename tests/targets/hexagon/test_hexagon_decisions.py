@@ -102,6 +102,15 @@ def test_the_loops_that_are_explained_are_those_that_run(network, tmp_path):
     assert 1 <= (wide.packets - narrow.packets) / (last.packets * 8 * 6) < 1.05
 
 
+def test_kinds_of_a_shuffle_of_three_are_those_that_are_built():
+    from sr_tvm.targets.hexagon.hvx.lowering import kinds
+    from sr_tvm.targets.hexagon.hvx.stages import grouped, stages
+
+    network = calibrate(wdsr([(8, 4)], scale=3), pictures(), Calibration(adapt=False))
+    assert [*kinds(network)] == list(dict.fromkeys(s.kind for s in stages(grouped(network)) if s.kind))
+    assert any("3x3" in kind and "->36" in kind for kind in kinds(network))
+
+
 def test_kernels_that_keep_halfwords_are_another_kind(network):
     from sr_tvm.targets.hexagon.hvx.lowering import kinds
 

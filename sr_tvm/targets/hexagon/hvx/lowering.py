@@ -13,7 +13,7 @@ from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.targets.hexagon.hvx.decisions import DEFAULT, HvxDecisions
 from sr_tvm.targets.hexagon.hvx.space import KernelSpace
-from sr_tvm.targets.hexagon.hvx.stages import HvxStage, stages
+from sr_tvm.targets.hexagon.hvx.stages import HvxStage, grouped, stages
 from sr_tvm.targets.lowering import IntegerLowering
 
 
@@ -30,7 +30,7 @@ def kinds(network: IntegerNetwork) -> dict[str, tuple[HvxStage, int]]:
         SrTvmError: Something of the network has no kernel on HVX; the message names it.
     """
     found: dict[str, tuple[HvxStage, int]] = {}
-    for stage in stages(network):
+    for stage in stages(grouped(network)):
         if stage.kind:
             found[stage.kind] = found.get(stage.kind, (stage, 0))[0], found.get(stage.kind, (stage, 0))[1] + 1
     return found
