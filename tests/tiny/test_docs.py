@@ -14,7 +14,8 @@ import pytest
 from sr_tvm.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models/README.md", ROOT / "tuning_logs/README.md"]
+FOLDERS = ("", "models", "tuning_logs")  # whose README.md is read, too
+PAGES = [*(ROOT / name / "README.md" for name in FOLDERS), *sorted((ROOT / "docs").glob("*.md"))]
 TOP = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - {"runs", "tuning", "build", "dist"}
 ROOMS = {path.name for path in (ROOT / "sr_tvm").iterdir()}
 SOURCE = ("benchmarks", "docs", "models", "passes", "recipes", "sr_tvm", "tests", "tuning_logs")
@@ -52,7 +53,7 @@ def exists(path: str) -> bool:
 
 
 def is_repository_path(span: str) -> bool:
-    if span in OF_OTHERS or not re.fullmatch(r"[\w./-]+", span) or span.startswith(("/", ".")) or PLACEHOLDER.search(span):
+    if span in OF_OTHERS or PLACEHOLDER.search(span) or not re.fullmatch(r"\w[\w./-]*", span):
         return False
     if "/" not in span:
         return span.endswith((".py", ".c", ".h", ".S", ".j2"))

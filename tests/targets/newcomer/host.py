@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm
-from newcomer.lowering import NodeLowering
 from typing_extensions import override
 
+from newcomer.lowering import NodeLowering
 from sr_tvm.targets.target import Capabilities, Target
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from newcomer.decisions import Order, Orders
 from tvm import tirx
 from typing_extensions import override
 
+from newcomer.decisions import Order, Orders
 from sr_tvm.codegen.builder import FunctionBuilder
 from sr_tvm.codegen.kernel import Kernel, KernelConstant, Shape
 from sr_tvm.regions.region import Add, Concat, Conv, Pointwise, Region, Source
