@@ -71,7 +71,7 @@ def read(mod: tvm.IRModule, graph: RelaxGraph, var: relax.Var) -> RegionStep | R
 
     Returns:
         The step, or the reason why the operator cannot stream; None for what is no operator on tensors.
-    """
+    """  # noqa: DOC501  caught below
     call = graph.values[var]
     if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op):
         return None

@@ -1,7 +1,8 @@
-"""Puts what models/train.py --minutes has finished in place of what ships: .venv/bin/python models/adopt.py --work DIR
+"""Puts what models/train.py --minutes has finished in place of what ships.
 
-A network's weights, architecture, ONNX and history are replaced; the history keeps what came before. A teacher goes to
-models/teacher. Nothing else is touched: tuned logs, int8 scores and the tables of README.md are made anew after it.
+Run it as .venv/bin/python models/adopt.py --work DIR. A network's weights, architecture, ONNX and history are replaced;
+the history keeps what came before. A teacher goes to models/teacher. Nothing else is touched: tuned logs, int8 scores
+and the tables of README.md are made anew after it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,18 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def adopt(item: Item, work: Path, models: Path) -> bool:
-    """Put one finished training in its place; whether there was anything to do.
+    """Put one finished training in the place of what ships.
+
+    Args:
+        item: The training.
+        work: Folder of the trainings.
+        models: Folder of what ships.
+
+    Returns:
+        True if something was replaced, False if it is there already.
 
     Raises:
-        SrTvmError: a file is missing or damaged, or the export fails.
+        SrTvmError: A file is missing or damaged, or the export fails.
     """
     folder = work / item.name
     weights = folder / WEIGHTS

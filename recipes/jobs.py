@@ -25,10 +25,17 @@ TAIL = 4096  # bytes of a log that its last lines are looked for in
 
 @dataclass(frozen=True)
 class JobStep:
-    """One command. ``result`` is the last file that it writes; if a history, its run must be as ``asked``.
+    """One command of a job.
 
-    ``files`` are the names of all that it writes beside it. A result that tells nothing of how it was made counts only
-    if it is not older than its ``source``.
+    Attributes:
+        title: What it does, in a few words.
+        argv: The command line, in words.
+        result: The last file that it writes.
+        asked: Where the result is a history, what its run must have been asked to do, by the names of its settings; a
+            path stands for the weights in that file.
+        files: Names of all that it writes beside the result.
+        source: What the result is made of: a result that tells nothing of how it was made counts only if it is not
+            older than this.
     """
 
     title: str
@@ -39,10 +46,14 @@ class JobStep:
     source: Path | None = None
 
     def done(self) -> bool:
-        """Whether the result is there, and not older than the source.
+        """Tell whether the result is there, and not older than the source.
+
+        Returns:
+            True if the command need not run.
 
         Raises:
-            SrTvmError: it is of other settings or other weights.
+            SrTvmError: The result is damaged, or of other settings or other weights; the message says how to make it
+                anew.
         """
         if not self.result.is_file() or self.stale():
             return False
@@ -66,19 +77,30 @@ class JobStep:
         return True
 
     def stale(self) -> bool:
-        """Whether the result is older than its source, or gone."""
+        """Tell whether the result is older than its source, or gone.
+
+        Returns:
+            True if it is; False where there is no source, or it is gone itself.
+        """
         try:
             return self.source is not None and self.result.stat().st_mtime_ns < self.source.stat().st_mtime_ns
         except FileNotFoundError:
             return not self.result.exists()
 
     def _remedy(self) -> str:
-        """Names this step's own files: in the same folder, or below it, there may be the results of others."""
+        """Return what to do, with the names of this step's own files.
+
+        In the same folder, or below it, there may be the results of others.
+        """
         own = [self.result.parent / name for name in self.files]
         return f"name another --work, or make it anew after  {shlex.join(['rm', *map(str, _there(own, self.result))])}"
 
     def state(self) -> str:
-        """In words, for a list."""
+        """Say how far the command is, for a list.
+
+        Returns:
+            "done", "begun", "older than" its source, what is wrong with the result, or "" where there is nothing yet.
+        """
         try:
             if self.done():
                 return DONE
@@ -91,7 +113,14 @@ class JobStep:
 
 @dataclass(frozen=True)
 class Job:
-    """``steps`` in order, after the jobs that it ``needs``; then ``finish``, which must be quick."""
+    """Commands that run one after another.
+
+    Attributes:
+        name: Its own, which is also its log's.
+        needs: Names of the jobs that come before it.
+        steps: In order.
+        finish: Called once all steps have their results; it must be quick.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -102,8 +131,16 @@ class Job:
 class JobRunner:
     """Runs jobs, at most ``slots`` at once; :meth:`tick` looks after them and must be called again and again.
 
-    ``state`` is by name; ``why`` says it of a job that failed or was left out. ``keep`` are open files that children
-    hold open too.
+    Attributes:
+        jobs: By name.
+        logs: Folder with a log for each job, which grows from run to run.
+        slots: Commands that may run at once.
+        keep: File descriptors that children hold open too.
+        state: Of each job by name.
+        why: Of a job that failed or was left out the reason, by name.
+        children: What runs, by the name of its job: the process and its step.
+        environment: Of the children.
+        stopping: Whether nothing more is to be started.
     """
 
     def __init__(self, jobs: Sequence[Job], logs: Path, slots: int, threads: int, keep: Sequence[int] = ()) -> None:
@@ -117,10 +154,22 @@ class JobRunner:
         self.stopping = False
 
     def log(self, name: str) -> Path:
+        """Find where the output of a job's commands goes.
+
+        Args:
+            name: The job's.
+
+        Returns:
+            The path; there is no file before the first command.
+        """
         return self.logs / f"{name}.log"
 
     def tick(self) -> bool:
-        """Take note of what ended, start what can be; whether there is anything left to wait for."""
+        """Take note of what ended, and start what can be started.
+
+        Returns:
+            True while a command runs, so that this must be called again.
+        """
         for name, (child, step) in list(self.children.items()):
             if child.poll() is not None:
                 del self.children[name]
@@ -133,7 +182,11 @@ class JobRunner:
         return bool(self.children)
 
     def stop(self, now: bool = False) -> None:
-        """Ask all children to end after a checkpoint, or end them ``now``; nothing more is started."""
+        """Have all children end; nothing more is started.
+
+        Args:
+            now: Whether to kill them; if not they are asked to, and write a checkpoint first.
+        """
         self.stopping = True
         for child, _ in self.children.values():
             child.send_signal(signal.SIGKILL if now else signal.SIGTERM)
@@ -183,17 +236,25 @@ class JobRunner:
 
 
 def _there(paths: Sequence[Path], last: Path) -> list[Path]:
-    """Those that exist, and ``last`` in any case."""
+    """Return those paths that exist, and ``last`` in any case."""
     return [path for path in paths if path != last and path.exists()] + [last]
 
 
 def _end_with_us() -> None:
-    """In the child: stop, after a checkpoint, when we are gone, however that came about."""
+    """Have the child, in which this runs, asked to stop when we are gone, however that came about."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log that are not empty; fewer where there are no more."""
+    """Read the last lines of a log that are not empty.
+
+    Args:
+        path: The log, which may not be there.
+        count: Lines, at most.
+
+    Returns:
+        The lines, in order, of the last 4 KiB; fewer where there are no more, none where there is no log.
+    """
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - TAIL))

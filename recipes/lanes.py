@@ -35,17 +35,24 @@ DONE, FAILED, WAITS, STOPPED = "done", "failed", "waits", "stopped"
 
 @dataclass(frozen=True)
 class Clock:
-    """When to end: ``reserve`` seconds before the limit, which are for the last checkpoints."""
+    """When to end: ``reserve`` seconds before the limit, which are for the last checkpoints.
+
+    Attributes:
+        begun: When the time began, of ``time.monotonic()``.
+        seconds: The limit, from then on.
+    """
 
     begun: float
     seconds: float
 
     @property
     def reserve(self) -> float:
+        """The seconds that are kept for the last checkpoints."""
         return min(20.0, 0.1 * self.seconds)
 
     @property
     def left(self) -> float:
+        """The seconds until trainings must end; below 0 once the time is over."""
         return self.begun + self.seconds - self.reserve - time.monotonic()
 
     @property
@@ -56,7 +63,17 @@ class Clock:
 
 @dataclass(frozen=True)
 class LanePlaces:
-    """Where pictures are read and work is kept, what ships, and what the steps run on."""
+    """Where pictures are read and work is kept, what ships, and what the steps run on.
+
+    Attributes:
+        train: Folders of training pictures.
+        validate: Folder of the pictures to score on.
+        work: Folder with a folder for each training.
+        models: Folder of what ships.
+        device: Of all trainings.
+        cache: Folder of prepared pictures; the user's if None.
+        threads: CPU threads; PyTorch's choice if None.
+    """
 
     train: Sequence[Path]
     validate: Path
@@ -94,10 +111,13 @@ class Lane:
             yield
 
     def advance(self) -> bool:
-        """One step, and a checkpoint where one is due; whether there are more.
+        """Take one step, and write a checkpoint where one is due.
+
+        Returns:
+            True if there are more steps.
 
         Raises:
-            SrTvmError: the loss is no longer a number, or the place cannot be written.
+            SrTvmError: The loss is no longer a number, or the place cannot be written.
         """
         with self._aside():
             if self.trainer.step < self.trainer.settings.steps:
@@ -108,18 +128,31 @@ class Lane:
         return self.trainer.step < self.trainer.settings.steps
 
     def save(self) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            SrTvmError: The place cannot be written.
+        """
         with self._aside():
             self.trainer.save(self.folder / CHECKPOINT)
         self.saved = time.monotonic()
 
     def finish(self) -> None:
-        """Write the results; the checkpoint has done its service and need not travel."""
+        """Write the results; the checkpoint has done its service and need not travel.
+
+        Raises:
+            SrTvmError: The place cannot be written.
+        """
         with self._aside():
             self.trainer.write_results(self.folder)
         (self.folder / CHECKPOINT).unlink()
 
     def line(self) -> str:
-        """How far it is, and how fast since this was last asked."""
+        """Say how far the training is, and how fast since this was last asked.
+
+        Returns:
+            One line, with the last PSNR in dB if there is one.
+        """
         now, step, steps = time.monotonic(), self.trainer.step, self.trainer.settings.steps
         rate = (step - self.told_step) / max(now - self.told, 1e-9)
         self.told, self.told_step = now, step
@@ -128,7 +161,18 @@ class Lane:
 
 
 class Lanes:
-    """Works through ``items``, the first ones first, at most ``most`` at a time; ``state`` is by name."""
+    """Works through trainings, the first ones first, several at a time.
+
+    Attributes:
+        items: The trainings, in the order of their importance.
+        hyper: How they are trained.
+        places: Where pictures are read and work is kept.
+        most: Trainings at a time, at most; less once the GPU's memory was full.
+        say: Prints a line.
+        lanes: Those under way.
+        state: Of each item by name.
+        why: Of items that were given up, the reason by name.
+    """
 
     def __init__(self, items: Sequence[Item], hyper: Hyperparameters, places: LanePlaces, most: int, say: Say) -> None:
         self.items, self.hyper, self.places, self.most, self.say = items, hyper, places, most, say
@@ -137,7 +181,12 @@ class Lanes:
         self.why: dict[str, str] = {}
 
     def run(self, clock: Clock, asked: Callable[[], bool] = lambda: False) -> None:
-        """Until all is done, the time is up or an end is ``asked`` for; unfinished trainings leave checkpoints."""
+        """Train until all is done, the time is up or an end is asked for; unfinished trainings leave checkpoints.
+
+        Args:
+            clock: When to end.
+            asked: Whether to end at once, looked at before each round of steps.
+        """
         told = time.monotonic()
         self._fill(clock, asked)
         while self.lanes and clock.left > 0 and not asked():
@@ -168,7 +217,7 @@ class Lanes:
         self.lanes.remove(lane)
 
     def _end(self, lane: Lane, state: str, write: Callable[[], None]) -> None:
-        """The last that is written of a lane; what fails of one must not keep the others from it."""
+        """Write the last of a lane; what fails of one must not keep the others from it."""
         try:
             write()
             self.state[lane.item.name] = state
@@ -183,7 +232,7 @@ class Lanes:
         self.say(f"{lane.item.name}: {state}, {why}")
 
     def _crowded(self, lane: Lane) -> None:
-        """The GPU's memory is full: the lane's last checkpoint is kept, and no other is begun in its place."""
+        """Take a lane out as the GPU's memory is full: its last checkpoint stays, and none is begun in its place."""
         alone = len(self.lanes) == 1
         self._leave(lane, FAILED if alone else WAITS, "the GPU's memory is full")
         self.most = max(1, len(self.lanes))
@@ -241,7 +290,11 @@ class Lanes:
 
 
 def _began_with(folder: Path) -> dict[str, str]:
-    """What an unfinished or finished run was asked to do; nothing of none."""
+    """Return what an unfinished or finished run was asked to do; nothing of none.
+
+    Raises:
+        SrTvmError: Its file is damaged.
+    """
     if (folder / HISTORY).is_file():
         found = files.read_json(folder / HISTORY, loop.HISTORY_SCHEMA, loop.HISTORY_VERSION).get("run")
     elif (folder / CHECKPOINT).is_file():
@@ -254,12 +307,19 @@ def _began_with(folder: Path) -> dict[str, str]:
 
 
 def _pick(paths: Sequence[Path], before: str | None) -> Path | None:
-    """The file that a run began with, else the first that is there."""
+    """Return the file that a run began with, else the first that is there."""
     there = [path for path in paths if path.is_file()]
     same = [path for path in there if str(WeightsFile.of(path)) == before]
     return next(iter(same or there), None)
 
 
 def to_carry(work: Path) -> int:
-    """Bytes of all checkpoints and weights in a work folder: what another day needs."""
+    """Count the bytes of all checkpoints and weights in a work folder, which another day needs.
+
+    Args:
+        work: With a folder for each training.
+
+    Returns:
+        Bytes.
+    """
     return sum(path.stat().st_size for path in work.glob("*/*.safetensors"))

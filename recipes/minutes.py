@@ -37,10 +37,26 @@ def spend(
     teacher_steps: int | None = None,
     cache: Path | None = None,
 ) -> None:
-    """Train for ``minutes`` since ``begun`` (of time.monotonic), ``most`` trainings at a time.
+    """Train by priorities until some minutes are over, several trainings at a time.
+
+    Args:
+        data: Folder that holds train/SET and eval/Set5.
+        work: Folder of the trainings, with their checkpoints.
+        models: Folder of what ships, which trainings begin as.
+        begun: When the minutes began, of ``time.monotonic()``.
+        minutes: Until all has ended and is written.
+        say: Prints a line.
+        device: "auto", "cpu" or "cuda".
+        only: Names of trainings, with commas between them; all if empty.
+        most: Trainings at a time; 6 on a GPU and 1 on a CPU if None.
+        threads: CPU threads; PyTorch's choice if None.
+        steps: Of each training that is no teacher's; those of the recipe if None.
+        teacher_steps: Of each teacher; those of the recipe if None.
+        cache: Folder of prepared pictures; the user's if None.
 
     Raises:
-        SrTvmError: nothing could be begun, or a training failed; the others went on.
+        SrTvmError: No training has a name of ``only``, pictures are missing or are test pictures, or a training failed;
+            the others went on.
     """
     place = pick_device(device)
     if threads:
@@ -67,10 +83,17 @@ def spend(
 
 
 def choose(every: Sequence[Item], only: str) -> list[Item]:
-    """Those of the names in ``only``, in order; all, if it is empty. What one of them waits for is not added.
+    """Choose trainings by name; what one of them waits for is not added.
+
+    Args:
+        every: All, in order.
+        only: Names with commas between them; all if it is empty.
+
+    Returns:
+        The trainings, in the order of ``every``.
 
     Raises:
-        SrTvmError: there is no item of a name.
+        SrTvmError: There is no item of a name.
     """
     wanted = [name for name in only.split(",") if name]
     if unknown := [name for name in wanted if name not in {item.name for item in every}]:

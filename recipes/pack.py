@@ -1,8 +1,9 @@
-"""Packs the training pictures into one file that is small enough to travel: .venv/bin/python models/pack.py --data DIR
+"""Packs the training pictures into one file that is small enough to travel.
 
-Of every picture its most detailed window is taken, as large as fits for all. A window of a JPEG is cut along its blocks
-and written with its own tables, which changes next to nothing and takes a third of what a lossless format takes; others
-are written as lossless WebP. Set5 goes along, to score on. It is a zip file: models/train.py takes it as --data.
+Run it as .venv/bin/python models/pack.py --data DIR. Of every picture its most detailed window is taken, as large as
+fits for all. A window of a JPEG is cut along its blocks and written with its own tables, which changes next to nothing
+and takes a third of what a lossless format takes; others are written as lossless WebP. Set5 goes along, to score on. It
+is a zip file: models/train.py takes it as --data.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of all members: equal pictures make equal packs
 
 @dataclass(frozen=True)
 class PictureWindow:
-    """A picture, and where in it a window of ``side`` goes; None for all of it."""
+    """A picture, and how much detail is where in it.
+
+    Attributes:
+        path: The picture's file.
+        member: Its name in the pack, as train/SET/FILE.
+        size: Height and width in pixels.
+        energy: Detail of each square of :data:`UNIT` pixels, (rows, columns).
+    """
 
     path: Path
     member: str
@@ -48,7 +56,15 @@ class PictureWindow:
     energy: NDArray[np.float64]
 
     def window(self, side: int) -> tuple[int, int, int, int] | None:
-        """Top, left, height and width of the most detailed window."""
+        """Find the most detailed window of the picture.
+
+        Args:
+            side: Of the window at most, in pixels.
+
+        Returns:
+            Top, left, height and width in pixels, top and left multiples of :data:`UNIT`; None where the whole picture
+            fits.
+        """
         if max(self.size) <= side:
             return None
         height, width = (min(n, side) for n in self.size)
@@ -59,7 +75,18 @@ class PictureWindow:
 
 
 def sources(data: Path, tick: Tick) -> list[PictureWindow]:
-    """All training pictures with their detail, each once; what cannot be read is left out, as in training."""
+    """List all training pictures with their detail, each once; what cannot be read is left out, as in training.
+
+    Args:
+        data: Holds train/SET and eval/Set5.
+        tick: Told how many pictures are looked at, and of how many.
+
+    Returns:
+        The pictures; of several with the same pixels the first one.
+
+    Raises:
+        SrTvmError: There are no training pictures, or Set5 is missing.
+    """
     listed = [path for folder in train_folders(data) for path in pictures.list_pictures(folder)]
     found: dict[str, PictureWindow] = {}
     for i, path in enumerate(listed):
@@ -77,7 +104,19 @@ def sources(data: Path, tick: Tick) -> list[PictureWindow]:
 
 
 def encode(source: PictureWindow, side: int) -> tuple[str, bytes]:
-    """A member's name and bytes: the file itself where all of it is taken and it is no PNG or the like."""
+    """Write a picture's window as a file for the pack.
+
+    Args:
+        source: The picture.
+        side: Of the window at most, in pixels.
+
+    Returns:
+        The member's name and bytes: the picture's own file where all of it is taken and it is no PNG or the like, else
+        a JPEG that is cut along its blocks, or lossless WebP.
+
+    Raises:
+        SrTvmError: The picture cannot be read.
+    """
     window = source.window(side)
     with Image.open(source.path) as image:
         small = image.format in ("JPEG", "WEBP")
@@ -95,7 +134,7 @@ def encode(source: PictureWindow, side: int) -> tuple[str, bytes]:
 
 
 def _same_jpeg(image: JpegImagePlugin.JpegImageFile, box: tuple[int, int, int, int]) -> bytes | None:
-    """A window along the blocks, rounded by the tables that its picture was rounded by; None where that fails."""
+    """Return a window along the blocks, rounded by the tables that its picture was rounded by; None if that fails."""
     out = io.BytesIO()
     sampling = JpegImagePlugin.get_sampling(image)
     try:
@@ -106,7 +145,15 @@ def _same_jpeg(image: JpegImagePlugin.JpegImageFile, box: tuple[int, int, int, i
 
 
 def faithful(blob: bytes, pixels: NDArray[np.uint8]) -> bool:
-    """Whether a file decodes to these pixels, nearly."""
+    """Tell whether a file decodes to some pixels, nearly: to :data:`FAITHFUL` dB of PSNR over all colours.
+
+    Args:
+        blob: The file's bytes, of a format that Pillow reads.
+        pixels: (rows, columns, 3), uint8.
+
+    Returns:
+        True if it does, False also where the size is another.
+    """
     with Image.open(io.BytesIO(blob)) as image:
         again = np.asarray(image.convert("RGB")).astype(np.float64)
     if again.shape != pixels.shape:
@@ -116,10 +163,18 @@ def faithful(blob: bytes, pixels: NDArray[np.uint8]) -> bool:
 
 
 def choose(found: list[PictureWindow], limit: int, tick: Tick) -> tuple[int, list[tuple[str, bytes]]]:
-    """The largest side whose windows fit into ``limit`` bytes, and these.
+    """Choose the largest side at which the windows of all pictures fit.
+
+    Args:
+        found: The pictures.
+        limit: Bytes of all windows together, with what the zip file adds.
+        tick: Told how many sides were tried, and of how many.
+
+    Returns:
+        The side in pixels, and the windows as names and bytes of members.
 
     Raises:
-        SrTvmError: even the smallest do not fit.
+        SrTvmError: Even the smallest do not fit.
     """
     for i, side in enumerate(SIDES):
         tick(i, len(SIDES))
@@ -137,7 +192,15 @@ def choose(found: list[PictureWindow], limit: int, tick: Tick) -> tuple[int, lis
 
 
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write the zip file, atomically; pictures are compressed already."""
+    """Write the zip file, atomically; nothing is compressed, as pictures are already.
+
+    Args:
+        path: The file; one that is there is replaced.
+        members: Names and bytes, in order.
+
+    Raises:
+        SrTvmError: The file cannot be written.
+    """
     with files.atomic_file(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for name, blob in members:
@@ -145,10 +208,17 @@ def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
 
 
 def unpack(path: Path, place: Path) -> Path:
-    """A pack's pictures as a folder in ``place``, as if it were the data itself; one that is there already stays.
+    """Unpack a pack's pictures as a folder, as if it were the data itself.
+
+    Args:
+        path: A file that this program wrote.
+        place: Folder that holds a folder for each pack, by its digest; one that is there already stays.
+
+    Returns:
+        The folder, with train/ and eval/ in it.
 
     Raises:
-        SrTvmError: it is no pack, or damaged, or holds what a pack may not hold.
+        SrTvmError: It is no pack, or damaged, or holds what a pack may not hold, or the place cannot be written.
     """
     try:
         final = place / sha256(path)[:16]
@@ -176,7 +246,7 @@ def unpack(path: Path, place: Path) -> Path:
 
 
 def _allowed(name: str) -> bool:
-    """``index.json``, or KIND/SET/PICTURE."""
+    """Return whether a member's name is ``index.json``, or KIND/SET/PICTURE."""
     parts = name.split("/")
     picture = len(parts) == 3 and parts[0] in ("train", "eval") and Path(name).suffix.lower() in pictures.SUFFIXES
     plain = all(part and not part.startswith(".") and "\\" not in part for part in parts)

@@ -12,10 +12,16 @@ from sr_tvm.training.session import refuse_leak
 
 
 def train_folders(data: Path) -> list[Path]:
-    """The folders of training pictures.
+    """List the folders of training pictures, each a set of its own.
+
+    Args:
+        data: Holds train/SET and eval/SET, among them eval/Set5.
+
+    Returns:
+        The folders in data/train, in order of name.
 
     Raises:
-        SrTvmError: there is none, or Set5 is missing.
+        SrTvmError: There is none, or Set5 is missing.
     """
     found = sorted(p for p in (data / "train").glob("*") if p.is_dir())
     if not found:
@@ -26,7 +32,14 @@ def train_folders(data: Path) -> list[Path]:
 
 
 def eval_folders(data: Path) -> list[Path]:
-    """All folders in eval/ that hold pictures, at any depth: test sets are often packed a folder for each scale."""
+    """List the folders in eval/ that hold pictures, at any depth: test sets are often packed a folder for each scale.
+
+    Args:
+        data: Holds eval/SET.
+
+    Returns:
+        All that have a picture in themselves.
+    """
     tops = sorted(p for p in (data / "eval").glob("*") if p.is_dir())
     walked = (walk for top in tops for walk in os.walk(top))  # a top may be a link
     return [Path(place) for place, _, names in walked
@@ -39,8 +52,12 @@ def refuse_leaks(pairs: Pairs, data: Path) -> None:
     Pictures are compared as they are cut for the scale of ``pairs``. A test set that was cut beforehand, to a multiple
     of 4 say, is recognised at that scale and perhaps at no other, so each scale that is trained is worth a look.
 
+    Args:
+        pairs: The training pictures, at one scale.
+        data: Holds eval/SET.
+
     Raises:
-        SrTvmError: naming both files.
+        SrTvmError: A picture is in both; the message names both files.
     """
     for folder in eval_folders(data):
         refuse_leak(pairs, folder)

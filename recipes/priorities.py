@@ -14,9 +14,15 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Item:
-    """One training. ``arch`` is blocks x channels; without it, that of models/NAME.json, from models/NAME.safetensors.
+    """One training.
 
-    ``init`` is an item that it begins as, of any scale; ``distilled``: it waits for the teacher of its scale.
+    Attributes:
+        name: Of the network, and of its folder in the work folder.
+        scale: Factor of the enlargement.
+        arch: Blocks x channels; without it, the network is that of models/NAME.json, and begins as
+            models/NAME.safetensors.
+        init: The name of an item that it begins as, of any scale; "" for none.
+        distilled: Whether it waits for the teacher of its scale and learns from it.
     """
 
     name: str
@@ -48,8 +54,19 @@ ITEMS = (
 class Hyperparameters:
     """How an item is trained; what is not here is the default of ``sr-tvm train``.
 
-    ``patch`` is by scale: windows of a pack have about 44 low-resolution pixels at x4. ``teacher_steps`` are those of
-    the teachers, which are trained without ``branches``: their checkpoints would be too large to travel.
+    Attributes:
+        teacher_steps: Of each teacher, which is trained without ``branches``: its checkpoints would be too large to
+            travel.
+        steps: Of each other training.
+        batch: Patches of a step.
+        patch: Side of a patch in low-resolution pixels, by scale: windows of a pack have about 44 of them at x4.
+        detail: Patches are drawn by their gradient's energy to this power; 0 for all places alike.
+        late_patch: Side of patches in the last steps, in low-resolution pixels; 0 for none.
+        late_share: The share of the steps that these last ones are, 0 to 1.
+        teacher_share: Of the loss, what is distilled from the teacher, 0 to 1.
+        teacher_ensemble: Whether the mean of the teacher's output for all turns and mirrors is aimed at.
+        branches: Of the blocks' 3x3 filters (nets/branches.py), where the network is no teacher.
+        validations: In a training.
     """
 
     teacher_steps: int = 150_000
@@ -67,10 +84,20 @@ class Hyperparameters:
     def settings(
         self, item: Item, models: Path, precision: str, init: Path | None, teacher: Path | None
     ) -> TrainingSettings:
-        """What a training is asked to do.
+        """Put together what a training is asked to do.
+
+        Args:
+            item: The training.
+            models: Folder of what ships.
+            precision: That steps compute in, as ``TrainingSettings.precision``.
+            init: Weights that it begins as; None to begin from nothing.
+            teacher: Weights that it learns from; None for no teacher.
+
+        Returns:
+            The settings.
 
         Raises:
-            SrTvmError: a file of models/ is missing or damaged.
+            SrTvmError: A file of models/ or of weights is missing or damaged.
         """
         steps = self.steps if item.distilled else self.teacher_steps
         return TrainingSettings(
@@ -98,17 +125,46 @@ CPU = Hyperparameters(batch=4, patch=((2, 32), (4, 32)), teacher_ensemble=False,
 
 
 def network(item: Item, models: Path) -> Architecture:
-    """The architecture of an item."""
+    """Find the architecture of an item.
+
+    Args:
+        item: The training.
+        models: Folder of what ships.
+
+    Returns:
+        The named one, or that of models/NAME.json.
+
+    Raises:
+        SrTvmError: The name is none, or the file is missing or damaged.
+    """
     return by_name(item.arch, item.scale) if item.arch else Architecture.load(models / f"{item.name}.json")
 
 
 def begins(item: Item, models: Path, work: Path) -> list[Path]:
-    """The weights files that an item may begin as, best first; none: from nothing."""
+    """List the weights files that an item may begin as, the best one first.
+
+    Args:
+        item: The training.
+        models: Folder of what ships.
+        work: Folder of the trainings.
+
+    Returns:
+        Paths, which may not be there yet; none where it begins from nothing.
+    """
     if item.init:  # not one brought along, which may be narrower
         return [work / item.init / WEIGHTS]
     return [] if item.arch else [models / f"{item.name}.safetensors"]
 
 
 def made(name: str, models: Path, work: Path) -> list[Path]:
-    """Where a teacher's weights may be: made here, or brought along in models/teacher."""
+    """List where a teacher's weights may be: made here, or brought along in models/teacher.
+
+    Args:
+        name: The teacher's.
+        models: Folder of what ships.
+        work: Folder of the trainings.
+
+    Returns:
+        Paths, which may not be there, the best one first.
+    """
     return [work / name / WEIGHTS, models / "teacher" / f"{name}.safetensors"]

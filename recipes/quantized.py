@@ -1,8 +1,8 @@
-"""Makes models/int8 from the float networks beside it: .venv/bin/python models/quantized.py --data DIR
+"""Makes models/int8 from the float networks beside it.
 
-Each is quantised after training, then trained in integers (docs/hexagon.md), scored, and put into models/int8 with a
-record of how. Stopped at any point, the same command goes on. The record names the weights that it was made of: once
-these are replaced, it is stale.
+Run it as .venv/bin/python models/quantized.py --data DIR. Each is quantised after training, then trained in integers
+(docs/hexagon.md), scored, and put into models/int8 with a record of how. Stopped at any point, the same command goes
+on. The record names the weights that it was made of: once these are replaced, it is stale.
 """
 
 from __future__ import annotations
@@ -35,10 +35,19 @@ MARKS = "<!-- int8: written by models/quantized.py -->", "<!-- end of int8 -->"
 
 
 def make(name: str, data: Path, work: Path, models: Path, steps: int, cache: Path | None, threads: int | None) -> None:
-    """Make one network, and put it and its record into ``models``/int8.
+    """Quantise one network, train it in integers, and put it and its record into ``models``/int8.
+
+    Args:
+        name: Of the float network.
+        data: Folder that holds train/SET and eval/SET.
+        work: Folder of what is under way, by the network and its weights.
+        models: Folder of the float networks, and of int8/.
+        steps: Of the training in integers.
+        cache: Folder of prepared pictures; the user's if None.
+        threads: CPU threads; PyTorch's choice if None.
 
     Raises:
-        SrTvmError: a file is missing or damaged, or a set of pictures is.
+        SrTvmError: A file is missing or damaged, or a set of pictures is.
     """
     from sr_tvm.evaluation.integer import compare
     from sr_tvm.quantize.qdq_read import from_onnx
@@ -81,16 +90,29 @@ def make(name: str, data: Path, work: Path, models: Path, steps: int, cache: Pat
 
 
 def read(models: Path) -> list[dict[str, Any]]:
-    """Read the records of models/int8, by name.
+    """Read the records of models/int8.
+
+    Args:
+        models: The folder with int8/ in it.
+
+    Returns:
+        Their JSON objects, in order of name.
 
     Raises:
-        SrTvmError: one is damaged.
+        SrTvmError: One is damaged.
     """
     return [files.read_json(path, SCHEMA, VERSION) for path in sorted((models / "int8").glob("*.json"))]
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Make the table of models/README.md: PSNR-Y in dB of float, of int8 as calibrated and as trained, by set."""
+    """Make the table of models/README.md: PSNR-Y in dB of float, of int8 as calibrated and as trained, by set.
+
+    Args:
+        records: As :func:`read` gives them.
+
+    Returns:
+        Lines of Markdown; a cell is empty where a set was not scored.
+    """
     lines = [f"| model | {' | '.join(SETS)} |", "|---" * (1 + len(SETS)) + "|"]
     for record in records:
         cells = [f"`int8/{record['name']}`"]
@@ -104,10 +126,14 @@ def table(records: list[dict[str, Any]]) -> str:
 
 
 def write_table(path: Path, told: str) -> None:
-    """Put the table between its marks.
+    """Put the table of int8 networks between its marks in a Markdown file.
+
+    Args:
+        path: The file, which is rewritten atomically.
+        told: The table, lines of Markdown.
 
     Raises:
-        SrTvmError: the marks are not there.
+        SrTvmError: The marks are not there, or the file cannot be written.
     """
     text = path.read_text(encoding="utf-8")
     before, after = MARKS

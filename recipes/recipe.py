@@ -22,9 +22,15 @@ PLAIN_8X24, PLAIN_37K = "wdsr_x2_8x24", "wdsr_x2_37k"
 class Recipe:
     """How everything is trained. What experiments may change is here; the rest are the defaults of ``sr-tvm train``.
 
-    ``race_steps``, those of successive halving, are the search's, beside its ``search_steps`` in width and depth.
-    ``teacher_share`` None is no teacher; with ``teacher_ensemble`` the mean of the supernet's output for all turns and
-    mirrors is aimed at. A plain network is trained for as many steps as search and training have together.
+    Attributes:
+        supernet: Blocks x channels, as "wdsr-16x24".
+        supernet_steps: Of the training of each supernet.
+        search_steps: Of a search in width and depth together.
+        steps: Of the training of what a search has found; a plain network is trained for as many as search and training
+            have together.
+        teacher_share: Of the loss, what is distilled from the supernet, 0 to 1; None is no teacher.
+        teacher_ensemble: Whether the mean of the supernet's output for all turns and mirrors is aimed at.
+        race_steps: Of a search's successive halving, beside its ``search_steps``.
     """
 
     supernet: str = "wdsr-16x24"
@@ -43,7 +49,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class LatencyTarget:
-    """A budget in ms on a speed model. ``plain`` is the name of its plain network where that is shipped."""
+    """A budget of latency on a speed model, which a network is searched for.
+
+    Attributes:
+        scale: Factor of the enlargement.
+        device: The name of the speed model.
+        budget: In ms by that model.
+        plain: The name of its plain network where that is shipped; "" where it is not.
+    """
 
     scale: int
     device: str
@@ -52,10 +65,12 @@ class LatencyTarget:
 
     @property
     def name(self) -> str:
+        """The name of the searched network, as wdsr_x2_s21_40ms."""
         return f"wdsr_x{self.scale}_{SHORT[self.device]}_{self.budget}ms"
 
     @property
     def plain_name(self) -> str:
+        """The name of the plain network that the searched one is compared with."""
         return self.plain or f"{self.name}_plain"
 
 
@@ -82,7 +97,16 @@ FOUND = (*TRAINED, "supernet.safetensors", "architecture.svg", "architecture.png
 
 @dataclass(frozen=True)
 class RecipePlaces:
-    """Where pictures are read, where work is kept and what the commands run on."""
+    """Where pictures are read, where work is kept and what the commands run on.
+
+    Attributes:
+        train: Folders of training pictures.
+        validate: Folder of the pictures to score on.
+        work: Folder with a folder for each job, and checkpoints in it.
+        models: Folder that results are put into.
+        threads: CPU threads of each command.
+        device: "auto", "cpu" or "cuda".
+    """
 
     train: Sequence[Path]
     validate: Path
@@ -92,11 +116,30 @@ class RecipePlaces:
     device: str = "auto"
 
     def weights(self, name: str) -> Path:
+        """Find where the weights of a network lie once it is trained.
+
+        Args:
+            name: Of the network, which is its job's.
+
+        Returns:
+            The path in the work folder; the file may not be there yet.
+        """
         return self.work / name / "weights.safetensors"
 
 
 def jobs(recipe: Recipe, places: RecipePlaces) -> list[Job]:
-    """All of them, each after those that it needs."""
+    """List everything that is trained and searched, each job after those that it needs.
+
+    Args:
+        recipe: How everything is trained.
+        places: Where pictures are read and work is kept.
+
+    Returns:
+        The jobs; nothing runs yet.
+
+    Raises:
+        SrTvmError: A speed model is missing, or no plain network is within a budget.
+    """
     found = [_supernet(scale, recipe, places) for scale in SUPERNETS]
     found += [_searched(target, recipe, places) for target in TARGETS]
     for target in TARGETS:
@@ -137,7 +180,7 @@ def _teacher(scale: int, recipe: Recipe, places: RecipePlaces) -> Path | None:
 
 
 def _supernet(scale: int, recipe: Recipe, places: RecipePlaces) -> Job:
-    """The first one from nothing, the others from it."""
+    """Return the job of a supernet: the first one begins from nothing, the others from it."""
     name, first = SUPERNETS[scale], next(iter(SUPERNETS.values()))
     init = None if name == first else places.weights(first)
     step = _train(name, recipe.supernet, scale, recipe.supernet_steps, init, None, recipe, places)
@@ -175,7 +218,7 @@ def _plain(target: LatencyTarget, name: str, steps: int, recipe: Recipe, places:
 
 
 def _shipped(about: ship.About, supernet: str, steps: tuple[JobStep, ...], places: RecipePlaces) -> Job:
-    """One whose weights go to models/, as ONNX too."""
+    """Return a job whose weights go to models/, as ONNX too."""
     onnx, weights = places.work / about.name / ship.ONNX, places.weights(about.name)
     words = ("export", weights, "-o", onnx, *ship.EXPORT)
     steps = (*steps, JobStep("export", _command(*words), onnx, source=weights))
@@ -183,6 +226,17 @@ def _shipped(about: ship.About, supernet: str, steps: tuple[JobStep, ...], place
 
 
 def plain_network(target: LatencyTarget, supernet: str = Recipe.supernet) -> Architecture:
-    """What the searched network of ``target`` has to beat."""
+    """Choose the plain network that the searched one of a budget has to beat.
+
+    Args:
+        target: The budget, and the speed model that it is on.
+        supernet: Blocks x channels; the plain network is no deeper and no wider.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        SrTvmError: There is no such speed model, or no plain network is within the budget.
+    """
     within = by_name(supernet, target.scale)
     return plain(known.find(target.device), target.scale, target.budget, *input_size(target.scale), within=within)

@@ -17,7 +17,14 @@ LOOK_EVERY, DRAW_EVERY = 0.2, 1.0  # seconds
 
 
 def overview(chosen: Sequence[Job]) -> Table:
-    """Each command and how far it is."""
+    """List the commands of some jobs, and how far each is.
+
+    Args:
+        chosen: The jobs, in the order to list them.
+
+    Returns:
+        A table with a row for each step, for rich's console.
+    """
     table = Table("job", "needs", "step", "state")
     for job in chosen:
         for i, step in enumerate(job.steps):
@@ -26,7 +33,14 @@ def overview(chosen: Sequence[Job]) -> Table:
 
 
 def run(runner: JobRunner, console: Console) -> None:
-    """Until all has ended. Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these."""
+    """Run jobs until all have ended.
+
+    Ctrl-C or SIGTERM stops all, with checkpoints; another one does not wait for these.
+
+    Args:
+        runner: With the jobs; its ``state`` tells afterwards how each ended.
+        console: Where changes of state are printed, and on a terminal a table of what runs.
+    """
     told, heard, drawn = dict.fromkeys(runner.state, WAITING), 0, 0.0
     # Without a thread of its own for drawing: a child's death signal goes by the thread that started it.
     live = Live(console=console, auto_refresh=False, transient=True)
@@ -51,7 +65,15 @@ def run(runner: JobRunner, console: Console) -> None:
 
 
 def line(runner: JobRunner, name: str) -> str:
-    """What is said once when a job's state changes."""
+    """Write what is said once when a job's state changes.
+
+    Args:
+        runner: That runs the job.
+        name: The job's.
+
+    Returns:
+        One line, and of a failed job the last lines of its log.
+    """
     state, why = runner.state[name], runner.why.get(name, "")
     if state == RUNNING:
         return f"{name}: {runner.children[name][1].title}, log in {runner.log(name)}"
@@ -59,7 +81,14 @@ def line(runner: JobRunner, name: str) -> str:
 
 
 def table(runner: JobRunner) -> Table:
-    """What runs, and how many wait and have ended."""
+    """List what runs, and count the jobs that wait and have ended.
+
+    Args:
+        runner: That runs the jobs.
+
+    Returns:
+        A table with a row for each running job and its last words, for rich's console.
+    """
     shown = Table("job", "step", Column("last words", no_wrap=True, overflow="ellipsis"), box=None)
     for name, (_, step) in runner.children.items():
         shown.add_row(name, step.title, *last_lines(runner.log(name), 1))

@@ -21,7 +21,15 @@ EXPORT = ("--dynamic", "--exporter", "torchscript", "--opset", "17")
 
 @dataclass(frozen=True)
 class About:
-    """What a model is: its ``role`` here, and the budget in ms on a speed model that it was made for, if any."""
+    """What a model is.
+
+    Attributes:
+        name: The name of its files.
+        role: One of "supernet", "searched", "plain" and "scaled".
+        scale: Factor of the enlargement.
+        device: The speed model whose budget it was made for; None for none.
+        budget: In ms by that model; None for none.
+    """
 
     name: str
     role: str
@@ -33,12 +41,17 @@ class About:
 def ship(
     about: About, work: Path, models: Path, weights: bool = False, old: dict[str, Any] | None = None
 ) -> None:
-    """Write models/history/NAME.json, and with ``weights`` the model itself; what is there already stays untouched.
+    """Write models/history/NAME.json, and if wanted the model itself; what is there already stays untouched.
 
     Args:
-        old: the history of what the training began as, which came before it.
+        about: What the model is.
+        work: Folder with the results of its training, in work/NAME.
+        models: Folder that they are put into.
+        weights: Whether weights, architecture and ONNX go along.
+        old: The history of what the training began as, which came before it; None where it began as nothing that ships.
+
     Raises:
-        SrTvmError: a result is missing or damaged, or a place cannot be written.
+        SrTvmError: A result is missing or damaged, or a place cannot be written.
     """
     folder = work / about.name
     value = history(about, folder, old)
@@ -53,9 +66,21 @@ def ship(
 
 
 def history(about: About, folder: Path, old: dict[str, Any] | None = None) -> dict[str, Any]:
-    """How a model came about, and which weights are meant: of a search the widths along the way are left out.
+    """Put together how a model came about, and which weights are meant.
 
-    With ``old``, the search is its, and its training is the last of those ``before``.
+    Of a search the widths along the way are left out.
+
+    Args:
+        about: What the model is.
+        folder: With the results of its training, and of its search in search/.
+        old: The history of what the training began as: the search is its, and its training is the last of those
+            ``before``.
+
+    Returns:
+        The JSON object of models/history/NAME.json.
+
+    Raises:
+        SrTvmError: A result is missing or damaged.
     """
     from sr_tvm.search import loop as search_loop
     from sr_tvm.training import loop
@@ -80,13 +105,17 @@ def history(about: About, folder: Path, old: dict[str, Any] | None = None) -> di
 
 
 def _before(old: dict[str, Any]) -> dict[str, Any]:
-    """The trainings that came before, the first one first, each with the weights that it ended with."""
+    """Return the trainings that came before, the first one first, each with the weights that it ended with."""
     last = {key: old[key] for key in ("weights", "training", "spent") if key in old}
     return {"before": [*old.get("before", []), last]}
 
 
 def _spent(path: Path) -> dict[str, Any]:
-    """Pictures and time that a training took, where it was told; older ones did not."""
+    """Return the pictures and the time that a training took, where it was told; older ones did not.
+
+    Raises:
+        SrTvmError: The file is damaged.
+    """
     try:
         return {"spent": json.loads(path.read_text(encoding="utf-8"))}
     except FileNotFoundError:
@@ -96,16 +125,32 @@ def _spent(path: Path) -> dict[str, Any]:
 
 
 def read(models: Path) -> list[dict[str, Any]]:
-    """The histories in models/history, by name.
+    """Read the histories in models/history, by name.
+
+    Args:
+        models: The folder with history/ in it.
+
+    Returns:
+        Their JSON objects, in order of name.
 
     Raises:
-        SrTvmError: one is damaged.
+        SrTvmError: One is damaged.
     """
     return [files.read_json(path, SCHEMA, VERSION) for path in sorted((models / HISTORY).glob("*.json"))]
 
 
 def digest(path: Path) -> str:
-    """Tells whether a weights file is the one that is meant."""
+    """Hash a weights file, to tell whether it is the one that is meant.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The first 16 hex digits of its SHA-256, which histories and records name it by.
+
+    Raises:
+        SrTvmError: The file cannot be read.
+    """
     return WeightsFile.of(path).digest
 
 

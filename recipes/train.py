@@ -1,8 +1,9 @@
-"""Makes everything in models/ but models/speed, from pictures: .venv/bin/python models/train.py --data DIR
+"""Makes everything in models/ but models/speed, from pictures.
 
-recipe.py says what is trained and how, jobs.py and screen.py run and show it, ship.py puts the results in their place,
-pictures.py looks at the pictures. With --minutes it trains by priorities.py instead, in lanes.py, until the time is up;
-then it needs no more than PyTorch, numpy, safetensors, Pillow, and wheels of click, rich, platformdirs and msgspec.
+Run it as .venv/bin/python models/train.py --data DIR. recipe.py says what is trained and how, jobs.py and screen.py run
+and show it, ship.py puts the results in their place, pictures.py looks at the pictures. With --minutes it trains by
+priorities.py instead, in lanes.py, until the time is up; then it needs no more than PyTorch, numpy, safetensors,
+Pillow, and wheels of click, rich, platformdirs and msgspec.
 """
 
 from __future__ import annotations
@@ -121,10 +122,17 @@ def main(
 
 
 def choose(every: Sequence[Job], only: str) -> list[Job]:
-    """Those of the names in ``only`` (all, if empty) and all that they need, in order.
+    """Choose jobs by name, and all that they need.
+
+    Args:
+        every: All, in order.
+        only: Names with commas between them; all if it is empty.
+
+    Returns:
+        The jobs, in the order of ``every``.
 
     Raises:
-        SrTvmError: there is no job of a name.
+        SrTvmError: There is no job of a name.
     """
     by_name = {job.name: job for job in every}
     wanted = [name for name in only.split(",") if name] or list(by_name)
@@ -137,10 +145,19 @@ def choose(every: Sequence[Job], only: str) -> list[Job]:
 
 @contextlib.contextmanager
 def alone(work: Path, say: Callable[[str], None]) -> Iterator[IO[bytes]]:
-    """Hold the work folder. Children hold it too: none of them may outlive us and meet its successor.
+    """Hold the work folder, so that no other run works there.
+
+    Children hold it too: none of them may outlive us and meet its successor.
+
+    Args:
+        work: The folder, which is made if it is not there.
+        say: Prints a line, when another run has to end first.
+
+    Yields:
+        The open file that is locked, to be handed to children.
 
     Raises:
-        SrTvmError: the folder cannot be written, or another run holds it for longer than a checkpoint takes.
+        SrTvmError: The folder cannot be written, or another run holds it for longer than a checkpoint takes.
     """
     try:
         work.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,23 @@ if TYPE_CHECKING:
 
 
 def note(message: str) -> None:
+    """Print a note on stderr.
+
+    Args:
+        message: One line, without the word "note".
+    """
     click.echo(f"note: {message}", err=True)
 
 
 def make(*columns: str) -> Progress:
+    """Make a progress bar on stderr, with its counts and the time that remains.
+
+    Args:
+        *columns: What is shown after these, in rich's markup, such as "{task.fields[told]}".
+
+    Returns:
+        The bar, not started yet.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,7 +46,14 @@ def make(*columns: str) -> Progress:
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function told (done, total); the bar appears when it is first called."""
+    """Show the progress of the block; the bar appears when it is first told of some.
+
+    Args:
+        what: What is done, in words.
+
+    Yields:
+        A function to be told (done, total).
+    """
     progress = make()
     tasks: list[Any] = []
 

@@ -24,7 +24,14 @@ MIN_DISK_GB, MIN_MEMORY_GB = 2.0, 2.0
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How a check went: ``state`` is ok, warn or fail, ``remedy`` what to type."""
+    """How a check went.
+
+    Attributes:
+        what: What was looked at.
+        state: "ok", "warn" or "fail".
+        found: What there is, in a line.
+        remedy: What to type where that is not enough.
+    """
 
     what: str
     state: str
@@ -36,7 +43,14 @@ Check = Callable[[], CheckResult]
 
 
 def run(check: Check) -> CheckResult:
-    """The result of ``check``; one that breaks down itself has failed."""
+    """Make a check; one that breaks down itself has failed.
+
+    Args:
+        check: The check; the first line of its docstring names it where it breaks down.
+
+    Returns:
+        How it went.
+    """
     try:
         return check()
     except Exception as error:  # a broken installation can break anything, and saying so is the task here
@@ -46,7 +60,11 @@ def run(check: Check) -> CheckResult:
 
 
 def python() -> CheckResult:
-    """Python."""
+    """Check Python.
+
+    Returns:
+        How it went: Python 3.11 or later is needed.
+    """
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info >= MIN_PYTHON:
         return CheckResult("Python", OK, f"{found}, {sys.executable}")
@@ -54,7 +72,7 @@ def python() -> CheckResult:
 
 
 def _extras() -> dict[str, list[str]]:
-    """Our requirements by extra, as the installed package states them."""
+    """Return our requirements by extra, as the installed package states them."""
     found: dict[str, list[str]] = {"": []}
     for line in requires("sr-tvm") or []:
         requirement, _, marker = line.partition(";")
@@ -64,7 +82,7 @@ def _extras() -> dict[str, list[str]]:
 
 
 def _unmet(requirement: str) -> str | None:
-    """What is wrong with an installed package, None if nothing is."""
+    """Return what is wrong with an installed package, None if nothing is."""
     from packaging.requirements import Requirement
 
     wanted = Requirement(requirement)
@@ -92,7 +110,11 @@ def _packages(extra: str, what: str, state: str) -> Check:
 
 
 def tvm_ffi_pin() -> CheckResult:
-    """TVM's ffi."""
+    """Check TVM's ffi.
+
+    Returns:
+        How it went: some versions crash with this TVM.
+    """
     from packaging.requirements import Requirement
 
     pins = [Requirement(r) for r in _extras().get("compile", []) if r.startswith("apache-tvm-ffi")]
@@ -105,7 +127,14 @@ def tvm_ffi_pin() -> CheckResult:
 
 
 def tvm_runs() -> CheckResult:
-    """TVM and LLVM."""
+    """Check TVM and LLVM.
+
+    Returns:
+        How it went, in a process of its own that imports TVM and asks for its versions.
+
+    Raises:
+        ChildDied: The process hangs.
+    """
     # In a process of its own: a broken TVM can crash, and its messages stay out of ours.
     code = (
         "import tvm; from tvm.target import codegen as c; "
@@ -121,7 +150,14 @@ def tvm_runs() -> CheckResult:
 
 
 def linker() -> CheckResult:
-    """Linker."""
+    """Check the linker.
+
+    Returns:
+        How it went: ziglang's ld.lld must start.
+
+    Raises:
+        ChildDied: The linker hangs.
+    """
     if importlib.util.find_spec("ziglang") is None:
         return CheckResult("linker", FAIL, "ziglang is missing", INSTALL.format("compile"))
     command = [sys.executable, "-m", "ziglang", "ld.lld", "--version"]
@@ -134,7 +170,11 @@ def linker() -> CheckResult:
 
 
 def rpc_tracker() -> CheckResult:
-    """RPC tracker."""
+    """Check the RPC tracker.
+
+    Returns:
+        How it went: without tornado none can be started here.
+    """
     if importlib.util.find_spec("tornado") is None:
         return CheckResult(
             "RPC tracker", WARN, "tornado is missing: no tracker can be started here", "pip install tornado"
@@ -143,7 +183,11 @@ def rpc_tracker() -> CheckResult:
 
 
 def disk() -> CheckResult:
-    """Disk."""
+    """Check the disk.
+
+    Returns:
+        How it went: less than 2 GB free in the current folder is a warning.
+    """
     here = Path.cwd()
     free = shutil.disk_usage(here).free / 1e9
     state = OK if free >= MIN_DISK_GB else WARN
@@ -153,7 +197,11 @@ def disk() -> CheckResult:
 
 
 def memory() -> CheckResult:
-    """Memory."""
+    """Check the memory.
+
+    Returns:
+        How it went: less than 2 GB available is a warning.
+    """
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     with open("/proc/meminfo") as lines:
         for line in lines:
@@ -166,7 +214,11 @@ def memory() -> CheckResult:
 
 
 def cache() -> CheckResult:
-    """Cache folder."""
+    """Check the cache folder.
+
+    Returns:
+        How it went: the user's cache folder must be writable.
+    """
     from platformdirs import user_cache_dir
 
     folder = Path(user_cache_dir("sr-tvm"))
@@ -184,7 +236,14 @@ def cache() -> CheckResult:
 
 
 def opencl() -> CheckResult:
-    """OpenCL."""
+    """Check OpenCL.
+
+    Returns:
+        How it went: the devices, or a warning with what is missing.
+
+    Raises:
+        ChildDied: The driver hangs.
+    """
     from sr_tvm.runtimes.opencl import backend, build
 
     what = "OpenCL"
@@ -205,7 +264,14 @@ def opencl() -> CheckResult:
 
 
 def build_opencl() -> str:
-    """Build what TVM lacks for OpenCL; says what was done."""
+    """Build what TVM lacks for OpenCL, unless it is there.
+
+    Returns:
+        A line that says what was done.
+
+    Raises:
+        SrTvmError: It can't be built.
+    """
     from sr_tvm.runtimes.opencl import build
 
     there = build.library().is_file()
@@ -213,7 +279,14 @@ def build_opencl() -> str:
 
 
 def shipped_model() -> CheckResult:
-    """Shipped model."""
+    """Check the shipped model.
+
+    Returns:
+        How it went: its files must be there, and agree.
+
+    Raises:
+        SrTvmError: A file is damaged.
+    """
     from sr_tvm import shipped
     from sr_tvm.records.architecture import Architecture
     from sr_tvm.system.files import sha256

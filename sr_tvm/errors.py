@@ -9,9 +9,16 @@ class SrTvmError(Exception):
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """The line of a long message that says what happened: its last one, as TVM, Python and most programs write.
+    """Find the line of a long message that says what happened: its last one, as TVM, Python and most programs write.
 
-    Indented lines are quoted code and stand back behind others. An exception without a message gives its class's name.
+    Indented lines are quoted code and stand back behind others.
+
+    Args:
+        error: The exception or its message.
+        limit: Characters at most.
+
+    Returns:
+        The line; of an exception without a message its class's name.
     """
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
     plain = [line for line in lines if not line.startswith("  ")] or lines

@@ -1,4 +1,4 @@
-"""Where the data lie that come with the library: networks, speed models and tuning records. Files, and no code."""
+"""The data that come with the library, as folders: networks, speed models and tuning records. Files, and no code."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ HERE = Path(__file__).resolve().parent
 
 
 def models() -> Path:
-    """Give the folder of the shipped networks, with speed models in ``speed`` and integer networks in ``int8``."""
+    """Give the folder of the shipped networks, with speed models in ``speed`` and integer networks in ``int8``.
+
+    Returns:
+        The folder.
+    """
     return _folder("models")
 
 
 def tuning_logs() -> Path:
-    """Give the folder of the shipped tuning records: in it one for each target, in that one for each network."""
+    """Give the folder of the shipped tuning records: in it one for each target, in that one for each network.
+
+    Returns:
+        The folder.
+    """
     return _folder("tuning_logs")
 
 
 def _folder(name: str) -> Path:
-    """Beside this file, by a link in a checkout; where the link got lost, as in copies by zip, what it leads to."""
+    """Return the folder beside this file, by a link in a checkout; where a zip lost the link, what it leads to."""
     place = HERE / name
     return place if place.is_dir() else HERE.parent / name

@@ -1,4 +1,4 @@
-"""Which options were given, and refusing those that would do nothing."""
+"""Options that were given, and refusing those that would do nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from click.core import ParameterSource
 
 
 def refuse_given(why: str, *names: str) -> None:
-    """Refuse the first of the running command's parameters ``names`` that was typed, whatever its value.
+    """Refuse an option of the running command that was typed, whatever its value.
+
+    Args:
+        why: Why it does nothing here, for the message.
+        *names: The parameters that are refused, as the command's function has them.
 
     Raises:
-        click.UsageError: one was; the message names its option and ends with ``why``.
+        click.UsageError: One was typed; the message names the first such option and ends with ``why``.
     """
     context = click.get_current_context()
     for parameter in context.command.params:

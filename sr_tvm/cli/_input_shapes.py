@@ -1,4 +1,4 @@
-"""``--input-shape``, given once for each input."""
+"""The option ``--input-shape``, given once for each input."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ S = TypeVar("S")
 
 
 def merge(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | None:
-    """All ``[NAME:]NxCxHxW`` by name; None where none is given.
+    """Read input shapes of numbers only.
+
+    Args:
+        texts: Each ``[NAME:]NxCxHxW``.
+
+    Returns:
+        The shapes by name, "" for the one without; None where none is given.
 
     Raises:
-        SrTvmError: one is not of that form, several without names, or one name twice.
+        SrTvmError: One is not of that form, several are without names, or one name comes twice.
     """
     from sr_tvm.frontend.input_shapes import parse_input_shape
 
@@ -22,7 +28,17 @@ def merge(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]] | None:
 
 
 def merge_open(texts: tuple[str, ...]) -> dict[str, tuple[int | str, ...]] | None:
-    """As :func:`merge`; H and W may be names, as in 1x3xHxW, for any height and width."""
+    """Read input shapes whose height and width may be names, as in 1x3xHxW, for any size.
+
+    Args:
+        texts: Each ``[NAME:]NxCxHxW``.
+
+    Returns:
+        The shapes by name, "" for the one without; None where none is given.
+
+    Raises:
+        SrTvmError: One is not of that form, several are without names, or one name comes twice.
+    """
     from sr_tvm.frontend.input_shapes import parse_open_shape
 
     return _merge(texts, parse_open_shape)

@@ -1,4 +1,4 @@
-"""What ``sr-tvm explain --isa`` prints: the machine code of an artifact's kernels."""
+"""The output of ``sr-tvm explain --isa``: the machine code of an artifact's kernels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ _COLUMNS = ("", "calls", "MAC/slot", "slots", "regs", "waves", "spills", "MB", "
 
 
 def show(folder: Path, gpu: str, as_json: bool) -> None:
-    """Count the kernels of the artifact in ``folder`` for ``gpu``, and print them.
+    """Count the kernels of an artifact for a GPU, and print them.
+
+    Args:
+        folder: The artifact's.
+        gpu: The GPU's name, such as "adreno-660".
+        as_json: Whether JSON is printed instead of a table.
 
     Raises:
-        SrTvmError: no OpenCL artifact, an unknown GPU, or the compilers are not there.
+        SrTvmError: It is no OpenCL artifact, the GPU is unknown, or the compilers are not there.
     """
     from sr_tvm.isa import gpus
     from sr_tvm.isa.device_code import DeviceCode
@@ -38,7 +43,7 @@ def show(folder: Path, gpu: str, as_json: bool) -> None:
 
 
 def _macs(artifact: Artifact) -> float | None:
-    """Multiply-accumulates of the network by its architecture, where the artifact knows it and the input is fixed."""
+    """Return the network's multiply-accumulates by its architecture, where that is known and the input is fixed."""
     from sr_tvm.records.architecture import Architecture
 
     shape = artifact.inputs[0].shape

@@ -1,4 +1,4 @@
-"""What ``sr-tvm explain --isa hexagon`` prints: the loops of an integer artifact's kernels, packet by packet."""
+"""The output of ``sr-tvm explain --isa hexagon``: the loops of an integer artifact's kernels, packet by packet."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _COLUMNS = ("", "loop", "turns", "packets", "vrmpy", "MAC/packet", "HVX", "loads
 
 
 def show(folder: Path, as_json: bool) -> None:
-    """Count the loops of the artifact in ``folder``, and print them.
+    """Count the loops of an artifact, and print them.
+
+    Args:
+        folder: The artifact's.
+        as_json: Whether JSON is printed instead of a table.
 
     Raises:
-        SrTvmError: no integer artifact of target hexagon, or one that is damaged.
+        SrTvmError: It is no integer artifact of target hexagon, or a damaged one.
     """
     from sr_tvm.isa.hexagon import program
     from sr_tvm.records.artifact import Artifact
@@ -66,7 +70,7 @@ def _print(counted: ProgramCount) -> None:
 
 
 def _kinds(counted: ProgramCount) -> list[tuple[StageCount, int]]:
-    """Stages of the same functions once, and how many there are."""
+    """Return stages of the same functions once, and how many there are."""
     found: dict[tuple[str, ...], tuple[StageCount, int]] = {}
     for stage in counted.stages:
         key = tuple(call.symbol for call in stage.stage.calls)

@@ -1,4 +1,4 @@
-"""What a search shows while it runs: the bar, and below it the network as it is now."""
+"""The display of a search while it runs: the bar, and below it the network as it is now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ TITLES = {"race": "halving"}  # of phases whose name in the files is another
 
 
 def widths(architecture: Architecture) -> str:
-    """Channels, then expand/linear of each block; equal blocks in a row once, with their number."""
+    """Describe a network: channels, then expand/linear of each block; equal blocks in a row once, with their number.
+
+    Args:
+        architecture: Of the network.
+
+    Returns:
+        Such as "3 blocks of 24: 2x48/12 36/9".
+    """
     words: list[str] = []
     counts: list[int] = []
     for block in architecture.blocks:
@@ -27,7 +34,7 @@ def widths(architecture: Architecture) -> str:
 
 
 class Quiet:
-    """For the processes that do not lead."""
+    """The display of the processes that do not lead: none."""
 
     def __enter__(self) -> Quiet:
         return self
@@ -36,11 +43,21 @@ class Quiet:
         pass
 
     def report(self, now: Any) -> None:
+        """Show nothing.
+
+        Args:
+            now: How far the search is.
+        """
         pass
 
 
 class SearchBar:
-    """Steps, ETA, phase, loss, latency and its target, the network; a line that stays for each row of the history."""
+    """Steps, time left, phase, loss, latency and its target, the network; a line that stays for each history row.
+
+    Args:
+        settings: Of the search.
+        unit: Of the latency.
+    """
 
     def __init__(self, settings: SearchSettings, unit: str) -> None:
         from rich.console import Console, Group
@@ -66,6 +83,11 @@ class SearchBar:
         self.live.__exit__(*reason)
 
     def report(self, now: Any) -> None:
+        """Show how far the search is.
+
+        Args:
+            now: Its step, phase, loss, latency and architecture; its PSNR where it was validated.
+        """
         if self.started is None:  # of a resumed search, only the new steps tell its speed
             self.started = now.step
             self.bar.reset(self.task, completed=now.step)

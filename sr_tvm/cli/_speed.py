@@ -1,4 +1,4 @@
-"""What the speed commands share: warnings as notes, an input shape, the tables."""
+"""Common parts of the speed commands: warnings as notes, an input shape, the tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from sr_tvm.speed.feedback import Row
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def notes_of_warnings() -> Iterator[None]:
-    """Print what the dataset warns of as one line each."""
+    """Print each warning of the block on stderr as a note of one line.
+
+    Yields:
+        Nothing.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
@@ -24,10 +29,11 @@ def notes_of_warnings() -> Iterator[None]:
 
 
 class InputShape(click.ParamType):
-    """1x3xHxW as a tuple of four numbers."""
+    """A click type: 1x3xHxW as a tuple of four numbers."""
 
     name = "1x3xHxW"
 
+    @override
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int, int, int]:
@@ -41,6 +47,12 @@ class InputShape(click.ParamType):
 
 
 def print_rows(rows: list[Row], unit: str) -> None:
+    """Print what networks take and what was predicted, a line each.
+
+    Args:
+        rows: The networks.
+        unit: Of both numbers, such as "ms".
+    """
     click.echo(f"{'network':<44} {'measured':>10} {'predicted':>10} {'error':>7}   {unit}")
     for row in rows:
         click.echo(f"{row.name:<44} {row.measured:>10.3f} {row.predicted:>10.3f} {row.relative_error:>+7.1%}")

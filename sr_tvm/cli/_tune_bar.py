@@ -6,7 +6,15 @@ from typing import Any
 
 
 def progress_bar(trials: int, unit: str = "ms") -> Any:
-    """Make a context that yields a function for tune's events; the bar begins with what earlier runs did."""
+    """Make a progress bar for a tuning run; it begins with what earlier runs did.
+
+    Args:
+        trials: How many there are to be in all.
+        unit: Of the times, "ms" or "packets".
+
+    Returns:
+        A context that yields a function for the events of tune.
+    """
     import contextlib
 
     from rich.console import Console

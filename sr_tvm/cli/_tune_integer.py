@@ -1,4 +1,4 @@
-"""How ``sr-tvm tune`` tunes a quantised model: kinds of kernels, in a simulator's packets."""
+"""The tuning of a quantised model by ``sr-tvm tune``: kinds of kernels, in a simulator's packets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,21 @@ FIRST_SECONDS = 900.0  # the first program of all compiles a C library
 def run(
     model: OnnxModel, target: Target, input_shape: str | None, folder: Path, options: TuneOptions, deadline: float
 ) -> TuningResult:
-    """Tune the kernels of the quantised ``model``; ``input_shape`` is the size that they are measured at.
+    """Tune the kernels of a quantised model in the simulator, showing a progress bar.
+
+    Args:
+        model: The model.
+        target: Whose integer kernels are tuned.
+        input_shape: NxCxHxW that they are measured at; None for the usual size.
+        folder: Of the records and the history.
+        options: Of the search.
+        deadline: Seconds that a simulation may take.
+
+    Returns:
+        The packets before and after, kind by kind.
 
     Raises:
-        SrTvmError: no simulator, no integer kernels on the target, or a bad shape.
+        SrTvmError: There is no simulator, the target has no integer kernels, or the shape is none.
     """
     from sr_tvm.system.tvm_setup import import_tvm
 

@@ -149,7 +149,11 @@ def _tell(
 
 
 def _check_can_append(dataset: str) -> None:
-    """Refuse before the measurement what could not be written after it."""
+    """Refuse before the measurement what could not be written after it.
+
+    Raises:
+        SrTvmError: It is a folder, or write-protected.
+    """
     if not os.path.lexists(dataset):
         check_writable(dataset)
     elif os.path.isdir(dataset):

@@ -1,4 +1,4 @@
-"""sr-tvm evaluate"""
+"""The command ``sr-tvm evaluate``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ OUTPUT = (720, 1280)  # height, width of the picture that multiply-accumulates a
 def _candidate(
     model: str, scale: int, height: int, width: int, threads: int | None, device: str
 ) -> tuple[Upscale, int, int | None]:
-    """The upscaler, its parameters, and its multiply-accumulates for an input of ``height`` x ``width``."""
+    """Return the upscaler, its parameters, and its multiply-accumulates for an input of ``height`` x ``width``.
+
+    Raises:
+        SrTvmError: It is no model, or of another scale.
+    """
     from sr_tvm.training import upscalers
 
     place = upscalers.pick_device(device)
@@ -49,7 +53,7 @@ def _candidate(
 
 
 def _number(value: float) -> float | None:
-    """JSON has no infinity: a perfect picture's PSNR is null."""
+    """Return what JSON can hold: it has no infinity, so a perfect picture's PSNR is null."""
     return value if math.isfinite(value) else None
 
 

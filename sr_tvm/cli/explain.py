@@ -72,7 +72,7 @@ def command(
 
 
 def _make(model: Path, shape: tuple[str, ...], target: str, dump: Path | None) -> PassReport:
-    """Import and optimise the ONNX file. Checks what is cheap before TVM is loaded."""
+    """Return what the passes did: import and optimise the ONNX file, checking what is cheap before TVM is loaded."""
     from sr_tvm.cli._input_shapes import merge_open
     from sr_tvm.system import files
     from sr_tvm.targets import registry
@@ -143,7 +143,7 @@ def _print(report: PassReport) -> None:
 
 
 def _operators(names: list[str]) -> str:
-    """In order where they are few; of a whole network how many there are of each."""
+    """Return the names in order where they are few; of a whole network how many there are of each."""
     if len(names) <= FEW:
         return " + ".join(names)
     return f"{len(names)} operators: " + ", ".join(f"{times} {name}" for name, times in Counter(names).most_common())

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from typing_extensions import override
 
 from sr_tvm import __version__
 from sr_tvm.errors import SrTvmError
@@ -37,14 +38,17 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group that imports a subcommand only when it is run, so that ``sr-tvm --help`` stays instant."""
 
+    @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    @override
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
         return importlib.import_module(f"sr_tvm.cli.{name}").command
 
+    @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -67,7 +71,11 @@ def _fail(message: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed or interrupted, 2 usage."""
+    """Run the command line and exit: 0 done, 1 failed or interrupted, 2 usage.
+
+    Args:
+        argv: The arguments, without the program; None for those of the process.
+    """
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
@@ -100,7 +108,11 @@ def _run(argv: list[str], debug: bool) -> Any:
 
 
 def _call(argv: list[str]) -> Any:
-    """The command. What fails once Ctrl-C came failed because of it."""
+    """Return the result of the command. What fails once Ctrl-C came failed because of it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came.
+    """
     try:
         return cli.main(args=argv, prog_name="sr-tvm", standalone_mode=False)
     except Exception as error:

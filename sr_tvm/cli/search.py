@@ -1,4 +1,4 @@
-"""sr-tvm search"""
+"""The command ``sr-tvm search``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class HeightWidth(click.ParamType):
-    """HxW as two numbers."""
+    """A click type: HxW as two numbers."""
 
     name = "HxW"
 
+    @override
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         parts = value.lower().split("x")
         if len(parts) != 2 or not all(p.isascii() and p.isdigit() and 8 <= int(p[:9]) <= 16384 for p in parts):
@@ -115,11 +117,11 @@ def command(
 
 
 def _supernet(path: str | None, arch: str | None, scale: int, steps: int) -> tuple[WeightsFile | None, Architecture]:
-    """The trained supernet's weights, if they are given, and the architecture of it or of the one to train.
+    """Return the trained supernet's weights, if given, and the architecture of it or of the one to train.
 
     Raises:
-        SrTvmError: both are given, or one is not there or of another scale, or none is given and there are no
-            ``steps`` to train one.
+        SrTvmError: both are given, or one is not there or of another scale, or none is given and there are no ``steps``
+            to train one.
     """
     if path and arch:
         raise SrTvmError("--supernet has its own architecture; leave out --arch")
@@ -137,7 +139,7 @@ def _supernet(path: str | None, arch: str | None, scale: int, steps: int) -> tup
 
 
 def _again(group: Any) -> str:
-    """The command that was typed, under torchrun where it was."""
+    """Return the command that was typed, under torchrun where it was."""
     words = shlex.join(sys.argv[1:])
     if group.size == 1:
         return f"sr-tvm {words}"

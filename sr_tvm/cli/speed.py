@@ -28,7 +28,7 @@ _device = click.option("--device", help="Which device of the file, where it hold
 
 @click.group()
 def command() -> None:
-    """The speed model: measure random networks, fit a model to them, see how well it predicts, predict.
+    """Measure random networks, fit a speed model to them, see how well it predicts, predict.
 
     \b
     sr-tvm speed collect --count 8 --input-shape 1x3x90x160 -o runs/speed.jsonl
@@ -91,7 +91,14 @@ def collect(
 
 @contextmanager
 def _opened(device: str, tracker: str | None, target: str, threads: int, isa: str | None = None) -> Iterator[Runner]:
-    """The device, closed afterwards."""
+    """Open the device, and close it after the block.
+
+    Yields:
+        Its runner.
+
+    Raises:
+        SrTvmError: The target is unknown or does not run here, or the device can't be had.
+    """
     from sr_tvm.targets import registry
 
     registry.check(target)
@@ -119,7 +126,7 @@ def _opened(device: str, tracker: str | None, target: str, threads: int, isa: st
 
 
 def _group(device: Runner, target: str, input_shape: tuple[int, ...]) -> Conditions:
-    """What measurements on the device are comparable with: default schedules, and the clock that it measures by."""
+    """Return what measurements on the device are comparable with: default schedules, and the clock it measures by."""
     from sr_tvm.speed.feedback import Conditions
 
     return Conditions(device.name, target, "default", device.threads, device.clock, device.unit, input_shape)
@@ -190,7 +197,7 @@ def evaluate(data: str, kind: str, model_path: str | None, device: str | None, a
 @click.option("--input-shape", type=InputShape(), required=True)
 @_json
 def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int, int], as_json: bool) -> None:
-    """The latency of a network that has not been measured; ARCHITECTURE is its .json file.
+    """Predict the latency of a network that has not been measured; ARCHITECTURE is its .json file.
 
     \b
     sr-tvm speed predict models/wdsr_x2_37k.json --model runs/speed-model.json --input-shape 1x3x360x640
@@ -214,7 +221,11 @@ def predict(architecture: str, model_path: str, input_shape: tuple[int, int, int
 
 
 def _samples(data: str, device: str | None) -> tuple[Conditions | str, list[Sample], bool]:
-    """(what they are of, samples, whether they are a surrogate's)."""
+    """Return what they are of, samples, and whether they are a surrogate's.
+
+    Raises:
+        SrTvmError: There are no measurements of such networks.
+    """
     from sr_tvm.speed import feedback
     from sr_tvm.speed.dataset import load
     from sr_tvm.speed.sample import read_csv

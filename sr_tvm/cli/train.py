@@ -1,4 +1,4 @@
-"""sr-tvm train"""
+"""The command ``sr-tvm train``."""
 
 from __future__ import annotations
 

@@ -175,7 +175,12 @@ def command(
 
 
 def _check_tunable(target: Target, model: str, tracker: str | None, isa: str | None) -> str:
-    """Say in one line what tuning needs, where it can't be had; the GPU to estimate for, "" where kernels run."""
+    """Return the GPU to estimate for, "" where kernels run.
+
+    Raises:
+        SrTvmError: What tuning needs can't be had; the message says it in one line.
+        click.UsageError: A GPU is named where kernels are measured.
+    """
     untuned = f"untuned: sr-tvm compile {model} --target {target.name} -o out/"
     capable = target.capabilities
     if target.lowering() is None and not capable.meta_schedule:

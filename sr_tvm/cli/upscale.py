@@ -76,7 +76,7 @@ def command(
 
 
 def _peak_memory_mb() -> float | None:
-    """The most memory this process has held, in 10^6 bytes."""
+    """Return the most memory this process has held, in 10^6 bytes."""
     import sys
 
     try:

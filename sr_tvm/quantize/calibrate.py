@@ -46,10 +46,10 @@ class Calibration:
     """How numbers are chosen.
 
     Attributes:
-        multipliers: whether sums whose scale is given (those of a residual path, and the result's) get a multiplier,
+        multipliers: Whether sums whose scale is given (those of a residual path, and the result's) get a multiplier,
             which keeps their weights at full precision where a power of two would not.
-        adapt: whether weights are rounded such that their errors make up for one another on the pictures.
-        halfwords: whether sums of a residual path stay in 16 bits; else each is rounded to a byte.
+        adapt: Whether weights are rounded such that their errors make up for one another on the pictures.
+        halfwords: Whether sums of a residual path stay in 16 bits; else each is rounded to a byte.
     """
 
     multipliers: bool = False

@@ -67,8 +67,8 @@ class QuantizedConvolution:
         bias: (O,) int32.
         multiplier: (O,) int16, positive; None where scales are such that none is needed.
         slope: (O,) int16; None: no PReLU. Only for u8.
-        fraction: bits of the halfwords below a unit of the bytes; 0 without a slope.
-        filled: outputs and inputs that are none of the network's and only fill up groups; their weights are 0.
+        fraction: Bits of the halfwords below a unit of the bytes; 0 without a slope.
+        filled: Outputs and inputs that are none of the network's and only fill up groups; their weights are 0.
         before: (O,) int8, 0 to 31: of outputs whose scales are so far apart that one shift does not fit all; or None.
     """
 
@@ -164,7 +164,7 @@ class IntegerNetwork:
     """Nodes in the order in which they run; the last is the result, which is written after a pixel shuffle.
 
     Raises:
-        SrTvmError: a sum may leave its 32 bits, a constant its range; the message names the node.
+        SrTvmError: A sum may leave its 32 bits, a constant its range; the message names the node.
     """
 
     nodes: tuple[Node, ...]

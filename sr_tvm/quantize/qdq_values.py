@@ -14,8 +14,8 @@ class Constant:
     """Numbers that are known: float, or the integers of a QuantizeLinear, or those less their zero point with a scale.
 
     Attributes:
-        numbers: as they are stored, or, where there is a ``scale``, integers less their zero point.
-        scale: what a unit of ``numbers`` stands for, of a shape that goes with them; None: 1.
+        numbers: As they are stored, or, where there is a ``scale``, integers less their zero point.
+        scale: What a unit of ``numbers`` stands for, of a shape that goes with them; None: 1.
     """
 
     numbers: np.ndarray
@@ -45,11 +45,11 @@ class Line:
     """Real numbers by channel: values' real numbers times gains, added up, and a constant; then what bends them.
 
     Attributes:
-        terms: values and their gains (C,).
+        terms: Values and their gains (C,).
         constant: (C,).
         slope: (C,) what is below zero is multiplied by; added to no constant before, maybe to one behind.
-        limits: below and above which nothing is.
-        shuffle: a pixel shuffle that lies between channels as they are here and the tensor.
+        limits: The least and the largest number that there is, after a clip.
+        shuffle: A pixel shuffle that lies between channels as they are here and the tensor.
     """
 
     terms: tuple[tuple[str, np.ndarray], ...]
@@ -102,13 +102,13 @@ class Product:
     """The sums of a convolution, before they are quantised.
 
     Attributes:
-        name: of the tensor that the convolution makes.
-        source: the value that it reads.
+        name: Name of the tensor that the convolution makes.
+        source: The value that it reads.
         weight: (O, I, kh, kw) int8.
         unit: (O,) what a unit of the sums stands for.
         bias: (O,) int64, in such units, with the zero points of the source folded in.
         slope: (O,) of a PReLU behind it.
-        fraction: bits below a byte before the PReLU, where the file says; None: it does not.
+        fraction: Bits below a byte before the PReLU, where the file says; None: it does not.
     """
 
     name: str
@@ -137,8 +137,8 @@ class Halfwords:
     """A sum of a residual path that stays in 16 bits: it is quantised, and added to as it was before that.
 
     Attributes:
-        value: the s16.
-        quantized: the bytes that are made of it.
+        value: The s16.
+        quantized: The bytes that are made of it.
     """
 
     value: str

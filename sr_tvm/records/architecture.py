@@ -41,7 +41,7 @@ class Architecture(CheckedRecord, frozen=True):
     Pass-through blocks are gone: a network of depth 0 is the head, the tail and the skip.
 
     Raises:
-        SrTvmError: a field is out of range; the message names it and says what is allowed.
+        SrTvmError: A field is out of range; the message names it and says what is allowed.
     """
 
     scale: Scale

@@ -65,11 +65,11 @@ class DeviceProgram:
     """See the module. Names of tensors are unique over inputs, outputs, constants and ``scratch``.
 
     Attributes:
-        scratch: what lies between kernels, each in the memory of its number; those whose lives don't overlap share one.
-        launches: in the order of a run.
-        half: whether kernels need float16 (cl_khr_fp16).
+        scratch: What lies between kernels, each in the memory of its number; those whose lives don't overlap share one.
+        launches: In the order of a run.
+        half: Whether kernels need float16 (cl_khr_fp16).
         source_sha256: of the artifact's OpenCL C.
-        digests: hex SHA-256 by file name, of the files beside the record.
+        digests: Hex SHA-256 by file name, of the files beside the record.
     """
 
     inputs: tuple[Tensor, ...]

@@ -30,13 +30,13 @@ class Module(Record, frozen=True):
     """A library and how it is called.
 
     Attributes:
-        key: what it was built from; equal keys are equal modules.
-        library: the file; ``digest`` its hex SHA-256, by which it is loaded.
-        machine: the architecture it was made for, as ``uname -m`` says it; ``device`` TVM's name of the device.
-        target: the name of the target, for messages.
+        key: What it was built from; equal keys are equal modules.
+        library: The file; ``digest`` its hex SHA-256, by which it is loaded.
+        machine: The architecture it was made for, as ``uname -m`` says it; ``device`` TVM's name of the device.
+        target: The name of the target, for messages.
         kind: "function" has an entry ``main`` that takes all its ``arguments`` as tensors; "vm" is an artifact's
             library for TVM's virtual machine, which takes its inputs in order.
-        constants: an .npz file with the constants by name; "" where there are none.
+        constants: An .npz file with the constants by name; "" where there are none.
     """
 
     key: str

@@ -64,9 +64,9 @@ class Code:
     """A kernel's entry in the object file, called with TVM's packed convention.
 
     Attributes:
-        symbol: its name there.
-        once: bytes that it takes of the scratch memory by itself, at most.
-        per_task: bytes that each of its tasks, which may run side by side, takes.
+        symbol: Its name there.
+        once: Bytes that it takes of the scratch memory by itself, at most.
+        per_task: Bytes that each of its tasks, which may run side by side, takes.
     """
 
     symbol: str
@@ -112,10 +112,10 @@ class Program:
 
     Attributes:
         device: TVM's name of what the kernels run on.
-        buffers: sizes of what lies between kernels; tensors whose lives don't overlap share one.
-        step: a band of rows that begins at a multiple of it is computed as in the whole picture, bit for bit.
-        features: instruction sets that the kernels may use and a processor of its kind may lack, by LLVM's names.
-        digests: hex SHA-256 by file name, of the files beside the record.
+        buffers: Sizes of what lies between kernels; tensors whose lives don't overlap share one.
+        step: A band of rows that begins at a multiple of it is computed as in the whole picture, bit for bit.
+        features: Instruction sets that the kernels may use and a processor of its kind may lack, by LLVM's names.
+        digests: Hex SHA-256 by file name, of the files beside the record.
     """
 
     device: str

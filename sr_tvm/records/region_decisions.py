@@ -31,12 +31,12 @@ class RegionRecord(Record, frozen=True, forbid_unknown_fields=False):
     """The best decisions found for the regions of one structure, by the lowering's name of it, at one shape.
 
     Attributes:
-        lowering: the lowering whose decisions they are.
-        hardware: what they hold for, as the lowering has it.
-        ms: the time where they were found; ``default_ms`` that of the lowering's own choice.
-        decisions: as JSON, in the lowering's form.
-        clock: what ms were measured by; "estimate" where nothing ran; "" in older records.
-        where: the file it was read from; "" for a new one.
+        lowering: The lowering whose decisions they are.
+        hardware: What they hold for, as the lowering has it.
+        ms: The time where they were found; ``default_ms`` that of the lowering's own choice.
+        decisions: As JSON, in the lowering's form.
+        clock: What ms were measured by; "estimate" where nothing ran; "" in older records.
+        where: The file it was read from; "" for a new one.
     """
 
     region: str

@@ -44,15 +44,15 @@ class Timer:
         clock: "thread-cpu", which other programs disturb least and which counts one thread only, "wall", or "device",
             the sum of a GPU's kernels by its own clock, "estimate", where nothing runs, or "packets", where time means
             nothing.
-        repeats: samples to take.
-        sample_ms: a sample repeats short calls until it lasts that long.
-        statistic: what is told of the samples, "minimum" or "median".
-        least: samples to take at least, once ``budget_s`` is over; by default all.
-        budget_s: seconds after which ``least`` samples are enough; None for no limit.
-        cool_down_s: pause before each sample.
+        repeats: Samples to take.
+        sample_ms: A sample repeats short calls until it lasts that long.
+        statistic: What is told of the samples, "minimum" or "median".
+        least: Samples to take at least, once ``budget_s`` is over; by default all.
+        budget_s: Seconds after which ``least`` samples are enough; None for no limit.
+        cool_down_s: Pause before each sample.
 
     Raises:
-        SrTvmError: a field is out of range.
+        SrTvmError: A field is out of range.
     """
 
     clock: str = THREAD_CPU

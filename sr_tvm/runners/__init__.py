@@ -1,1 +1,1 @@
-"""Where artifacts run. Every device answers run(artifact, inputs) and measure(artifact)."""
+"""Runners: where artifacts and single kernels run, each answering run(artifact, inputs) and measure(artifact)."""

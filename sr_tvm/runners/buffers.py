@@ -13,12 +13,16 @@ from sr_tvm.runtimes.opencl.backend import ClDevice
 
 
 def check_buffers(artifact: Artifact, device: ClDevice) -> None:
-    """Refuse an artifact at one size whose input or output is larger than a buffer of ``device`` may be.
+    """Refuse an artifact at one size whose input or output is larger than a buffer of the device may be.
 
     What lies between kernels is refused by the runtime, when it is allocated.
 
+    Args:
+        artifact: The artifact; tensors whose size is left open are not looked at.
+        device: The OpenCL device that it is to run on.
+
     Raises:
-        SrTvmError: with the tensor, and what to do.
+        SrTvmError: A tensor is too large; the message names it and says what to do.
     """
     sides = [("input", tensor) for tensor in artifact.inputs] + [("output", tensor) for tensor in artifact.outputs]
     for side, tensor in sides:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.artifact import Artifact
@@ -37,25 +38,34 @@ class ChildRunner(Runner):
         self._idle: list[Child] = []
 
     @property
+    @override
     def clock(self) -> str:
         return default_clock(self.threads)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its child processes have in their environment besides ours."""
+        """The variables that its child processes have in their environment besides ours."""
         count = str(self.threads)
         # Bound to cores, two of them would share core 0 (docs/devices.md).
         return {"TVM_NUM_THREADS": count, "OMP_NUM_THREADS": count, "TVM_BIND_THREADS": "0"}
 
     @property
     def where(self) -> str:
-        """What begins a message about a call that went wrong; "" for this machine."""
+        """The words that begin a message about a call that went wrong; "" for this machine."""
         return ""
 
     def place(self, lease: float) -> dict[str, Any]:
-        """Where the child process is to work; a server may end its session after ``lease`` seconds."""
+        """Describe where the child process is to work, for the request "open".
+
+        Args:
+            lease: Seconds after which a server may end its session.
+
+        Returns:
+            "tracker", None for this machine, and "threads"; of a server "key" and "lease" too.
+        """
         return {"tracker": None, "threads": self.threads}
 
+    @override
     def module(self, artifact: Artifact) -> Module:
         module = super().module(artifact)
         if module.device == backend.KIND and not self.where:
@@ -63,9 +73,13 @@ class ChildRunner(Runner):
         return module
 
     def wait_until_free(self) -> None:
-        """Return when a session may be opened. Raises SrTvmError where that does not come about."""
+        """Wait until a session may be opened; here that is at once.
+
+        A runner of servers raises SrTvmError where none becomes free in time.
+        """
         return
 
+    @override
     def open(self, hold: float = 0.0) -> ChildSession:
         self.wait_until_free()
         lease = max(hold, self.deadline)
@@ -79,6 +93,15 @@ class ChildRunner(Runner):
         return session
 
     def session(self, child: Child, lease: float) -> ChildSession:
+        """Make the session object of a child process.
+
+        Args:
+            child: The process, started and idle.
+            lease: Seconds after which the session ends by itself; infinite where it does not.
+
+        Returns:
+            The session.
+        """
         return ChildSession(self, child, lease)
 
     def _child(self) -> Child:
@@ -90,9 +113,14 @@ class ChildRunner(Runner):
         return Child(MODULE, self.what, self.environment)
 
     def done_with(self, child: Child) -> None:
-        """Take back a child process that is in order."""
+        """Take back a child process that is in order, for the next session.
+
+        Args:
+            child: The process, which holds nothing any more.
+        """
         self._idle.append(child)
 
+    @override
     def close(self) -> None:
         while self._idle:
             self._idle.pop().kill()
@@ -111,6 +139,7 @@ class ChildSession(Session):
         self.runner, self.child = runner, child
         self.until = time.monotonic() + lease
 
+    @override
     def ask(
         self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -128,6 +157,7 @@ class ChildSession(Session):
                 raise SessionLost(f"{where}{error}") from None
             raise
 
+    @override
     def close(self) -> None:
         if not self.child.alive:
             self.child.kill()
@@ -139,6 +169,7 @@ class ChildSession(Session):
             return
         self.runner.done_with(self.child)
 
+    @override
     def expires_within(self, seconds: float) -> bool:
         return time.monotonic() + seconds > self.until
 

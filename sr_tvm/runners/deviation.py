@@ -10,7 +10,19 @@ DEFAULT_TOLERANCE = 1e-4
 
 
 def difference(what: str, actual: np.ndarray, expected: np.ndarray) -> str | None:
-    """Say how ``actual`` is wrong; None where it is not."""
+    """Say how a result is wrong, within the tolerance of its type.
+
+    Floating-point values may be off by that part of the largest expected magnitude (of 1 where all are smaller); all
+    others must be equal.
+
+    Args:
+        what: The name of the result, for the message.
+        actual: What was computed.
+        expected: What is right, of the same shape.
+
+    Returns:
+        One line that says how it is wrong; None where it is not.
+    """
     if expected.dtype.kind not in "fV":
         return None if np.array_equal(actual, expected) else f"wrong result: {what} differs"
     peak = max(1.0, float(np.abs(expected).max(initial=0)))

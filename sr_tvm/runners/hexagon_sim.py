@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.records import measured_stages
@@ -47,7 +48,15 @@ class Simulator:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a stage took: packets, instructions, and those of HVX. ``what`` are its words, "" for what is between."""
+    """What one stage of a network took in the simulator.
+
+    Attributes:
+        what: The stage in words; "" for what lies between stages.
+        macs: Multiply-accumulates of the network itself.
+        packets: Instruction packets.
+        instructions: Instructions in those packets.
+        hvx: Those of them that are HVX, the vector unit's.
+    """
 
     what: str
     macs: int
@@ -57,12 +66,16 @@ class Counts:
 
     @property
     def macs_per_packet(self) -> float:
-        """Multiply-accumulates of the network itself: what is added to fill vectors up is not counted."""
+        """The network's own multiply-accumulates per packet: what is added to fill vectors up is not counted."""
         return self.macs / self.packets if self.packets else 0.0
 
 
 def missing() -> str | None:
-    """Say in one line what is not there; None: the simulator is."""
+    """Say what is missing for the simulator to run.
+
+    Returns:
+        One line with what to install; None where the simulator is there.
+    """
     try:
         find()
     except SrTvmError as error:
@@ -74,8 +87,11 @@ def missing() -> str | None:
 def find() -> Simulator:
     """Find qemu-hexagon: the file that SR_TVM_QEMU_HEXAGON names, or one in PATH.
 
+    Returns:
+        The simulator, with its version and the processor that it is asked to be.
+
     Raises:
-        SrTvmError: there is none, or it does not start.
+        SrTvmError: There is none, or it does not start.
     """
     named = os.environ.get(VARIABLE)
     path = named or next(filter(None, map(shutil.which, NAMES)), None)
@@ -95,12 +111,24 @@ def simulate(
     program: Path, weights: Path, biases: Path, facts: Facts, picture: np.ndarray, deadline: float, bands: int = 1,
     threads: bool = False,
 ) -> tuple[np.ndarray, list[Counts]]:  # fmt: skip
-    """Run a network on a picture (C, H, W) uint8; returns its result and what each stage took, what is between last.
+    """Run a network's program on a picture in the simulator.
 
-    Its rows are made in ``bands``, one after another, or by as many threads, where nothing is counted.
+    Args:
+        program: The Hexagon program of the network.
+        weights: File of its weights.
+        biases: File of its biases.
+        facts: What must be known of the network: stages, channels, buffers.
+        picture: (C, H, W) uint8.
+        deadline: Seconds that the simulation may take.
+        bands: Bands of rows that the picture is made in, one after another; no more than it has rows.
+        threads: Whether as many threads as bands make them; then nothing is counted.
+
+    Returns:
+        The result, (C, H * shuffle, W * shuffle) uint8, and what each stage took, what is between stages last.
 
     Raises:
-        SrTvmError: no simulator; the program crashes, with the signal and the stage, or is not done in time.
+        SrTvmError: There is no simulator, or the result has another size.
+        SessionLost: The program crashed, with the signal and the stage, or was not done in time.
     """
     found = find()
     _, height, width = picture.shape
@@ -127,7 +155,7 @@ def simulate(
 
 
 def _words(said: str, facts: Facts) -> str:
-    """What a program said before it ended, the stage by its words."""
+    """Return what a program said before it ended, the stage by its words."""
     stage = re.search(r"sr_run: in stage (-?\d+)", said)
     if stage is None:
         return one_line(said) or "no words"
@@ -166,21 +194,36 @@ class HexagonSimRunner(Runner):
         self.name = f"hexagon-sim (qemu {self.simulator.version}, {self.simulator.cpu})"
 
     @property
+    @override
     def clock(self) -> str:
         return PACKETS
 
+    @override
     def clock_on(self, device: str) -> str:
         return PACKETS
 
+    @override
     def open(self, hold: float = 0.0) -> Session:
         return _Simulation(self)
 
+    @override
     def run(self, artifact: Artifact, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs, (1, C, H, W) uint8."""
         return [self.counted(artifact, check_inputs(artifact, inputs)[0])[0]]
 
     def counted(self, artifact: Artifact, pictures: np.ndarray) -> tuple[np.ndarray, list[Counts]]:
-        """The output for one picture (1, C, H, W), and what each stage took."""
+        """Simulate an artifact on one picture and count.
+
+        Args:
+            artifact: An integer artifact of target hexagon.
+            pictures: (1, C, H, W) uint8.
+
+        Returns:
+            The output (1, C, H * shuffle, W * shuffle) uint8, and what each stage took, what is between stages last.
+
+        Raises:
+            SrTvmError: There is more than one picture, its line buffers exceed the allowed memory, or the simulation
+                failed.
+        """
         facts = facts_of(artifact)
         if len(pictures) != 1:
             raise SrTvmError(f"{artifact.folder}: {len(pictures)} pictures; one at a time is simulated")
@@ -196,7 +239,19 @@ class HexagonSimRunner(Runner):
         return made[None], counts
 
     def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
-        """Count the packets of one run; they are always the same, so there is one sample whatever ``repeats`` says."""
+        """Count the packets of one run on seeded noise.
+
+        Args:
+            artifact: An integer artifact of target hexagon, at one size.
+            repeats: Has no effect: packets are always the same, so there is one sample.
+            seed: Of the noise.
+
+        Returns:
+            The packets, with an estimate of time among the conditions.
+
+        Raises:
+            SrTvmError: As of :meth:`counted`.
+        """
         _, counts = self.counted(artifact, _noise(artifact, seed))
         packets = float(sum(c.packets for c in counts))
         conditions = {
@@ -211,7 +266,18 @@ class HexagonSimRunner(Runner):
         return measurement(self.name, artifact, [packets], conditions, self.unit)
 
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
-        """A row of each stage: its words as "kernel", "calls", "packets", "hvx" and "macs_per_packet"."""
+        """Count the packets of each stage on noise.
+
+        Args:
+            artifact: An integer artifact of target hexagon, at one size.
+            repeats: Has no effect: packets are always the same.
+
+        Returns:
+            A row of each stage: its words as "kernel", "calls", "packets", "hvx" (instructions) and "macs_per_packet".
+
+        Raises:
+            SrTvmError: As of :meth:`counted`.
+        """
         _, counts = self.counted(artifact, _noise(artifact, 0))
         return [
             {"kernel": c.what or "between stages", "calls": 1, "packets": c.packets, "hvx": c.hvx,
@@ -261,7 +327,11 @@ class _Simulation(Session):
         return Times(told[:1], told[1:])
 
     def _of(self, module: Module) -> tuple[str | None, float]:
-        """What is wrong with the result, if anything, and the packets of a kernel of the measured kind."""
+        """Return what is wrong with the result, if anything, and the packets of a kernel of the measured kind.
+
+        Raises:
+            SrTvmError: The program is not the one that was built.
+        """
         if module.key not in self.found:
             folder = Path(module.library).parent
             if sha256(module.library) != module.digest:
@@ -280,10 +350,16 @@ class _Simulation(Session):
 
 
 def facts_of(artifact: Artifact) -> Facts:
-    """What the runner must know of an artifact.
+    """Load what the simulator must know of an artifact.
+
+    Args:
+        artifact: An integer artifact of target hexagon.
+
+    Returns:
+        Its facts: stages, channels, buffers.
 
     Raises:
-        SrTvmError: it is not an integer artifact of target hexagon, or its program was changed.
+        SrTvmError: It is not an integer artifact of target hexagon, or its program was changed.
     """
     if not (artifact.folder / FACTS).is_file():
         raise SrTvmError(

@@ -12,10 +12,17 @@ from sr_tvm.errors import SrTvmError
 
 
 def read(path: str | Path, digest: str) -> bytes:
-    """Read a library and check that it is the one of the hex SHA-256 ``digest``.
+    """Read a library and check that it is the one that was built.
+
+    Args:
+        path: The file.
+        digest: Its SHA-256 in hex.
+
+    Returns:
+        The file's bytes.
 
     Raises:
-        SrTvmError: the file is gone, or another one.
+        SrTvmError: The file is gone, or another one.
     """
     try:
         data = Path(path).read_bytes()
@@ -28,13 +35,20 @@ def read(path: str | Path, digest: str) -> bytes:
 
 @contextmanager
 def copied(path: str | Path, digest: str) -> Iterator[Path]:
-    """Yield the path of a copy, a new one each time, to be opened within the block.
+    """Copy a library, each time to a new path, to be opened within the block.
 
     The dynamic loader takes two libraries of one path, or one inode, for the same: opened by the artifact's own path,
     the code of an earlier library would run under a later one's name.
 
+    Args:
+        path: The file.
+        digest: Its SHA-256 in hex.
+
+    Yields:
+        The path of the copy, which is deleted after the block; what is mapped stays.
+
     Raises:
-        SrTvmError: as :func:`read`.
+        SrTvmError: The file is gone, or another one.
     """
     data = read(path, digest)
     with tempfile.TemporaryDirectory(prefix="sr-tvm-library-") as folder:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tvm
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError, one_line
 from sr_tvm.records import elf
@@ -45,20 +46,31 @@ class LocalRunner(Runner):
         self._session = LocalSession(self)
 
     @property
+    @override
     def clock(self) -> str:
         return default_clock(self.threads)
 
+    @override
     def open(self, hold: float = 0.0) -> LocalSession:
         return self._session
 
     def load(self, artifact: Artifact) -> None:
-        """Check and load ``artifact`` now, and not in its first run; it stays loaded until another one is used."""
+        """Check and load an artifact now, and not in its first run; it stays loaded until another one is used.
+
+        Args:
+            artifact: An artifact for this machine.
+
+        Raises:
+            SrTvmError: It was made for another kind of machine, or its library can't be loaded.
+        """
         self._session.load(self.module(artifact))
 
+    @override
     def conditions(self, session: Session) -> dict[str, Any]:
         governor = machine.governor()
         return {"cpu": self.name, "method": "in process", **({"governor": governor} if governor else {})}
 
+    @override
     def module(self, artifact: Artifact) -> Module:
         key = (str(artifact.library_path), artifact.library_sha256)
         if self._session.checked is None or self._session.checked[0] != key:
@@ -76,6 +88,7 @@ class LocalSession(Session):
         # The last artifact that was found to run here: tiles of a picture go through it one after another.
         self.checked: tuple[tuple[str, str], Module] | None = None
 
+    @override
     def ask(
         self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -83,6 +96,7 @@ class LocalSession(Session):
         request |= {"operation": operation, "keep": 1}
         return self._do(lambda: self.station.answer(request, list(arrays)), request)
 
+    @override
     def close(self) -> None:
         """Keep what is loaded: the session is the runner's."""
 
@@ -100,8 +114,14 @@ class LocalSession(Session):
 def check_runs_here(artifact: Artifact) -> Module:
     """Refuse an artifact that this machine can't run, which could end the process with an illegal instruction.
 
+    Args:
+        artifact: The artifact that is to run here.
+
+    Returns:
+        The artifact as a module.
+
     Raises:
-        SrTvmError: another kind of device, another architecture, or CPU features that are absent here.
+        SrTvmError: It is for another kind of device, another architecture, or needs CPU features that are absent here.
     """
     elf.check_machine(artifact, machine.machine(), "this machine")
     module = module_of(artifact)

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.isa import gpus, system
@@ -51,20 +52,31 @@ class MachineCodeRunner(Runner):
         self._compiler = threading.Lock()
 
     @property
+    @override
     def clock(self) -> str:
         return ESTIMATE
 
+    @override
     def clock_on(self, device: str) -> str:
         return ESTIMATE
 
+    @override
     def open(self, hold: float = 0.0) -> Session:
         return _Estimates(self)
 
     def measure(self, artifact: Artifact, repeats: int = 20, seed: int = 0) -> Measurement:
-        """Estimate an artifact; counts are always the same, so there is one sample whatever ``repeats`` says.
+        """Estimate the time of an artifact's kernels by their machine code; nothing runs.
+
+        Args:
+            artifact: An artifact that carries OpenCL kernels, at one size.
+            repeats: Has no effect: counts are always the same, so there is one sample.
+            seed: Has no effect: no inputs are needed.
+
+        Returns:
+            One sample in estimated milliseconds.
 
         Raises:
-            SrTvmError: as :meth:`seconds`.
+            SrTvmError: It has no OpenCL, a kernel does not build, or its counts can't be trusted.
         """
         counted = self._counted(artifact)
         conditions = {
@@ -76,6 +88,7 @@ class MachineCodeRunner(Runner):
         }
         return measurement(self.name, artifact, [counted.estimated_ms or 0.0], conditions, self.unit)
 
+    @override
     def per_operator(self, artifact: Artifact, repeats: int = 5) -> list[dict[str, Any]]:
         counted = self._counted(artifact)
         return [
@@ -90,10 +103,16 @@ class MachineCodeRunner(Runner):
         return counted
 
     def seconds(self, module: Module) -> float:
-        """Estimate one run of a module.
+        """Estimate one run of a module; what other sessions ask for meanwhile is compiled together.
+
+        Args:
+            module: A module whose library carries OpenCL kernels.
+
+        Returns:
+            Estimated seconds, those of scratch memory included where registers spill.
 
         Raises:
-            SrTvmError: it has no OpenCL, a kernel does not build, or its counts can't be trusted.
+            SrTvmError: It has no OpenCL, a kernel does not build, or its counts can't be trusted.
         """
         asked = [(program, Future[Count]()) for program in load_programs(programs_of(module.library))]
         for pair in asked:

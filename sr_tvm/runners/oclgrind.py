@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
@@ -54,6 +55,7 @@ class OclgrindRunner(ChildRunner):
         return Path(self._logs.name) / f"log{self._started}"
 
     @property
+    @override
     def environment(self) -> dict[str, str]:
         return super().environment | {
             backend.LIBRARY_VARIABLE: str(self.library),
@@ -71,11 +73,16 @@ class OclgrindRunner(ChildRunner):
         self._started += 1
         return super()._child()
 
+    @override
     def session(self, child: Child, lease: float) -> OclgrindSession:
         return OclgrindSession(self, child, lease, self._log)
 
     def done_with(self, child: Child) -> None:
-        """End it: Oclgrind stops after so many reports."""
+        """End a child process instead of keeping it: Oclgrind stops after so many reports.
+
+        Args:
+            child: The process, whose session was closed.
+        """
         child.kill()
 
 
@@ -90,10 +97,19 @@ class OclgrindSession(ChildSession):
     def ask(
         self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """As of a child session.
+        """Have the station answer one request, and fail where Oclgrind reports an error of a kernel.
+
+        Args:
+            operation: What is asked, all but "time" and "operators"; see :meth:`Session.ask`.
+            arrays: Tensors that belong to the request.
+            seconds: Deadline of the call in seconds; None for the runner's own.
+            **request: Further fields of the request.
+
+        Returns:
+            The fields of the answer, and the tensors that came with it.
 
         Raises:
-            SrTvmError: a kernel did what it must not, with the first report; or it was to be timed.
+            SrTvmError: A kernel did what it must not, with the first report; or it was to be timed, or is no OpenCL.
         """
         if operation in ("time", "operators"):
             raise SrTvmError("Oclgrind simulates a device to check kernels: its times say nothing of any other")
@@ -116,7 +132,7 @@ class OclgrindSession(ChildSession):
             raise SrTvmError(f"Oclgrind: {' '.join(found[0].split())}{more}")
 
     def _new(self) -> list[str]:
-        """What was reported since the last call."""
+        """Return what was reported since the last call."""
         if not self.log.exists():
             return []
         with open(self.log, encoding="utf-8", errors="replace") as handle:
@@ -133,7 +149,14 @@ class OclgrindSession(ChildSession):
 
 
 def kernels_with_images(library: bytes) -> set[str]:
-    """Find the kernels that take images by the OpenCL C that a library carries."""
+    """Find the kernels that take images, by the OpenCL C that a library carries.
+
+    Args:
+        library: The bytes of the library file.
+
+    Returns:
+        The names of those kernels.
+    """
     return {match.group(1).decode() for match in _SIGNATURE.finditer(library) if b"image2d" in match.group(2)}
 
 

@@ -24,10 +24,16 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 
 
 def plain_name(name: str) -> str:
-    """``name`` if it is a plain file name: stock servers accept ../ and absolute paths for uploads.
+    """Refuse what is not a plain file name: stock servers accept ../ and absolute paths for uploads.
+
+    Args:
+        name: The path that a client asks for.
+
+    Returns:
+        The same name.
 
     Raises:
-        ValueError: it is not.
+        ValueError: It has a folder, or begins with a dot.
     """
     if not _PLAIN.fullmatch(name):
         raise ValueError(f"path {name!r} refused: only plain file names inside the session's folder are allowed")
@@ -35,7 +41,11 @@ def plain_name(name: str) -> str:
 
 
 def register(folder: Path) -> None:
-    """Register the server's functions; files are kept inside ``folder``, the session's own."""
+    """Register the functions of our server with TVM, in the process of one session.
+
+    Args:
+        folder: The session's own; files are kept inside it.
+    """
 
     def within(name: str) -> str:
         return str(folder / plain_name(name))

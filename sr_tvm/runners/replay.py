@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Module
@@ -19,11 +20,17 @@ from sr_tvm.runners.base import Runner, Session, Times
 class ReplayRunner(Runner):
     """Tells the recorded seconds of a module by its key.
 
-    With an ``inner`` runner its sessions are opened, and inputs, loading and checks are theirs: only the times are not
-    measured. ``delay`` seconds pass for each that is told.
+    With an inner runner its sessions are opened, and inputs, loading and checks are theirs: only the times are not
+    measured.
+
+    Args:
+        seconds: Of one call, by the key of the module.
+        inner: The runner that loads and checks; None where nothing runs at all.
+        capacity: Sessions that can be open side by side.
+        delay: Seconds that pass for each time that is told.
 
     Raises:
-        SrTvmError: from a session, for a module that the recording does not have.
+        SrTvmError: From a session, for a module that the recording does not have.
     """
 
     deadline, threads = float("inf"), 1
@@ -37,19 +44,31 @@ class ReplayRunner(Runner):
 
     @classmethod
     def of_history(cls, path: str | Path, default_key: str, **options: Any) -> ReplayRunner:
-        """Take the times of the one task in a tuning.json; ``default_key`` is its default's."""
+        """Take the times of the one task that a tuning.json tells of.
+
+        Args:
+            path: The tuning.json.
+            default_key: The key of the task's default, whose time stands there without one.
+            **options: Further arguments of the runner.
+
+        Returns:
+            A runner that knows the default and every candidate that was measured.
+        """
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         (task,) = value["tasks"]
         seconds = {row["key"]: row["ms"] / 1e3 for row in value["history"] if row["ms"] is not None}
         return cls({**seconds, default_key: task["before_ms"] / 1e3}, **options)
 
     @property
+    @override
     def clock(self) -> str:
         return self.inner.clock if self.inner else WALL
 
+    @override
     def open(self, hold: float = 0.0) -> ReplaySession:
         return ReplaySession(self, self.inner.open(hold) if self.inner else None)
 
+    @override
     def close(self) -> None:
         if self.inner:
             self.inner.close()
@@ -63,6 +82,7 @@ class ReplaySession(Session):
     def __init__(self, runner: ReplayRunner, inner: Session | None) -> None:
         self.runner, self.inner = runner, inner
 
+    @override
     def ask(
         self, operation: str, arrays: Sequence[np.ndarray] = (), *, seconds: float | None = None, **request: Any
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -70,6 +90,7 @@ class ReplaySession(Session):
             return {"problem": None, "info": {}}, []
         return self.inner.ask(operation, arrays, seconds=seconds, **request)
 
+    @override
     def time(
         self, module: Module, timer: Timer, arrays: Sequence[np.ndarray] = (), reference: Module | None = None,
         cutoff: float | None = None, seconds: float | None = None,
@@ -83,9 +104,11 @@ class ReplaySession(Session):
             raise SrTvmError(f"the recording has no time of {module.key}")
         return self.runner.seconds[module.key]
 
+    @override
     def expires_within(self, seconds: float) -> bool:
         return self.inner is not None and self.inner.expires_within(seconds)
 
+    @override
     def close(self) -> None:
         if self.inner is not None:
             self.inner.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import override
+
 from sr_tvm.records.timer import WALL
 from sr_tvm.runners import tracker_client
 from sr_tvm.runners.base import Session
@@ -42,19 +44,23 @@ class RpcRunner(ChildRunner):
         return sum(server.key == self.key for server in tracker_client.servers(self.tracker))
 
     @property
+    @override
     def where(self) -> str:
         return f"{self.key} at tracker {self.tracker}"
 
+    @override
     def place(self, lease: float) -> dict[str, Any]:
         return {"tracker": self.tracker, "key": self.key, "threads": self.threads, "lease": lease}
 
+    @override
     def wait_until_free(self) -> None:
-        """Ask the tracker first, without TVM, so that an absent one or an unknown key is told at once."""
         tracker_client.wait_for_free(self.tracker, self.key, BUSY_SECONDS)
 
+    @override
     def measured_on(self, session: Session) -> str:
         return self.key
 
+    @override
     def conditions(self, session: Session) -> dict[str, Any]:
         # Only what a server may tell, and never over what we know ourselves.
         info = session.info()

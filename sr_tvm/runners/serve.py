@@ -33,7 +33,7 @@ def _free_port() -> int:
 
 
 def _session(sock: socket.socket, folder: str, server: int) -> None:
-    """The forked process of one session."""
+    """Run the forked process of one session."""
     # Its parent thread is the listening loop, which lives as long as the server: the death signal fits here.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -85,6 +85,7 @@ def _start(role: str, arguments: list[str]) -> int:
 
 
 def main() -> None:
+    """Serve as the tracker or the server that the command line names, until the process that started this one ends."""
     role, *arguments = sys.argv[3:]
     port = _start(role, arguments)
     channel.serve(lambda request, arrays: ({}, []), hello={"port": port})

@@ -1,4 +1,4 @@
-"""What answers a session's requests, in a process with TVM: inputs, loaded modules, outputs compared, times."""
+"""The station: what answers a session's requests, in a process with TVM: inputs, modules, outputs compared, times."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from tvm import relax
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.module import Argument, Module
@@ -25,13 +26,29 @@ class Loaded(ABC):
     """A module at a place, with its arguments. It can be called, and timed as :class:`~sr_tvm.records.timer.Timed`."""
 
     @abstractmethod
-    def call(self) -> None: ...
+    def call(self) -> None:
+        """Run the module once, on its inputs."""
 
     @abstractmethod
-    def outputs(self) -> dict[str, np.ndarray]: ...
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Read what the last call computed.
+
+        Returns:
+            The outputs by name, on this machine.
+        """
 
     @abstractmethod
-    def seconds(self, clock: str, number: int, repeats: int) -> list[float]: ...
+    def seconds(self, clock: str, number: int, repeats: int) -> list[float]:
+        """Take samples of the time of a call.
+
+        Args:
+            clock: One of the clocks of :class:`~sr_tvm.records.timer.Timer`.
+            number: Calls per sample.
+            repeats: Samples.
+
+        Returns:
+            The samples, each the mean of ``number`` calls in seconds.
+        """
 
     def prepare(self) -> None:
         """Make every output wrong, and every input right, before a call whose result will be looked at."""
@@ -39,7 +56,7 @@ class Loaded(ABC):
 
 
 class LoadedFunction(Loaded):
-    """One entry that takes all tensors as arguments."""
+    """A module of kind "function": one entry that takes all tensors as arguments."""
 
     def __init__(self, place: Place, module: Module, inputs: dict[str, np.ndarray], placed: dict[str, Any]) -> None:
         self.place, self.arguments, self.inputs = place, module.arguments, inputs
@@ -55,6 +72,7 @@ class LoadedFunction(Loaded):
             return self.place.tensor(constants[argument.name])
         return self.place.empty(argument.shape, argument.dtype, argument.scope)
 
+    @override
     def prepare(self) -> None:
         for argument, tensor in zip(self.arguments, self.tensors, strict=True):
             if argument.role == "inout":
@@ -63,19 +81,22 @@ class LoadedFunction(Loaded):
                 kind = np.dtype(argument.dtype).kind
                 tensor.copyfrom(np.full(argument.shape, np.nan if kind == "f" else -1, argument.dtype))
 
+    @override
     def call(self) -> None:
         self.function(*self.tensors)
 
+    @override
     def outputs(self) -> dict[str, np.ndarray]:
         pairs = zip(self.arguments, self.tensors, strict=True)
         return {a.name: tensor.numpy() for a, tensor in pairs if a.role in ("output", "inout")}
 
+    @override
     def seconds(self, clock: str, number: int, repeats: int) -> list[float]:
         return self.place.seconds(self.call, self.library, "main", self.tensors, clock, number, repeats)
 
 
 class Machine(Loaded):
-    """An artifact's library in TVM's virtual machine."""
+    """A module of kind "vm": an artifact's library in TVM's virtual machine."""
 
     def __init__(self, place: Place, module: Module) -> None:
         self.place = place
@@ -83,14 +104,22 @@ class Machine(Loaded):
         self.vm = relax.VirtualMachine(library, place.device)
 
     def set(self, inputs: Sequence[np.ndarray]) -> None:
+        """Set the inputs of the next calls.
+
+        Args:
+            inputs: In the artifact's order, of its shapes and types.
+        """
         vm.set_inputs(self.vm, inputs, self.place.device)
 
+    @override
     def call(self) -> None:
         self.vm.invoke_stateful(vm.FUNCTION)
 
+    @override
     def outputs(self) -> dict[str, np.ndarray]:
         return {f"output {i}": value for i, value in enumerate(vm.outputs(self.vm))}
 
+    @override
     def seconds(self, clock: str, number: int, repeats: int) -> list[float]:
         return self.place.seconds(self.call, self.vm, "invoke_stateful", [vm.FUNCTION], clock, number, repeats)
 
@@ -106,6 +135,16 @@ class Station:
         self.modules: OrderedDict[str, Loaded] = OrderedDict()
 
     def answer(self, request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+        """Answer one request of a session.
+
+        Args:
+            request: Its "operation": "info", "place", "load", "run", "expect", "check", "time" or "operators"; and its
+                fields.
+            arrays: The tensors that belong to it.
+
+        Returns:
+            The fields of the answer, which JSON can hold, and the tensors that belong to it.
+        """
         operations: dict[str, Callable[[dict[str, Any], list[np.ndarray]], Answer]] = {
             "info": lambda *_: ({"info": self.place.info()}, []),
             "place": self._place,
@@ -119,7 +158,11 @@ class Station:
         return operations[request["operation"]](request, arrays)
 
     def _place(self, request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-        """New inputs by name; modules and the expected output go, their memory before that of what comes."""
+        """Take new inputs by name. Modules and the expected output go before they come, and with them their memory.
+
+        Returns:
+            An empty answer.
+        """
         self.modules.clear()
         self.expected = None
         self.placed = {}
@@ -163,7 +206,7 @@ class Station:
         return loaded.outputs()
 
     def _expect(self, request: dict[str, Any], _arrays: list[np.ndarray]) -> Answer:
-        """From now on modules must compute what this one does."""
+        """Return what is wrong with a module's result; from now on modules must compute what this one does."""
         found = {name: array.copy() for name, array in self._once(self._module(request)).items()}
         bad = [n for n, array in found.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if bad:
@@ -179,7 +222,11 @@ class Station:
         return {"problem": next(filter(None, problems), None)}, []
 
     def _time(self, request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-        """Samples of a module and, taken in turns with them, of a reference; the first call of all is not counted."""
+        """Return samples of a module and, in turns with them, of a reference; the first call of all is not counted.
+
+        Raises:
+            SrTvmError: The samples would take longer than the request allows.
+        """
         timer = Timer(**request["timer"])
         timed = [self._ready(request, arrays)]
         if request.get("reference") is not None:

@@ -45,13 +45,27 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def start_pool(threads: int) -> int:
-    """Make the calling thread's TVM pool, of ``threads`` if this is its first use; the number it has in fact."""
+    """Make the calling thread's TVM pool, if this is its first use.
+
+    Args:
+        threads: That it is to have; TVM starts no more than it allows itself on this machine.
+
+    Returns:
+        The number of threads that it has in fact.
+    """
     with _environment({"TVM_NUM_THREADS": str(threads), "TVM_BIND_THREADS": "0"}):
         return int(tvm.runtime.num_threads())
 
 
 def run_with_threads(threads: int, work: Callable[[], Result]) -> Result:
-    """Run ``work`` where TVM's kernels use ``threads`` threads, and wait for it.
+    """Run work where TVM's kernels use a number of threads, and wait for it.
+
+    Args:
+        threads: That kernels use.
+        work: What is called, in a thread that is kept for this number.
+
+    Returns:
+        What ``work`` returned.
 
     Raises:
         SrTvmError: TVM will not use that many on this machine.

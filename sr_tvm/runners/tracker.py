@@ -18,7 +18,12 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Running:
-    """A started process: ``address`` is "127.0.0.1:PORT", ``pid`` leads a process group of its own."""
+    """A started process.
+
+    Attributes:
+        address: Where it listens, "127.0.0.1:PORT".
+        pid: Its process number, which leads a process group of its own.
+    """
 
     address: str
     pid: int
@@ -33,10 +38,13 @@ def _process(role: str, *arguments: str) -> Iterator[Running]:
 
 @contextmanager
 def start_tracker() -> Iterator[str]:
-    """A tracker on 127.0.0.1 and a free port; yields its address "127.0.0.1:PORT".
+    """Start a TVM RPC tracker on 127.0.0.1 and a free port, for the length of the block.
+
+    Yields:
+        Its address, "127.0.0.1:PORT".
 
     Raises:
-        SrTvmError: it did not start; the message holds its last words.
+        SrTvmError: It did not start; the message holds its last words.
     """
     with _process("tracker") as running:
         yield running.address
@@ -44,10 +52,17 @@ def start_tracker() -> Iterator[str]:
 
 @contextmanager
 def start_server(tracker: str, key: str) -> Iterator[Running]:
-    """A server of kind ``key`` on 127.0.0.1, registered with ``tracker``.
+    """Start a TVM RPC server on 127.0.0.1, registered with a tracker, for the length of the block.
+
+    Args:
+        tracker: The tracker's address, "HOST:PORT".
+        key: The kind that the server registers as.
+
+    Yields:
+        The running server.
 
     Raises:
-        SrTvmError: no tracker answers, the key is no plain word, or the server did not start or register.
+        SrTvmError: No tracker answers, the key is no plain word, or the server did not start or register.
     """
     if not _KEY.fullmatch(key):
         raise SrTvmError(f"key {key!r}: letters, digits, '.', '_' and '-' are allowed, 64 at most")
@@ -62,9 +77,15 @@ def start_server(tracker: str, key: str) -> Iterator[Running]:
 
 
 def list_devices(tracker: str) -> list[Server]:
-    """The servers that the tracker at "HOST:PORT" knows.
+    """List the servers that a tracker knows.
+
+    Args:
+        tracker: The tracker's address, "HOST:PORT".
+
+    Returns:
+        The servers, sorted by key.
 
     Raises:
-        SrTvmError: no tracker answers there; within seconds, naming the address.
+        SrTvmError: No tracker answers there; within seconds, naming the address.
     """
     return servers(tracker)

@@ -1,4 +1,4 @@
-"""Talking to a TVM RPC tracker with a deadline on every step; TVM's own client waits for ever. Needs no TVM."""
+"""A client of TVM's RPC tracker with a deadline on every step; TVM's own waits for ever. It needs no TVM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ CONNECT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server as a tracker sees it: how many of its kind (``key``) are free, and how many clients wait for one."""
+    """A server as a tracker sees it.
+
+    Attributes:
+        key: Its kind.
+        address: Where it listens, "HOST:PORT".
+        free: How many servers of its kind are free.
+        waiting: How many clients wait for one.
+    """
 
     key: str
     address: str
@@ -35,8 +42,14 @@ class Server:
 def parse_address(text: str) -> tuple[str, int]:
     """Split HOST:PORT.
 
+    Args:
+        text: Such as "127.0.0.1:9190"; the host may stand in square brackets.
+
+    Returns:
+        The host and the port.
+
     Raises:
-        SrTvmError: it is not of that form.
+        SrTvmError: It is not of that form.
     """
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
@@ -72,7 +85,11 @@ def _left(until: float) -> float:
 
 
 def _addresses(host: str, port: int, until: float) -> list[Any]:
-    """What ``host`` stands for, as socket.getaddrinfo tells it, which itself waits as long as a dead name server."""
+    """Return what a host stands for, as socket.getaddrinfo tells it, which itself waits as long as a dead name server.
+
+    Raises:
+        TimeoutError: There was no answer in time.
+    """
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def resolve() -> None:
@@ -92,7 +109,11 @@ def _addresses(host: str, port: int, until: float) -> list[Any]:
 
 
 def _connect(host: str, port: int, until: float) -> socket.socket:
-    """Connected to the first address of ``host`` that answers; all of them together have the time ``until``."""
+    """Return a connection to the first address of a host that answers; all of them together have the time ``until``.
+
+    Raises:
+        OSError: No address answered.
+    """
     error: OSError = OSError("the name has no address")
     addresses = _addresses(host, port, until)
     for i, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -134,11 +155,18 @@ def _connection(tracker: str, seconds: float) -> Iterator[tuple[socket.socket, f
 
 
 def servers(tracker: str, seconds: float | None = None) -> list[Server]:
-    """The servers that ``tracker`` ("HOST:PORT") knows, sorted by key.
+    """List the servers that a tracker knows.
+
+    Args:
+        tracker: The tracker's address, "HOST:PORT".
+        seconds: That the answer may take; None for CONNECT_SECONDS.
+
+    Returns:
+        The servers, sorted by key.
 
     Raises:
-        SrTvmError: no tracker answers there within ``seconds``, CONNECT_SECONDS by default.
-    """
+        SrTvmError: No tracker answers there in time, or its answer is not understood.
+    """  # noqa: DOC501  caught below
     seconds = CONNECT_SECONDS if seconds is None else seconds
     with _connection(tracker, seconds) as (sock, until):
         answer = _ask(sock, [SUMMARY], until)
@@ -158,10 +186,15 @@ def servers(tracker: str, seconds: float | None = None) -> list[Server]:
 
 
 def wait_for_free(tracker: str, key: str, seconds: float) -> None:
-    """Return once a server of kind ``key`` is free.
+    """Wait until a server of a kind is free.
+
+    Args:
+        tracker: The tracker's address, "HOST:PORT".
+        key: The kind of server.
+        seconds: To wait at most.
 
     Raises:
-        SrTvmError: the tracker knows no such key (its keys are listed), or all stay busy for ``seconds``.
+        SrTvmError: The tracker knows no such key (its keys are listed), or all stay busy for so long.
     """
     until = time.monotonic() + seconds
     known = servers(tracker)
@@ -182,11 +215,19 @@ def wait_for_free(tracker: str, key: str, seconds: float) -> None:
 
 
 def request(tracker: str, key: str, seconds: float) -> tuple[str, int, str]:
-    """Claim a free server: (host, port, match key) for ``tvm.rpc.connect``.
+    """Claim a free server.
+
+    Args:
+        tracker: The tracker's address, "HOST:PORT".
+        key: The kind of server.
+        seconds: That it may take.
+
+    Returns:
+        Host, port and match key, for ``tvm.rpc.connect``.
 
     Raises:
-        SrTvmError: as :func:`wait_for_free`, or another client was faster.
-    """
+        SrTvmError: No such server is free, another client was faster, or no tracker answers.
+    """  # noqa: DOC501  caught below
     wait_for_free(tracker, key, min(seconds, 5.0))
     with _connection(tracker, min(seconds, CONNECT_SECONDS)) as (sock, until):
         try:

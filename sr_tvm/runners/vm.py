@@ -1,4 +1,4 @@
-"""Driving TVM's Relax virtual machine: the same few steps here, in a server and over RPC."""
+"""The few steps that drive TVM's Relax virtual machine: the same ones here, in a server and over RPC."""
 
 from __future__ import annotations
 
@@ -24,25 +24,53 @@ OVERHEAD = "(virtual machine)"
 
 
 def open_device(kind: str) -> Any:
-    """TVM's device of this process for modules of a kind: the first OpenCL device for "opencl", else the CPU.
+    """Open TVM's device of this process for modules of a kind.
+
+    Args:
+        kind: "opencl" for the first OpenCL device; else the CPU is taken.
+
+    Returns:
+        TVM's device.
 
     Raises:
-        SrTvmError: there is none, with what to install.
+        SrTvmError: There is none, with what to install.
     """
     return backend.device() if kind == backend.KIND else tvm.cpu(0)
 
 
 def load(path: str | Path, device: Any) -> relax.VirtualMachine:
-    """The virtual machine of a library in this process."""
+    """Load a library into a virtual machine of this process.
+
+    Args:
+        path: The library of an artifact.
+        device: TVM's device that it runs on.
+
+    Returns:
+        The virtual machine.
+    """
     return relax.VirtualMachine(tvm.runtime.load_module(str(path)), device)
 
 
 def set_inputs(machine: relax.VirtualMachine, inputs: Sequence[np.ndarray], device: Any) -> None:
+    """Copy the inputs of the next calls to the device.
+
+    Args:
+        machine: The virtual machine of an artifact.
+        inputs: In the artifact's order, of its shapes and types.
+        device: TVM's device that the machine runs on.
+    """
     machine.set_input(FUNCTION, *(tvm.runtime.tensor(value, device) for value in inputs))
 
 
 def outputs(machine: relax.VirtualMachine) -> list[np.ndarray]:
-    """The results of the last call, a tuple flattened. Indexing the result itself fails over RPC; this does not."""
+    """Read the results of the last call. Indexing the result itself fails over RPC; this does not.
+
+    Args:
+        machine: The virtual machine of an artifact.
+
+    Returns:
+        The results on this machine, a tuple flattened.
+    """
     result = machine.get_outputs(FUNCTION)
     flat = []
 
@@ -58,11 +86,19 @@ def outputs(machine: relax.VirtualMachine) -> list[np.ndarray]:
 
 
 def per_kernel(machine: relax.VirtualMachine, repeats: int, threads: int, device: Any) -> list[dict[str, Any]]:
-    """Time of each kernel in one inference; inputs must be set. Sorted, slowest first.
+    """Time each kernel in one inference; inputs must be set.
 
-    Timed around every call of the virtual machine, so each includes a few microseconds of the clock. Thread CPU
-    time with one thread, wall time with more, and on another ``device`` than the CPU, which is waited for after every
-    call: the median over ``repeats`` inferences.
+    Timed around every call of the virtual machine, so each includes a few microseconds of the clock. Thread CPU time
+    with one thread, wall time with more, and on another device than the CPU, which is waited for after every call.
+
+    Args:
+        machine: The virtual machine of an artifact, in this process.
+        repeats: Inferences to time, after one that is not counted.
+        threads: That its kernels use.
+        device: TVM's device that it runs on.
+
+    Returns:
+        Rows {"kernel": name, "ms": median total per inference, "calls": calls per inference}, slowest first.
     """
     on_cpu = device.dlpack_device_type() == tvm.cpu().dlpack_device_type()
     clock = time.thread_time_ns if threads == 1 and on_cpu else time.perf_counter_ns

@@ -21,6 +21,15 @@ class StationWorker:
         self.station: Any = None
 
     def handle(self, request: dict[str, Any], arrays: list[np.ndarray]) -> channel.Answer:
+        """Answer one request, opening or closing the station where it says so.
+
+        Args:
+            request: Its "operation" and fields; "deadline" is in seconds.
+            arrays: The tensors that belong to it.
+
+        Returns:
+            The fields of the answer, and the tensors that belong to it.
+        """
         if request["operation"] in ("open", "close"):
             self.station = None
             gc.collect()  # an RPC session ends with its last reference
@@ -44,6 +53,7 @@ def _station(told: dict[str, Any], deadline: float) -> Any:
 
 
 def main() -> None:
+    """Serve one session's requests on the standard streams, until they end."""
     # TVM imports PyTorch where it is installed, to share tensors: half of our start-up, for nothing.
     sys.modules["torch"] = None  # type: ignore[assignment]
     from sr_tvm.system.tvm_setup import import_tvm

@@ -1,7 +1,7 @@
-"""The channel between a process and its child, and the child's end of it: JSON and arrays over a socket. Data, never
-code.
+"""The channel between a process and its child, and the child's end of it: JSON and arrays over a socket.
 
-It needs no more of ours than ``sr_tvm.errors``: so a benchmark can load it by its path beside an older checkout.
+What travels is data, never code. It needs no more of ours than ``sr_tvm.errors``: so a benchmark can load it by its
+path beside an older checkout.
 """
 
 from __future__ import annotations
@@ -41,11 +41,16 @@ class Channel:
         self._piece, self._start, self._end = memoryview(bytearray(CHUNK)), 0, 0
 
     def send(self, message: dict[str, Any], arrays: Sequence[np.ndarray] = (), until: float | None = None) -> None:
-        """Send ``message`` and ``arrays``; ``until`` is a time.monotonic() moment.
+        """Send a message and its arrays.
+
+        Args:
+            message: Fields that JSON can hold; "arrays" is ours.
+            arrays: Of any shape and any type without Python objects.
+            until: A moment of time.monotonic(); None for no deadline.
 
         Raises:
-            TimeoutError: the other side has not taken all of it until then.
-            OSError: the other side is gone.
+            TimeoutError: The other side has not taken all of it until then.
+            OSError: The other side is gone.
         """
         head = {**message, "arrays": [{"shape": a.shape, "dtype": _name(a.dtype)} for a in arrays]}
         body = json.dumps(head).encode()
@@ -58,11 +63,17 @@ class Channel:
             self._socket.sendall(part)
 
     def receive(self, until: float | None = None) -> Answer:
-        """The next message; ``until`` is a time.monotonic() moment.
+        """Wait for the next message.
+
+        Args:
+            until: A moment of time.monotonic(); None for no deadline.
+
+        Returns:
+            Its fields and its arrays.
 
         Raises:
-            TimeoutError: nothing complete came until then.
-            OSError: the other side is gone, or sends something else.
+            TimeoutError: Nothing complete came until then.
+            ConnectionError: The other side is gone, or sends something else.
         """
         (count,) = _SIZE.unpack(self._take(_SIZE.size, until))
         if not 0 < count <= MOST_BYTES:
@@ -111,16 +122,17 @@ class Channel:
             return
 
     def close(self) -> None:
+        """Close this end."""
         self._socket.close()
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    """The memory of a contiguous array."""
+    """Return the memory of a contiguous array."""
     return array.reshape(-1).view(np.uint8).data
 
 
 def _name(dtype: np.dtype) -> str:
-    """A name by which NumPy finds it; those that others registered, such as bfloat16, have but the slow one."""
+    """Return a name by which NumPy finds it; those that others registered, such as bfloat16, have but the slow one."""
     return dtype.str if dtype.kind in "biufc" else str(dtype)
 
 
@@ -130,8 +142,13 @@ def serve(
 ) -> NoReturn:  # fmt: skip
     """Answer requests until the parent is gone; the main function of a child (see Child), called when it is ready.
 
-    The parent gets ``hello`` first. An exception is an answer with the field ``error``, one line; ``told`` says that it
-    is an SrTvmError. ``tidy`` runs before each answer is sent. The module's own arguments are ``sys.argv[3:]``.
+    An exception is an answer with the field ``error``, one line; ``told`` says that it is an SrTvmError. The module's
+    own arguments are ``sys.argv[3:]``.
+
+    Args:
+        handle: Makes the fields and arrays of an answer from those of a request.
+        tidy: Runs before each answer is sent.
+        hello: What the parent gets first; None for no fields.
     """
     parent, sock = int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     sock.set_inheritable(False)
@@ -157,11 +174,14 @@ def serve(
 
 
 def belong_to(parent: int) -> None:
-    """Leave Ctrl-C to the process ``parent``, and end with it, even when it is killed with kill -9.
+    """Leave Ctrl-C to the process that started this one, and end with it, even when it is killed with kill -9.
 
     This is the one place that decides what a signal is to a child: nothing. Its parent ends it with all that it
     started, so the caller must have put it into a process group of its own. Not by prctl(PR_SET_PDEATHSIG): that fires
     when the *thread* that made us ends, which may be long before its process.
+
+    Args:
+        parent: Its process number.
     """
 
     def watch() -> None:

@@ -41,13 +41,16 @@ class Child:
     Use it in a ``with`` block, or :meth:`kill` it.
 
     Args:
-        what: the process in words, for messages: "the RPC client".
-        environment: set besides ours.
-        arguments: of the module, after those that the channel needs.
-        command: what runs instead of ``python -m MODULE``, such as a file and another environment's Python.
-        seconds: to get ready, in each of so many ``starts``.
+        module: The Python module that runs.
+        what: The process in words, for messages: "the RPC client".
+        environment: Set besides ours.
+        arguments: Of the module, after those that the channel needs.
+        command: What runs instead of ``python -m MODULE``, such as a file and another environment's Python.
+        seconds: To get ready, in each start.
+        starts: Processes in a row that may fail to start.
+
     Raises:
-        ChildDied: it does not start; the message has its last words.
+        ChildDied: It does not start; the message has its last words.
     """
 
     def __init__(
@@ -92,18 +95,28 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """The process number, which is that of its group, too."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """The answer to whether the process still runs."""
         return self._process.poll() is None
 
     def ask(self, request: Mapping[str, Any], arrays: Sequence[np.ndarray] = (), *, seconds: float) -> Answer:
-        """Send a request and wait for its answer, at most so many seconds.
+        """Send a request and wait for its answer.
+
+        Args:
+            request: Fields that JSON can hold; "operation" is named in messages.
+            arrays: That belong to it.
+            seconds: That sending and waiting may take.
+
+        Returns:
+            The fields and the arrays of the answer.
 
         Raises:
-            RequestFailed: the answer is an error.
-            ChildDied: the process is gone. Whatever goes wrong, Ctrl-C too, ends it: a late answer must not be taken
+            RequestFailed: The answer is an error.
+            ChildDied: The process is gone. Whatever goes wrong, Ctrl-C too, ends it: a late answer must not be taken
                 for the next one's.
         """
         answer, results = self._exchange(dict(request), arrays, str(request.get("operation", "the call")), seconds)
@@ -140,7 +153,7 @@ class Child:
         self._words.close()
 
     def _ended(self) -> str:
-        """How the process ended; "" where it still runs."""
+        """Return how the process ended; "" where it still runs."""
         try:
             code = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:

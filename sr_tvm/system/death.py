@@ -1,4 +1,4 @@
-"""How the death of a process is told: one exception, one wording."""
+"""The death of a process and how it is told: one exception, one wording."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ class ChildDied(SrTvmError):
 
 
 def how_ended(code: int) -> str:
-    """Say how a process ended by its return code, as subprocess gives it: "signal SIGSEGV", "exit code 1"."""
+    """Say how a process ended.
+
+    Args:
+        code: Its return code, as subprocess gives it: below 0 for a signal.
+
+    Returns:
+        Such as "signal SIGSEGV" or "exit code 1".
+    """
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -40,9 +47,15 @@ def how_ended(code: int) -> str:
 
 
 def last_words(text: str) -> str:
-    """The line of what a process wrote that says why it ended.
+    """Find the line of what a process wrote that says why it ended.
 
     After a crash faulthandler lists frames and modules: what was said before that tells more, else where it was.
+
+    Args:
+        text: All that it wrote on standard error.
+
+    Returns:
+        The line; "" where there is none.
     """
     before, _, dump = text.partition("Fatal Python error")
     frames = (dump.partition("Current thread")[2] or dump).splitlines()
@@ -50,7 +63,11 @@ def last_words(text: str) -> str:
 
 
 def killed_for_memory() -> int:
-    """How many processes the kernel has killed so far for want of memory; 0 where it does not tell."""
+    """Count the processes that the kernel has killed so far for want of memory.
+
+    Returns:
+        Their number, in this control group or since the machine started; 0 where the kernel does not tell.
+    """
     for path in OOM_COUNTS:
         with contextlib.suppress(OSError, ValueError):
             for line in Path(path).read_text(encoding="utf-8").splitlines():

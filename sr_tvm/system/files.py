@@ -28,8 +28,11 @@ def check_writable(path: str | Path) -> None:
 
     Creates nothing, so it can be wrong about a disk that is full or a file system that lies.
 
+    Args:
+        path: Of the file or folder that is to be made.
+
     Raises:
-        SrTvmError: a part of the path is a file, or the folder it would be made in cannot be written.
+        SrTvmError: A part of the path is a file, or the folder it would be made in cannot be written.
     """
     place = _final(path) if os.path.isdir(path) else Path(path).absolute()
     while not os.path.lexists(place := place.parent) and place != place.parent:
@@ -41,7 +44,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def _final(path: str | Path) -> Path:
-    """Where a folder really lies: renaming a link to it would replace the link."""
+    """Return where a folder really lies: renaming a link to it would replace the link."""
     return Path(os.path.realpath(path))
 
 
@@ -68,7 +71,12 @@ def _umask_mode(base: int) -> int:
 
 @contextlib.contextmanager
 def _told(path: str | Path, partial: Path) -> Iterator[None]:
-    """An OSError about what is being written becomes one line; one about anything else is not ours to explain."""
+    """Make one line of an OSError about what is being written; one about anything else is not ours to explain.
+
+    Raises:
+        SrTvmError: The file could not be written.
+        OSError: It is about something else.
+    """
     try:
         yield
     except OSError as error:
@@ -82,7 +90,11 @@ def _told(path: str | Path, partial: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold what is in a file, or which names are in a folder. Some file systems cannot: as they like."""
+    """Have the disk hold what is in a file, or which names are in a folder, as far as the file system can.
+
+    Raises:
+        OSError: The disk is full, broken or read-only.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -95,10 +107,16 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes the final name, on any exception it is removed.
+    """Yield a temporary path beside a file's; on success it takes the final name, on any exception it is removed.
+
+    Args:
+        path: The final name; its folder is made if it is not there.
+
+    Yields:
+        The temporary path, to be written within the block.
 
     Raises:
-        SrTvmError: the place cannot be written, or its disk is full, here or in the body.
+        SrTvmError: The place cannot be written, or its disk is full, here or in the body.
     """
     path = Path(path)
     partial = _temporary(path, _file)
@@ -119,9 +137,19 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Like :func:`atomic_file` for a folder. An older folder of that name stays until the new one is whole.
+    """Yield a temporary folder that takes the final name on success, and is removed on any exception.
 
-    A link to a folder stays; the folder that it leads to is replaced.
+    An older folder of that name stays until the new one is whole. A link to a folder stays; the folder that it leads to
+    is replaced.
+
+    Args:
+        path: The final name; the folder above it is made if it is not there.
+
+    Yields:
+        The temporary folder, to be filled within the block.
+
+    Raises:
+        SrTvmError: A file has the name, or the place cannot be written, or its disk is full.
     """
     final = _final(path)
     if os.path.lexists(final) and not os.path.isdir(final):
@@ -145,16 +173,32 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically. NaN and infinities are refused: they are not JSON."""
+    """Write a value as indented JSON, atomically.
+
+    Args:
+        path: The file.
+        value: Anything that JSON can hold; NaN and infinities are refused with ValueError, as they are not JSON.
+
+    Raises:
+        SrTvmError: The place cannot be written.
+    """
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, schema: str, *versions: int) -> dict[str, Any]:
-    """Read a JSON object whose ``schema`` must be the one given, and ``version`` one of those.
+    """Read a JSON object of a known schema.
+
+    Args:
+        path: The file.
+        schema: What its field "schema" must be.
+        *versions: Those that its field "version" may have.
+
+    Returns:
+        The object.
 
     Raises:
-        SrTvmError: the file is missing, is not JSON, or is of another schema or version.
+        SrTvmError: The file is missing, is not JSON, or is of another schema or version.
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -173,6 +217,13 @@ def read_json(path: str | Path, schema: str, *versions: int) -> dict[str, Any]:
 
 
 def sha256(path: str | Path) -> str:
-    """The hex SHA-256 of a file's bytes."""
+    """Hash a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The SHA-256 of its bytes in hex.
+    """
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -22,13 +22,23 @@ _unhush: Callable[[], None] | None = None
 
 
 def came() -> bool:
-    """Whether either came within :func:`remembered`: an error after that is its consequence, whatever it says."""
+    """Tell whether a signal came within :func:`remembered`: an error after that is its consequence, whatever it says.
+
+    Returns:
+        True once one came.
+    """
     return _came
 
 
 @contextlib.contextmanager
 def remembered() -> Iterator[None]:
-    """Within it, both raise KeyboardInterrupt in the main thread and are remembered. One that is ignored stays so."""
+    """Have both signals raise KeyboardInterrupt in the main thread, and remember them, within the block.
+
+    A signal that is ignored stays so.
+
+    Yields:
+        Nothing; ask :func:`came`.
+    """
     global _came, _owner
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -51,8 +61,20 @@ def remembered() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noted(*numbers: int, most: int = sys.maxsize) -> Iterator[list[int]]:
-    """Within it, these signals, by default both, are only put into the list; one after so many raises
-    KeyboardInterrupt. In another thread than the main one they don't come at all."""
+    """Put signals into a list instead of interrupting, within the block.
+
+    In another thread than the main one they don't come at all.
+
+    Args:
+        *numbers: Of the signals; both where none is given.
+        most: Signals that are noted; the next one raises KeyboardInterrupt.
+
+    Yields:
+        The list of those that came.
+
+    Raises:
+        KeyboardInterrupt: From a signal beyond ``most``.
+    """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield came
@@ -74,7 +96,14 @@ def noted(*numbers: int, most: int = sys.maxsize) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block: inside TVM it would be taken for a failed callback, or lost."""
+    """Have Ctrl-C wait for the end of the block: inside TVM it would be taken for a failed callback, or lost.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        KeyboardInterrupt: At the end of the block, if Ctrl-C came.
+    """
     with noted(signal.SIGINT) as came:
         yield
     if came:
@@ -83,7 +112,11 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def between_steps() -> Iterator[Callable[[], bool]]:
-    """Within it, both set a flag that is looked at between steps, so no half-done step is saved; twice is at once."""
+    """Have both signals set a flag that is looked at between steps, so no half-done step is saved; twice is at once.
+
+    Yields:
+        A function that tells whether one came.
+    """
     with noted(most=1) as came:
         yield lambda: bool(came)
 
@@ -105,7 +138,7 @@ def _stop(number: int, frame: Any) -> None:
 
 
 def _hush() -> None:
-    """TVM's destructors warn of what is cut short: their standard error goes nowhere now, Python's stays."""
+    """Silence TVM's destructors, which warn of what is cut short: their standard error goes nowhere, Python's stays."""
     global _unhush
     try:
         own = sys.__stderr__

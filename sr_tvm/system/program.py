@@ -14,16 +14,23 @@ def run(
     command: Sequence[str | Path], what: str, seconds: float, *, environment: Mapping[str, str] | None = None,
     cwd: Path | None = None, hint: str = "it hangs, or needs longer",
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """Run ``command`` to its end, with no input; what it prints is text. Its exit code is the caller's to judge.
+    """Run a program to its end, with no input; what it prints is text. Its exit code is the caller's to judge.
 
     It stays in our process group: a terminal's Ctrl-C ends it with us, and whoever kills our group kills it.
 
     Args:
-        what: the program in words, for messages.
-        environment: set besides ours.
-        hint: what to do where it is too slow.
+        command: The program and its arguments.
+        what: The program in words, for messages.
+        seconds: After which it is killed.
+        environment: Set besides ours; None for nothing.
+        cwd: The folder that it runs in; None for ours.
+        hint: What to do where it is too slow.
+
+    Returns:
+        Its exit code, output and error output.
+
     Raises:
-        ChildDied: it cannot be started, or was not done within so many ``seconds`` and was killed.
+        ChildDied: It cannot be started, or was not done within so many ``seconds`` and was killed.
     """
     try:
         return subprocess.run(

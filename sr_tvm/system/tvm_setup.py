@@ -1,4 +1,4 @@
-"""What every process does once before it uses TVM."""
+"""The set-up that every process makes once before it uses TVM."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 
 
 def import_tvm() -> Any:
-    """Import TVM and repair what its import breaks; returns the module. Costs 3 s the first time.
+    """Import TVM and repair what its import breaks, in 3 s the first time.
 
     TVM replaces the handler of SIGSEGV, so a crash would end without a Python traceback: faulthandler is put back.
+
+    Returns:
+        The module ``tvm``.
     """
     import tvm
 

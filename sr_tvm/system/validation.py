@@ -27,7 +27,14 @@ _TYPES = ("Expected `", "Invalid enum value", "Invalid value", "Number out of ra
 
 
 def one_of(words: Iterable[str]) -> Meta:
-    """Text that is one of ``words``."""
+    """Make the note of a type of text that is one of some words.
+
+    Args:
+        words: The words that are allowed.
+
+    Returns:
+        The note, for ``Annotated[str, ...]``; its errors list the words.
+    """
     known = tuple(words)
     shown = ", ".join(repr(word) for word in known[:-1])
     return Meta(
@@ -54,15 +61,19 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields with types; :func:`read` checks them, and what is made in Python is taken as it is."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; tuples become lists."""
+        """Give the fields as JSON holds them.
+
+        Returns:
+            A JSON object; tuples become lists.
+        """
         return plain(self)
 
 
 class CheckedRecord(Record, frozen=True):
-    """One whose numbers people give, too: its fields are checked wherever it is made.
+    """A record whose numbers people give, too: its fields are checked wherever it is made.
 
     Raises:
-        SrTvmError: a field is not of its type; the message names it and says what is needed.
+        SrTvmError: A field is not of its type; the message names it and says what is needed.
     """
 
     def __post_init__(self) -> None:
@@ -77,7 +88,10 @@ class CheckedRecord(Record, frozen=True):
         self.check()
 
     def check(self) -> None:
-        """Raise RecordError where fields do not go together."""
+        """Check fields that have to go together, once each is of its type; a record without such fields accepts all.
+
+        Where they don't, a record raises RecordError.
+        """
 
 
 @functools.cache
@@ -86,18 +100,26 @@ def _fields(kind: type[CheckedRecord]) -> list[tuple[str, Any]]:
 
 
 def _words(name: str) -> str:
-    """``StageDecisions`` as people say it."""
+    """Return ``StageDecisions`` as people say it."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def read(kind: type[T], value: Any, where: str, field: str = "") -> T:
-    """``value``, of JSON, as a ``kind``: a record, or a type such as ``list[str]``.
+    """Read a value of JSON as a type.
 
-    JSON's way: true is no number, a float may be written as 3. A field that a record has not is refused. ``field`` is
-    that of ``where`` which holds the value.
+    JSON's way: true is no number, a float may be written as 3. A field that a record has not is refused.
+
+    Args:
+        kind: A record, or a type such as ``list[str]``.
+        value: As json.loads gives it.
+        where: The file or the like that it is from, for messages.
+        field: Of ``where``, which holds the value; "" where it is the whole.
+
+    Returns:
+        The value, of that type.
 
     Raises:
-        SrTvmError: it is not; the message begins with ``where``, names the field, shows its value and says what is
+        SrTvmError: It is not; the message begins with ``where``, names the field, shows its value and says what is
             needed.
     """
     try:
@@ -107,15 +129,35 @@ def read(kind: type[T], value: Any, where: str, field: str = "") -> T:
 
 
 def read_file(kind: type[T], value: Mapping[str, Any], where: str) -> T:
-    """:func:`read` for a file's object, as :func:`sr_tvm.system.files.read_json` has it: without schema and version."""
+    """Read a file's object as a record, without its fields "schema" and "version".
+
+    Args:
+        kind: The record.
+        value: The object, as :func:`sr_tvm.system.files.read_json` gives it.
+        where: The file, for messages.
+
+    Returns:
+        The record.
+
+    Raises:
+        SrTvmError: As of :func:`read`.
+    """
     return read(kind, without(value, "schema", "version"), where)
 
 
 def read_whole(kind: type[T], value: Any, where: str) -> T:
-    """:func:`read`, where no field may be left to its default: what is tuned means what it meant when it was found.
+    """Read a value as a type, no field left to its default: what is tuned means what it meant when it was found.
+
+    Args:
+        kind: A record, or a type such as ``list[str]``.
+        value: As json.loads gives it.
+        where: The file or the like that it is from, for messages.
+
+    Returns:
+        The value, of that type.
 
     Raises:
-        SrTvmError: as :func:`read`; or a field is missing.
+        SrTvmError: As of :func:`read`; or a field is missing.
     """
     found = read(kind, value, where)
     for path in _left_out(found, value):
@@ -137,24 +179,43 @@ def _left_out(record: Any, value: Any, path: str = "") -> Iterator[str]:
 
 
 def without(value: Any, *names: str) -> Any:
-    """``value`` without the fields ``names``, if it is an object."""
+    """Leave out fields of an object.
+
+    Args:
+        value: Of JSON.
+        *names: The fields.
+
+    Returns:
+        An object without them; a value of another kind as it is.
+    """
     return {k: v for k, v in value.items() if k not in names} if isinstance(value, Mapping) else value
 
 
 def plain(value: Any) -> Any:
-    """Records in ``value`` as JSON has them; texts and numbers of other libraries as Python's."""
+    """Turn records into JSON.
+
+    Args:
+        value: A record, or lists and objects of such; texts and numbers may be of other libraries.
+
+    Returns:
+        Only what Python's json holds: dict, list, str, int, float, bool and None.
+    """
     return _lists(msgspec.to_builtins(value, enc_hook=_built_in))
 
 
 def _lists(value: Any) -> Any:
-    """What was read and what is to be written are equal: JSON has no tuples."""
+    """Return lists for tuples, which JSON has not: what was read and what is to be written are equal."""
     if isinstance(value, dict):
         return {key: _lists(part) for key, part in value.items()}
     return [_lists(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _built_in(value: Any) -> Any:
-    """What is a text or a number to Python, too: TVM's strings are classes of their own, and NumPy's numbers."""
+    """Return as Python's own what is a text or a number to it: TVM's strings are classes, NumPy's numbers too.
+
+    Raises:
+        TypeError: It is neither.
+    """
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, float):
@@ -167,7 +228,7 @@ def _built_in(value: Any) -> Any:
 
 
 def _line(told: str, value: Any, kind: Any, where: str, top: str = "") -> str:
-    """What msgspec tells of ``value``, for people. ``top`` is the name of the field that holds it."""
+    """Return what msgspec tells of ``value``, for people. ``top`` is the name of the field that holds it."""
     found = _TOLD.fullmatch(told)
     assert found is not None
     message, steps = found["message"], _STEP.finditer(found["path"] or "")
@@ -187,7 +248,7 @@ def _line(told: str, value: Any, kind: Any, where: str, top: str = "") -> str:
 
 
 def _refused(value: Any, kind: Any, told: str) -> bool:
-    """Whether ``value`` is refused with the same words."""
+    """Return whether ``value`` is refused with the same words."""
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -198,7 +259,7 @@ def _refused(value: Any, kind: Any, told: str) -> bool:
 def _walk(
     steps: list[re.Match[str]], whole: Any, node: inspect.Type, refused: Callable[[Any], bool]
 ) -> tuple[str, Any, inspect.Type]:
-    """The field that ``steps`` lead to as people write it, its value and its type."""
+    """Return the field that ``steps`` lead to as people write it, its value and its type."""
     value, path = whole, []
     for step in steps:
         node = _container(node, value)
@@ -225,7 +286,7 @@ def _element(node: Any, place: int) -> inspect.Type:
 
 
 def _put(whole: Any, path: list[Any], value: Any) -> Any:
-    """``whole`` with ``value`` at ``path``."""
+    """Return ``whole`` with ``value`` at ``path``."""
     if not path:
         return value
     copy: Any = dict(whole) if isinstance(whole, Mapping) else list(whole)
@@ -234,14 +295,14 @@ def _put(whole: Any, path: list[Any], value: Any) -> Any:
 
 
 def _inner(node: inspect.Type) -> inspect.Type:
-    """A type without what was noted of it, but for a description."""
+    """Return a type without what was noted of it, but for a description."""
     while isinstance(node, inspect.Metadata) and not (node.extra_json_schema or {}).get("description"):
         node = node.type
     return node
 
 
 def _container(node: inspect.Type, value: Any) -> inspect.Type:
-    """Of a union the part that has elements as ``value`` has."""
+    """Return of a union the part that has elements as ``value`` has."""
     while isinstance(node, inspect.Metadata):
         node = node.type
     if not isinstance(node, inspect.UnionType):
@@ -259,7 +320,7 @@ _NAMES: list[tuple[Any, str]] = [
 
 
 def _needed(node: inspect.Type) -> str:
-    """What a type allows, in words."""
+    """Return what a type allows, in words."""
     node = _inner(node)
     if isinstance(node, inspect.Metadata):
         return str((node.extra_json_schema or {})["description"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, structs
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.architecture import COLOURS, SCALES, Architecture
@@ -184,6 +185,7 @@ class TrainingSettings(CheckedRecord, frozen=True):
     branches: Annotated[str, one_of(BRANCHES)] = "none"
     loss: Annotated[str, one_of(LOSSES)] = "l1"
 
+    @override
     def check(self) -> None:
         if 0 < self.late_patch < 8:
             raise RecordError(f"late patch is {self.late_patch}; 0, for none, or a number from 8 to 1024 is needed")

@@ -1,4 +1,4 @@
-"""Which task gets the next generation: the one where a share of the model's time is likeliest to be saved."""
+"""Allocation of generations to tasks: the next goes where a share of the model's time is likeliest to be saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ WINDOW = 3
 
 @dataclass
 class TaskProgress:
-    """A task's best time at the end of each of its generations, the untuned time first (seconds)."""
+    """How far the search of one task has come.
+
+    Attributes:
+        weight: How often the model calls the task's kernel.
+        bests: Seconds of the best at the end of each generation, the untuned time first.
+        exhausted: Whether nothing new is left to be tried.
+    """
 
     weight: int
     bests: list[float] = field(default_factory=list)
@@ -18,12 +24,16 @@ class TaskProgress:
 
     @property
     def best(self) -> float:
+        """The best time so far, in seconds."""
         return self.bests[-1]
 
     @property
     def gain(self) -> float:
-        """The fraction of its time that a further generation may save: what the last few saved on average, or the
-        optimism that fades with every generation made."""
+        """The fraction of its time that a further generation may save.
+
+        It is what the last few generations saved on average, or an optimism that fades with every one made, if that is
+        more.
+        """
         made = len(self.bests) - 1
         if made == 0:
             return 1.0
@@ -34,6 +44,13 @@ class TaskProgress:
 
 
 def next_task(tasks: Sequence[TaskProgress]) -> int | None:
-    """The index of the task to go on with; None when all are exhausted. The same numbers give the same answer."""
+    """Choose the task to go on with: the largest product of weight, best time and expected gain.
+
+    Args:
+        tasks: In a fixed order; the first wins a tie, so the same numbers give the same answer.
+
+    Returns:
+        The index of the task; None when all are exhausted.
+    """
     open_tasks = [i for i, t in enumerate(tasks) if not t.exhausted]
     return max(open_tasks, key=lambda i: (tasks[i].weight * tasks[i].best * tasks[i].gain, -i), default=None)

@@ -1,4 +1,4 @@
-"""Where candidates are built, checked and timed: the seam between the search and the devices."""
+"""The bench, where candidates are built, checked and timed: the seam between the search and the devices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ SLOW_SECONDS = 300.0  # for the truth: an unscheduled convolution of a large pic
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one candidate, or its error. ``reference``: the default's, measured in turns with it."""
+    """What a bench found of one candidate.
+
+    Attributes:
+        seconds: Of one call; None where it failed.
+        error: Why it failed, in a line; None where it did not.
+        reference: Seconds of the task's default, measured in turns with it.
+    """
 
     seconds: float | None = None
     error: str | None = None
@@ -34,21 +40,31 @@ class Timing:
 class Measurable(Buildable, Protocol):
     """A task that is built, and run on inputs."""
 
-    def inputs(self) -> dict[str, np.ndarray]: ...
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Make the inputs that candidates are run on, the same ones each time.
+
+        Returns:
+            Tensors by name, of the shapes and types of the task.
+        """
 
     @property
     def default(self) -> Candidate:
-        """What nobody tuned, which candidates are measured against."""
+        """The candidate that nobody tuned, which others are measured against."""
         ...
 
     @property
     def truth(self) -> Candidate:
-        """What computes the right result, however slowly."""
+        """The candidate that computes the right result, however slowly."""
         ...
 
 
 class Bench(Protocol):
-    """Measures candidates, ``parallel`` of them side by side; may be called by so many threads."""
+    """Measures candidates of tasks; may be called by several threads.
+
+    Attributes:
+        clock: What times are measured by, as a :class:`~sr_tvm.records.timer.Timer` names it.
+        parallel: Candidates that are measured side by side, each called from a thread.
+    """
 
     clock: str
     parallel: int
@@ -58,16 +74,28 @@ class Bench(Protocol):
         ...
 
     def measure(self, task: Measurable, candidate: Candidate, cutoff: float | None = None) -> Timing:
-        """Time a candidate in turns with the task's default. Slower than ``cutoff`` seconds, one look is enough.
+        """Time a candidate in turns with the task's default.
 
         A candidate that can't be built, crashes, hangs or computes something else has an error.
+
+        Args:
+            task: What the candidate is of.
+            candidate: The candidate.
+            cutoff: Seconds; one that is slower is sampled once only. None for no such limit.
+
+        Returns:
+            Its time, or its error.
+
+        Raises:
+            SrTvmError: No device is left to measure on.
         """
         ...
 
     def abort(self) -> None:
         """End what is being measured: the calls in other threads return soon."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give devices and builders back."""
 
 
 class DeviceBench:
@@ -97,6 +125,8 @@ class DeviceBench:
         self.close()
 
     def open(self) -> None:
+        """Open the sessions of all devices side by side; one that can't be had is told when it is needed."""
+
         def ready(seat: _Seat) -> None:
             with contextlib.suppress(SrTvmError):
                 seat.open()
@@ -105,6 +135,19 @@ class DeviceBench:
             list(pool.map(ready, self._seats))
 
     def measure(self, task: Measurable, candidate: Candidate, cutoff: float | None = None) -> Timing:
+        """Build a candidate, check it against the task's truth and time it in turns with the task's default.
+
+        Args:
+            task: What the candidate is of.
+            candidate: The candidate.
+            cutoff: Seconds; one that is slower is sampled once only. None for no such limit.
+
+        Returns:
+            Its time, or its error: it can't be built, crashes, hangs or computes something else.
+
+        Raises:
+            SrTvmError: No device is left to measure on; the message says why the last was given up.
+        """
         try:
             wanted = (candidate, task.default, task.truth)
             module, reference, truth = (self.builder.build(task, what) for what in wanted)
@@ -132,16 +175,26 @@ class DeviceBench:
                 self._free.put(None)
 
     def opened(self) -> Session:
+        """Open a session that is counted in ``sessions_opened``.
+
+        Returns:
+            The session, to be held for ten minutes.
+
+        Raises:
+            SrTvmError: None can be had.
+        """
         session = self.runner.open(HOLD_SECONDS)
         with self._lock:
             self.sessions_opened += 1
         return session
 
     def abort(self) -> None:
+        """End the sessions at once, so that calls in other threads return."""
         for seat in self._seats:
             seat.kill()
 
     def close(self) -> None:
+        """Close all sessions, the runner and the builder."""
         for seat in self._seats:
             seat.close()
         self.runner.close()
@@ -157,7 +210,11 @@ class _Seat:
         self.task: str | None = None
 
     def open(self) -> Session:
-        """Have a session that lasts for a while. Raises SrTvmError where none can be had."""
+        """Return a session that lasts for a while.
+
+        Raises:
+            SrTvmError: None can be had.
+        """
         if self.session is not None and self.session.expires_within(SLOW_SECONDS):
             self.close()
         if self.session is None:
@@ -165,10 +222,11 @@ class _Seat:
         return self.session
 
     def prepare(self, task: Measurable, truth: Module) -> str | None:
-        """Have a session with the task's inputs and its right result; what is wrong with that result, if anything.
+        """Return what is wrong with the right result, if anything; a session has the task's inputs and it then.
 
         Raises:
-            SrTvmError: no session can be had, or it is lost over the task.
+            SrTvmError: No session can be had.
+            SessionLost: It is lost over the task.
         """
         session = self.open()
         if self.task == task.key:
@@ -213,9 +271,17 @@ class _Seat:
 def side_by_side(
     bench: Bench, measures: Sequence[Callable[[], Timing]], again: Callable[[Timing], bool]
 ) -> Iterator[tuple[int, list[Timing]]]:
-    """Call all, as many at once as the bench can, and each of which ``again`` says so a second time.
+    """Measure all of a generation, as many at once as the bench can, and some of them a second time.
 
-    Yields which, and its timings, as they are complete. Stop taking them, or interrupt, and what is under way is ended.
+    Stop taking results, or interrupt, and what is under way is ended.
+
+    Args:
+        bench: Whose ``parallel`` says how many at once; it is told to abort what is under way.
+        measures: Each measures one candidate.
+        again: Whether the first timing of a candidate calls for a second.
+
+    Yields:
+        The index of a candidate and its one or two timings, as they are complete.
     """
     if bench.parallel == 1:
         for i, measure in enumerate(measures):

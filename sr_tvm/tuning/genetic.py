@@ -2,8 +2,8 @@
 
 Survival is by age with elitism: the best ``elite`` ever measured, and the most recent others (regularized evolution,
 Real et al. 2019), so that a candidate that was lucky in one noisy measurement does not rule for ever. Everything a
-generation does follows from (seed, stream, generation number, results so far): a run that was stopped goes on with
-the very candidates it would have had.
+generation does follows from (seed, stream, generation number, results so far): a run that was stopped goes on with the
+very candidates it would have had.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from random import Random
 from typing import Annotated, Generic, Protocol, TypeVar
 
 from msgspec import Meta
+from typing_extensions import override
 
 from sr_tvm.system.validation import CheckedRecord, Count, Positive, RecordError
 
@@ -25,32 +26,75 @@ ATTEMPTS = 12
 
 
 class Space(Protocol[G]):
-    """What can be searched. Each operator may return None: no feasible genome came out, try again."""
+    """A design space that can be searched. Each operator may return None: no feasible genome came out, try again."""
 
     def seeds(self) -> Iterable[G]:
-        """Good guesses to begin with; none is fine."""
+        """Give good guesses to begin with.
+
+        Returns:
+            Genomes, in order; none is fine.
+        """
         ...
 
-    def random(self, rng: Random) -> G | None: ...
+    def random(self, rng: Random) -> G | None:
+        """Draw a genome.
 
-    def crossover(self, a: G, b: G, rng: Random) -> G | None: ...
+        Args:
+            rng: The only source of chance.
 
-    def mutate(self, genome: G, rng: Random) -> G | None: ...
+        Returns:
+            The genome; None where it is not feasible.
+        """
+
+    def crossover(self, a: G, b: G, rng: Random) -> G | None:
+        """Mix two genomes.
+
+        Args:
+            a: One parent.
+            b: The other.
+            rng: The only source of chance.
+
+        Returns:
+            A child of both; None where none is feasible.
+        """
+
+    def mutate(self, genome: G, rng: Random) -> G | None:
+        """Change a genome a little.
+
+        Args:
+            genome: The parent, which stays as it is.
+            rng: The only source of chance.
+
+        Returns:
+            The changed one; None where it is not feasible.
+        """
 
     def key(self, genome: G) -> str:
-        """Equal keys mean the same program: it is never measured twice."""
+        """Name the program that a genome makes.
+
+        Args:
+            genome: Any genome of the space.
+
+        Returns:
+            A key; equal keys mean the same program, which is never measured twice.
+        """
         ...
 
 
 class GeneticSettings(CheckedRecord, frozen=True):
-    """Options of the search.
+    """Options of the genetic search.
 
-    ``population`` parents at most, of which ``elite`` are the best ever; ``tournament`` parents compete to reproduce.
-    A child is random with ``p_random``, else a parent crossed with another with ``p_crossover`` and mutated with
-    ``p_mutation``.
+    Attributes:
+        population: Parents at most.
+        elite: How many of them are the best ever measured.
+        tournament: Parents that compete to reproduce.
+        p_crossover: Probability that a child has two parents.
+        p_mutation: Probability that a child is mutated.
+        p_random: Probability that a child is random, without parents.
+        seed: Of all chance.
 
     Raises:
-        SrTvmError: a field is out of range; the message names it and says what is allowed.
+        SrTvmError: A field is out of range; the message names it and says what is allowed.
     """
 
     population: Annotated[int, Meta(ge=2, le=10_000)] = 32
@@ -61,6 +105,7 @@ class GeneticSettings(CheckedRecord, frozen=True):
     p_random: Probability = 0.1
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
+    @override
     def check(self) -> None:
         for name in ("elite", "tournament"):
             if getattr(self, name) > self.population:
@@ -70,7 +115,15 @@ class GeneticSettings(CheckedRecord, frozen=True):
 
 @dataclass
 class Individual(Generic[G]):
-    """A genome with what is known of it. ``cost`` is None until told, infinite for one that failed."""
+    """A genome with what is known of it.
+
+    Attributes:
+        key: Names its program.
+        genome: None for one of an earlier run that failed.
+        generation: In which it was made.
+        order: Its place there.
+        cost: None until told, infinite for one that failed; lower is better.
+    """
 
     key: str
     genome: G | None
@@ -80,13 +133,17 @@ class Individual(Generic[G]):
 
     @property
     def fitness(self) -> tuple[float, int, int]:
+        """The cost, infinite where unknown, then generation and place, so that the order is total; lower is better."""
         return (math.inf if self.cost is None else self.cost, self.generation, self.order)
 
 
 class GeneticSearch(Generic[G]):
-    """Ask for a generation, tell the costs, ask again.
+    """A search that is asked for a generation, told the costs and asked again.
 
-    ``stream`` separates searches that share a seed (one per tuning task).
+    Args:
+        space: What is searched.
+        settings: Sizes and probabilities.
+        stream: Separates searches that share a seed (one per tuning task).
     """
 
     def __init__(self, space: Space[G], settings: GeneticSettings, stream: str = "") -> None:
@@ -100,15 +157,23 @@ class GeneticSearch(Generic[G]):
         """Take in what earlier runs measured, before the first :meth:`ask`.
 
         The last generation among them may be unfinished: the next ask makes it again and returns what is missing.
+
+        Args:
+            individuals: With their costs, generations and places.
         """
         for individual in individuals:
             self.individuals[individual.key] = individual
             self.generation = max(self.generation, individual.generation)
 
     def ask(self, count: int) -> list[Individual[G]]:
-        """The next generation: up to ``count`` individuals never measured before.
+        """Make the next generation of individuals that were never measured before.
 
-        Empty when a restored generation turns out to be complete, or when nothing new was found (``exhausted``).
+        Args:
+            count: Its size at most.
+
+        Returns:
+            The individuals; none when a restored generation turns out to be complete, or nothing new was found
+            (``exhausted``).
         """
         rng = Random(f"{self.settings.seed}/{self.stream}/{self.generation}")
         parents = self._parents()
@@ -134,16 +199,22 @@ class GeneticSearch(Generic[G]):
         return new
 
     def tell(self, key: str, cost: float | None) -> None:
-        """The cost of an asked individual, lower is better; None or not finite for one that failed."""
+        """Note the cost of an individual that was asked for.
+
+        Args:
+            key: Of the individual.
+            cost: Lower is better; None or not finite for one that failed.
+        """
         self.individuals[key].cost = cost if cost is not None and math.isfinite(cost) else math.inf
 
     @property
     def best(self) -> Individual[G] | None:
+        """The individual of the lowest cost; None where none has succeeded."""
         good = [i for i in self.individuals.values() if i.cost is not None and math.isfinite(i.cost)]
         return min(good, key=lambda i: i.fitness) if good else None
 
     def _parents(self) -> list[Individual[G]]:
-        """The population: the elite and the youngest others, of the generations before this one."""
+        """Return the population: the elite and the youngest others, of the generations before this one."""
         good = [
             i
             for i in self.individuals.values()

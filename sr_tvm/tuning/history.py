@@ -1,7 +1,7 @@
-"""tuning.json: what a tuning run did, candidate by candidate, beside MetaSchedule's own two files.
+"""The file tuning.json: what a tuning run did, candidate by candidate, beside MetaSchedule's own two files.
 
-Writing it takes longer the more it holds, so trials go into a journal beside it first, one line each: what is done
-when the process is killed is on disk. The next save takes the journal in.
+Writing it takes longer the more it holds, so trials go into a journal beside it first, one line each: what is done when
+the process is killed is on disk. The next save takes the journal in.
 """
 
 from __future__ import annotations
@@ -71,10 +71,16 @@ class History:
 
     @classmethod
     def open(cls, folder: str | Path) -> History:
-        """The history in a folder, an empty one if there is none yet.
+        """Read the history in a folder, an empty one if there is none yet.
+
+        Args:
+            folder: Where tuning.json lies, or will.
+
+        Returns:
+            The history, with what a killed run left in the journal.
 
         Raises:
-            SrTvmError: the file there is not one of ours.
+            SrTvmError: The file there is not one of ours.
         """
         history = cls(folder)
         if not history.path.exists():
@@ -89,7 +95,11 @@ class History:
         return history
 
     def _take_journal(self) -> None:
-        """Trials that were not saved any more. The last line may be cut short: what it told is then measured again."""
+        """Take in trials that were not saved any more. A last line that is cut short is ignored, and measured again.
+
+        Raises:
+            SrTvmError: Another line is not one of ours.
+        """
         if not self.journal.exists():
             return
         known = {(t["workload"], t["key"]) for t in self.trials}
@@ -103,10 +113,22 @@ class History:
                 self.trials.append(trial)
 
     def of(self, workload: str) -> list[dict[str, Any]]:
-        """The trials of one task."""
+        """List the trials of one task.
+
+        Args:
+            workload: The task's key, which is the structural hash of a kernel.
+
+        Returns:
+            Its trials in order of measurement.
+        """
         return [t for t in self.trials if t["workload"] == workload]
 
     def to_json(self) -> dict[str, Any]:
+        """Give the contents of tuning.json.
+
+        Returns:
+            The fields of the file, with its schema and version.
+        """
         return {
             "schema": SCHEMA,
             "version": VERSION,
@@ -120,14 +142,22 @@ class History:
         }
 
     def log(self, trial: dict[str, Any]) -> None:
-        """Write down a trial that is done, at the end of :attr:`trials`; now and then this saves as well."""
+        """Write down a trial that is done; now and then this saves as well.
+
+        Args:
+            trial: The last one of :attr:`trials`, with the fields that the class lists.
+        """
         with self.journal.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(trial) + "\n")
         if time.monotonic() - self._saved > SAVE_EVERY_S:
             self.save()
 
     def save(self) -> None:
-        """Write the file, atomically. The journal is in it then, and goes."""
+        """Write the file, atomically. The journal is in it then, and goes.
+
+        Raises:
+            SrTvmError: The folder can't be written.
+        """
         files.write_json(self.path, self.to_json())
         self.journal.unlink(missing_ok=True)
         self._saved = time.monotonic()

@@ -1,4 +1,4 @@
-"""What there is to tune of a quantised network: the kinds of its kernels, one by one, in the simulator's packets."""
+"""Tasks of a quantised network: the kinds of its kernels, one by one, in the simulator's packets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize import reference
@@ -27,10 +28,14 @@ SIZE = (1, 36, 640)  # what is measured where no size is asked for: a row costs 
 
 @dataclass(frozen=True, eq=False)
 class IntegerTask(RegionTask):
-    """Kernels of one kind in the network of the quantised ``model``; ``region`` is a stage of the kind.
+    """Kernels of one kind in the network of a quantised model; ``region`` is a stage of the kind.
 
-    All candidates are whole programs, whose results are compared with ``data``: the picture, and what the definition
-    makes of it.
+    All candidates are whole programs, whose results are compared with ``data``.
+
+    Attributes:
+        model: The quantised model.
+        macs: Multiply-accumulates of the kernel per pixel of the picture.
+        data: The picture, and what the definition makes of it.
     """
 
     model: OnnxModel | None = None
@@ -38,6 +43,7 @@ class IntegerTask(RegionTask):
     data: dict[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
+    @override
     def lowering(self) -> Lowering[Any]:
         found = self.target.integer_lowering()
         if found is None:
@@ -46,7 +52,7 @@ class IntegerTask(RegionTask):
 
     @cached_property
     def key(self) -> str:
-        """Of what is measured: the model and the default are in it, for packets are noted relative to the default's."""
+        """The hash of what is measured, with the model and the default, as packets are noted relative to its own."""
         lowering = self.lowering
         default = lowering.to_json(lowering.decide(self.region, self.shape))
         text = json.dumps([self.name, self.size, default, lowering.hardware, self._model.sha256])
@@ -58,13 +64,16 @@ class IntegerTask(RegionTask):
         return self.model
 
     @property
+    @override
     def flops(self) -> float:
         n, h, w = self.size
         return 2.0 * self.macs * n * h * w
 
+    @override
     def inputs(self) -> dict[str, np.ndarray]:
         return self.data
 
+    @override
     def build_request(self) -> dict[str, Any]:
         from sr_tvm.targets import registry
 
@@ -78,10 +87,18 @@ class IntegerTask(RegionTask):
 
 
 def find_kinds(model: OnnxModel, target: Target, size: tuple[int, int, int] = SIZE) -> list[IntegerTask]:
-    """List the tasks of a quantised model, measured on noise of ``size`` (N, H, W).
+    """List the tasks of a quantised model, measured on seeded noise.
+
+    Args:
+        model: The quantised model.
+        target: Whose integer kernels are tuned.
+        size: (N, H, W) of the picture; N must be 1.
+
+    Returns:
+        A task for each kind of kernel.
 
     Raises:
-        SrTvmError: the target has no integer kernels, or none for something of the model; or not one picture is asked.
+        SrTvmError: The target has no integer kernels, or none for something of the model; or not one picture is asked.
     """
     network = from_onnx(model.path, model.proto)
     found = target.integer_kinds(network)

@@ -1,4 +1,4 @@
-"""How a search is done, as one record. No TVM here."""
+"""The record of how a search is done. No TVM here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,16 @@ class TuneOptions:
         self.genetic()
 
     def genetic(self) -> GeneticSettings:
-        """The settings of the search; a small population has a small elite, and at most itself in a tournament."""
+        """Derive the settings of the genetic search.
+
+        A small population has a small elite, and at most itself in a tournament.
+
+        Returns:
+            ``settings`` where they are given, else the usual ones with ``seed`` and ``population``.
+
+        Raises:
+            SrTvmError: ``population`` or ``seed`` is out of range.
+        """
         if self.settings is not None:
             return self.settings
         plain = GeneticSettings(seed=self.seed)

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from sr_tvm.errors import SrTvmError
 from sr_tvm.records.region_decisions import RegionRecord, RegionRecords, key_of
 from sr_tvm.tuning.bench import Timing
@@ -16,8 +18,20 @@ from sr_tvm.tuning.run import AskedCandidate, Run, in_order
 
 
 class RegionRun(Run):
-    """Generations of one region. The history's trials hold the decisions, so they are the population; ``records``, in
-    ``folder``, gets the best."""
+    """Generations of one streaming region.
+
+    The history's trials hold the decisions, so they are the population.
+
+    Args:
+        task: The region.
+        settings: Of the genetic search.
+        per_generation: Children of one generation.
+        records: Gets the record of the best decisions.
+        folder: Where the records lie.
+        history: Gets the trials.
+        hints: Records of other regions, whose decisions are among the first candidates.
+        pin: Whether a default that nothing beats is recorded.
+    """
 
     task: RegionTask
 
@@ -50,7 +64,7 @@ class RegionRun(Run):
         self.search.restore(self._measured(row, place) for place, row in enumerate(rows))
 
     def _hinted(self, hints: RegionRecords | None) -> list[Any]:
-        """The decisions that were found for other regions by the same lowering for the same hardware."""
+        """Return the decisions that were found for other regions by the same lowering for the same hardware."""
         apart = (r for r in (hints.records.values() if hints else ()) if r.key != self.key)
         same = [r for r in apart if r.lowering == self.lowering.name and r.hardware == self.lowering.hardware]
         return [self.lowering.from_json(record.decisions, str(record)) for record in same]
@@ -63,10 +77,12 @@ class RegionRun(Run):
         cost = math.inf if row["ms"] is None else row["ms"] / 1e3
         return Individual(row["key"], genome, row["generation"], place, cost)
 
+    @override
     def begin(self, before: float) -> None:
         super().begin(before)
         self._settle()  # a killed run may have come to note a trial, but not its record
 
+    @override
     def ask(self) -> tuple[list[AskedCandidate], int]:
         found: list[Individual[Any]] = []
         while not found and not self.search.exhausted:
@@ -75,6 +91,7 @@ class RegionRun(Run):
         asked = [AskedCandidate(self.task.candidate(i.key, i.genome), i.order, i.generation) for i in found]
         return asked, self.search.size
 
+    @override
     def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
         self.search.tell(asked.candidate.key, timing.seconds)
         row["decisions"] = asked.candidate.request["decisions"]
@@ -110,5 +127,6 @@ class RegionRun(Run):
         times, form = (seconds * 1e3, self.before * 1e3), self.lowering.to_json(decisions)
         return RegionRecord(region, shape, name, self.lowering.hardware, *times, form, self.history.clock)
 
+    @override
     def close(self) -> None:
         pass

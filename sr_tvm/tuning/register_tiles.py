@@ -26,7 +26,13 @@ SPATIAL = tirx.IterVar.DataPar
 
 @dataclass(frozen=True)
 class RegisterTilePlan:
-    """One design space: the order of the loops around the tile, and whether each row of tiles pads for itself."""
+    """One design space of register tiles.
+
+    Attributes:
+        order: Of the loops around the tile: channels "c", rows "h" and pixels "w", outermost first.
+        pad_inside: Whether each row of tiles pads for itself.
+        guess: Channels and vectors of the tile that the search starts from.
+    """
 
     order: str
     pad_inside: bool
@@ -43,9 +49,14 @@ PLANS = (
 
 
 def register_tile_spaces(sch: Schedule, vector: int = 16) -> list[Schedule]:
-    """MetaSchedule's ScheduleFn: the spaces that apply to this kernel, perhaps none.
+    """Make the design spaces that apply to a kernel; this is a ScheduleFn of MetaSchedule.
 
-    Each comes with decisions that fill the registers of a processor with vectors of ``vector`` floats.
+    Args:
+        sch: The kernel, unscheduled.
+        vector: Floats in a vector register; the first decisions fill the registers of such a processor.
+
+    Returns:
+        A schedule for each space, perhaps none.
     """
     spaces = []
     for plan in PLANS:
@@ -59,12 +70,26 @@ def register_tile_spaces(sch: Schedule, vector: int = 16) -> list[Schedule]:
 
 
 def is_register_tile(trace: Any) -> bool:
-    """Whether a trace is of one of these spaces."""
+    """Tell whether a trace is of one of these spaces.
+
+    Args:
+        trace: A trace of MetaSchedule.
+
+    Returns:
+        True where it has a register tile.
+    """
     return _tile_decisions(trace) > 0
 
 
 def fits_registers(trace: Any) -> bool:
-    """Whether the sums of a trace's tile just fill the registers; True for traces of other spaces."""
+    """Tell whether the sums of a trace's tile just fill the registers.
+
+    Args:
+        trace: A trace of MetaSchedule, its decisions made.
+
+    Returns:
+        True where they do, and for traces of other spaces.
+    """
     count = _tile_decisions(trace)
     if not count:
         return True
@@ -84,7 +109,11 @@ class _Kernel:
         self.root = sch.get_sblock("root")
 
     def apply(self, plan: RegisterTilePlan) -> bool:
-        """Schedule in place. False if the plan is another plan's twin here, or there is no single reduction."""
+        """Schedule in place. The plan may be another plan's twin here, or there may be no single reduction.
+
+        Returns:
+            Whether it was scheduled.
+        """
         sch = self.sch
         pads = self._inline()
         blocks = sch.get_child_blocks(self.root)
@@ -117,7 +146,7 @@ class _Kernel:
         return True
 
     def _inline(self) -> list[Any]:
-        """Inline elementwise producers; returns the paddings, which a reduction must not test at every product."""
+        """Return the paddings, not to be tested at every product; other elementwise producers are inlined."""
         sch, pads = self.sch, []
         for block in sch.get_child_blocks(self.root):
             consumers = sch.get_consumers(block)
@@ -133,7 +162,7 @@ class _Kernel:
         return any(v.iter_type != SPATIAL for v in self.sch.get(block).iter_vars)
 
     def _axes(self, block: Any) -> _Axes | None:
-        """The lane axis is the last; the channel axis is one that the operand read along the lanes doesn't have."""
+        """Return the axes: lanes are the last, channels one that the operand read along the lanes doesn't have."""
         stmt = self.sch.get(block)
         spatial = [v.var for v in stmt.iter_vars if v.iter_type == SPATIAL]
         reads = [{i for i, v in enumerate(spatial) if any(v.same_as(u) for u in _used(r))} for r in stmt.reads]
@@ -171,7 +200,7 @@ class _Kernel:
         return outer, inner
 
     def _reduce(self, block: Any, at: Any, tile: int) -> None:
-        """The block inside the tile: products outside, the tile inside, a small window unrolled."""
+        """Schedule the block inside the tile: products outside, the tile inside, a small window unrolled."""
         sch = self.sch
         sch.compute_at(block, at, preserve_unit_loops=True)
         kinds = [v.iter_type for v in sch.get(block).iter_vars]
@@ -188,7 +217,7 @@ class _Kernel:
         sch.vectorize(space[-1])
 
     def _rows(self, block: Any) -> None:
-        """A block of its own: rows in parallel; LLVM vectorizes what is innermost."""
+        """Schedule a block of its own: rows in parallel; LLVM vectorizes what is innermost."""
         loops = self.sch.get_loops(block)
         self.sch.parallel(self.sch.fuse(*loops[:-1]) if len(loops) > 1 else loops[0])
 

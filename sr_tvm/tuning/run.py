@@ -1,4 +1,4 @@
-"""One task of a tuning run: what is known of it, and what the loop over tasks asks of it."""
+"""The run of one task: what is known of it, and what the loop over tasks asks of it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ CUTOFF = 3.0
 
 
 class Described(Measurable, Protocol):
-    """A task: a kernel's or a region's."""
+    """A task that can be told of: a kernel's or a region's."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the kernel or the region, for people."""
     @property
-    def weight(self) -> int: ...
+    def weight(self) -> int:
+        """The number of times that one inference calls it."""
     @property
-    def flops(self) -> float: ...
+    def flops(self) -> float:
+        """The floating-point operations of one call, two for a multiply-accumulate."""
 
 
 @dataclass(frozen=True)
 class AskedCandidate:
-    """A candidate of a generation: its number there, and the generation's."""
+    """A candidate of a generation.
+
+    Attributes:
+        candidate: What is to be measured.
+        place: Its number in the generation, from 0.
+        generation: The generation's number, from 0.
+    """
 
     candidate: Candidate
     place: int
@@ -39,7 +48,12 @@ class AskedCandidate:
 
 
 class Run(ABC):
-    """Generations of one task, on top of what the history holds of it. ``before`` and ``best`` are seconds."""
+    """Generations of one task, on top of what the history holds of it.
+
+    Attributes:
+        before: Seconds of one call with the default.
+        best: Seconds of one call with the fastest candidate.
+    """
 
     def __init__(self, task: Described, history: History) -> None:
         self.task, self.history = task, history
@@ -48,7 +62,11 @@ class Run(ABC):
         self.unfinished = False
 
     def begin(self, before: float) -> None:
-        """Rebuild the progress of finished generations; ``before``: seconds with the default decisions."""
+        """Rebuild the progress of the generations that earlier runs finished.
+
+        Args:
+            before: Seconds of one call with the default decisions.
+        """
         rows = self.history.of(self.task.key)
         self.before = before
         last = max((t["generation"] for t in rows), default=-1)
@@ -61,27 +79,43 @@ class Run(ABC):
 
     @property
     def best(self) -> float:
-        """Seconds: of the fastest candidate, or of the default where none is faster."""
+        """The seconds of the fastest candidate, or of the default where none is faster."""
         return min([self.before, *(t["ms"] / 1e3 for t in self.history.of(self.task.key) if t["ms"] is not None)])
 
     @abstractmethod
     def ask(self) -> tuple[list[AskedCandidate], int]:
-        """The candidates of the next generation that are not measured yet, and how many it has in all; none where
-        nothing new is to be found."""
+        """Make the next generation.
+
+        Returns:
+            Its candidates that are not measured yet, none where nothing new is to be found; and how many it has in all.
+        """
 
     @abstractmethod
     def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
-        """Take note of a candidate that was measured; ``row`` is what the history has of it."""
+        """Take note of a candidate that was measured.
+
+        Args:
+            asked: The candidate.
+            timing: What the bench found, relative to the default.
+            row: Its trial in the history, to which fields may be added.
+        """
 
     def told_all(self) -> None:
-        """The generation is complete."""
+        """Take note that the generation is complete."""
         return
 
     def generation(self, bench: Bench, most: int) -> Iterator[dict[str, Any]]:
-        """Measure one generation, at most ``most`` of it, yielding a history row after each candidate.
+        """Measure one generation.
 
         Stop taking rows to stop measuring. What counts as slow, or as the best so far, is what the generation began
         with: so the rows are the same whatever is measured side by side.
+
+        Args:
+            bench: Measures the candidates.
+            most: Candidates to measure at most.
+
+        Yields:
+            The trial of each candidate, as the history has it, once it is measured.
         """
         asked, of = self.ask()
         if not asked:
@@ -91,7 +125,7 @@ class Run(ABC):
         measures = [partial(self._measure, bench, one.candidate, best) for one in now]
 
         def again(timing: Timing) -> bool:
-            """What seems faster than all before may just be lucky."""
+            """Return whether it seems faster than all before, which may just be luck."""
             return timing.seconds is not None and timing.seconds < best
 
         for i, timings in side_by_side(bench, measures, again):
@@ -108,16 +142,26 @@ class Run(ABC):
         return self._relative(bench.measure(self.task, candidate, best * CUTOFF))
 
     def _relative(self, timing: Timing) -> Timing:
-        """The time it would have taken while the default took ``before``."""
+        """Return the time it would have taken while the default took ``before``."""
         if timing.seconds is None or not timing.reference:
             return timing
         return replace(timing, seconds=timing.seconds / timing.reference * self.before)
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what the search holds."""
 
     def note(self, asked: AskedCandidate, of: int, timing: Timing) -> dict[str, Any]:
-        """Put a trial into the history; its row."""
+        """Put a trial into the history.
+
+        Args:
+            asked: The candidate that was measured.
+            of: How many candidates its generation has.
+            timing: What the bench found.
+
+        Returns:
+            The trial, as the history has it.
+        """
         row = {
             "task": self.task.name,
             "workload": self.task.key,
@@ -134,12 +178,18 @@ class Run(ABC):
 
 
 def _slower(timings: Sequence[Timing]) -> Timing:
-    """Of one candidate's timings the slowest, or one that failed."""
+    """Return the slowest of one candidate's timings, or one that failed."""
     return max(timings, key=lambda t: math.inf if t.seconds is None else t.seconds)
 
 
 def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trials by generation and place in it, whatever order they came in; rows of before there were places as they
-    are."""
+    """Sort trials by generation and their place in it, whatever order they came in.
+
+    Args:
+        rows: Trials of one task; those of older files have no place and stay in their order.
+
+    Returns:
+        The same trials.
+    """
     numbered = enumerate(rows)
     return [row for i, row in sorted(numbered, key=lambda pair: (pair[1]["generation"], pair[1].get("place", pair[0])))]

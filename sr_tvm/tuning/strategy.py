@@ -15,6 +15,7 @@ from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate, PySearchStrategy
 from tvm.s_tir.meta_schedule.space_generator import PostOrderApply, ScheduleFn, SpaceGeneratorUnion
 from tvm.target import codegen
+from typing_extensions import override
 
 from sr_tvm.build.replay import structural_key
 from sr_tvm.tuning.genetic import GeneticSearch, GeneticSettings, Individual
@@ -26,8 +27,14 @@ INTRINSICS = "tvm.s_tir.tensor_intrin"
 
 @contextlib.contextmanager
 def without_tensor_intrinsics() -> Iterator[None]:
-    """TuneContext imports every tensor intrinsic (CUDA's too): 37 s. Our rules use none, which keeps records portable
-    between processors, so an empty module stands in while the context is made."""
+    """Keep TuneContext from importing every tensor intrinsic (CUDA's too), which takes 37 s.
+
+    Our rules use none, which keeps records portable between processors, so an empty module stands in while the context
+    is made.
+
+    Yields:
+        Nothing; make the context within the block.
+    """
     if INTRINSICS in sys.modules:
         yield
         return
@@ -40,11 +47,15 @@ def without_tensor_intrinsics() -> Iterator[None]:
 
 @derived_object
 class GeneticStrategy(PySearchStrategy):
-    """MetaSchedule's view of :class:`GeneticSearch`.
+    """The genetic search as MetaSchedule sees it.
 
-    With a database, what it holds of the task is taken as already measured. ``measured`` gives the generation of every
-    candidate of earlier runs by key, in the order of measurement; those without a record failed and are not tried
-    again. So an interrupted generation is finished, not begun anew.
+    With a database, what it holds of the task is taken as already measured. So an interrupted generation is finished,
+    not begun anew.
+
+    Args:
+        settings: Of the genetic search; None for the usual ones.
+        measured: The generation of every candidate of earlier runs by key, in the order of measurement; those without a
+            record failed and are not tried again.
     """
 
     def __init__(self, settings: GeneticSettings | None = None, measured: Mapping[str, int] | None = None) -> None:
@@ -58,6 +69,11 @@ class GeneticStrategy(PySearchStrategy):
 
     @property
     def search(self) -> GeneticSearch[TraceGenome]:
+        """The search of the task that is being tuned.
+
+        Raises:
+            RuntimeError: Before pre_tuning.
+        """
         if self._search is None:
             raise RuntimeError("pre_tuning comes first")
         return self._search
@@ -65,6 +81,7 @@ class GeneticStrategy(PySearchStrategy):
     def _initialize_with_tune_context(self, context: Any) -> None:
         self.context = context  # a cycle, which post_tuning breaks
 
+    @override
     def pre_tuning(
         self,
         max_trials: int,
@@ -95,10 +112,12 @@ class GeneticStrategy(PySearchStrategy):
                 cost = min(float(s) for s in record.run_secs)
                 yield Individual(key, genome, self.measured.get(key, last), order.get(key, len(order)), cost)
 
+    @override
     def post_tuning(self) -> None:
         self._search = self.context = None
         self.handed_out = []
 
+    @override
     def generate_measure_candidates(self) -> list[Any] | None:
         self.handed_out = []
         while not self.handed_out and self.trials < self.max_trials:
@@ -112,11 +131,13 @@ class GeneticStrategy(PySearchStrategy):
         schedules = [i.genome.schedule for i in self.handed_out if i.genome is not None]
         return [MeasureCandidate(s, ArgInfo.from_entry_func(s.mod, True)) for s in schedules]
 
+    @override
     def notify_runner_results(self, measure_candidates: list[Any], results: list[Any]) -> None:
         for individual, result in zip(self.handed_out, results, strict=True):
             seconds = [float(s) for s in result.run_secs] if result.run_secs else []
             self.search.tell(individual.key, min(seconds) if seconds else None)
 
+    @override
     def clone(self) -> Any:
         return GeneticStrategy(self.settings, self.measured)
 
@@ -124,8 +145,20 @@ class GeneticStrategy(PySearchStrategy):
 def make_context(
     mod: tvm.IRModule, target: tvm.target.Target, strategy: Any, name: str = "main", seed: int = 0
 ) -> TuneContext:
-    """A tune context over MetaSchedule's spaces for plain LLVM (no intrinsics: records replay on any processor) and
-    our register tiles."""
+    """Make a tune context over MetaSchedule's spaces for plain LLVM and our register tiles.
+
+    No tensor intrinsics are used, so that records replay on any processor.
+
+    Args:
+        mod: A kernel, its function "main".
+        target: What it is compiled for.
+        strategy: The search strategy.
+        name: Of the task, for people.
+        seed: Of all chance, from 0.
+
+    Returns:
+        The context, of one thread, as TVM's random streams are per thread.
+    """
     kind = "llvm"
     general = PostOrderApply(sch_rules=kind, postprocs=kind, mutator_probs=kind)
     floats = max(1, int(codegen.llvm_get_vector_width(target)) // 32) if str(target.kind.name) == "llvm" else 4

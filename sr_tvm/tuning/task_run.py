@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm.s_tir.meta_schedule.database import TuningRecord
 from tvm.s_tir.meta_schedule.runner import RunnerResult
+from typing_extensions import override
 
 from sr_tvm.build.replay import structural_key
 from sr_tvm.records.schedules import Tables
@@ -21,7 +22,15 @@ ENDLESS = 2**31 - 1
 
 
 class TaskRun(Run):
-    """Generations of one kernel, on top of what the database and the history hold of it."""
+    """Generations of one kernel, on top of what the database and the history hold of it.
+
+    Args:
+        task: The kernel.
+        settings: Of the genetic search.
+        per_generation: Children of one generation.
+        tables: MetaSchedule's databases: the population, and the records that compilation uses.
+        history: Gets the trials.
+    """
 
     task: Task
 
@@ -39,7 +48,7 @@ class TaskRun(Run):
         self._adopt({t["key"] for t in rows})
 
     def _adopt(self, known: set[str]) -> None:
-        """Records that a killed run did not come to write down in the history."""
+        """Note in the history what a killed run recorded and did not come to write down there."""
         for individual in self.strategy.search.individuals.values():
             if individual.key not in known:
                 asked = AskedCandidate(
@@ -47,6 +56,7 @@ class TaskRun(Run):
                 )
                 self.note(asked, 0, Timing(individual.cost))
 
+    @override
     def ask(self) -> tuple[list[AskedCandidate], int]:
         with interrupts.deferred():
             self.candidates = list(self.context.generate_measure_candidates() or ())
@@ -62,6 +72,7 @@ class TaskRun(Run):
         self.places = {one.place: i for i, one in enumerate(asked)}
         return asked, max(search.size, len(asked))
 
+    @override
     def tell(self, asked: AskedCandidate, timing: Timing, row: dict[str, Any]) -> None:
         i, seconds = self.places[asked.place], timing.seconds
         with interrupts.deferred():
@@ -71,6 +82,7 @@ class TaskRun(Run):
                     self._record(self.tables.records, self.candidates[i], seconds)
             self.results[i] = RunnerResult(None if seconds is None else [seconds], timing.error)
 
+    @override
     def told_all(self) -> None:
         with interrupts.deferred():
             results = [self.results[i] for i in range(len(self.candidates))]
@@ -81,5 +93,6 @@ class TaskRun(Run):
         record = TuningRecord(candidate.sch.trace, workload, [seconds], self.tvm_target, candidate.args_info)
         database.commit_tuning_record(record)
 
+    @override
     def close(self) -> None:
         self.context.post_tuning()

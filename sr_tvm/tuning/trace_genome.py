@@ -23,9 +23,11 @@ TILE_MUTATOR = "MutateTileSize"
 
 @dataclass(frozen=True)
 class TraceGenome:
-    """A trace without post-processing, all its decisions made; ``schedule`` is the program that came of it.
+    """A trace without post-processing, all its decisions made.
 
-    ``schedule`` is None for a genome reloaded from a database: parents need only their trace.
+    Attributes:
+        trace: The trace.
+        schedule: The program that came of it; None for a genome reloaded from a database, as parents need only a trace.
     """
 
     trace: Any
@@ -33,12 +35,20 @@ class TraceGenome:
 
     @property
     def structure(self) -> tuple[str, ...]:
-        """Equal for traces of one design space: the kinds of their instructions in order."""
+        """The kinds of the trace's instructions in order: equal for traces of one design space."""
         return tuple(str(i.kind.name) for i in self.trace.insts)
 
 
 def move_factor(trace: Any, rng: Random) -> Any:
-    """A trace with a factor moved from one part of a tiled loop to another; None if no tile can change."""
+    """Move a factor from one part of a tiled loop to another.
+
+    Args:
+        trace: A trace, its decisions made; it stays as it is.
+        rng: Draws the loop, then the move.
+
+    Returns:
+        The changed trace, not applied yet; None if no tile can change.
+    """
     tiles = [i for i in trace.insts if str(i.kind.name) == "SamplePerfectTile" and trace.get_decision(i) is not None]
     moves = []
     for inst in tiles:
@@ -62,7 +72,11 @@ def move_factor(trace: Any, rng: Random) -> Any:
 class TraceSpace:
     """The genomes of one task: random, crossed and mutated traces, each applied and post-processed.
 
-    ``spaces`` are the schedules that the space generator made; ``mutators`` are (mutator, probability).
+    Args:
+        mod: The kernel.
+        spaces: Schedules that the space generator made, one per design space.
+        postprocs: MetaSchedule's post-processors, in order.
+        mutators: MetaSchedule's mutators with their probabilities.
     """
 
     def __init__(
@@ -77,15 +91,36 @@ class TraceSpace:
         self.mutators, self.weights = [m for m, _ in pairs], [p for _, p in pairs]
 
     def seeds(self) -> list[TraceGenome]:
-        """The register tiles' own decisions. Those of MetaSchedule's spaces are drawn by chance: no guesses."""
+        """Give the decisions that the register tiles propose; of MetaSchedule's own spaces nothing is guessed.
+
+        Returns:
+            Feasible genomes.
+        """
         made = (self._apply(trace, Random(0)) for trace in self.guesses)
         return [genome for genome in made if genome is not None]
 
     def random(self, rng: Random) -> TraceGenome | None:
+        """Draw all decisions of a design space that is drawn itself.
+
+        Args:
+            rng: The only source of chance.
+
+        Returns:
+            The genome; None where it is not feasible.
+        """
         return self._apply(Trace(rng.choice(self.traces).insts, {}), rng)
 
     def crossover(self, a: TraceGenome, b: TraceGenome, rng: Random) -> TraceGenome | None:
-        """Uniform crossover: each sampling decision from either parent. None between different design spaces."""
+        """Take each sampling decision from either parent, by chance (uniform crossover).
+
+        Args:
+            a: One parent.
+            b: The other.
+            rng: The only source of chance.
+
+        Returns:
+            The child; None where it is not feasible, or the parents are of different design spaces.
+        """
         if a.structure != b.structure:
             return None
         decisions = {}
@@ -96,7 +131,15 @@ class TraceSpace:
         return self._apply(Trace(a.trace.insts, decisions), rng)
 
     def mutate(self, genome: TraceGenome, rng: Random) -> TraceGenome | None:
-        """Draw one decision anew, or let one of MetaSchedule's mutators nudge one."""
+        """Draw one decision anew, or let one of MetaSchedule's mutators nudge one.
+
+        Args:
+            genome: The parent, which stays as it is.
+            rng: The only source of chance.
+
+        Returns:
+            The changed genome; None where it is not feasible.
+        """
         if not self.mutators or rng.random() < P_RESAMPLE:
             decided = [(i, genome.trace.get_decision(i)) for i in genome.trace.insts]
             decisions = {i: d for i, d in decided if d is not None}
@@ -113,10 +156,25 @@ class TraceSpace:
         return None if trace is None else self._apply(trace, rng)
 
     def key(self, genome: TraceGenome) -> str:
+        """Name the program that a genome makes.
+
+        Args:
+            genome: One that has its schedule.
+
+        Returns:
+            The structural hash of the scheduled module.
+        """
         return structural_key(genome.schedule.mod)
 
     def reload(self, trace: Any) -> tuple[str, TraceGenome] | None:
-        """Key and genome of a recorded trace, post-processing included; None if it doesn't fit this task any more."""
+        """Apply a recorded trace, post-processing included.
+
+        Args:
+            trace: As the database has it.
+
+        Returns:
+            Key and genome; None if it doesn't fit this task any more.
+        """
         schedule = self._schedule(1)
         try:
             trace.apply_to_schedule(schedule, remove_postproc=False)

@@ -1,4 +1,4 @@
-"""Tuning a network: its streaming regions and other kernels, generations of candidates, records.
+"""Tuning of a network: its streaming regions and other kernels, generations of candidates, records.
 
 Interrupt it when you like; the same call goes on.
 """
@@ -33,7 +33,17 @@ from sr_tvm.tuning.tasks import find_tasks
 
 @dataclass(frozen=True)
 class Event:
-    """Told after every trial: which, of how many, and how the whole model stands now (milliseconds)."""
+    """What is told after every trial.
+
+    Attributes:
+        task: The kernel's or region's name.
+        trial: Number of the trial, from 1, those of earlier runs counted.
+        trials: How many there are to be.
+        ms: Milliseconds of the candidate; None if it failed.
+        best_ms: Milliseconds of the task's best so far.
+        total_ms: Milliseconds of the whole model with the best of each task.
+        error: Why the candidate failed.
+    """
 
     task: str
     trial: int
@@ -46,8 +56,18 @@ class Event:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One kernel or streaming region: milliseconds before (default schedule, cost model's decisions) and after tuning,
-    each of one call; candidates tried and failed."""
+    """What tuning did to one kernel or streaming region.
+
+    Attributes:
+        name: Its name, for people.
+        workload: Its key, as the history has it.
+        weight: How often one inference calls it.
+        flops: Floating-point operations of one call.
+        before_ms: Milliseconds of one call before, with the default schedule or the cost model's decisions.
+        best_ms: Milliseconds of one call after tuning.
+        trials: Candidates tried.
+        failed: Those of them that failed.
+    """
 
     name: str
     workload: str
@@ -74,6 +94,11 @@ class TuningResult:
     history: tuple[dict[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Give the fields as JSON holds them.
+
+        Returns:
+            All fields by name, the folder as a string.
+        """
         return {**asdict(self), "database": str(self.database), "history": list(self.history)}
 
 
@@ -88,19 +113,30 @@ def tune(
     hints: RegionRecords | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> TuningResult:
-    """Search decisions for streaming ``regions``, and schedules for the unscheduled kernels of a fused Relax module.
+    """Search decisions for streaming regions, and schedules for the unscheduled kernels of a fused Relax module.
 
-    ``mod`` may be None, or hold no such kernel, where there are regions. Generations go to the task that is likeliest
-    to save most of the model's time, be it a region or a kernel. ``options.trials`` counts what earlier runs in
-    ``database_dir`` did: the same call resumes. Every candidate that is finished, failed or not, is on disk at once, so
-    Ctrl-C or a crash loses only those under way. Candidates are measured on ``bench``, by default in a child process on
-    this machine: by thread CPU time for one thread, by wall time for more. The decisions in ``hints``, found for other
-    regions, are among the first candidates of each region.
+    Generations go to the task that is likeliest to save most of the model's time, be it a region or a kernel. Every
+    candidate that is finished, failed or not, is on disk at once, so Ctrl-C or a crash loses only those under way.
+
+    Args:
+        mod: The fused module; None, or one without unscheduled kernels, where there are regions.
+        target: What it is compiled for.
+        database_dir: Folder of the records and the history; what earlier runs there did counts as trials, so the same
+            call resumes.
+        options: Trials, seed, threads and limits; None for the usual ones.
+        bench: What candidates are measured on; None for a child process on this machine, by thread CPU time for one
+            thread, by wall time for more.
+        regions: The streaming regions, from :func:`~sr_tvm.tuning.region_task.find_regions`.
+        hints: Decisions that were found for other regions; they are among the first candidates of each region.
+        progress: Called after every trial.
+
+    Returns:
+        The times before and after, task by task, and the whole history.
 
     Raises:
-        SrTvmError: nothing to tune, a setting out of range, a folder that is not writable, belongs to another target,
+        SrTvmError: Nothing to tune, a setting out of range, a folder that is not writable, belongs to another target,
             clock or number of threads, or is being tuned in by another process, or no device is left to measure on.
-        KeyboardInterrupt: after everything done is saved.
+        KeyboardInterrupt: After everything done is saved.
     """
     started = time.monotonic()
     options = options or TuneOptions()
@@ -146,13 +182,17 @@ def tune(
 
 
 def _describe(target: Any) -> str:
-    """The target as JSON, without the number of cores: that changes with the machine's load limits."""
+    """Return the target as JSON, without the number of cores: that changes with the machine's load limits."""
     value = {k: v for k, v in json.loads(str(target)).items() if k != "num-cores"}
     return json.dumps(value, sort_keys=True)
 
 
 def _same_conditions(history: History, target: Any, threads: int) -> None:
-    """Times under other conditions must not compete in one database."""
+    """Refuse other conditions: times under them must not compete in one database.
+
+    Raises:
+        SrTvmError: The folder was tuned for another target or number of threads.
+    """
     if not history.target:
         return
     if history.target != _describe(target):
@@ -165,7 +205,7 @@ def _same_conditions(history: History, target: Any, threads: int) -> None:
 
 
 def _baseline(run: Run, bench: Bench, history: History) -> None:
-    """The time of the task's default, measured once in the life of a database."""
+    """Begin a run with the time of the task's default, measured once in the life of a database."""
     entry = history.tasks.get(run.task.key)
     if entry is None:
         timing = bench.measure(run.task, run.task.default)

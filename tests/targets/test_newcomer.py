@@ -1,4 +1,4 @@
-"""The family that docs/add_a_target.md leads to is right on any region, is tuned, and its records are used."""
+"""The family that docs/add_a_target.md leads to: its lowering is right, it compiles, is tuned, its records are used."""
 
 from __future__ import annotations
 

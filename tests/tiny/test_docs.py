@@ -14,8 +14,7 @@ import pytest
 from sr_tvm.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("", "models", "tuning_logs")  # whose README.md is read, too
-PAGES = [*(ROOT / name / "README.md" for name in FOLDERS), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name / "README.md" for name in ("", "models", "tuning_logs"))]
 TOP = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")} - {"runs", "tuning", "build", "dist"}
 ROOMS = {path.name for path in (ROOT / "sr_tvm").iterdir()}
 SOURCE = ("benchmarks", "docs", "models", "passes", "recipes", "sr_tvm", "tests", "tuning_logs")
@@ -53,7 +52,8 @@ def exists(path: str) -> bool:
 
 
 def is_repository_path(span: str) -> bool:
-    if span in OF_OTHERS or PLACEHOLDER.search(span) or not re.fullmatch(r"\w[\w./-]*", span):
+    no_path = not re.fullmatch(r"[\w./-]+", span) or span.startswith(("/", "."))
+    if span in OF_OTHERS or no_path or PLACEHOLDER.search(span):
         return False
     if "/" not in span:
         return span.endswith((".py", ".c", ".h", ".S", ".j2"))

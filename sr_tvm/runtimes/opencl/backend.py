@@ -1,4 +1,4 @@
-"""Loading the OpenCL runtime into TVM, and the OpenCL devices of this machine."""
+"""The OpenCL runtime as TVM loads it, and the OpenCL devices of this machine."""
 
 from __future__ import annotations
 
@@ -65,6 +65,14 @@ class Found:
 
     @classmethod
     def from_json(cls, text: str) -> Found:
+        """Read the list of devices that the runtime made.
+
+        Args:
+            text: JSON; fields of devices that are not known here are left out.
+
+        Returns:
+            The library and its devices.
+        """
         value = json.loads(text)
         names = {field.name for field in fields(ClDevice)}
         devices = tuple(ClDevice(**{k: v for k, v in row.items() if k in names}) for row in value["devices"])
@@ -117,7 +125,14 @@ def ensure() -> None:
 
 
 def find_json() -> str:
-    """What :func:`find` finds, as JSON for another process."""
+    """Do what :func:`find` does, for another process.
+
+    Returns:
+        The library and its devices as JSON.
+
+    Raises:
+        SrTvmError: The runtime can't be built or loaded, or is not ours.
+    """
     ensure()
     ask = _function(DEVICES)
     if ask is None:
@@ -131,17 +146,26 @@ def find() -> Found:
     SR_TVM_OPENCL in the environment names the OpenCL library, SR_TVM_OPENCL_DEVICE a part of the platform or name of
     the devices to be listed. Both count at the first use in a process.
 
+    Returns:
+        The library and its devices, or why there are none.
+
     Raises:
-        SrTvmError: as :func:`ensure`.
+        SrTvmError: As of :func:`ensure`.
     """
     return Found.from_json(find_json())
 
 
 def device(number: int = 0) -> Any:
-    """Open ``opencl:number`` as TVM's device.
+    """Open an OpenCL device in TVM.
+
+    Args:
+        number: TVM's, as in ``opencl:0``.
+
+    Returns:
+        TVM's device.
 
     Raises:
-        SrTvmError: there is no such device, or no OpenCL; the message says what to install.
+        SrTvmError: There is no such device, or no OpenCL; the message says what to install.
     """
     ensure()
     from sr_tvm.system.tvm_setup import import_tvm
@@ -153,13 +177,27 @@ def device(number: int = 0) -> Any:
 
 
 def remedy(problem: str) -> str:
-    """Say what to do about a :class:`Found`'s problem."""
+    """Say what to do where no device is found.
+
+    Args:
+        problem: Of a :class:`Found`.
+
+    Returns:
+        One line.
+    """
     named = next((name for name in (DEVICE_VARIABLE, LIBRARY_VARIABLE) if name in problem), None)
     return f"set {named} to another value, or not at all" if named else REMEDY
 
 
 def why_none(number: int = 0) -> str | None:
-    """Say why there is no device ``opencl:number``, and what to do; None where there is one."""
+    """Say why there is no OpenCL device of a number, and what to do.
+
+    Args:
+        number: TVM's, as in ``opencl:0``.
+
+    Returns:
+        One line; None where there is one.
+    """
     try:
         found = find()
     except SrTvmError as error:

@@ -1,4 +1,4 @@
-"""Building the OpenCL runtime, once for each version of TVM and of our source, into the user's cache folder.
+"""The build of the OpenCL runtime, once for each version of TVM and of our source, into the user's cache folder.
 
 Imports nothing heavy: the place of what is built is asked on every import of TVM.
 """
@@ -29,14 +29,21 @@ COMPILERS = ("g++", "clang++", "c++")
 
 
 def folder() -> Path:
-    """Where built runtimes are kept. It can be deleted at any time."""
+    """Name the folder where built runtimes are kept. It can be deleted at any time.
+
+    Returns:
+        A folder in the user's cache, which need not be there yet.
+    """
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("sr-tvm")) / "runtimes"
 
 
 def library() -> Path:
-    """Where the runtime for the installed TVM lies once it is built.
+    """Name the file where the runtime for the installed TVM lies once it is built.
+
+    Returns:
+        Its path, which tells the versions and the hash of our source.
 
     Raises:
         SrTvmError: TVM is not installed.
@@ -58,10 +65,13 @@ def _digest() -> str:
 
 
 def build() -> Path:
-    """Build the runtime unless it is there; returns its path. Of several processes one builds and the others wait.
+    """Build the runtime unless it is there. Of several processes one builds and the others wait.
+
+    Returns:
+        The library.
 
     Raises:
-        SrTvmError: there is no C++ compiler, it refuses, it takes too long, or the cache folder cannot be written.
+        SrTvmError: There is no C++ compiler, it refuses, it takes too long, or the cache folder cannot be written.
     """
     path = library()
     if path.is_file():

@@ -34,11 +34,11 @@ class Facts(Record, frozen=True, forbid_unknown_fields=False):
     """What a runner must know of a program beside its artifact.
 
     Attributes:
-        channels: of picture and result.
-        shuffle: the result is so many times as wide and high as the picture.
-        memory: what the workspace is made of, see :class:`~sr_tvm.targets.hexagon.hvx.driver.WorkspaceSize`.
-        stages: of each stage its words, and its multiply-accumulates a pixel.
-        halo: a pixel of the result depends on the picture up to so many pixels away; -1: not known, of an older sr-tvm.
+        channels: Those of the picture, and planes of the result.
+        shuffle: The result is so many times as wide and high as the picture.
+        memory: What the workspace is made of, see :class:`~sr_tvm.targets.hexagon.hvx.driver.WorkspaceSize`.
+        stages: Each stage in words, and its multiply-accumulates for a pixel.
+        halo: A pixel of the result depends on the picture up to so many pixels away; -1: not known, of an older sr-tvm.
     """
 
     channels: tuple[int, int]

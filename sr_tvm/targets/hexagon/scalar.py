@@ -30,7 +30,7 @@ class Hexagon(Target):
     names, so that an ahead-of-time runner can call them where there is no VM.
 
     Attributes:
-        mcpu: the processor, by LLVM's name.
+        mcpu: The processor, by LLVM's name.
     """
 
     name = "hexagon"

@@ -96,6 +96,6 @@ class RowDecisions(Record, frozen=True, forbid_unknown_fields=False):
 
 
 def _since_lines(piece: Any) -> Any:
-    """Records of before there was a choice of lines lack it."""
+    """Return a piece of a record with a choice of lines, which older records lack."""
     tiles = piece.get("tiles") if isinstance(piece, dict) else None
     return {**piece, "tiles": {"lines": 1} | tiles} if isinstance(tiles, dict) else piece

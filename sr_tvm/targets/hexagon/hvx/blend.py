@@ -20,9 +20,9 @@ class BlendForm:
 
     Attributes:
         inputs: 1 or 2.
-        slope: whether the larger of two products of the one input is taken.
-        smaller: whether the bits of some channels are turned round then.
-        shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer.
+        slope: Whether the larger of two products of the one input is taken.
+        smaller: Whether the bits of some channels are turned round then.
+        shuffle: Factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer.
     """
 
     inputs: int

@@ -162,7 +162,7 @@ class HvxBuilder(FunctionBuilder):
         Args:
             total: Sums, 32 lanes of int32.
             value: 32 lanes of four bytes.
-            word: int32, four weights.
+            word: Four weights, as an int32.
         """
         total.set(self.hvx("vrmpybus.acc", total.get(), value, word))
 
@@ -253,6 +253,6 @@ class Doubleword:
         """Replace both words.
 
         Args:
-            value: int64, the first word in the lower half.
+            value: An int64, the first word in its lower half.
         """
         self.code.store_scalar(self.buffer, value, 0)

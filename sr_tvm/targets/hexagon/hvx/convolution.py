@@ -19,26 +19,26 @@ class Form:
     """What tells one row function of a convolution from another: all else is an argument.
 
     Attributes:
-        kernel: taps along a row.
-        rows: taps along a column.
-        inputs: groups of four channels that are read.
-        outputs: channels made, a multiple of four; with ``tiles`` no more sums than decided.
-        tiles: of 32 pixels, side by side.
-        row: groups of four channels in a row of what is written, or in a shuffled result's 2 or 4.
-        end: one of BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM.
-        multiplier: whether sums are multiplied after they were divided.
-        saturates: whether a residual's sum may leave 16 bits.
-        shuffle: factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer. Of a factor of 3
+        kernel: Taps along a row.
+        rows: Taps along a column.
+        inputs: Groups of four channels that are read.
+        outputs: Channels made, a multiple of four; with ``tiles`` no more sums than decided.
+        tiles: How many tiles of 32 pixels, side by side, are made together.
+        row: Groups of four channels in a row of what is written, or in a shuffled result's 2 or 4.
+        end: One of BYTES, HALFWORDS, NARROWED, RESIDUAL, SUM.
+        multiplier: Whether sums are multiplied after they were divided.
+        saturates: Whether a residual's sum may leave 16 bits.
+        shuffle: Factor of the pixel shuffle that the result is stored by; 0: it goes to a line buffer. Of a factor of 3
             a group of four channels is three pixels of a line and nothing.
-        slope: whether a PReLU follows.
-        before: whether outputs' sums are shifted by a number of their own first.
-        kept: whether a NARROWED value's or a SUM's halfwords are stored beside the bytes that are made of them.
-        skipped: taps along a row, as their place in ``near``, and outputs, all of whose weights are 0.
-        ready: doublewords of a turn's weights that are read in the turn before.
-        order: which changes first from product to product, "tiles" or "outputs", of four.
-        read: when the vectors of the next turn are read, "early" or "late".
-        packed: of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
-        stride: groups from tile to tile of what is read.
+        slope: Whether a PReLU follows.
+        before: Whether outputs' sums are shifted by a number of their own first.
+        kept: Whether a NARROWED value's or a SUM's halfwords are stored beside the bytes that are made of them.
+        skipped: Taps along a row, as their place in ``near``, and outputs, all of whose weights are 0.
+        ready: Doublewords of a turn's weights that are read in the turn before.
+        order: Which changes first from product to product, "tiles" or "outputs", of four.
+        read: When the vectors of the next turn are read, "early" or "late".
+        packed: Of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
+        stride: Groups from tile to tile of what is read.
     """
 
     kernel: int

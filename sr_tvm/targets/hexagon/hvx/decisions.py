@@ -26,16 +26,16 @@ class HvxDecisions(Record, frozen=True):
     """How one kind of kernel is written.
 
     Attributes:
-        fused: of two 1x1 convolutions, whether they are one kernel.
-        tiles: of 32 pixels that a convolution makes together; 0: by rule.
-        sums: that it keeps in registers at most, of all tiles.
-        order: what changes first from one product to the next, "tiles" or "outputs".
-        read: whether the next vectors are read "early" among the products, or "late".
-        ready: doublewords of weights that are read in the turn before.
-        shared: of the second of two fused convolutions, the same.
-        spread: where its products stand among those of the first: "spread", "first" or "last".
-        direction: in which LLVM's scheduler goes through a loop: "down", "up", "both"; "": LLVM's choice.
-        rotation: values that a loop may carry and still be rotated into a hardware loop.
+        fused: Whether two 1x1 convolutions, one behind the other, are one kernel.
+        tiles: How many tiles of 32 pixels a convolution makes together; 0: by rule.
+        sums: Vectors of sums that it keeps in registers at most, for all tiles together.
+        order: What changes first from one product to the next, "tiles" or "outputs".
+        read: Whether the next vectors are read "early" among the products, or "late".
+        ready: Doublewords of a turn's weights that are read in the turn before; -1: by rule.
+        shared: The same for the weights of the second of two fused convolutions.
+        spread: Where the products of that second one stand among those of the first: "spread", "first" or "last".
+        direction: In which LLVM's scheduler goes through a loop: "down", "up", "both"; "": LLVM's choice.
+        rotation: Values that a loop may carry and still be rotated into a hardware loop.
     """
 
     fused: bool = True

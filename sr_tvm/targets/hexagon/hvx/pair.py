@@ -19,13 +19,13 @@ class PairForm:
     """What tells one such function from another.
 
     Attributes:
-        inputs: groups of four channels that are read.
-        outputs: channels made; what fills up the last group of four is not computed.
-        first: hidden channels in the first group of four, which comes in the middle of the code: the others are full.
-        packed: of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
-        ready: doublewords of a turn's weights for hidden channels that are read in the turn before.
-        shared: the same of those for outputs.
-        spread: where the products for outputs stand among the others: "spread", "first" or "last".
+        inputs: Groups of four channels that are read.
+        outputs: Channels made; what fills up the last group of four is not computed.
+        first: Hidden channels in the first group of four, which comes in the middle of the code: the others are full.
+        packed: Of how many channels, 1 or 2, the last group holds rows before as well; 0: of none. See stages.py.
+        ready: Doublewords of a turn's weights for hidden channels that are read in the turn before.
+        shared: The same of those for outputs.
+        spread: Where the products for outputs stand among the others: "spread", "first" or "last".
     """
 
     inputs: int

@@ -42,27 +42,27 @@ class HvxStage:
     """One row of ``value`` from rows of what it reads.
 
     Attributes:
-        reads: by value, how many rows above and below its own are read.
-        convolution: the one that makes it; None for the picture, which is copied, and for a blend.
-        expand: the 1x1 convolution before it, where both are fused.
-        end: what becomes of the sums, see convolution.py.
-        joined: the residual or sum that is done at the end.
-        other: the value that is added.
-        channels: of the value.
-        shuffle: of the result; 0 for what goes to a line buffer.
-        blend: what makes it, where that is no convolution.
-        narrow: makes the value's bytes of halfwords.
-        kept: the name of these halfwords, where others read them, too.
-        taps: of a picture whose tiles hold, in place of channels, so many pixels of a row of each plane: what its
+        reads: For each value that is read, how many rows above and below the stage's own.
+        convolution: The convolution that makes the value; None for the picture, which is copied, and for a blend.
+        expand: The 1x1 convolution before it, where both are fused.
+        end: What becomes of the sums, see convolution.py.
+        joined: The residual or sum that is done at the end.
+        other: The value that is added.
+        channels: How many the value has.
+        shuffle: Factor of the pixel shuffle that the result is stored by; 0 for what goes to a line buffer.
+        blend: The node that makes the value, where that is no convolution.
+        narrow: The node that makes the value's bytes of halfwords.
+        kept: The name of these halfwords, where others read them, too.
+        taps: Of a picture whose tiles hold, in place of channels, so many pixels of a row of each plane: what its
             convolutions read at once, see :func:`columns`. 0: it has channels.
-        window: of such a picture, the rows whose pixels its tiles hold, where these are more than the tile's own; of a
+        window: Of such a picture, the rows whose pixels its tiles hold, where these are more than the tile's own; of a
             stage that reads it, its kernel, which is a 1x1 over these. 0: it is none.
-        stride: groups of channels of what its convolution reads, of which that may use but the first.
-        packed: of a value that a 3x3 alone reads and whose last group has but 1 or 2 channels, that number: the group
+        stride: Groups of channels of what its convolution reads, of which that may use but the first.
+        packed: Of a value that a 3x3 alone reads and whose last group has but 1 or 2 channels, that number: the group
             holds them of two or one rows above as well, so that fewer of its vectors are multiplied. 0: it does not.
-        reads_packed: the same of what its convolution reads.
-        kind: stages of one kind have kernels of one form, about which is decided once; "" for the picture.
-        decisions: about its kernel.
+        reads_packed: The same of what its convolution reads.
+        kind: Stages of one kind have kernels of one form, about which is decided once; "" for the picture.
+        decisions: How its kernel is written.
     """
 
     value: str
