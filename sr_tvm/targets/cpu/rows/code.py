@@ -149,6 +149,9 @@ def pointwise(step: Pointwise, value: Any, numbers: list[Any], zero: Any) -> Any
 
     Returns:
         The resulting vector.
+
+    Raises:
+        ValueError: Rows have no code for the operator's function.
     """
     if step.function == "relu":
         return tirx.Max(value, zero)
@@ -156,7 +159,11 @@ def pointwise(step: Pointwise, value: Any, numbers: list[Any], zero: Any) -> Any
         return tirx.Max(value, zero) + numbers[0] * tirx.Min(value, zero)
     if step.function == "clip":
         return tirx.Min(tirx.Max(value, numbers[0]), numbers[1])
-    return value + numbers[0] if step.function == "shift" else value * numbers[0]
+    if step.function == "shift":
+        return value + numbers[0]
+    if step.function == "scale":
+        return value * numbers[0]
+    raise ValueError(f"rows have no code for {step.function}")
 
 
 def pack_steps(packed: StageNumbers, steps: tuple[Step, ...]) -> list[tuple[Step, int]]:
