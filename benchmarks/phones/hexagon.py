@@ -24,7 +24,15 @@ from sr_tvm.records.artifact import Artifact
 from sr_tvm.system.files import check_writable
 
 NAME = "hexagon"
-MODELS = ("wdsr_x2_37k", "wdsr_x2_dsp_70ms", "wdsr_x2_8x24", "wdsr_x2_dsp_40ms", "wdsr_x2_s21_40ms", "wdsr_x4_s21_40ms")
+MODELS = (
+    "wdsr_x2_37k",
+    "wdsr_x2_dsp_70ms",
+    "wdsr_x2_8x24",
+    "wdsr_x2_dsp_40ms",
+    "wdsr_x2_s21_40ms",
+    "wdsr_x2_s21_100ms",
+    "wdsr_x4_s21_40ms",
+)
 STOCK_ROWS, STOCK_WIDTH = 4, 640  # a row costs the same wherever it is
 SHARE = 0.02  # of a network's multiply-accumulates from which a kernel counts as one
 METHOD = {
