@@ -124,8 +124,8 @@ def test_every_source_gives_the_same(folders, tmp_path):
         (dict(detail=-0.1), "detail is -0.1"),
         (dict(detail=float("nan")), "detail is nan"),
         (dict(late_patch=4), "late patch is 4"),
-        (dict(late_share=1.5), "late share is 1.5"),
-        (dict(weights=(("a", -1.0),)), "weight of a is -1.0"),
+        (dict(late_share=1.5), "field late_share is 1.5; a number from 0 to 1"),
+        (dict(weights=(("a", -1.0),)), r"field weights\[0\]\[1\] is -1.0; a finite number of 0 or more"),
     ],
 )
 def test_numbers_out_of_range(changed, told):

@@ -241,9 +241,9 @@ def test_the_rate_rises_and_falls():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        (dict(teacher_share=1.1), "teacher share"),
-        (dict(teacher_share=math.nan), "teacher share"),
-        (dict(precision="int8"), "float32 or bfloat16"),
+        (dict(teacher_share=1.1), "field teacher_share is 1.1; a number from 0 to 1"),
+        (dict(teacher_share=math.nan), "field teacher_share is nan"),
+        (dict(precision="int8"), "'float32' or 'bfloat16' is needed"),
         (dict(warmup=-1), "warmup is -1"),
         (dict(clip=-0.1), "clip is -0.1"),
         (dict(clip=math.nan), "clip is nan"),
