@@ -51,7 +51,7 @@ def errors(region: Region, inputs: dict[str, np.ndarray], outputs: dict[tuple[st
     return found
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(regions(max_parts=2), st.lists(sizes(), min_size=2, max_size=2))
 def test_any_region_is_close_to_float32(region: Region, some: list[tuple[int, int, int]]) -> None:
     code = Compiled(EMULATED.lower(region, ANY, "region"), HERE)
