@@ -20,6 +20,7 @@ _TARGETS = {
     "adreno": "sr_tvm.targets.opencl.adreno:Adreno",
     "mali": "sr_tvm.targets.opencl.mali:Mali",
     "hexagon": "sr_tvm.targets.hexagon.scalar:Hexagon",
+    "hexagon-float": "sr_tvm.targets.hexagon.floats:HexagonFloat",
     "plain": "sr_tvm.targets.plain.host:Plain",
 }
 

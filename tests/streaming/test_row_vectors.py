@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from region_nets import wdsr
 from row_cases import Decided, narrowest
 from test_plain_phone import net
 
+from sr_tvm.errors import SrTvmError
+from sr_tvm.targets import registry
 from sr_tvm.targets.cpu.rows.decide import Decider
 from sr_tvm.targets.cpu.rows.decisions import PieceDecisions, RowDecisions
 from sr_tvm.targets.cpu.rows.lowering import RowLowering
@@ -40,6 +43,21 @@ def test_its_vectors_are_the_processors(name: str) -> None:
 def _assembly(target: dict[str, Any], processor: CpuCore) -> str:
     kernels = RowLowering(processor).lower(wdsr(1, 16, 2), (1, 36, 640), "region")
     return str(tvm.compile(module_of(kernels), target=target).mod.inspect_source("s"))
+
+
+@pytest.mark.parametrize("mcpu", ["hexagonv68", "hexagonv75"])
+def test_floats_on_hexagon_are_in_its_vectors(mcpu: str) -> None:
+    """That they are right nobody can tell here: no simulator has these instructions."""
+    target = registry.get("hexagon-float").for_processor(mcpu)
+    kernels = target.lowering().lower(wdsr(1, 16, 2), (1, 36, 640), "region")
+    assembly = str(tvm.compile(module_of(kernels), target=target.tvm_target()).mod.inspect_source("s"))
+    vectors = re.findall(r"v\d+\.(?:qf32|sf) = vmpy\(v\d+\.\w+,v\d+\.\w+\)", assembly)
+    assert len(vectors) > 100 > 10 * assembly.count("sfmpy(")
+
+
+def test_floats_on_hexagon_need_a_processor_that_has_them() -> None:
+    with pytest.raises(SrTvmError, match="no processor 'hexagonv66'; there are hexagonv68"):
+        registry.get("hexagon-float").for_processor("hexagonv66")
 
 
 @needs_qemu

@@ -17,8 +17,9 @@ from sr_tvm.targets import registry
 
 Compiled = Callable[[str], Artifact]
 MACHINES = {"android-cpu": "EM_AARCH64", "adreno": "EM_AARCH64", "mali": "EM_AARCH64", "hexagon": "EM_QDSP6"}
+MACHINES |= {"hexagon-float": "EM_QDSP6"}
 DEVICES = {"cpu": "cpu", "android-cpu": "cpu", "adreno": "opencl", "mali": "opencl", "hexagon": "hexagon"}
-DEVICES |= {"plain": "cpu"}
+DEVICES |= {"hexagon-float": "hexagon", "plain": "cpu"}
 KERNEL = re.compile(rb"__kernel __attribute__\(\(reqd_work_group_size\([\d, ]+\)\)\) void (\w+)\(")
 
 
