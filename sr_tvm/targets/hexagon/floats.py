@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import tvm
 from typing_extensions import override
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.targets.hexagon import processors
 from sr_tvm.targets.hexagon.scalar import TRIPLE
 from sr_tvm.targets.target import Capabilities, Target
@@ -48,9 +47,7 @@ class HexagonFloat(Target):
 
     @override
     def for_processor(self, mcpu: str) -> Target:
-        fit = [name for name, found in processors.PROCESSORS.items() if found.version >= OLDEST]
-        if mcpu not in fit:
-            raise SrTvmError(f"target {self.name} has no processor {mcpu!r}; there are {', '.join(fit)}")
+        processors.check(mcpu, self.name, OLDEST)
         return replace(self, mcpu=mcpu)
 
     @override

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sr_tvm.errors import SrTvmError
+
 KIB = 1024
 
 
@@ -35,3 +37,19 @@ PROCESSORS = {
     "hexagonv75": HexagonVersion(75, 8192 * KIB),
 }
 DEFAULT = "hexagonv68"
+
+
+def check(mcpu: str, target: str, oldest: int = 0) -> None:
+    """Check that a target compiles for a processor.
+
+    Args:
+        mcpu: The processor, by LLVM's name.
+        target: The target's name, for the message.
+        oldest: The first version of the instruction set that the target can use.
+
+    Raises:
+        SrTvmError: It does not; the message lists the processors there are.
+    """
+    known = [name for name, found in PROCESSORS.items() if found.version >= oldest]
+    if mcpu not in known:
+        raise SrTvmError(f"target {target} has no processor {mcpu!r}; there are {', '.join(known)}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import tvm
 from typing_extensions import override
 
-from sr_tvm.errors import SrTvmError
 from sr_tvm.quantize.network import IntegerNetwork
 from sr_tvm.targets.hexagon import processors
 from sr_tvm.targets.target import Capabilities, IntegerBuild, Target
@@ -49,9 +48,7 @@ class Hexagon(Target):
 
     @override
     def for_processor(self, mcpu: str) -> Target:
-        if mcpu not in processors.PROCESSORS:
-            known = ", ".join(processors.PROCESSORS)
-            raise SrTvmError(f"target {self.name} has no processor {mcpu!r}; there are {known}")
+        processors.check(mcpu, self.name)
         return replace(self, mcpu=mcpu)
 
     @override
